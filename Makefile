@@ -1,0 +1,44 @@
+# make env | map | test | lint | figures | lock | clean.  Needs python3 (3.11-3.13), pip and make.
+PYTHON ?= python3
+ACCELERATOR ?= cpu
+RESULTS ?= results
+BIN := .venv/bin
+ENV := .venv/.$(ACCELERATOR)-ready
+LOCKS := requirements/main.lock requirements/text.lock $(if $(filter-out cpu,$(ACCELERATOR)),requirements/$(ACCELERATOR).lock)
+INSTALL := $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check --no-deps
+
+.PHONY: env map test lint figures lock clean
+
+env: $(ENV)
+
+# --without-pip: some systems ship venv without the pip it would copy; the outer pip installs into the environment.
+# Every lock lists the whole closure, so --no-deps everywhere: nothing but what a hash names is ever installed.
+$(ENV): $(LOCKS) pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "toypersona needs Python 3.11-3.13, but $(PYTHON) is %d.%d: run make PYTHON=python3.12 (or another)." % v)'
+	@echo "Setting up .venv (once, about a minute) ..."
+	@rm -rf .venv
+	@$(PYTHON) -m venv --without-pip .venv
+	@$(INSTALL) --require-hashes $(addprefix -r ,$(LOCKS))
+	@$(INSTALL) --no-build-isolation --editable .
+	@touch $@
+
+map: env
+	@$(BIN)/python -m experiments.phase_diagram --preset quick --out $(RESULTS)/map
+	@$(BIN)/python -m figures.phase_diagram --data $(RESULTS)/map --out $(RESULTS)/map
+
+test: env
+	@$(BIN)/python -m pytest
+
+lint: env
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/pyright
+
+lock:
+	@command -v uv >/dev/null || { echo "make lock needs uv: python3 -m pip install uv"; exit 1; }
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --group dev pyproject.toml -o requirements/main.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-deps --group text -o requirements/text.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --extra cuda13 -c requirements/main.lock pyproject.toml -o requirements/cuda13.lock
+
+clean:
+	rm -rf .venv .cache results

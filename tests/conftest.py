@@ -1,0 +1,16 @@
+"""Every test runs on the CPU in float64, with warnings, implicit rank promotion and key reuse as errors."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax  # noqa: E402  (the platform has to be chosen before jax is imported)
+
+CACHE = Path(__file__).parents[1] / ".cache" / "jax-tests"
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_debug_key_reuse", True)
+jax.config.update("jax_compilation_cache_dir", str(CACHE))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

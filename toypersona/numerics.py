@@ -1,0 +1,50 @@
+"""Log-space helpers: divergence and entropy in forms that stay exact near zero.
+
+KL(p‖q) = sum_x p (expm1(-l) + l) with l = log p - log q. Every term is non-negative, so nothing cancels as q -> p,
+where the textbook form sum_x p l loses all its digits.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import logsumexp
+from jaxtyping import Array, Float
+
+
+def log_normalize(log_weights: Float[Array, "*batch N"]) -> Float[Array, "*batch N"]:
+    """Log-probabilities proportional to ``exp(log_weights)`` along the last axis."""
+    return jax.nn.log_softmax(log_weights, axis=-1)
+
+
+def kl_divergence(log_p: Float[Array, "*batch N"], log_q: Float[Array, "*batch N"]) -> Float[Array, "*batch"]:
+    """KL(p‖q) in nats, summed over the last axis.
+
+    Args:
+        log_p: log-probabilities [..., N]; -inf is allowed.
+        log_q: log-probabilities [..., N]; where it is -inf and ``log_p`` is not, the divergence is inf.
+
+    Returns:
+        Nats [...], never negative. Both arguments have to sum to one.
+    """
+    impossible = jnp.isneginf(log_p)
+    both = impossible & jnp.isneginf(log_q)
+    log_ratio = jnp.where(both, 0.0, jnp.where(impossible, 0.0, log_p) - log_q)
+    # Where p = 0 the term p (expm1(-l) + l) tends to q.
+    terms = jnp.where(impossible, jnp.exp(log_q), jnp.exp(log_p) * (jnp.expm1(-log_ratio) + log_ratio))
+    return terms.sum(axis=-1)
+
+
+def entropy(log_p: Float[Array, "*batch N"]) -> Float[Array, "*batch"]:
+    """Shannon entropy in nats of log-probabilities along the last axis."""
+    return -expectation(log_p, jnp.where(jnp.isneginf(log_p), 0.0, log_p))
+
+
+def expectation(log_p: Float[Array, "*batch N"], values: Float[Array, "*batch N"]) -> Float[Array, "*batch"]:
+    """E_p[values] along the last axis."""
+    return (jnp.exp(log_p) * values).sum(axis=-1)
+
+
+def log_mix(
+    log_weights: Float[Array, "*batch K"], log_components: Float[Array, "*batch K N"]
+) -> Float[Array, "*batch N"]:
+    """The log-probabilities of sum_k w_k p_k."""
+    return logsumexp(log_weights[..., None] + log_components, axis=-2)
