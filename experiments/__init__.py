@@ -1,0 +1,1 @@
+"""One thin script per claim: a frozen config, run, claims, main."""

@@ -1,0 +1,1 @@
+"""One script per figure: reads datasets only, imports no jax."""

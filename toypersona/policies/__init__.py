@@ -1,0 +1,1 @@
+"""Ways to hold a policy: the interface, and the families that implement it."""

@@ -1,0 +1,1 @@
+"""Update rules: the interface, and one module per family of methods."""

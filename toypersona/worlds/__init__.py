@@ -1,0 +1,1 @@
+"""Ground truths to learn from: prompts, personas and words."""

@@ -1,0 +1,167 @@
+"""What every experiment shares: settings from preset, file and flags; claims; and how a run ends.
+
+Settings come in this order, each overriding the last: the preset, a TOML file (``--config``), flags. A run writes
+``OUT/NAME.zarr`` and ``OUT/NAME.claims.json``, prints its claims, and exits 0 if all hold, 1 if one fails, 2 on bad
+input, 130 when interrupted.
+"""
+
+import argparse
+import dataclasses
+import difflib
+import math
+import sys
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jax
+import tyro
+import xarray as xr
+
+from toypersona import datasets
+
+CACHE = Path(__file__).parents[1] / ".cache" / "jax"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Settings that every experiment has."""
+
+    preset: str = "quick"
+    """quick (seconds to minutes on 2 cores) or paper."""
+    config: Path | None = None
+    """A TOML file of settings; it overrides the preset, flags override it."""
+    out: Path = Path("results")
+    """Folder for the dataset and the claims. An unfinished run found here is continued."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """One checked statement; numbers in the units that ``what`` names."""
+
+    what: str
+    predicted: float
+    measured: float
+    uncertainty: float
+    holds: bool
+
+
+def near(what: str, predicted: float, measured: float, uncertainty: float) -> Claim:
+    """The claim that a measurement agrees with its prediction within the uncertainty."""
+    return Claim(what, float(predicted), float(measured), float(uncertainty), bool(abs(measured - predicted) <= uncertainty))
+
+
+def at_most(what: str, bound: float, measured: float) -> Claim:
+    """The claim that a measurement does not exceed a bound."""
+    return Claim(what, float(bound), float(measured), 0.0, bool(measured <= bound))
+
+
+def main(
+    name: str,
+    description: str,
+    presets: Mapping[str, Settings],
+    run: Callable[[Any], xr.Dataset],
+    claims: Callable[[xr.Dataset], Sequence[Claim]],
+    findings: Callable[[xr.Dataset], Sequence[str]],
+    arguments: Sequence[str] | None = None,
+) -> NoReturn:
+    """Run an experiment from the command line and exit.
+
+    Args:
+        name: the experiment's, which names its files.
+        description: the first words of ``--help``.
+        presets: settings by name.
+        run: computes (or continues, or merely loads) the dataset.
+        claims: the statements it has to satisfy.
+        findings: a few plain sentences for a reader.
+        arguments: instead of the command line's.
+    """
+    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_compilation_cache_dir", str(CACHE))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    try:
+        settings = parse(f"experiments.{name}", description, presets, sys.argv[1:] if arguments is None else arguments)
+        dataset = run(settings)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(f"\nInterrupted. Finished blocks are kept: run the same command again to go on.", file=sys.stderr)
+        sys.exit(130)
+    made = claims(dataset)
+    datasets.write_json(settings.out / f"{name}.claims.json", [_jsonable(claim) for claim in made])
+    print(_table(made))
+    print("\n" + "\n".join(findings(dataset)))
+    print(f"\nDataset {settings.out / name}.zarr, claims {settings.out / name}.claims.json")
+    sys.exit(0 if all(claim.holds for claim in made) else 1)
+
+
+def parse(program: str, description: str, presets: Mapping[str, Settings], arguments: Sequence[str]) -> Any:
+    """Settings from preset, then TOML file, then flags.
+
+    Raises:
+        ValueError: an unknown preset, an unreadable file, or an unknown key in it, with the nearest right one.
+    """
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    early.add_argument("--preset", default="quick")
+    early.add_argument("--config", type=Path)
+    try:
+        known, _ = early.parse_known_args(arguments)
+    except argparse.ArgumentError as error:
+        raise ValueError(f"{error}.") from error
+    if known.preset not in presets:
+        raise ValueError(f"Unknown preset {known.preset!r}{_suggest(known.preset, presets)}.")
+    settings = dataclasses.replace(presets[known.preset], preset=known.preset)
+    if known.config is not None:
+        settings = _override(settings, _read_toml(known.config), str(known.config))
+    return tyro.cli(type(settings), prog=f"python -m {program}", description=description, default=settings, args=arguments)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ValueError(f"Cannot read the settings file {path}: {error}.") from error
+
+
+def _override(settings: Any, values: Mapping[str, Any], source: str) -> Any:
+    fields = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    changed = {}
+    for key, value in values.items():
+        if key not in fields:
+            raise ValueError(f"Unknown setting {key!r} in {source}{_suggest(key, fields)}.")
+        nested = dataclasses.is_dataclass(fields[key])
+        if nested != isinstance(value, Mapping):
+            raise ValueError(f"Setting {key!r} in {source} has to be {'a table' if nested else 'a plain value'}.")
+        changed[key] = _override(fields[key], value, source) if nested else _like(fields[key], value)
+    return dataclasses.replace(settings, **changed)
+
+
+def _like(example: Any, value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(value)
+    return Path(value) if isinstance(example, Path) else value
+
+
+def _suggest(word: str, options: Mapping[str, Any]) -> str:
+    nearest = difflib.get_close_matches(word, options, n=1)
+    return f": did you mean {nearest[0]!r}?" if nearest else f": it is one of {', '.join(sorted(options))}"
+
+
+def _jsonable(claim: Claim) -> dict[str, Any]:
+    """JSON has no infinity: a boundary that is not reached reads null."""
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in dataclasses.asdict(claim).items()
+    }
+
+
+def _table(claims: Sequence[Claim]) -> str:
+    rows = [("claim", "predicted", "measured", "uncertainty", "holds")]
+    rows += [
+        (c.what, f"{c.predicted:.4g}", f"{c.measured:.4g}", f"{c.uncertainty:.2g}", "yes" if c.holds else "NO")
+        for c in claims
+    ]
+    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)

@@ -1,0 +1,55 @@
+"""The interface every policy has: pure functions over a pytree of parameters, written for one prompt.
+
+Callers vmap over prompts, keys and parameters. A policy with no list of outcomes (a real model) leaves ``log_probs`` out
+and is measured from samples.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from jaxtyping import Array, Float, Int
+
+from toypersona.types import Key, Params
+
+
+class Policy(NamedTuple):
+    """A family of conditional distributions pi(x|c) over responses x to a prompt c.
+
+    Attributes:
+        init: ``(key) -> params``.
+        log_prob: ``(params, prompt [P], tokens [T]) -> []``, nats, for any T.
+        log_probs: ``(params, prompt [P]) -> [N]``, nats, of all V^T responses in the order of ``chains.outcomes``.
+        sample: ``(key, params, prompt [P]) -> tokens [T]``.
+    """
+
+    init: Callable[[Key], Params]
+    log_prob: Callable[[Params, Int[Array, " P"], Int[Array, " T"]], Float[Array, ""]]
+    log_probs: Callable[[Params, Int[Array, " P"]], Float[Array, " N"]]
+    sample: Callable[[Key, Params, Int[Array, " P"]], Int[Array, " T"]]
+
+
+def all_log_probs(policy: Policy, params: Params, prompts: Int[Array, "C P"]) -> Float[Array, "C N"]:
+    """log pi(x|c) in nats of every response to every prompt, [C, N]."""
+    return jax.vmap(policy.log_probs, in_axes=(None, 0))(params, prompts)
+
+
+def with_frozen(policy: Policy, trainable: Any) -> Policy:
+    """The same policy, with no derivative where ``trainable`` is 0, so that every rule leaves those parameters alone.
+
+    Args:
+        policy: the policy.
+        trainable: pytree prefix of the parameters, with leaves 1 (trains) or 0 (frozen). May be traced: one
+            compiled sweep then serves every scope.
+    """
+
+    def freeze(params: Params) -> Params:
+        def blend(mask: Any, subtree: Params) -> Params:
+            return jax.tree.map(lambda x: mask * x + (1 - mask) * jax.lax.stop_gradient(x), subtree)
+
+        return jax.tree.map(blend, trainable, params)
+
+    return policy._replace(
+        log_prob=lambda params, *rest: policy.log_prob(freeze(params), *rest),
+        log_probs=lambda params, *rest: policy.log_probs(freeze(params), *rest),
+    )

@@ -1,0 +1,150 @@
+"""The mixture policy: a gate that reads the prompt, and one Markov expert per persona.
+
+``pi(x|c) = sum_k softmax(gate(c))_k p_k(x|c)``. Read token by token, the weights are the posterior over experts given
+all that was said so far (mixture of experts: Jacobs, Jordan, Nowlan and Hinton 1991).
+Parameters are ``{"gate": ..., "experts": logits [K, U^order, V]}``.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from toypersona import chains, numerics
+from toypersona.policies.base import Policy, with_frozen
+from toypersona.types import Key, Params
+
+GATES = ("network", "table")
+
+
+class Scope(NamedTuple):
+    """Which parameters learn: 1 trains, 0 is frozen; may be traced."""
+
+    gate: float | Float[Array, ""]
+    experts: float | Float[Array, ""]
+
+
+SCOPES = {"gates": Scope(1.0, 0.0), "experts": Scope(0.0, 1.0), "both": Scope(1.0, 1.0)}
+
+
+class Mixture(NamedTuple):
+    """A mixture policy and its parts.
+
+    Attributes:
+        policy: the ``Policy``.
+        log_gate: ``(params, prompt [P]) -> [K]``, log-probabilities of the experts.
+        log_experts: ``(params, prompt [P]) -> [K, N]``, each expert's log-probability of every response.
+    """
+
+    policy: Policy
+    log_gate: Callable[[Params, Int[Array, " P"]], Float[Array, " K"]]
+    log_experts: Callable[[Params, Int[Array, " P"]], Float[Array, "K N"]]
+
+
+class GateNetwork(nn.Module):
+    """Embeds each prompt unit, joins them in order, one hidden layer: logits over experts, for unseen prompts too."""
+
+    num_units: int
+    num_personas: int
+    width: int = 32
+
+    @nn.compact
+    def __call__(self, prompt: Int[Array, " P"]) -> Float[Array, " K"]:
+        """Logits [K] for one prompt [P]."""
+        dtype = jnp.result_type(float)
+        embedded = nn.Embed(self.num_units, self.width, param_dtype=dtype)(prompt)
+        hidden = nn.gelu(nn.Dense(self.width, param_dtype=dtype)(embedded.reshape(-1)))
+        return nn.Dense(self.num_personas, param_dtype=dtype, name="personas")(hidden)
+
+
+class GateTable(nn.Module):
+    """One free logit per known prompt and expert; starts uniform."""
+
+    prompts: tuple[tuple[int, ...], ...]
+    num_personas: int
+
+    @nn.compact
+    def __call__(self, prompt: Int[Array, " P"]) -> Float[Array, " K"]:
+        """Logits [K] for one of the known prompts [P]."""
+        shape = (len(self.prompts), self.num_personas)
+        logits = self.param("personas", nn.initializers.zeros, shape, jnp.result_type(float))
+        known = jnp.asarray(self.prompts)
+        return logits[jnp.argmax((known == prompt[None, :]).all(axis=-1))]
+
+
+def mixture(
+    prompts: Int[Array, "C P"],
+    *,
+    num_personas: int,
+    num_units: int,
+    num_words: int,
+    length: int,
+    order: int = 1,
+    gate: str = "network",
+) -> Mixture:
+    """A gate over prompts and ``num_personas`` Markov experts.
+
+    Args:
+        prompts: prompts [C, P]; they fix P, and the rows of a gate table.
+        num_personas: K.
+        num_units: U, all units, those of prompts included.
+        num_words: V, the units a response can be made of.
+        length: T of enumerated and sampled responses; ``log_prob`` takes any length.
+        order: how many units back the experts look.
+        gate: "network" (reads the units, routes unseen prompts) or "table" (one row per prompt).
+
+    Raises:
+        ValueError: an unknown gate.
+    """
+    if gate not in GATES:
+        raise ValueError(f"A mixture's gate is one of {', '.join(GATES)}, not {gate!r}.")
+    if gate == "network":
+        gate_module = GateNetwork(num_units, num_personas)
+    else:
+        gate_module = GateTable(tuple(map(tuple, prompts.tolist())), num_personas)
+
+    def init(key: Key) -> Params:
+        gate_key, expert_key = jax.random.split(key)
+        shape = (num_personas, num_units**order, num_words)
+        return {
+            "gate": gate_module.init(gate_key, prompts[0])["params"],
+            "experts": 0.5 * jax.random.normal(expert_key, shape),
+        }
+
+    def log_gate(params: Params, prompt: Int[Array, " P"]) -> Float[Array, " K"]:
+        return jax.nn.log_softmax(gate_module.apply({"params": params["gate"]}, prompt))
+
+    def over_experts(function: Callable, params: Params) -> Array:
+        return jax.vmap(function)(jax.nn.log_softmax(params["experts"]))
+
+    def log_experts(params: Params, prompt: Int[Array, " P"]) -> Float[Array, "K N"]:
+        return over_experts(lambda table: chains.log_probs(table, prompt, length), params)
+
+    def log_probs(params: Params, prompt: Int[Array, " P"]) -> Float[Array, " N"]:
+        return numerics.log_mix(log_gate(params, prompt), log_experts(params, prompt))
+
+    def log_prob(params: Params, prompt: Int[Array, " P"], tokens: Int[Array, " T"]) -> Float[Array, ""]:
+        by_expert = over_experts(lambda table: chains.log_prob(table, prompt, tokens), params)
+        return jax.nn.logsumexp(log_gate(params, prompt) + by_expert)
+
+    def sample(key: Key, params: Params, prompt: Int[Array, " P"]) -> Int[Array, " T"]:
+        # Drawing the persona first and then only its tokens is the same law as mixing at every token.
+        persona_key, token_key = jax.random.split(key)
+        persona = jax.random.categorical(persona_key, log_gate(params, prompt))
+        return chains.sample(token_key, jax.nn.log_softmax(params["experts"][persona]), prompt, length)
+
+    return Mixture(Policy(init, log_prob, log_probs, sample), log_gate, log_experts)
+
+
+def scoped(policy: Policy, scope: Scope) -> Policy:
+    """The mixture policy with only its gate, only its experts, or both trainable (``SCOPES``)."""
+    return with_frozen(policy, {"gate": scope.gate, "experts": scope.experts})
+
+
+def permuted(params: Params, permutation: Int[Array, " K"]) -> Params:
+    """The same distribution with the experts renamed: new expert k is old expert ``permutation[k]``."""
+    last = jax.tree.map(lambda x: x[..., permutation], params["gate"]["personas"])
+    return {"gate": params["gate"] | {"personas": last}, "experts": params["experts"][permutation]}

@@ -1,0 +1,43 @@
+"""A policy with one free logit for every response to every known prompt: nothing constrains it but the simplex."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from toypersona import chains
+from toypersona.policies.base import Policy
+from toypersona.types import Key, Params
+
+
+def tabular(prompts: Int[Array, "C P"], num_words: int, length: int) -> Policy:
+    """Softmax over all ``num_words ** length`` responses, separately for each prompt.
+
+    Args:
+        prompts: the prompts it knows [C, P]; asked about another one it answers as for the first.
+        num_words: V.
+        length: T.
+
+    Returns:
+        A ``Policy`` whose params are logits [C, N].
+
+    Raises:
+        ValueError: V^T is too large to enumerate.
+    """
+    responses = chains.outcomes(num_words, length)
+    place_values = num_words ** jnp.arange(length - 1, -1, -1)
+
+    def init(key: Key) -> Params:
+        del key
+        return jnp.zeros((prompts.shape[0], responses.shape[0]))
+
+    def log_probs(params: Params, prompt: Int[Array, " P"]) -> Float[Array, " N"]:
+        index = jnp.argmax((prompts == prompt[None, :]).all(axis=-1))
+        return jax.nn.log_softmax(params[index])
+
+    def log_prob(params: Params, prompt: Int[Array, " P"], tokens: Int[Array, " T"]) -> Float[Array, ""]:
+        return log_probs(params, prompt)[(tokens * place_values).sum()]
+
+    def sample(key: Key, params: Params, prompt: Int[Array, " P"]) -> Int[Array, " T"]:
+        return responses[jax.random.categorical(key, log_probs(params, prompt))]
+
+    return Policy(init, log_prob, log_probs, sample)

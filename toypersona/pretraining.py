@@ -1,0 +1,156 @@
+"""Pretraining: maximum likelihood on unlabelled text, and how well it found the people behind it.
+
+Nobody tells the mixture who wrote a line; it is fitted to log pi(response | prompt) alone, by Adam on minibatches from
+several random starts. ``recovery`` then compares its experts with the true personas, and its gate with the Bayes
+posterior over who writes such prompts.
+"""
+
+import itertools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from toypersona import numerics
+from toypersona.policies.base import Policy
+from toypersona.types import Key, Params
+
+
+class Fit(NamedTuple):
+    """Result of ``fit``.
+
+    Attributes:
+        params: of the restart with the lowest loss.
+        loss: its nats per line over the whole text.
+        losses: nats per line of every restart [R].
+    """
+
+    params: Params
+    loss: Float[Array, ""]
+    losses: Float[Array, " R"]
+
+
+def fit(
+    key: Key,
+    policy: Policy,
+    prompts: Int[Array, "M P"],
+    responses: Int[Array, "M L"],
+    *,
+    num_lines: int | Int[Array, ""] | None = None,
+    num_steps: int = 1000,
+    batch_size: int = 256,
+    learning_rate: float | Float[Array, ""] = 0.05,
+    num_restarts: int = 4,
+) -> Fit:
+    """Maximum-likelihood fit of a policy to lines of text, the best of several random starts.
+
+    Args:
+        key: one key.
+        policy: any policy with ``init`` and ``log_prob``.
+        prompts: the openings of M lines [M, P].
+        responses: what followed [M, L]; L need not be the T of the measures.
+        num_lines: only the first so many lines are read (traced: one compile serves every amount); all by default.
+        num_steps: Adam steps, learning rate decayed to zero by a cosine.
+        batch_size: lines a step, drawn with replacement.
+        learning_rate: at the start.
+        num_restarts: R random starts.
+    """
+    total = prompts.shape[0]
+    count = jnp.asarray(total if num_lines is None else num_lines)
+    optimizer = optax.adam(optax.cosine_decay_schedule(learning_rate, num_steps))
+    log_probs = jax.vmap(policy.log_prob, in_axes=(None, 0, 0))
+
+    def batch_loss(params: Params, batch: Int[Array, " B"]) -> Float[Array, ""]:
+        return -log_probs(params, prompts[batch], responses[batch]).mean()
+
+    def start(restart_key: Key) -> tuple[Params, Float[Array, ""]]:
+        init_key, scan_key = jax.random.split(restart_key)
+        params = policy.init(init_key)
+
+        def step(carry: tuple, step_key: Key) -> tuple[tuple, None]:
+            params, opt_state = carry
+            batch = jax.random.randint(step_key, (batch_size,), 0, count)
+            updates, opt_state = optimizer.update(jax.grad(batch_loss)(params, batch), opt_state)
+            return (optax.apply_updates(params, updates), opt_state), None
+
+        (params, _), _ = jax.lax.scan(step, (params, optimizer.init(params)), jax.random.split(scan_key, num_steps))
+        read = jnp.arange(total) < count
+        loss = -jnp.where(read, log_probs(params, prompts, responses), 0.0).sum() / count
+        return params, loss
+
+    fitted, losses = jax.vmap(start)(jax.random.split(key, num_restarts))
+    best = jnp.argmin(losses)
+    return Fit(jax.tree.map(lambda x: x[best], fitted), losses[best], losses)
+
+
+class Recovery(NamedTuple):
+    """How far a fitted mixture is from the truth, experts already renamed to match the personas.
+
+    Attributes:
+        expert_divergence: KL(p_k‖expert_k) of each persona, nats per token [K].
+        gate_divergence: E_c KL(g(c)‖gate(c)), nats.
+        policy_divergence: E_c KL(world‖policy), nats per token.
+    """
+
+    expert_divergence: Float[Array, " K"]
+    gate_divergence: Float[Array, ""]
+    policy_divergence: Float[Array, ""]
+
+
+def cross_divergences(
+    log_prompts: Float[Array, " C"],
+    log_gates: Float[Array, "C K"],
+    log_personas: Float[Array, "C K N"],
+    log_experts: Float[Array, "C K N"],
+    length: int,
+) -> Float[Array, "K K"]:
+    """KL(p_k‖expert_j) in nats per token [K, K], each persona averaged over the prompts it answers."""
+    answers = jax.nn.softmax(log_prompts[:, None] + log_gates, axis=0)
+    pairs = jax.vmap(jax.vmap(numerics.kl_divergence, in_axes=(None, 0)), in_axes=(0, None))
+    return jnp.einsum("ck,ckj->kj", answers, jax.vmap(pairs)(log_personas, log_experts)) / length
+
+
+def matching(divergences: Float[Array, "K K"]) -> Int[Array, " K"]:
+    """The expert for each persona [K] that makes the summed divergence least, over all permutations.
+
+    Brute force over K! permutations keeps it inside jit.
+
+    Raises:
+        ValueError: more than eight personas.
+    """
+    num_personas = divergences.shape[0]
+    if num_personas > 8:
+        raise ValueError(f"Matching {num_personas} experts would try {num_personas}! permutations: use at most 8.")
+    every = jnp.array(list(itertools.permutations(range(num_personas))))
+    return every[jnp.argmin(divergences[jnp.arange(num_personas), every].sum(axis=-1))]
+
+
+def recovery(
+    log_prompts: Float[Array, " C"],
+    log_gates: Float[Array, "C K"],
+    log_personas: Float[Array, "C K N"],
+    log_gate_fitted: Float[Array, "C K"],
+    log_experts: Float[Array, "C K N"],
+    length: int,
+) -> Recovery:
+    """Compare a fitted mixture, its experts already in the personas' order, with the true world.
+
+    Args:
+        log_prompts: log rho(c) [C].
+        log_gates: the Bayes posterior over personas [C, K].
+        log_personas: true personas [C, K, N].
+        log_gate_fitted: the fitted gate [C, K].
+        log_experts: the fitted experts [C, K, N].
+        length: T of the N responses.
+    """
+    rho = jnp.exp(log_prompts)
+    crossed = cross_divergences(log_prompts, log_gates, log_personas, log_experts, length)
+    truth = numerics.log_mix(log_gates, log_personas)
+    fitted = numerics.log_mix(log_gate_fitted, log_experts)
+    return Recovery(
+        expert_divergence=jnp.diagonal(crossed),
+        gate_divergence=rho @ numerics.kl_divergence(log_gates, log_gate_fitted),
+        policy_divergence=rho @ numerics.kl_divergence(truth, fitted) / length,
+    )

@@ -1,0 +1,54 @@
+"""The interface of an update rule: two pure functions, as in optax, so that a rule scans, vmaps and nests.
+
+Constructors carry the methods' own names and take their hyperparameters as traced keyword arguments: build the rule
+inside the traced function, and one compiled sweep serves every value. A rule knows a ``Policy`` and a reward, never a
+world.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from toypersona.types import Key, Params
+
+Optimizer = Callable[[Any], optax.GradientTransformation]
+"""Makes an optax transform from a (traced) learning rate: ``optax.sgd``, ``optax.adam``, ..."""
+
+
+class RuleState(NamedTuple):
+    """What a rule carries from step to step."""
+
+    params: Params
+    opt_state: Any = ()
+
+
+class UpdateRule(NamedTuple):
+    """A way to train.
+
+    Attributes:
+        init: ``(params) -> RuleState``.
+        update: ``(key, state) -> (state, info)``; ``info`` is a dict of scalars that are not carried on.
+    """
+
+    init: Callable[[Params], RuleState]
+    update: Callable[[Key, RuleState], tuple[RuleState, dict[str, Float[Array, ""]]]]
+
+
+def ascend(
+    direction: Callable[[Key, Params], tuple[Params, dict[str, Array]]], optimizer: optax.GradientTransformation
+) -> UpdateRule:
+    """The rule that follows ``direction(key, params) -> (direction, info)`` uphill with an optax optimiser."""
+
+    def init(params: Params) -> RuleState:
+        return RuleState(params, optimizer.init(params))
+
+    def update(key: Key, state: RuleState) -> tuple[RuleState, dict[str, Array]]:
+        uphill, info = direction(key, state.params)
+        updates, opt_state = optimizer.update(jax.tree.map(jnp.negative, uphill), state.opt_state, state.params)
+        return RuleState(optax.apply_updates(state.params, updates), opt_state), info
+
+    return UpdateRule(init, update)

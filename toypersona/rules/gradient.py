@@ -1,0 +1,140 @@
+"""Exact policy gradients: expectations are sums over every response, so nothing is sampled and ``key`` is not used.
+
+Objective ``J = E_c[ E_pi[r] - beta KL(pi(.|c)‖pi0(.|c)) ]``. Its gradient is ``E_pi[A grad log pi]`` with the advantage
+``A = r - beta log(pi/pi0)`` minus its mean (Sutton et al. 1999). The natural gradient (Amari 1998, Kakade 2001) divides
+by the Fisher matrix ``F = E_pi[grad log pi grad log pi^T]``; on a tabular policy it is A itself, and the path it follows
+is the exponential tilt's.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from toypersona import numerics
+from toypersona.policies.base import Policy, all_log_probs
+from toypersona.rules.base import Optimizer, UpdateRule, ascend
+from toypersona.types import Key, Params
+
+Scalar = float | Float[Array, ""]
+
+
+
+class _Problem(NamedTuple):
+    """What both rules need of the policy at its current parameters."""
+
+    log_policy: Float[Array, "C N"]
+    mass: Float[Array, "C N"]
+    advantages: Float[Array, "C N"]
+    scores: Callable[[Params], Float[Array, "C N"]]
+    pull_back: Callable[[Float[Array, "C N"]], Params]
+
+
+def _linearize(policy, prompts, log_prompts, reward, kl_coefficient, log_base, params) -> _Problem:
+    """The policy, E_pi's weights and A, with J (``scores``) and its transpose (``pull_back``)."""
+    log_policy, scores = jax.linearize(lambda p: all_log_probs(policy, p, prompts), params)
+    transpose = jax.linear_transpose(scores, params)
+    returns = reward if log_base is None else reward - kl_coefficient * (log_policy - log_base)
+    advantages = returns - numerics.expectation(log_policy, returns)[:, None]
+    mass = jnp.exp(log_prompts[:, None] + log_policy)
+    return _Problem(log_policy, mass, advantages, scores, lambda cotangent: transpose(cotangent)[0])
+
+
+def _check_base(kl_coefficient: Scalar, log_base: Array | None) -> None:
+    if log_base is None and not (isinstance(kl_coefficient, float) and kl_coefficient == 0.0):
+        raise ValueError("kl_coefficient needs log_base, the base policy's log-probabilities [C, N]: pass both.")
+
+
+def policy_gradient(
+    policy: Policy,
+    prompts: Int[Array, "C P"],
+    log_prompts: Float[Array, " C"],
+    reward: Float[Array, "C N"],
+    *,
+    learning_rate: Scalar,
+    kl_coefficient: Scalar = 0.0,
+    log_base: Float[Array, "C N"] | None = None,
+    optimizer: Optimizer = optax.sgd,
+) -> UpdateRule:
+    """Exact (vanilla) policy gradient.
+
+    Args:
+        policy: any enumerable policy; freeze parts of it to restrict the scope.
+        prompts: [C, P].
+        log_prompts: log rho(c) [C].
+        reward: [C, N].
+        learning_rate: step length; 0 is the identity.
+        kl_coefficient: beta, weight of KL(pi‖pi0) in the objective.
+        log_base: log pi0 [C, N], needed for a KL coefficient.
+        optimizer: optax constructor that takes the learning rate.
+
+    Returns:
+        An ``UpdateRule`` whose info holds the ``gradient_norm``.
+
+    Raises:
+        ValueError: a KL coefficient without ``log_base``.
+    """
+    _check_base(kl_coefficient, log_base)
+
+    def direction(key: Key, params: Params) -> tuple[Params, dict[str, Array]]:
+        del key
+        problem = _linearize(policy, prompts, log_prompts, reward, kl_coefficient, log_base, params)
+        gradient = problem.pull_back(problem.mass * problem.advantages)
+        return gradient, {"gradient_norm": optax.tree.norm(gradient)}
+
+    return ascend(direction, optimizer(learning_rate))
+
+
+def natural_gradient(
+    policy: Policy,
+    prompts: Int[Array, "C P"],
+    log_prompts: Float[Array, " C"],
+    reward: Float[Array, "C N"],
+    *,
+    learning_rate: Scalar,
+    kl_coefficient: Scalar = 0.0,
+    log_base: Float[Array, "C N"] | None = None,
+    optimizer: Optimizer = optax.sgd,
+    damping: Scalar = 1e-6,
+    tolerance: float = 1e-4,
+    max_iterations: int = 50,
+) -> UpdateRule:
+    """Exact natural policy gradient: solves ``(F + damping I) w = grad J`` by conjugate gradients, F never formed.
+
+    Args:
+        policy: any enumerable policy; freeze parts of it to restrict the scope.
+        prompts: [C, P].
+        log_prompts: log rho(c) [C].
+        reward: [C, N].
+        learning_rate: step length; on a tabular policy each step adds it to the strength. 0 is the identity.
+        kl_coefficient: beta, weight of KL(pi‖pi0) in the objective.
+        log_base: log pi0 [C, N], needed for a KL coefficient.
+        optimizer: optax constructor that takes the learning rate.
+        damping: added to the Fisher matrix, which is singular wherever logits are redundant.
+        tolerance: the solve stops at this residual, relative to the gradient,
+        max_iterations: or after this many iterations.
+
+    Returns:
+        An ``UpdateRule`` whose info holds the solve's relative ``residual``.
+
+    Raises:
+        ValueError: a KL coefficient without ``log_base``.
+    """
+    _check_base(kl_coefficient, log_base)
+
+    def direction(key: Key, params: Params) -> tuple[Params, dict[str, Array]]:
+        del key
+        problem = _linearize(policy, prompts, log_prompts, reward, kl_coefficient, log_base, params)
+        gradient = problem.pull_back(problem.mass * problem.advantages)
+
+        def fisher(vector: Params) -> Params:
+            return optax.tree.add_scale(problem.pull_back(problem.mass * problem.scores(vector)), damping, vector)
+
+        solution, _ = jax.scipy.sparse.linalg.cg(fisher, gradient, tol=tolerance, maxiter=max_iterations)
+        misfit = optax.tree.norm(optax.tree.sub(fisher(solution), gradient))
+        return solution, {"residual": misfit / optax.tree.norm(gradient)}
+
+    return ascend(direction, optimizer(learning_rate))
