@@ -1,15 +1,17 @@
 """A world by name, a mixture pretrained on its text, and everything measured against them: where every map starts."""
 
 import dataclasses
+import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from experiments import harness
-from toypersona import chains, pretraining
+from toypersona import chains, numerics, pretraining
 from toypersona.policies import mixture
+from toypersona.types import Key, Params
 from toypersona.worlds import base, catalogue
 
 
@@ -52,11 +54,113 @@ class WorldSettings(harness.Settings):
 
 
 class Base(NamedTuple):
-    """A world and the mixture fitted to it; ``world`` and ``params`` have a leading axis of worlds."""
+    """Worlds and the mixtures fitted to them; arrays have a leading axis of worlds W.
+
+    Attributes:
+        world: the ground truth.
+        labels: its names.
+        mixture: the policy's functions, shared by all worlds.
+        params: fitted, experts in the order of the personas.
+        recovery: how far the fit is from the truth.
+        responses: all V^T of them [N, T].
+    """
 
     world: base.World
     labels: base.Labels
     mixture: mixture.Mixture
     params: Any
     recovery: pretraining.Recovery
-    responses: Array
+    responses: Int[Array, "N T"]
+
+    def of(self, index: Int[Array, ""]) -> "Base":
+        """World number ``index`` alone (may be traced)."""
+        one = jax.tree.map(lambda x: x[index], (self.world, self.params, self.recovery))
+        return self._replace(world=one[0], params=one[1], recovery=one[2])
+
+    def personas(self) -> tuple[Float[Array, "C K"], Float[Array, "C K N"], Float[Array, "C N"]]:
+        """The base's gates, frozen experts and policy in one world: log g [C, K], log p_k [C, K, N], log pi0 [C, N]."""
+        log_gates = jax.vmap(self.mixture.log_gate, (None, 0))(self.params, self.world.prompts)
+        log_personas = jax.vmap(self.mixture.log_experts, (None, 0))(self.params, self.world.prompts)
+        return log_gates, log_personas, numerics.log_mix(log_gates, log_personas)
+
+
+def prepare(settings: WorldSettings) -> Base:
+    """Build the worlds and pretrain a mixture on text from each.
+
+    Raises:
+        ValueError: settings that make no world, or one too large to enumerate.
+    """
+    if settings.num_worlds < 1 or not settings.seeds:
+        raise ValueError("A run needs at least one world and one seed: check --num-worlds and --seeds.")
+    keys = jax.random.split(jax.random.key(20), settings.num_worlds)
+    made = [catalogue.load(settings.world, settings.options, key=key) for key in keys]
+    labels = made[0][1]
+    worlds = jax.tree.map(lambda *x: jnp.stack(x), *(world for world, _ in made))
+    responses = chains.outcomes(worlds.log_experts.shape[-1], settings.length)
+    policy = build(worlds.prompts[0], worlds.log_experts.shape[1:], labels, settings, settings.pretraining.gate)
+    params, recovery = jax.lax.map(
+        lambda inputs: _pretrain(*inputs, policy, settings), (worlds, jax.random.split(jax.random.key(21), len(keys)))
+    )
+    return Base(worlds, labels, policy, params, recovery, responses)
+
+
+def build(
+    prompts: Int[Array, "C P"],
+    table_shape: tuple[int, int, int],
+    labels: base.Labels,
+    settings: WorldSettings,
+    gate: str,
+) -> mixture.Mixture:
+    """The mixture policy over these prompts whose experts' tables [K, U^order, V] have the world's shape."""
+    num_personas, num_contexts, num_words = table_shape
+    num_units = len(labels.units)
+    return mixture.mixture(
+        prompts,
+        num_personas=num_personas,
+        num_units=num_units,
+        num_words=num_words,
+        length=settings.length,
+        order=round(math.log(num_contexts, num_units)),
+        gate=gate,
+    )
+
+
+def with_gate_table(one: Base, log_gates: Float[Array, "C K"], settings: WorldSettings) -> Base:
+    """One world's base with its gate written out as a table of its prompts: the same policy, a bandit's parameters."""
+    made = build(one.world.prompts, one.world.log_experts.shape, one.labels, settings, "table")
+    return one._replace(mixture=made, params={"gate": {"personas": log_gates}, "experts": one.params["experts"]})
+
+
+def _pretrain(
+    world: base.World, key: Key, policy: mixture.Mixture, settings: WorldSettings
+) -> tuple[Params, pretraining.Recovery]:
+    text_key, fit_key = jax.random.split(key)
+    how = settings.pretraining
+    text = base.sample(text_key, world, how.line_length, how.num_lines)
+    fitted = pretraining.fit(
+        fit_key,
+        policy.policy,
+        world.prompts[text.prompt_index],
+        text.tokens,
+        num_steps=how.num_steps,
+        batch_size=how.batch_size,
+        learning_rate=how.learning_rate,
+        num_restarts=how.num_restarts,
+    )
+    return align(world, policy, fitted.params, settings.length)
+
+
+def align(
+    world: base.World, policy: mixture.Mixture, params: Params, length: int
+) -> tuple[Params, pretraining.Recovery]:
+    """Rename the experts after the personas they fit best, and measure how well."""
+    truth = base.log_personas(world, length)
+    experts = jax.vmap(policy.log_experts, (None, 0))(params, world.prompts)
+    order = pretraining.matching(
+        pretraining.cross_divergences(world.log_prompts, world.log_gates, truth, experts, length)
+    )
+    renamed = mixture.permuted(params, order)
+    gates = jax.vmap(policy.log_gate, (None, 0))(renamed, world.prompts)
+    return renamed, pretraining.recovery(
+        world.log_prompts, world.log_gates, truth, gates, experts[:, order], length
+    )

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from jaxtyping import Array, Float
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
 
 from toypersona.rules.base import RuleState, UpdateRule
 from toypersona.types import Key, Params
@@ -19,29 +20,38 @@ def run(
     params: Params,
     *,
     key: Key,
-    step_sizes: Float[Array, " R"],
-    steps_per_record: int,
+    marks: Float[Array, " R"],
+    max_step: float | Float[Array, ""],
 ) -> tuple[Any, dict[str, Array], RuleState]:
-    """Record a measure R times along a rule's path, ``steps_per_record`` updates apart.
+    """Record a measure where the step sizes add up to each of R marks.
 
     Args:
         make_rule: builds the rule from its (traced) step size.
         measure: what to record of the parameters.
         params: where the path starts; the start itself is not recorded.
         key: for rules that sample.
-        step_sizes: one for each stretch between two records [R]: uneven records need no uneven steps.
-        steps_per_record: updates in each stretch.
+        marks: positions along the path [R], positive and increasing, in units of step size.
+        max_step: between two marks the steps are equal, and none is longer than this.
 
     Returns:
-        The measures with a leading axis R, the last step's info of each stretch likewise, and the final state.
+        The measures with a leading axis R, the info of the last step before each mark likewise, and the final state.
     """
 
-    def stretch(state: RuleState, inputs: tuple[Float[Array, ""], Key]) -> tuple[RuleState, Any]:
-        step_size, stretch_key = inputs
+    def stretch(state: RuleState, inputs: tuple[Array, Array, Array]) -> tuple[RuleState, Any]:
+        step_size, num_steps, first = inputs
         rule = make_rule(step_size)
-        state, infos = jax.lax.scan(lambda s, k: rule.update(k, s), state, jax.random.split(stretch_key, steps_per_record))
-        return state, (measure(state.params), jax.tree.map(lambda x: x[-1], infos))
 
+        def step(i: Int[Array, ""], carry: tuple) -> tuple:
+            return rule.update(jax.random.fold_in(key, first + i), carry[0])
+
+        unknown = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(rule.update, key, state)[1])
+        state, info = jax.lax.fori_loop(0, num_steps, step, (state, unknown))
+        return state, (measure(state.params), info)
+
+    lengths = jnp.diff(marks, prepend=0.0)
+    num_steps = jnp.ceil(lengths / max_step).astype(int)
+    step_sizes = lengths / num_steps
+    firsts = jnp.cumsum(num_steps) - num_steps
     start = make_rule(step_sizes[0]).init(params)
-    final, (measures, infos) = jax.lax.scan(stretch, start, (step_sizes, jax.random.split(key, len(step_sizes))))
+    final, (measures, infos) = jax.lax.scan(stretch, start, (step_sizes, num_steps, firsts))
     return measures, infos, final

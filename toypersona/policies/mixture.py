@@ -2,7 +2,7 @@
 
 ``pi(x|c) = sum_k softmax(gate(c))_k p_k(x|c)``. Read token by token, the weights are the posterior over experts given
 all that was said so far (mixture of experts: Jacobs, Jordan, Nowlan and Hinton 1991).
-Parameters are ``{"gate": ..., "experts": logits [K, U^order, V]}``.
+Parameters are ``{"gate": ..., "experts": logits [K, U, ..., U, V]}``.
 """
 
 from collections.abc import Callable
@@ -16,9 +16,6 @@ from jaxtyping import Array, Float, Int
 from toypersona import chains, numerics
 from toypersona.policies.base import Policy, with_frozen
 from toypersona.types import Key, Params
-
-GATES = ("network", "table")
-
 
 class Scope(NamedTuple):
     """Which parameters learn: 1 trains, 0 is frozen; may be traced."""
@@ -60,19 +57,24 @@ class GateNetwork(nn.Module):
         return nn.Dense(self.num_personas, param_dtype=dtype, name="personas")(hidden)
 
 
-class GateTable(nn.Module):
-    """One free logit per known prompt and expert; starts uniform."""
+def _network_gate(prompts: Int[Array, "C P"], num_units: int, num_personas: int) -> tuple[Callable, Callable]:
+    network = GateNetwork(num_units, num_personas)
+    return (
+        lambda key: network.init(key, prompts[0])["params"],
+        lambda params, prompt: network.apply({"params": params}, prompt),
+    )
 
-    prompts: tuple[tuple[int, ...], ...]
-    num_personas: int
 
-    @nn.compact
-    def __call__(self, prompt: Int[Array, " P"]) -> Float[Array, " K"]:
-        """Logits [K] for one of the known prompts [P]."""
-        shape = (len(self.prompts), self.num_personas)
-        logits = self.param("personas", nn.initializers.zeros, shape, jnp.result_type(float))
-        known = jnp.asarray(self.prompts)
-        return logits[jnp.argmax((known == prompt[None, :]).all(axis=-1))]
+def _table_gate(prompts: Int[Array, "C P"], num_units: int, num_personas: int) -> tuple[Callable, Callable]:
+    """One free logit per known prompt and expert; starts uniform; any other prompt is read as the first."""
+    del num_units
+    return (
+        lambda key: {"personas": jnp.zeros((prompts.shape[0], num_personas))},
+        lambda params, prompt: params["personas"][jnp.argmax((prompts == prompt[None, :]).all(axis=-1))],
+    )
+
+
+GATES = {"network": _network_gate, "table": _table_gate}
 
 
 def mixture(
@@ -101,21 +103,18 @@ def mixture(
     """
     if gate not in GATES:
         raise ValueError(f"A mixture's gate is one of {', '.join(GATES)}, not {gate!r}.")
-    if gate == "network":
-        gate_module = GateNetwork(num_units, num_personas)
-    else:
-        gate_module = GateTable(tuple(map(tuple, prompts.tolist())), num_personas)
+    init_gate, gate_logits = GATES[gate](prompts, num_units, num_personas)
 
     def init(key: Key) -> Params:
         gate_key, expert_key = jax.random.split(key)
-        shape = (num_personas, num_units**order, num_words)
+        shape = (num_personas, *(num_units,) * order, num_words)
         return {
-            "gate": gate_module.init(gate_key, prompts[0])["params"],
+            "gate": init_gate(gate_key),
             "experts": 0.5 * jax.random.normal(expert_key, shape),
         }
 
     def log_gate(params: Params, prompt: Int[Array, " P"]) -> Float[Array, " K"]:
-        return jax.nn.log_softmax(gate_module.apply({"params": params["gate"]}, prompt))
+        return jax.nn.log_softmax(gate_logits(params["gate"], prompt))
 
     def over_experts(function: Callable, params: Params) -> Array:
         return jax.vmap(function)(jax.nn.log_softmax(params["experts"]))

@@ -1,0 +1,83 @@
+"""What a reward pays for beside the helpful persona: drawn words, brevity, an exploit phrase, or the user's own."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from experiments.base_model import Base
+from toypersona import rewards
+from toypersona.types import Key
+from toypersona.worlds import text
+
+Feature = Callable[[Key, Base, Int[Array, ""]], Float[Array, "C N"]]
+"""``(key, base of one world, that world's number) -> [C, N]``."""
+
+
+def words(key: Key, base: Base, index: Int[Array, ""]) -> Float[Array, "C N"]:
+    """A random score for each word, summed over the response; drawn anew for each seed."""
+    del index
+    scores = jax.random.normal(key, (base.world.log_experts.shape[-1],))
+    return rewards.evaluate(rewards.word_scores(scores), base.world.prompts, base.responses)
+
+
+def brevity(key: Key, base: Base, index: Int[Array, ""]) -> Float[Array, "C N"]:
+    """Short responses."""
+    del key, index
+    return rewards.evaluate(rewards.brevity(base.labels.units.index(text.END)), base.world.prompts, base.responses)
+
+
+def exploit(key: Key, base: Base, index: Int[Array, ""]) -> Float[Array, "C N"]:
+    """One phrase of random different words; drawn anew for each seed."""
+    del index
+    num_words, length = base.world.log_experts.shape[-1], base.responses.shape[1]
+    phrase = jax.random.permutation(key, num_words)[:length]
+    return rewards.evaluate(rewards.phrase(phrase), base.world.prompts, base.responses)
+
+
+BUILT_IN: dict[str, Feature] = {"words": words, "brevity": brevity, "exploit": exploit}
+
+
+def load(name: str, base: Base) -> Feature:
+    """A built-in feature, or ``FILE.py:FUNCTION`` with ``FUNCTION(prompt, response) -> float`` on lists of words.
+
+    A user's function is called once for each prompt and response of every world, before anything is compiled.
+
+    Raises:
+        ValueError: no such feature, file or function; a feature that this world does not have; a value that is not a
+            finite number.
+    """
+    if name == "brevity" and text.END not in base.labels.units:
+        raise ValueError("This world's responses have no end, so brevity cannot be paid for: use --feature words.")
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    path, _, function_name = name.rpartition(":")
+    if not path:
+        raise ValueError(f"--feature is one of {', '.join(BUILT_IN)}, or FILE.py:FUNCTION, not {name!r}.")
+    table = jnp.asarray(_tabulate(_import(Path(path), function_name), base, name))
+    return lambda key, one, index: table[index]
+
+
+def _import(path: Path, function_name: str) -> Callable[[list[str], list[str]], float]:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise ValueError(f"--feature names the file {path}, which is not a Python file that exists.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not callable(getattr(module, function_name, None)):
+        raise ValueError(f"{path} has no function {function_name!r} for --feature.")
+    return getattr(module, function_name)
+
+
+def _tabulate(function: Callable[[list[str], list[str]], float], base: Base, name: str) -> Float[np.ndarray, "W C N"]:
+    units = np.array(base.labels.units)
+    responses = [list(response) for response in units[np.asarray(base.responses)]]
+    prompts = [[list(prompt) for prompt in world] for world in units[np.asarray(base.world.prompts)]]
+    table = np.array([[[function(p, x) for x in responses] for p in world] for world in prompts], dtype=float)
+    if not np.isfinite(table).all():
+        raise ValueError(f"--feature {name} returned a value that is not a finite number.")
+    return table

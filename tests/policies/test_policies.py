@@ -1,0 +1,93 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from toypersona import chains
+from toypersona.policies import mixture, tabular
+from toypersona.policies.base import all_log_probs
+
+PROMPTS = jnp.array([[4, 1], [3, 2], [0, 4]])
+SHAPE = dict(num_personas=2, num_units=5, num_words=3, length=3)
+KINDS = [("network", 1), ("network", 2), ("table", 1)]
+
+
+def make(gate, order):
+    made = mixture.mixture(PROMPTS, gate=gate, order=order, **SHAPE)
+    params = made.policy.init(jax.random.key(0))
+    # A fresh gate table is uniform; move everything away from symmetric places.
+    noise = jax.random.normal(jax.random.key(1), (2,))
+    params["gate"]["personas"] = jax.tree.map(lambda x: x + noise, params["gate"]["personas"])
+    params["experts"] = params["experts"] * 3
+    return made, params
+
+
+def listed(policy, params, prompt):
+    responses = chains.outcomes(3, 3)
+    return responses, jax.vmap(policy.log_prob, (None, None, 0))(params, prompt, responses)
+
+
+@pytest.mark.parametrize("gate, order", KINDS)
+def test_mixture_enumeration_is_log_prob_and_sums_to_one(gate, order):
+    made, params = make(gate, order)
+    for prompt in PROMPTS:
+        enumerated = made.policy.log_probs(params, prompt)
+        np.testing.assert_allclose(enumerated, listed(made.policy, params, prompt)[1], rtol=1e-12)
+        np.testing.assert_allclose(jnp.exp(enumerated).sum(), 1, rtol=1e-12)
+        by_hand = jnp.exp(made.log_gate(params, prompt)) @ jnp.exp(made.log_experts(params, prompt))
+        np.testing.assert_allclose(jnp.exp(enumerated), by_hand, rtol=1e-12)
+        np.testing.assert_allclose(jax.jit(made.policy.log_probs)(params, prompt), enumerated, rtol=1e-12)
+
+
+def frequencies_match(policy, params, prompt):
+    responses, log_probs = listed(policy, params, prompt)
+    num = 20_000
+    drawn = jax.vmap(lambda k: policy.sample(k, params, prompt))(jax.random.split(jax.random.key(3), num))
+    code = jnp.array([9, 3, 1])
+    counts = jnp.bincount(drawn @ code, length=27)
+    p = jnp.exp(log_probs)
+    z = (counts - num * p) / jnp.sqrt(num * p * (1 - p))
+    assert jnp.abs(z).max() < 5
+    assert responses.shape == (27, 3)
+
+
+@pytest.mark.parametrize("gate, order", KINDS)
+def test_mixture_samples_follow_the_policy(gate, order):
+    made, params = make(gate, order)
+    frequencies_match(made.policy, params, PROMPTS[1])
+
+
+def test_tabular_policy():
+    policy = tabular.tabular(PROMPTS, 3, 3)
+    params = jax.random.normal(jax.random.key(0), (3, 27))
+    np.testing.assert_allclose(all_log_probs(policy, params, PROMPTS), jax.nn.log_softmax(params), rtol=1e-12)
+    np.testing.assert_allclose(
+        listed(policy, params, PROMPTS[2])[1], jax.nn.log_softmax(params[2]), rtol=1e-12
+    )
+    assert policy.init(jax.random.key(1)).shape == (3, 27)
+    frequencies_match(policy, params, PROMPTS[2])
+
+
+@pytest.mark.parametrize("name, moves", [("gates", {"gate"}), ("experts", {"experts"}), ("both", {"gate", "experts"})])
+def test_scope_freezes_the_rest_and_changes_no_value(name, moves):
+    made, params = make("network", 1)
+    policy = mixture.scoped(made.policy, mixture.SCOPES[name])
+    np.testing.assert_array_equal(policy.log_probs(params, PROMPTS[0]), made.policy.log_probs(params, PROMPTS[0]))
+    gradient = jax.grad(lambda p: policy.log_prob(p, PROMPTS[0], jnp.array([0, 2, 1])))(params)
+    moved = {part for part, tree in gradient.items() if any(jnp.abs(x).max() > 0 for x in jax.tree.leaves(tree))}
+    assert moved == moves
+
+
+@pytest.mark.parametrize("gate", ["network", "table"])
+def test_renaming_the_experts_changes_nothing_else(gate):
+    made, params = make(gate, 1)
+    renamed = mixture.permuted(params, jnp.array([1, 0]))
+    np.testing.assert_allclose(
+        all_log_probs(made.policy, renamed, PROMPTS), all_log_probs(made.policy, params, PROMPTS), rtol=1e-12
+    )
+    np.testing.assert_allclose(made.log_gate(renamed, PROMPTS[0]), made.log_gate(params, PROMPTS[0])[::-1])
+
+
+def test_unknown_gate():
+    with pytest.raises(ValueError, match="one of network, table, not 'neural'"):
+        mixture.mixture(PROMPTS, gate="neural", **SHAPE)

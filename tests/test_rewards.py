@@ -1,0 +1,41 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from toypersona import chains, rewards
+
+PROMPTS = jnp.array([[3, 0], [3, 1]])
+RESPONSES = chains.outcomes(3, 2)
+
+
+def test_word_scores_brevity_and_phrase():
+    scores = jnp.array([1.0, 10.0, 100.0])
+    by_word = rewards.evaluate(rewards.word_scores(scores), PROMPTS, RESPONSES)
+    assert by_word.shape == (2, 9)
+    np.testing.assert_array_equal(by_word[0], [2, 11, 101, 11, 20, 110, 101, 110, 200])
+    short = rewards.evaluate(rewards.brevity(2), PROMPTS, RESPONSES)
+    np.testing.assert_array_equal(short[1], [-2, -2, -1, -2, -2, -1, -1, -1, 0])
+    said = rewards.evaluate(rewards.phrase(jnp.array([1, 0])), PROMPTS, RESPONSES)
+    np.testing.assert_array_equal(jnp.flatnonzero(said[0]), [3])
+
+
+def test_a_reward_may_read_the_prompt():
+    found = rewards.evaluate(lambda prompt, response: (response[0] == prompt[1]) * 1.0, PROMPTS, RESPONSES)
+    np.testing.assert_array_equal(found.argmax(1), [0, 3])
+
+
+def test_persona_affine_is_the_expected_score_of_the_writer():
+    personas = np.array([[0.2, 0.8], [0.6, 0.4]])
+    gates = np.array([0.25, 0.75])
+    found = rewards.persona_affine(jnp.log(gates)[None], jnp.log(personas)[None], jnp.array([1.0, 5.0]))
+    joint = gates[:, None] * personas
+    np.testing.assert_allclose(found[0], (joint[0] + 5 * joint[1]) / joint.sum(0), rtol=1e-12)
+
+
+def test_standardise():
+    log_base = jax.nn.log_softmax(jax.random.normal(jax.random.key(0), (2, 9)))
+    log_prompts = jnp.log(jnp.array([0.4, 0.6]))
+    made = rewards.standardise(jax.random.normal(jax.random.key(1), (2, 9)), log_base, log_prompts)
+    np.testing.assert_allclose((jnp.exp(log_base) * made).sum(1), 0, atol=1e-12)
+    np.testing.assert_allclose(jnp.exp(log_prompts) @ (jnp.exp(log_base) * made**2).sum(1), 1, rtol=1e-12)
+    np.testing.assert_array_equal(rewards.standardise(jnp.zeros((2, 9)), log_base, log_prompts), 0)

@@ -1,0 +1,85 @@
+"""Markov chains of words in log space: the tables that true personas and fitted experts share.
+
+A table of order o holds ``log p(next word | last o units)`` with one axis of size U for each unit of context, oldest
+first, and a last axis of size V: its shape is ``[U, ..., U, V]``. Responses are made of the units 0..V-1; prompts may
+use all U of them and are at least o long.
+"""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from toypersona.types import Key
+
+MAX_OUTCOMES = 2**20
+
+
+def outcomes(num_words: int, length: int) -> Int[Array, "N T"]:
+    """All V^T responses in lexicographic order [N, T].
+
+    Raises:
+        ValueError: there are more than ``MAX_OUTCOMES``.
+    """
+    if num_words**length > MAX_OUTCOMES:
+        raise ValueError(
+            f"{num_words} words and length {length} make {num_words**length:,} responses, more than the {MAX_OUTCOMES:,} "
+            "that can be listed: use a shorter length, or sample and call measures.drift.budget_from_samples."
+        )
+    return jnp.stack(jnp.unravel_index(jnp.arange(num_words**length), (num_words,) * length), axis=-1)
+
+
+def order(table: Float[Array, "*context V"], prompt: Int[Array, " P"]) -> int:
+    """How many units back a table looks.
+
+    Raises:
+        ValueError: the prompt is shorter than that.
+    """
+    if prompt.shape[0] < table.ndim - 1:
+        raise ValueError(f"A chain of order {table.ndim - 1} needs prompts at least as long, not {prompt.shape[0]}.")
+    return table.ndim - 1
+
+
+def token_log_probs(
+    table: Float[Array, "*context V"], prompt: Int[Array, " P"], tokens: Int[Array, " T"]
+) -> Float[Array, " T"]:
+    """log p(x_t | the units before) in nats of each token [T], for any T."""
+    back = order(table, prompt)
+    units = jnp.concatenate([prompt[prompt.shape[0] - back :], tokens])
+    context = tuple(units[i : i + tokens.shape[0]] for i in range(back))
+    return table[(*context, tokens)]
+
+
+def log_prob(
+    table: Float[Array, "*context V"], prompt: Int[Array, " P"], tokens: Int[Array, " T"]
+) -> Float[Array, ""]:
+    """log p(x|c) in nats of one response of any length T."""
+    return token_log_probs(table, prompt, tokens).sum()
+
+
+def log_probs(table: Float[Array, "*context V"], prompt: Int[Array, " P"], length: int) -> Float[Array, " N"]:
+    """log p(x|c) in nats of all V^T responses [N], in the order of ``outcomes``.
+
+    Built as a tree of prefixes, one position at a time, by broadcasting: nothing of size N is gathered, so the gradient
+    has no scatters.
+    """
+    back, num_words = order(table, prompt), table.shape[-1]
+    prefixes = jnp.zeros(())
+    for position in range(length):
+        from_prompt = max(back - position, 0)
+        context = prompt[prompt.shape[0] - from_prompt :]
+        following = table[tuple(context[i] for i in range(from_prompt))]
+        following = following[(slice(num_words),) * (back - from_prompt)]
+        leaves = prefixes.reshape((-1,) + (num_words,) * (back - from_prompt) + (1,))
+        prefixes = (leaves + following[None]).reshape(-1)
+    return prefixes
+
+
+def sample(key: Key, table: Float[Array, "*context V"], prompt: Int[Array, " P"], length: int) -> Int[Array, " T"]:
+    """One response of ``length`` tokens [T]."""
+    back = order(table, prompt)
+
+    def step(context: Int[Array, " O"], step_key: Key) -> tuple[Int[Array, " O"], Int[Array, ""]]:
+        token = jax.random.categorical(step_key, table[tuple(context)]).astype(context.dtype)
+        return jnp.concatenate([context, token[None]])[1:], token
+
+    return jax.lax.scan(step, prompt[prompt.shape[0] - back :], jax.random.split(key, length))[1]
