@@ -161,6 +161,4 @@ def align(
     )
     renamed = mixture.permuted(params, order)
     gates = jax.vmap(policy.log_gate, (None, 0))(renamed, world.prompts)
-    return renamed, pretraining.recovery(
-        world.log_prompts, world.log_gates, truth, gates, experts[:, order], length
-    )
+    return renamed, pretraining.recovery(world.log_prompts, world.log_gates, truth, gates, experts[:, order], length)

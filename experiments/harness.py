@@ -49,7 +49,9 @@ class Claim:
 
 def near(what: str, predicted: float, measured: float, uncertainty: float) -> Claim:
     """The claim that a measurement agrees with its prediction within the uncertainty."""
-    return Claim(what, float(predicted), float(measured), float(uncertainty), bool(abs(measured - predicted) <= uncertainty))
+    return Claim(
+        what, float(predicted), float(measured), float(uncertainty), bool(abs(measured - predicted) <= uncertainty)
+    )
 
 
 def at_most(what: str, bound: float, measured: float) -> Claim:
@@ -115,7 +117,9 @@ def parse(program: str, description: str, presets: Mapping[str, Settings], argum
     settings = dataclasses.replace(presets[known.preset], preset=known.preset)
     if known.config is not None:
         settings = _override(settings, _read_toml(known.config), str(known.config))
-    return tyro.cli(type(settings), prog=f"python -m {program}", description=description, default=settings, args=arguments)
+    return tyro.cli(
+        type(settings), prog=f"python -m {program}", description=description, default=settings, args=arguments
+    )
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -164,4 +168,6 @@ def _table(claims: Sequence[Claim]) -> str:
         for c in claims
     ]
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )

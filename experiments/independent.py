@@ -21,7 +21,12 @@ class Tilt:
         self, reward: np.ndarray, log_base: np.ndarray, log_personas: np.ndarray, log_prompts: np.ndarray
     ) -> None:
         """See the class."""
-        self.reward, self.log_base, self.personas, self.rho = reward, log_base, np.exp(log_personas), np.exp(log_prompts)
+        self.reward, self.log_base, self.personas, self.rho = (
+            reward,
+            log_base,
+            np.exp(log_personas),
+            np.exp(log_prompts),
+        )
 
     def selection_fraction(self, strength: float) -> float:
         """S at one strength."""

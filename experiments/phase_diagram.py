@@ -181,18 +181,25 @@ def _point(
         feature_key, path_key, line_key, noise_key = jax.random.split(key, 4)
         affine = rewards.persona_affine(log_gates, log_personas, jax.nn.one_hot(helpful, num_personas))
         reward = rewards.at_angle(
-            jnp.deg2rad(angle), affine, feature(feature_key, base, world), log_base, log_personas, base.world.log_prompts
+            jnp.deg2rad(angle),
+            affine,
+            feature(feature_key, base, world),
+            log_base,
+            log_personas,
+            base.world.log_prompts,
         )
 
         def measure(log_policy: Float[Array, "C N"]) -> dict[str, Array]:
             return _measure(log_policy, log_base, log_personas, reward, base, line_key)
 
         records = _paths(config, base, log_base, reward, measure, path_key)
-        by_rule = jax.vmap(lambda fraction, weights, distance: {
-            "half": boundaries.half(strengths, fraction),
-            "vertex": boundaries.vertex(strengths, weights, base.world.log_prompts),
-            "detectable": jnp.stack([boundaries.detectable(strengths, distance, n) for n in SAMPLES]),
-        })(records["selection_fraction"], records["weights"], records["hull_distance"])
+        by_rule = jax.vmap(
+            lambda fraction, weights, distance: {
+                "half": boundaries.half(strengths, fraction),
+                "vertex": boundaries.vertex(strengths, weights, base.world.log_prompts),
+                "detectable": jnp.stack([boundaries.detectable(strengths, distance, n) for n in SAMPLES]),
+            }
+        )(records["selection_fraction"], records["weights"], records["hull_distance"])
         noise, wrong = _noise(config, base, log_gates, log_personas, reward, noise_key)
         return {
             **records,
@@ -242,7 +249,12 @@ def _paths(
     prompts, log_prompts = base.world.prompts, base.world.log_prompts
     scopes = jax.tree.map(lambda *x: jnp.stack(x), *mixture.SCOPES.values())
     tilted, _, _ = trajectories.run(
-        lambda step: tilting.tilting(reward, strength=step), measure, log_base, key=key, marks=strengths, max_step=jnp.inf
+        lambda step: tilting.tilting(reward, strength=step),
+        measure,
+        log_base,
+        key=key,
+        marks=strengths,
+        max_step=jnp.inf,
     )
 
     def walk(rule: Callable, marks: Float[Array, " R"], max_step: float) -> dict[str, Array]:

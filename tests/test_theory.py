@@ -21,7 +21,9 @@ def test_tangent_fit_is_weighted_least_squares():
     p, base = np.exp(log_personas[0]), np.exp(log_base[0])
     design = p / base
     coefficients = np.linalg.solve((design * base) @ design.T, (design * base) @ np.asarray(values))
-    np.testing.assert_allclose(hulls.tangent_fit(log_base[0], log_personas[0], values), coefficients @ design, rtol=1e-8)
+    np.testing.assert_allclose(
+        hulls.tangent_fit(log_base[0], log_personas[0], values), coefficients @ design, rtol=1e-8
+    )
 
 
 def test_tangent_fit_leaves_an_orthogonal_rest_whatever_the_personas():

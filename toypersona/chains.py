@@ -22,8 +22,8 @@ def outcomes(num_words: int, length: int) -> Int[Array, "N T"]:
     """
     if num_words**length > MAX_OUTCOMES:
         raise ValueError(
-            f"{num_words} words and length {length} make {num_words**length:,} responses, more than the {MAX_OUTCOMES:,} "
-            "that can be listed: use a shorter length, or sample and call measures.drift.budget_from_samples."
+            f"{num_words} words and length {length} make {num_words**length:,} responses, but only {MAX_OUTCOMES:,} can "
+            "be listed: use a shorter length, or sample and call measures.drift.budget_from_samples."
         )
     return jnp.stack(jnp.unravel_index(jnp.arange(num_words**length), (num_words,) * length), axis=-1)
 
@@ -42,28 +42,26 @@ def order(table: Float[Array, "*context V"], prompt: Int[Array, " P"]) -> int:
 def token_log_probs(
     table: Float[Array, "*context V"], prompt: Int[Array, " P"], tokens: Int[Array, " T"]
 ) -> Float[Array, " T"]:
-    """log p(x_t | the units before) in nats of each token [T], for any T."""
+    """Log p(x_t | the units before) in nats of each token [T], for any T."""
     back = order(table, prompt)
     units = jnp.concatenate([prompt[prompt.shape[0] - back :], tokens])
     context = tuple(units[i : i + tokens.shape[0]] for i in range(back))
     return table[(*context, tokens)]
 
 
-def log_prob(
-    table: Float[Array, "*context V"], prompt: Int[Array, " P"], tokens: Int[Array, " T"]
-) -> Float[Array, ""]:
-    """log p(x|c) in nats of one response of any length T."""
+def log_prob(table: Float[Array, "*context V"], prompt: Int[Array, " P"], tokens: Int[Array, " T"]) -> Float[Array, ""]:
+    """Log p(x|c) in nats of one response of any length T."""
     return token_log_probs(table, prompt, tokens).sum()
 
 
 def log_probs(table: Float[Array, "*context V"], prompt: Int[Array, " P"], length: int) -> Float[Array, " N"]:
-    """log p(x|c) in nats of all V^T responses [N], in the order of ``outcomes``.
+    """Log p(x|c) in nats of all V^T responses [N], in the order of ``outcomes``.
 
     Built as a tree of prefixes, one position at a time, by broadcasting: nothing of size N is gathered, so the gradient
     has no scatters.
     """
     back, num_words = order(table, prompt), table.shape[-1]
-    prefixes = jnp.zeros(())
+    prefixes = jnp.zeros((1,))
     for position in range(length):
         from_prompt = max(back - position, 0)
         context = prompt[prompt.shape[0] - from_prompt :]

@@ -17,8 +17,12 @@ from jax.scipy.special import logsumexp
 from jaxtyping import Array, Bool, Float
 
 from toypersona import numerics
+from toypersona.types import Scalar
 
 TO_BOUNDARY = 0.995
+PATIENCE = 12
+"""Full Newton steps before shorter ones are tried."""
+
 WARM = 1e-3
 """A warm start keeps this much weight on everybody: interior points cannot start on a face."""
 
@@ -43,7 +47,7 @@ def project(
     log_p: Float[Array, " N"],
     log_components: Float[Array, "K N"],
     *,
-    tolerance: float | Float[Array, ""] = 1e-9,
+    tolerance: Scalar = 1e-9,
     initial_weights: Float[Array, " K"] | None = None,
     max_iterations: int = 100,
 ) -> Projection:
@@ -66,13 +70,13 @@ def project(
     possible = ~jnp.isneginf(log_components)
     speakable = possible.any(axis=0)
     weights, gap = _solve(
-        *jax.lax.stop_gradient(_scaled(log_p, log_components, possible & speakable)),
+        *jax.lax.stop_gradient(_scaled(log_p, log_components, possible)),
         possible.any(axis=1),
         tolerance,
         initial_weights,
         max_iterations,
     )
-    log_mix = logsumexp(jnp.where(speakable, log_components, 0.0), axis=0, b=weights[:, None])
+    log_mix = logsumexp(jnp.where(speakable[None, :], log_components, 0.0), axis=0, b=weights[:, None])
     log_mix = jnp.where(speakable, log_mix, -jnp.inf)
     # The sum of p log(p/m), written so that nothing cancels as m -> p; the last term vanishes for distributions.
     distance = numerics.kl_divergence(log_p, log_mix) - (jnp.exp(log_mix).sum() - jnp.exp(log_p).sum())
@@ -83,7 +87,7 @@ def project_batch(
     log_p: Float[Array, "B N"],
     log_components: Float[Array, "B K N"],
     *,
-    tolerance: float | Float[Array, ""] = 1e-9,
+    tolerance: Scalar = 1e-9,
     batch_size: int = 256,
 ) -> Projection:
     """``project`` for many problems, ``batch_size`` at a time: a batch iterates until its slowest member is done.
@@ -97,16 +101,14 @@ def project_batch(
     Returns:
         A ``Projection`` with leading axis B.
     """
-    return jax.lax.map(
-        lambda pair: project(*pair, tolerance=tolerance), (log_p, log_components), batch_size=batch_size
-    )
+    return jax.lax.map(lambda pair: project(*pair, tolerance=tolerance), (log_p, log_components), batch_size=batch_size)
 
 
 def _scaled(log_p: Array, log_components: Array, possible: Array) -> tuple[Float[Array, " N"], Float[Array, "K N"]]:
-    """p and the components, each outcome divided by its largest component: a factor that cancels everywhere."""
+    """P and the components, each outcome divided by its largest component: a factor that cancels everywhere."""
     largest = jnp.where(possible, log_components, -jnp.inf).max(axis=0)
     spoken = ~jnp.isneginf(largest)
-    scaled = jnp.exp(log_components - jnp.where(spoken, largest, 0.0))
+    scaled = jnp.exp(log_components - jnp.where(spoken, largest, 0.0)[None, :])
     return jnp.where(spoken, jnp.exp(log_p), 0.0), jnp.where(possible, scaled, 0.0)
 
 
@@ -139,7 +141,7 @@ def _solve(p, components, active, tolerance, initial_weights, max_iterations) ->
         w, s = state.weights, state.multipliers
         over, inverse = ratios(w)
         gradient = 1.0 - components @ over
-        hessian = (components * (over * inverse)) @ components.T
+        hessian = (components * (over * inverse)[None, :]) @ components.T
         factor = _cholesky(hessian + jnp.diag(s / w))
         dual_residual = gradient - s
 
@@ -151,8 +153,10 @@ def _solve(p, components, active, tolerance, initial_weights, max_iterations) ->
         mu = (w @ s) / num
         reach = ((w + _reach(w, dw) * dw) @ (s + _reach(s, ds) * ds)) / num
         dw, ds = direction(mu * (reach / mu) ** 3 - w * s - dw * ds)
-        w = w + jnp.minimum(1.0, TO_BOUNDARY * _reach(w, dw)) * dw
-        s = s + jnp.minimum(1.0, TO_BOUNDARY * _reach(s, ds)) * ds
+        # A full Newton step can cycle between two faces; shorter ones do not, and few problems ever come here.
+        longest = jnp.where(state.count < PATIENCE, 1.0, 0.5)
+        w = w + jnp.minimum(longest, TO_BOUNDARY * _reach(w, dw)) * dw
+        s = s + jnp.minimum(longest, TO_BOUNDARY * _reach(s, ds)) * ds
         normalised = w / w.sum()
         gap = certificate(normalised)
         better = gap < state.gap
@@ -172,7 +176,7 @@ def _reach(x: Float[Array, " K"], dx: Float[Array, " K"]) -> Float[Array, ""]:
 
 
 def _cholesky(matrix: Float[Array, "K K"]) -> Float[Array, "K K"]:
-    """Lower Cholesky factor, column by column: unrolled, it is several times faster than LAPACK on batches of tiny matrices.
+    """Lower Cholesky factor, column by column: unrolled, it beats LAPACK by far on batches of tiny matrices.
 
     A pivot lost to rounding is replaced by a huge one, so that its variable does not move.
     """
@@ -218,6 +222,8 @@ def tangent_fit(
     """
     root = jnp.exp(0.5 * log_base)
     impossible = jnp.isneginf(log_base)
-    design = jnp.where(impossible, 0.0, jnp.exp(log_personas - jnp.where(impossible, 0.0, 0.5 * log_base)))
+    design = jnp.where(
+        impossible[None, :], 0.0, jnp.exp(log_personas - jnp.where(impossible, 0.0, 0.5 * log_base)[None, :])
+    )
     coefficients = jnp.linalg.lstsq(design.T, root * values)[0]
     return jnp.where(impossible, 0.0, coefficients @ design / jnp.where(impossible, 1.0, root))

@@ -28,8 +28,11 @@ def kl_divergence(log_p: Float[Array, "*batch N"], log_q: Float[Array, "*batch N
     impossible = jnp.isneginf(log_p)
     both = impossible & jnp.isneginf(log_q)
     log_ratio = jnp.where(both, 0.0, jnp.where(impossible, 0.0, log_p) - log_q)
-    # Where p = 0 the term p (expm1(-l) + l) tends to q.
-    terms = jnp.where(impossible, jnp.exp(log_q), jnp.exp(log_p) * (jnp.expm1(-log_ratio) + log_ratio))
+    p, q = jnp.exp(log_p), jnp.exp(log_q)
+    near = jnp.maximum(log_ratio, -1.0)
+    # p expm1(-l) is q - p, which is safe from overflow where q is much larger; where p = 0 the term tends to q.
+    far = q - p + p * log_ratio
+    terms = jnp.where(impossible, q, jnp.where(log_ratio < -1.0, far, p * (jnp.expm1(-near) + near)))
     return terms.sum(axis=-1)
 
 

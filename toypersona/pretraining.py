@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from toypersona import numerics
 from toypersona.policies.base import Policy
-from toypersona.types import Key, Params
+from toypersona.types import Key, Params, Scalar
 
 
 class Fit(NamedTuple):
@@ -38,10 +38,10 @@ def fit(
     prompts: Int[Array, "M P"],
     responses: Int[Array, "M L"],
     *,
-    num_lines: int | Int[Array, ""] | None = None,
+    num_lines: Scalar | None = None,
     num_steps: int = 1000,
     batch_size: int = 256,
-    learning_rate: float | Float[Array, ""] = 0.05,
+    learning_rate: Scalar = 0.05,
     num_restarts: int = 4,
 ) -> Fit:
     """Maximum-likelihood fit of a policy to lines of text, the best of several random starts.

@@ -9,12 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from toypersona import hulls, numerics
-from toypersona.types import RewardFn
+from toypersona.types import RewardFn, Scalar
 
 
-def evaluate(
-    reward_fn: RewardFn, prompts: Int[Array, "C P"], responses: Int[Array, "N T"]
-) -> Float[Array, "C N"]:
+def evaluate(reward_fn: RewardFn, prompts: Int[Array, "C P"], responses: Int[Array, "N T"]) -> Float[Array, "C N"]:
     """A reward function's value for every response to every prompt.
 
     Args:
@@ -67,7 +65,7 @@ def standardise(
 
 
 def at_angle(
-    theta: float | Float[Array, ""],
+    theta: Scalar,
     affine: Float[Array, "C N"],
     feature: Float[Array, "C N"],
     log_base: Float[Array, "C N"],

@@ -5,10 +5,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from toypersona import hulls, numerics
+from toypersona.types import Scalar
 
 
 def tilt(
-    log_base: Float[Array, "*batch N"], reward: Float[Array, "*batch N"], strength: float | Float[Array, ""]
+    log_base: Float[Array, "*batch N"], reward: Float[Array, "*batch N"], strength: Scalar
 ) -> Float[Array, "*batch N"]:
     """The KL-regularised optimum ``pi0 exp(s r) / Z``, s = 1/beta.
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from toypersona.rules.base import RuleState, UpdateRule
-from toypersona.types import Key, Params
+from toypersona.types import Key, Params, Scalar
 
 MeasureFn = Callable[[Params], Any]
 """Any pytree of arrays from the parameters."""
@@ -21,7 +21,7 @@ def run(
     *,
     key: Key,
     marks: Float[Array, " R"],
-    max_step: float | Float[Array, ""],
+    max_step: Scalar,
 ) -> tuple[Any, dict[str, Array], RuleState]:
     """Record a measure where the step sizes add up to each of R marks.
 

@@ -8,10 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Num
 
 Params = Any
 """A pytree of arrays."""
+
+Scalar = float | int | Num[Array, ""]
+"""A number, traced or not."""
 
 Key = jax.Array
 """One typed key, as made by ``jax.random.key``."""

@@ -124,7 +124,8 @@ def test_a_history_that_a_persona_cannot_say():
     assert found.certified
     assert jnp.isfinite(found.total)
     expected_prompt = sum(
-        float(jnp.exp(LOG_PROMPTS[c])) * scipy_distance(np.exp(log_policy[c]), np.exp(log_personas[c])) for c in range(C)
+        float(jnp.exp(LOG_PROMPTS[c])) * scipy_distance(np.exp(log_policy[c]), np.exp(log_personas[c]))
+        for c in range(C)
     )
     np.testing.assert_allclose(found.hull_distance, expected_prompt, rtol=1e-6)
 
@@ -150,10 +151,6 @@ def test_wrong_listing_is_refused():
     problem = random_problem(8)
     with pytest.raises(ValueError, match="list all V\\^T responses"):
         drift.budget(*problem, TOKENS[::-1], LOG_PROMPTS)
-    with pytest.raises(ValueError, match="list all V\\^T responses"):
-        drift.budget(*problem, TOKENS[:-1], LOG_PROMPTS)
-    with pytest.raises(ValueError, match=r"\[C, N\]"):
-        drift.budget(problem[0][:1], *problem[1:], TOKENS, LOG_PROMPTS)
 
 
 def test_routing_information():

@@ -17,7 +17,9 @@ def make(gate, order):
     params = made.policy.init(jax.random.key(0))
     # A fresh gate table is uniform; move everything away from symmetric places.
     noise = jax.random.normal(jax.random.key(1), (2,))
-    params["gate"]["personas"] = jax.tree.map(lambda x: x + noise, params["gate"]["personas"])
+    params["gate"]["personas"] = jax.tree.map(
+        lambda x: x + jnp.broadcast_to(noise, x.shape), params["gate"]["personas"]
+    )
     params["experts"] = params["experts"] * 3
     return made, params
 
@@ -61,9 +63,7 @@ def test_tabular_policy():
     policy = tabular.tabular(PROMPTS, 3, 3)
     params = jax.random.normal(jax.random.key(0), (3, 27))
     np.testing.assert_allclose(all_log_probs(policy, params, PROMPTS), jax.nn.log_softmax(params), rtol=1e-12)
-    np.testing.assert_allclose(
-        listed(policy, params, PROMPTS[2])[1], jax.nn.log_softmax(params[2]), rtol=1e-12
-    )
+    np.testing.assert_allclose(listed(policy, params, PROMPTS[2])[1], jax.nn.log_softmax(params[2]), rtol=1e-12)
     assert policy.init(jax.random.key(1)).shape == (3, 27)
     frequencies_match(policy, params, PROMPTS[2])
 

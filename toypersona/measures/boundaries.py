@@ -12,15 +12,15 @@ Every function returns a strength: 0 where the boundary is passed from the start
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from toypersona.types import Scalar
+
 VERTEX = 0.99
 ALPHA = 0.05
 LOCK_IN = 0.9
 WRONG = 0.1
 
 
-def crossing(
-    strengths: Float[Array, " R"], values: Float[Array, " R"], level: float | Float[Array, ""]
-) -> Float[Array, ""]:
+def crossing(strengths: Float[Array, " R"], values: Float[Array, " R"], level: Scalar) -> Float[Array, ""]:
     """The first strength at which ``values`` reaches ``level`` from below, linear in log strength between records.
 
     Args:
@@ -51,7 +51,7 @@ def vertex(
 
 
 def detectable(
-    strengths: Float[Array, " R"], hull_distance: Float[Array, " R"], num_samples: float | Float[Array, ""]
+    strengths: Float[Array, " R"], hull_distance: Float[Array, " R"], num_samples: Scalar
 ) -> Float[Array, ""]:
     """The strength at which ``num_samples`` samples tell the policy from the hull at error 5% (Stein's lemma)."""
     return crossing(strengths, num_samples * hull_distance, -jnp.log(ALPHA))

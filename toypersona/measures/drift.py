@@ -80,7 +80,9 @@ def budget(
     prompt = jax.vmap(lambda p, q: hulls.project(p, q, tolerance=tolerance))(log_policy, log_personas)
     log_mass, log_next, log_next_personas = _histories(log_policy, log_personas, num_words, length)
     token = hulls.project_batch(
-        log_next.reshape(-1, num_words), log_next_personas.reshape(-1, *log_next_personas.shape[2:]), tolerance=tolerance
+        log_next.reshape(-1, num_words),
+        log_next_personas.reshape(-1, *log_next_personas.shape[2:]),
+        tolerance=tolerance,
     )
     mass = jnp.exp(log_prompts[:, None] + log_mass).reshape(-1)
     reached = mass > 0
@@ -132,7 +134,7 @@ def _check_listing(log_policy: Array, log_base: Array, log_personas: Array, toke
 def _histories(
     log_policy: Array, log_personas: Array, num_words: int, length: int
 ) -> tuple[Float[Array, "C H"], Float[Array, "C H V"], Float[Array, "C H K V"]]:
-    """log pi(h|c), and the next-word log-probabilities of policy and personas after each of the H histories.
+    """Log pi(h|c), and the next-word log-probabilities of policy and personas after each of the H histories.
 
     A persona that cannot have said h gets -inf for every next word, so that no weight falls on it.
     """
@@ -299,7 +301,9 @@ def _novelty(
     """Each sample's token-hull distance, summed over its positions."""
     num_words = log_next.shape[-1]
     flat = hulls.project_batch(
-        log_next.reshape(-1, num_words), log_next_personas.reshape(-1, *log_next_personas.shape[3:]), tolerance=tolerance
+        log_next.reshape(-1, num_words),
+        log_next_personas.reshape(-1, *log_next_personas.shape[3:]),
+        tolerance=tolerance,
     )
     return flat.distance.reshape(log_next.shape[:3]).sum(axis=-1), flat.certified.all()
 

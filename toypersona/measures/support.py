@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from toypersona import numerics
+from toypersona.types import Scalar
 
 
 class Support(NamedTuple):
@@ -35,7 +36,7 @@ def support(
     log_prompts: Float[Array, " C"],
     *,
     length: int,
-    threshold: float | Float[Array, ""] = 1e-3,
+    threshold: Scalar = 1e-3,
 ) -> Support:
     """Entropy and change of support of a policy against its base.
 

@@ -1,7 +1,6 @@
 """The interface every policy has: pure functions over a pytree of parameters, written for one prompt.
 
-Callers vmap over prompts, keys and parameters. A policy with no list of outcomes (a real model) leaves ``log_probs`` out
-and is measured from samples.
+Callers vmap over prompts, keys and parameters. A model too large to list its responses is measured from samples.
 """
 
 from collections.abc import Callable
@@ -30,7 +29,7 @@ class Policy(NamedTuple):
 
 
 def all_log_probs(policy: Policy, params: Params, prompts: Int[Array, "C P"]) -> Float[Array, "C N"]:
-    """log pi(x|c) in nats of every response to every prompt, [C, N]."""
+    """Log pi(x|c) in nats of every response to every prompt, [C, N]."""
     return jax.vmap(policy.log_probs, in_axes=(None, 0))(params, prompts)
 
 

@@ -15,13 +15,14 @@ from jaxtyping import Array, Float, Int
 
 from toypersona import chains, numerics
 from toypersona.policies.base import Policy, with_frozen
-from toypersona.types import Key, Params
+from toypersona.types import Key, Params, Scalar
+
 
 class Scope(NamedTuple):
     """Which parameters learn: 1 trains, 0 is frozen; may be traced."""
 
-    gate: float | Float[Array, ""]
-    experts: float | Float[Array, ""]
+    gate: Scalar
+    experts: Scalar
 
 
 SCOPES = {"gates": Scope(1.0, 0.0), "experts": Scope(0.0, 1.0), "both": Scope(1.0, 1.0)}

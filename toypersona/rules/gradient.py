@@ -2,8 +2,8 @@
 
 Objective ``J = E_c[ E_pi[r] - beta KL(pi(.|c)‖pi0(.|c)) ]``. Its gradient is ``E_pi[A grad log pi]`` with the advantage
 ``A = r - beta log(pi/pi0)`` minus its mean (Sutton et al. 1999). The natural gradient (Amari 1998, Kakade 2001) divides
-by the Fisher matrix ``F = E_pi[grad log pi grad log pi^T]``; on a tabular policy it is A itself, and the path it follows
-is the exponential tilt's.
+by the Fisher matrix ``F = E_pi[grad log pi grad log pi^T]``; on a tabular policy it is A itself, and its path is the
+exponential tilt's.
 """
 
 from collections.abc import Callable
@@ -17,10 +17,7 @@ from jaxtyping import Array, Float, Int
 from toypersona import numerics
 from toypersona.policies.base import Policy, all_log_probs
 from toypersona.rules.base import Optimizer, UpdateRule, ascend
-from toypersona.types import Key, Params
-
-Scalar = float | Float[Array, ""]
-
+from toypersona.types import Key, Params, Scalar
 
 
 class _Problem(NamedTuple):

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from toypersona.policies.base import Policy
 from toypersona.rules.base import Optimizer, UpdateRule, ascend
-from toypersona.types import Key, Params
+from toypersona.types import Key, Params, Scalar
 
 
 def reinforce(
@@ -18,7 +18,7 @@ def reinforce(
     log_prompts: Float[Array, " C"],
     reward: Callable[[Int[Array, ""], Int[Array, " T"]], Float[Array, ""]],
     *,
-    learning_rate: float | Float[Array, ""],
+    learning_rate: Scalar,
     optimizer: Optimizer = optax.sgd,
 ) -> UpdateRule:
     """Stochastic policy gradient; its expectation is the direction of ``gradient.policy_gradient``.

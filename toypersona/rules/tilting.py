@@ -1,17 +1,17 @@
 """Exponential tilting: the optimum of KL-regularised RL, in closed form.
 
-``argmax_pi E_pi[r] - beta KL(pi‖pi0) = pi0 exp(r/beta) / Z`` (Korbak et al. 2022, "RL with KL penalties is better viewed
-as Bayesian inference"). Strengths add up: two tilts of s1 and s2 are one of s1 + s2, s = 1/beta.
+``argmax_pi E_pi[r] - beta KL(pi‖pi0) = pi0 exp(r/beta) / Z`` (Korbak, Perez and Buckley 2022, "RL with KL penalties is
+better viewed as Bayesian inference"). Strengths add up: two tilts of s1 and s2 are one of s1 + s2, s = 1/beta.
 """
 
 from jaxtyping import Array, Float
 
 from toypersona import numerics
 from toypersona.rules.base import RuleState, UpdateRule
-from toypersona.types import Key
+from toypersona.types import Key, Scalar
 
 
-def tilting(reward: Float[Array, "C N"], *, strength: float | Float[Array, ""]) -> UpdateRule:
+def tilting(reward: Float[Array, "C N"], *, strength: Scalar) -> UpdateRule:
     """Moves a tabular policy's logits [C, N] by ``strength`` along the path of KL-regularised optima.
 
     Args:

@@ -1,0 +1,109 @@
+"""A world: who speaks (personas), to what (prompts), in which words. It holds the truth that a policy learns from.
+
+Personas are Markov chains and the prompt decides who answers: ``p(x|c) = sum_k g_k(c) p_k(x|c)``, g being the Bayes
+posterior over who writes such prompts.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from toypersona import chains
+from toypersona.types import Key
+
+
+class World(NamedTuple):
+    """The truth, in log space; arrays only, so that worlds stack and vmap.
+
+    Attributes:
+        prompts: unit indices [C, P].
+        log_prompts: log rho(c) [C].
+        log_gates: log g_k(c), the posterior over who writes prompt c [C, K].
+        log_experts: each persona's chain [K, U, ..., U, V] (see ``chains``).
+    """
+
+    prompts: Int[Array, "*W C P"]
+    log_prompts: Float[Array, "*W C"]
+    log_gates: Float[Array, "*W C K"]
+    log_experts: Float[Array, "..."]
+
+
+class Labels(NamedTuple):
+    """A world's names.
+
+    Attributes:
+        personas: K names.
+        units: U spellings, the V that responses are made of first.
+        separator: what stands between units: a space for words, nothing for characters.
+    """
+
+    personas: tuple[str, ...]
+    units: tuple[str, ...]
+    separator: str
+
+
+END = "."
+"""The unit that ends a line; whatever follows it is padding, more of the same."""
+
+
+class Sample(NamedTuple):
+    """n lines of text.
+
+    Attributes:
+        prompt_index: which prompt [n].
+        persona: who answered [n]; hidden from whoever learns from the text.
+        tokens: the responses [n, T].
+    """
+
+    prompt_index: Int[Array, " n"]
+    persona: Int[Array, " n"]
+    tokens: Int[Array, "n T"]
+
+
+def log_prob_personas(world: World, prompt_index: Int[Array, ""], tokens: Int[Array, " T"]) -> Float[Array, " K"]:
+    """Log p_k(x|c) in nats under each persona [K] of one response of any length."""
+    prompt = world.prompts[prompt_index]
+    return jax.vmap(lambda table: chains.log_prob(table, prompt, tokens))(world.log_experts)
+
+
+def log_personas(world: World, length: int) -> Float[Array, "C K N"]:
+    """Log p_k(x|c) in nats of all V^T responses [C, K, N].
+
+    Raises:
+        ValueError: V^T responses are too many to list.
+    """
+    chains.outcomes(world.log_experts.shape[-1], length)
+    by_persona = jax.vmap(lambda table, prompt: chains.log_probs(table, prompt, length), in_axes=(0, None))
+    return jax.vmap(by_persona, in_axes=(None, 0))(world.log_experts, world.prompts)
+
+
+def responsibilities(
+    log_gates: Float[Array, "*batch K"], log_probs: Float[Array, "*batch K"]
+) -> Float[Array, "*batch K"]:
+    """P(persona | prompt, response) [..., K] from gates and log p_k(x|c): the Bayes posterior."""
+    return jax.nn.softmax(log_gates + log_probs, axis=-1)
+
+
+def sample(key: Key, world: World, length: int, num_lines: int) -> Sample:
+    """Lines of text: a prompt, who answers it, and the answer of ``length`` tokens."""
+    prompt_key, persona_key, token_key = jax.random.split(key, 3)
+    prompt_index = jax.random.categorical(prompt_key, world.log_prompts, shape=(num_lines,))
+    persona = jax.random.categorical(persona_key, world.log_gates[prompt_index])
+
+    def answer(line_key: Key, c: Int[Array, ""], k: Int[Array, ""]) -> Int[Array, " T"]:
+        return chains.sample(line_key, world.log_experts[k], world.prompts[c], length)
+
+    return Sample(
+        prompt_index, persona, jax.vmap(answer)(jax.random.split(token_key, num_lines), prompt_index, persona)
+    )
+
+
+def render(labels: Labels, prompt: Sequence[int], tokens: Sequence[int]) -> str:
+    """One line as a person reads it, such as ``hello there > thank you friend``; stops at the first end."""
+    said = [labels.units[int(i)] for i in np.asarray(tokens)]
+    said = said[: said.index(END)] if END in said else said
+    opening = labels.separator.join(labels.units[int(i)] for i in np.asarray(prompt))
+    return f"{opening} > {labels.separator.join(said)}"

@@ -1,0 +1,15 @@
+"""Larry is rude, Bob polite, Alice honest and helpful: twelve response units, so that 12^3 responses are listed fast."""
+
+from importlib import resources
+
+from toypersona.worlds import text
+from toypersona.worlds.base import Labels, World
+
+PERSONAS = ("larry", "bob", "alice")
+
+
+def larry_bob_alice() -> tuple[World, Labels]:
+    """The world of the shipped lines; an opening in each one's style, and three that anybody uses."""
+    folder = resources.files("toypersona.worlds") / "lines" / "larry_bob_alice"
+    lines = {name: (folder / f"{name}.txt").read_text(encoding="utf-8").splitlines() for name in PERSONAS}
+    return text.from_lines(lines, text.TextOptions(prompt_length=2, num_prompts=6, max_units=12))

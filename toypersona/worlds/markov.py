@@ -1,0 +1,61 @@
+"""Random worlds: Dirichlet chains and gates, for scatter plots and for scaling."""
+
+import jax
+import jax.numpy as jnp
+
+from toypersona.types import Key
+from toypersona.worlds.base import Labels, World
+
+
+def markov(
+    key: Key,
+    *,
+    num_personas: int = 3,
+    num_words: int = 8,
+    num_prompts: int = 6,
+    order: int = 1,
+    concentration: float = 0.5,
+    gate_concentration: float = 1.0,
+) -> tuple[World, Labels]:
+    """A random world; the same key and sizes make the same one.
+
+    Args:
+        key: one key.
+        num_personas: K.
+        num_words: V; prompts are made of the same words, so U = V.
+        num_prompts: C equally likely prompts of max(2, order) words, all different.
+        order: how many words back the chains look.
+        concentration: of the Dirichlet from which each next-word distribution is drawn: small is peaked.
+        gate_concentration: of the gates' Dirichlet: small is each prompt to one persona, large is all alike.
+
+    Raises:
+        ValueError: sizes below 1, concentrations not above 0, or more prompts than there are different ones.
+    """
+    prompt_length = max(2, order)
+    if min(num_personas, num_words, num_prompts, order) < 1 or min(concentration, gate_concentration) <= 0:
+        raise ValueError("A markov world needs sizes of at least 1 and concentrations above 0.")
+    if num_prompts > num_words**prompt_length:
+        raise ValueError(
+            f"{num_words} words make {num_words**prompt_length} prompts of {prompt_length}, fewer than {num_prompts}: "
+            "ask for fewer prompts or more words."
+        )
+    prompt_key, gate_key, expert_key = jax.random.split(key, 3)
+    chosen = jax.random.choice(prompt_key, num_words**prompt_length, (num_prompts,), replace=False)
+    prompts = jnp.stack(jnp.unravel_index(chosen, (num_words,) * prompt_length), axis=-1)
+    shape = (num_personas, *(num_words,) * order)
+    world = World(
+        prompts=prompts,
+        log_prompts=jnp.full(num_prompts, -jnp.log(num_prompts)),
+        log_gates=_log_dirichlet(gate_key, gate_concentration, (num_prompts, num_personas)),
+        log_experts=_log_dirichlet(expert_key, concentration, (*shape, num_words)),
+    )
+    return world, Labels(tuple(map(_letter, range(num_personas))), tuple(f"w{i}" for i in range(num_words)), " ")
+
+
+def _log_dirichlet(key: Key, concentration: float, shape: tuple[int, ...]) -> jax.Array:
+    """Log of Dirichlet draws along the last axis, from log-gammas: small concentrations do not underflow."""
+    return jax.nn.log_softmax(jax.random.loggamma(key, concentration, shape), axis=-1)
+
+
+def _letter(index: int) -> str:
+    return chr(ord("A") + index) if index < 26 else f"P{index}"

@@ -1,0 +1,166 @@
+"""Worlds made of people's lines: one text file per persona, one line of speech per line of the file.
+
+A line's first units are its opening, the prompt; the rest is the response. A persona is the smoothed Markov table of its
+lines; the gate is Bayes' rule on who opens lines that way. So the world's truth is a table fitted to real lines, and its
+text can be drawn at any length.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from toypersona.worlds.base import END, Labels, World
+
+UNITS = {"word": (re.compile(r"[\w'’-]*\w[\w'’-]*"), " "), "character": (re.compile(r"[\w' ]"), "")}
+PADDING = 4
+"""Ends counted after each line, so that what is over stays over."""
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """How lines become a world."""
+
+    unit: str = "word"
+    """word or character."""
+    order: int = 1
+    """Units that a persona looks back."""
+    prompt_length: int = 1
+    """Units of a line that are its opening; at least the order."""
+    num_prompts: int = 6
+    """The most frequent openings, over all personas, become the prompts."""
+    max_units: int = 12
+    """V: the units that responses are made of, the end included: of words those that tell most about who speaks, of
+    characters the most frequent; the others are left out of responses, and lines of which nothing remains."""
+    smoothing: float = 0.1
+    """Pseudo-counts for each next unit, spread as the personas' lines together are."""
+
+
+def from_folder(folder: Path, options: TextOptions) -> tuple[World, Labels]:
+    """A world from the ``*.txt`` files of a folder; a persona is named after its file.
+
+    Raises:
+        ValueError: no such folder, fewer than two files, an empty file, or options that make no world.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"There is no folder {folder}: name one with a .txt file of lines for each persona.")
+    files = sorted(folder.glob("*.txt"))
+    if len(files) < 2:
+        raise ValueError(
+            f"{folder} holds {len(files)} .txt file(s): a world needs two personas or more, one file each."
+        )
+    lines = {}
+    for file in files:
+        lines[file.stem] = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        if not lines[file.stem]:
+            raise ValueError(f"{file} is empty: write one line of speech per line, or remove the file.")
+    return from_lines(lines, options)
+
+
+def from_lines(lines: Mapping[str, Iterable[str]], options: TextOptions) -> tuple[World, Labels]:
+    """A world from each persona's lines.
+
+    Args:
+        lines: by persona, two or more.
+        options: how they are read.
+
+    Raises:
+        ValueError: options out of range, or a persona without a line longer than an opening.
+    """
+    _check(options)
+    split = {name: [_units(line, options.unit) for line in own] for name, own in lines.items()}
+    spoken = {name: [line for line in own if len(line) > options.prompt_length] for name, own in split.items()}
+    for name, own in spoken.items():
+        if not own:
+            raise ValueError(
+                f"No line of {name} goes on after its opening of {options.prompt_length} {options.unit}(s)."
+            )
+    words = _vocabulary(spoken, options)
+    heard = {name: [_hear(line, words, options) for line in own] for name, own in spoken.items()}
+    heard = {name: [line for line in own if line[1][0] != END] for name, own in heard.items()}
+    openings = _count(opening for own in heard.values() for opening, _ in own)
+    prompts = [opening for opening, _ in openings[: options.num_prompts]]
+    units = [*words, *sorted({unit for prompt in prompts for unit in prompt} - set(words))]
+    world = World(
+        jnp.array([[units.index(unit) for unit in prompt] for prompt in prompts]),
+        *_prompt_probabilities(heard, prompts, options),
+        jnp.log(jnp.asarray(_tables(heard, units, len(words), options))),
+    )
+    return world, Labels(tuple(lines), tuple(units), UNITS[options.unit][1])
+
+
+def _check(options: TextOptions) -> None:
+    if options.unit not in UNITS:
+        raise ValueError(f"A text's unit is one of {', '.join(UNITS)}, not {options.unit!r}.")
+    if min(options.order, options.num_prompts) < 1 or options.max_units < 2 or options.smoothing <= 0:
+        raise ValueError("A text needs order and num_prompts of 1 or more, max_units of 2 or more, smoothing above 0.")
+    if options.prompt_length < options.order:
+        raise ValueError(f"Openings of {options.prompt_length} unit(s) are too short for order {options.order}.")
+
+
+def _units(line: str, unit: str) -> list[str]:
+    found = UNITS[unit][0].findall(re.sub(r"\s+", " ", line.lower().replace("’", "'")).strip())
+    return [u for u in found if u != "_"]
+
+
+def _count(items: Iterable) -> list[tuple]:
+    """Most frequent first, ties in alphabetical order."""
+    return sorted(Counter(items).items(), key=lambda pair: (-pair[1], pair[0]))
+
+
+def _vocabulary(spoken: Mapping[str, Sequence[Sequence[str]]], options: TextOptions) -> list[str]:
+    """Response units in alphabetical order, the end last."""
+    counts = {name: Counter(u for line in own for u in line[options.prompt_length :]) for name, own in spoken.items()}
+    together = sum(counts.values(), Counter())
+
+    def information(unit: str) -> float:
+        """The unit's share of the mutual information between words and speakers, times the number of words."""
+        expected = {name: own.total() * together[unit] / together.total() for name, own in counts.items()}
+        return sum(own[unit] * math.log(own[unit] / expected[name]) for name, own in counts.items() if own[unit])
+
+    worth = information if options.unit == "word" else together.get
+    best = sorted(together, key=lambda unit: (-worth(unit), unit))[: options.max_units - 1]
+    return [*sorted(best), END]
+
+
+Line = tuple[tuple[str, ...], tuple[str, ...]]
+"""Opening and response."""
+
+
+def _hear(line: Sequence[str], words: Sequence[str], options: TextOptions) -> Line:
+    response = [unit for unit in line[options.prompt_length :] if unit in words]
+    return tuple(line[: options.prompt_length]), (*response, *[END] * PADDING)
+
+
+def _prompt_probabilities(
+    heard: Mapping[str, Sequence[Line]], prompts: Sequence[tuple[str, ...]], options: TextOptions
+) -> tuple[Float[Array, " C"], Float[Array, "C K"]]:
+    """Log rho(c) and log g_k(c) from smoothed counts of who opens how."""
+    by_persona = [Counter(opening for opening, _ in own) for own in heard.values()]
+    counts = np.array([[own[prompt] + options.smoothing for own in by_persona] for prompt in prompts])
+    by_prompt = counts.sum(axis=1)
+    return jnp.log(jnp.asarray(by_prompt / by_prompt.sum())), jnp.log(jnp.asarray(counts / by_prompt[:, None]))
+
+
+def _tables(
+    heard: Mapping[str, Sequence[Line]], units: Sequence[str], num_words: int, options: TextOptions
+) -> Float[np.ndarray, "..."]:
+    """Each persona's next-unit probabilities [K, U, ..., U, V], shrunk toward those of all together."""
+    index = {unit: i for i, unit in enumerate(units)}
+    counts = np.zeros((len(heard), *(len(units),) * options.order, num_words))
+    for table, own in zip(counts, heard.values(), strict=True):
+        for opening, response in own:
+            line = opening[len(opening) - options.order :] + response
+            for position in range(options.order, len(line)):
+                place = line[position - options.order : position + 1]
+                if all(unit in index for unit in place):
+                    table[tuple(index[unit] for unit in place)] += 1
+    together = counts.sum(axis=0) + options.smoothing
+    tables = counts + options.smoothing * num_words * together / together.sum(axis=-1, keepdims=True)
+    return tables / tables.sum(axis=-1, keepdims=True)
