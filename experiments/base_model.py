@@ -1,6 +1,7 @@
 """A world by name, a mixture pretrained on its text, and everything measured against them: where every map starts."""
 
 import dataclasses
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -19,11 +20,11 @@ from toypersona.worlds import base, catalogue
 class Pretraining:
     """How the base is fitted to unlabelled text."""
 
-    num_lines: int = 4000
+    num_lines: int = 8000
     """Lines of text sampled from the world."""
-    line_length: int = 16
+    line_length: int = 12
     """Units of each line that are read (longer than the responses measured: more to tell people apart by)."""
-    num_steps: int = 1000
+    num_steps: int = 600
     """Adam steps."""
     batch_size: int = 256
     """Lines a step."""
@@ -84,6 +85,7 @@ class Base(NamedTuple):
         return log_gates, log_personas, numerics.log_mix(log_gates, log_personas)
 
 
+@functools.lru_cache(maxsize=1)
 def prepare(settings: WorldSettings) -> Base:
     """Build the worlds and pretrain a mixture on text from each.
 
@@ -137,11 +139,13 @@ def _pretrain(
     text_key, fit_key = jax.random.split(key)
     how = settings.pretraining
     text = base.sample(text_key, world, how.line_length, how.num_lines)
+    prompts = world.prompts[text.prompt_index]
     fitted = pretraining.fit(
         fit_key,
         policy.policy,
-        world.prompts[text.prompt_index],
+        prompts,
         text.tokens,
+        init=lambda start_key: policy.init_from_text(start_key, prompts, text.tokens, jnp.asarray(how.num_lines)),
         num_steps=how.num_steps,
         batch_size=how.batch_size,
         learning_rate=how.learning_rate,

@@ -50,7 +50,11 @@ class Claim:
 def near(what: str, predicted: float, measured: float, uncertainty: float) -> Claim:
     """The claim that a measurement agrees with its prediction within the uncertainty."""
     return Claim(
-        what, float(predicted), float(measured), float(uncertainty), bool(abs(measured - predicted) <= uncertainty)
+        what,
+        float(predicted),
+        float(measured),
+        float(uncertainty),
+        bool(measured == predicted or abs(measured - predicted) <= uncertainty),
     )
 
 
@@ -64,8 +68,8 @@ def main(
     description: str,
     presets: Mapping[str, Settings],
     run: Callable[[Any], xr.Dataset],
-    claims: Callable[[xr.Dataset], Sequence[Claim]],
-    findings: Callable[[xr.Dataset], Sequence[str]],
+    claims: Callable[[Any, xr.Dataset], Sequence[Claim]],
+    findings: Callable[[Any, xr.Dataset], Sequence[str]],
     arguments: Sequence[str] | None = None,
 ) -> NoReturn:
     """Run an experiment from the command line and exit.
@@ -89,12 +93,12 @@ def main(
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print(f"\nInterrupted. Finished blocks are kept: run the same command again to go on.", file=sys.stderr)
+        print("\nInterrupted. Finished blocks are kept: run the same command again to go on.", file=sys.stderr)
         sys.exit(130)
-    made = claims(dataset)
+    made = claims(settings, dataset)
     datasets.write_json(settings.out / f"{name}.claims.json", [_jsonable(claim) for claim in made])
     print(_table(made))
-    print("\n" + "\n".join(findings(dataset)))
+    print("\n" + "\n".join(findings(settings, dataset)))
     print(f"\nDataset {settings.out / name}.zarr, claims {settings.out / name}.claims.json")
     sys.exit(0 if all(claim.holds for claim in made) else 1)
 

@@ -22,7 +22,7 @@ def outcomes(num_words: int, length: int) -> Int[Array, "N T"]:
     """
     if num_words**length > MAX_OUTCOMES:
         raise ValueError(
-            f"{num_words} words and length {length} make {num_words**length:,} responses, but only {MAX_OUTCOMES:,} can "
+            f"{num_words} words and length {length} make {num_words**length:,} responses; only {MAX_OUTCOMES:,} can "
             "be listed: use a shorter length, or sample and call measures.drift.budget_from_samples."
         )
     return jnp.stack(jnp.unravel_index(jnp.arange(num_words**length), (num_words,) * length), axis=-1)
@@ -81,3 +81,13 @@ def sample(key: Key, table: Float[Array, "*context V"], prompt: Int[Array, " P"]
         return jnp.concatenate([context, token[None]])[1:], token
 
     return jax.lax.scan(step, prompt[prompt.shape[0] - back :], jax.random.split(key, length))[1]
+
+
+def count(
+    prompts: Int[Array, "M P"], responses: Int[Array, "M L"], weights: Float[Array, " M"], shape: tuple[int, ...]
+) -> Float[Array, "*context V"]:
+    """Weighted counts of every transition in M lines of text, as a table of the given shape ``(U, ..., U, V)``."""
+    back, length = len(shape) - 1, responses.shape[1]
+    units = jnp.concatenate([prompts[:, prompts.shape[1] - back :], responses], axis=1)
+    places = tuple(units[:, i : i + length].reshape(-1) for i in range(back + 1))
+    return jnp.zeros(shape).at[places].add(jnp.repeat(weights, length))

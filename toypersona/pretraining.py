@@ -6,6 +6,7 @@ posterior over who writes such prompts.
 """
 
 import itertools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -38,8 +39,9 @@ def fit(
     prompts: Int[Array, "M P"],
     responses: Int[Array, "M L"],
     *,
+    init: Callable[[Key], Params] | None = None,
     num_lines: Scalar | None = None,
-    num_steps: int = 1000,
+    num_steps: int = 600,
     batch_size: int = 256,
     learning_rate: Scalar = 0.05,
     num_restarts: int = 4,
@@ -51,6 +53,7 @@ def fit(
         policy: any policy with ``init`` and ``log_prob``.
         prompts: the openings of M lines [M, P].
         responses: what followed [M, L]; L need not be the T of the measures.
+        init: where a random start comes from; ``policy.init`` unless given.
         num_lines: only the first so many lines are read (traced: one compile serves every amount); all by default.
         num_steps: Adam steps, learning rate decayed to zero by a cosine.
         batch_size: lines a step, drawn with replacement.
@@ -67,7 +70,7 @@ def fit(
 
     def start(restart_key: Key) -> tuple[Params, Float[Array, ""]]:
         init_key, scan_key = jax.random.split(restart_key)
-        params = policy.init(init_key)
+        params = (init or policy.init)(init_key)
 
         def step(carry: tuple, step_key: Key) -> tuple[tuple, None]:
             params, opt_state = carry

@@ -47,14 +47,17 @@ def vertex(
     strengths: Float[Array, " R"], weights: Float[Array, "R C K"], log_prompts: Float[Array, " C"]
 ) -> Float[Array, ""]:
     """The strength at which the largest weight w*_k(c), averaged over prompts, reaches 0.99."""
-    return crossing(strengths, weights.max(axis=-1) @ jnp.exp(log_prompts), VERTEX)
+    # The rest of the weight falls off exponentially: its logarithm is what interpolates well.
+    rest = 1 - weights.max(axis=-1) @ jnp.exp(log_prompts)
+    return crossing(strengths, -jnp.log(jnp.maximum(rest, 1e-12)), -jnp.log(1 - VERTEX))
 
 
 def detectable(
     strengths: Float[Array, " R"], hull_distance: Float[Array, " R"], num_samples: Scalar
 ) -> Float[Array, ""]:
     """The strength at which ``num_samples`` samples tell the policy from the hull at error 5% (Stein's lemma)."""
-    return crossing(strengths, num_samples * hull_distance, -jnp.log(ALPHA))
+    # Distances are powers of a weak strength.
+    return crossing(strengths, jnp.log(jnp.maximum(hull_distance, 1e-300)), jnp.log(-jnp.log(ALPHA) / num_samples))
 
 
 def locked_wrong(

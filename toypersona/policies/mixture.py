@@ -17,6 +17,12 @@ from toypersona import chains, numerics
 from toypersona.policies.base import Policy, with_frozen
 from toypersona.types import Key, Params, Scalar
 
+UNSEEN = 0.1
+"""Pseudo-count of a transition that the text does not hold, at the start of a fit."""
+
+PULL = 2.0
+"""How many counts the whole text's chain weighs against an expert's own first line."""
+
 
 class Scope(NamedTuple):
     """Which parameters learn: 1 trains, 0 is frozen; may be traced."""
@@ -35,11 +41,15 @@ class Mixture(NamedTuple):
         policy: the ``Policy``.
         log_gate: ``(params, prompt [P]) -> [K]``, log-probabilities of the experts.
         log_experts: ``(params, prompt [P]) -> [K, N]``, each expert's log-probability of every response.
+        init_from_text: ``(key, prompts [M, P], responses [M, L], num_lines []) -> params``, a start for fitting text:
+            every expert is the whole text's chain, bent toward one line of its own. From ``policy.init`` one expert
+            usually learns the average of everybody first and then takes all lines.
     """
 
     policy: Policy
     log_gate: Callable[[Params, Int[Array, " P"]], Float[Array, " K"]]
     log_experts: Callable[[Params, Int[Array, " P"]], Float[Array, "K N"]]
+    init_from_text: Callable[[Key, Int[Array, "M P"], Int[Array, "M L"], Int[Array, ""]], Params]
 
 
 class GateNetwork(nn.Module):
@@ -104,15 +114,26 @@ def mixture(
     """
     if gate not in GATES:
         raise ValueError(f"A mixture's gate is one of {', '.join(GATES)}, not {gate!r}.")
+    shape = (*(num_units,) * order, num_words)
     init_gate, gate_logits = GATES[gate](prompts, num_units, num_personas)
 
     def init(key: Key) -> Params:
         gate_key, expert_key = jax.random.split(key)
-        shape = (num_personas, *(num_units,) * order, num_words)
         return {
             "gate": init_gate(gate_key),
-            "experts": 0.5 * jax.random.normal(expert_key, shape),
+            "experts": 0.5 * jax.random.normal(expert_key, (num_personas, *shape)),
         }
+
+    def init_from_text(
+        key: Key, prompts: Int[Array, "M P"], responses: Int[Array, "M L"], num_lines: Int[Array, ""]
+    ) -> Params:
+        gate_key, line_key = jax.random.split(key)
+        read = (jnp.arange(prompts.shape[0]) < num_lines).astype(float)
+        pooled = chains.count(prompts, responses, read, shape) + UNSEEN
+        pooled = PULL * pooled / pooled.sum(axis=-1, keepdims=True)
+        lines = jax.random.randint(line_key, (num_personas,), 0, num_lines)
+        own = jax.vmap(lambda i: chains.count(prompts[i][None], responses[i][None], jnp.ones(1), shape))(lines)
+        return {"gate": init_gate(gate_key), "experts": jnp.log(own + pooled[None])}
 
     def log_gate(params: Params, prompt: Int[Array, " P"]) -> Float[Array, " K"]:
         return jax.nn.log_softmax(gate_logits(params["gate"], prompt))
@@ -136,7 +157,7 @@ def mixture(
         persona = jax.random.categorical(persona_key, log_gate(params, prompt))
         return chains.sample(token_key, jax.nn.log_softmax(params["experts"][persona]), prompt, length)
 
-    return Mixture(Policy(init, log_prob, log_probs, sample), log_gate, log_experts)
+    return Mixture(Policy(init, log_prob, log_probs, sample), log_gate, log_experts, init_from_text)
 
 
 def scoped(policy: Policy, scope: Scope) -> Policy:

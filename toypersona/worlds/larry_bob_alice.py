@@ -1,4 +1,4 @@
-"""Larry is rude, Bob polite, Alice honest and helpful: twelve response units, so that 12^3 responses are listed fast."""
+"""Larry is rude, Bob polite, Alice honest and helpful: twelve response units, so 12^3 responses."""
 
 from importlib import resources
 

@@ -11,11 +11,12 @@ from toypersona.worlds import text
 from toypersona.worlds.base import Labels, World
 
 SPEAKERS = ("iago", "falstaff", "rosalind")
+DEFAULT = text.TextOptions()
 _SPEAKER = re.compile(r"^\*\*(?P<name>[^*]+)\*\*\s*$")
 _DIRECTION = re.compile(r"_[^_]*_")
 
 
-def speakers(names: Sequence[str] = SPEAKERS, options: text.TextOptions = text.TextOptions()) -> tuple[World, Labels]:
+def speakers(names: Sequence[str] = SPEAKERS, options: text.TextOptions = DEFAULT) -> tuple[World, Labels]:
     """The world of these speakers' speeches, over all plays in which somebody of that name speaks.
 
     Raises:
@@ -24,10 +25,7 @@ def speakers(names: Sequence[str] = SPEAKERS, options: text.TextOptions = text.T
     spoken = read(_plays())
     for name in names:
         if name not in spoken:
-            near = (
-                difflib.get_close_matches(name, spoken, n=3)
-                or sorted(spoken, key=lambda n: -len(spoken[n]))[:5]
-            )
+            near = difflib.get_close_matches(name, spoken, n=3) or sorted(spoken, key=lambda n: -len(spoken[n]))[:5]
             raise ValueError(f"Nobody named {name!r} speaks in the plays: try {', '.join(near)}.")
     if len(set(names)) < 2:
         raise ValueError("A world needs two different speakers or more.")

@@ -1,8 +1,8 @@
 """Worlds made of people's lines: one text file per persona, one line of speech per line of the file.
 
 A line's first units are its opening, the prompt; the rest is the response. A persona is the smoothed Markov table of its
-lines; the gate is Bayes' rule on who opens lines that way. So the world's truth is a table fitted to real lines, and its
-text can be drawn at any length.
+lines, and the gate is Bayes' rule on who opens lines that way: the world's truth is fitted to the lines, and its text can
+be drawn at any length.
 """
 
 import math

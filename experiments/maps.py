@@ -1,0 +1,276 @@
+"""One point of a map: every rule's path for one reward, and what is measured along it."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from experiments import base_model, features
+from toypersona import numerics, rewards, theory, trajectories
+from toypersona.measures import boundaries, drift, support
+from toypersona.policies import mixture
+from toypersona.policies.base import all_log_probs
+from toypersona.rules import gradient, reinforce, tilting
+from toypersona.types import Key
+
+RULES = ("tilt", *(f"{rule}/{scope}" for rule in ("natural", "vanilla") for scope in mixture.SCOPES))
+SAMPLES = (1, 100, 10_000)
+NUM_LINES = 8
+
+
+def geometric(first: float, last: float, num: int) -> tuple[float, ...]:
+    """Geometrically spaced values, in digits that read well."""
+    return tuple(float(f"{x:.6g}") for x in np.geomspace(first, last, num))
+
+
+@dataclasses.dataclass(frozen=True)
+class Gradients:
+    """How the two gradient rules walk along the strength axis."""
+
+    natural_step: float = 0.25
+    """Longest step of natural gradient, in units of strength."""
+    vanilla_time: float = 10.0
+    """Vanilla gradient is recorded where learning rate times steps is this times the strength."""
+    vanilla_step: float = 1.0
+    """Longest step of vanilla gradient (a learning rate)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Noise:
+    """The sampled rule that shows the noise boundary: REINFORCE on a table of gates."""
+
+    num_runs: int = 16
+    """Independent runs at each learning rate."""
+    num_steps: int = 300
+    """Steps; one sampled response to each prompt a step."""
+    learning_rates: tuple[float, ...] = geometric(0.03, 100.0, 8)
+    """From hardly moving to locking onto the first sample."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MapSettings(base_model.WorldSettings):
+    """Settings of a map of strengths."""
+
+    strengths: tuple[float, ...] = geometric(0.01, 20.0, 24)
+    """s = 1/beta of the tilt, learning rate times steps of natural gradient; increasing."""
+    helpful: str | None = None
+    """The persona whose answers are paid for; the last one unless named."""
+    feature: str = "words"
+    """What the reward also pays for, its part orthogonal to the personas: words (a random score for each), brevity,
+    exploit (a random phrase), or your own FILE.py:FUNCTION with FUNCTION(prompt, response) -> float."""
+    gradients: Gradients = Gradients()
+    """The gradient rules."""
+    noise: Noise = Noise()
+    """The sampled rule behind the noise boundary."""
+
+
+_ALONG = ("rule", "strength")
+DIMS = {
+    **{name: _ALONG for name in drift.DriftBudget._fields + support.Support._fields},
+    **{name: _ALONG for name in ("reward", "routing_information")},
+    "weights": (*_ALONG, "prompt", "persona"),
+    "line_prompt": (*_ALONG, "line"),
+    "line_response": (*_ALONG, "line"),
+    "half": ("rule",),
+    "vertex": ("rule",),
+    "detectable": ("rule", "samples"),
+    "noise_wrong": ("learning_rate",),
+    "expert_divergence": ("persona",),
+}
+
+
+def index_of_helpful(settings: MapSettings, personas: tuple[str, ...]) -> int:
+    """The persona whose answers are paid for.
+
+    Raises:
+        ValueError: nobody has that name.
+    """
+    if settings.helpful is None:
+        return len(personas) - 1
+    if settings.helpful not in personas:
+        raise ValueError(f"--helpful names a persona of the world, {', '.join(personas)}, not {settings.helpful!r}.")
+    return personas.index(settings.helpful)
+
+
+def check(settings: MapSettings) -> None:
+    """Refuse settings that make no map, before anything is computed.
+
+    Raises:
+        ValueError: strengths that are not positive and increasing.
+    """
+    s = np.asarray(settings.strengths)
+    if len(s) < 2 or s[0] <= 0 or (np.diff(s) <= 0).any():
+        raise ValueError(f"--strengths has to be two or more increasing numbers above 0, not {settings.strengths}.")
+
+
+class Setting(NamedTuple):
+    """What one point of the map starts from.
+
+    Attributes:
+        base: the base of one world.
+        log_gates: its gates [C, K].
+        log_personas: its frozen experts, which span the hull [C, K, N].
+        log_base: its policy pi0 [C, N].
+        reward: [C, N].
+    """
+
+    base: base_model.Base
+    log_gates: Float[Array, "C K"]
+    log_personas: Float[Array, "C K N"]
+    log_base: Float[Array, "C N"]
+    reward: Float[Array, "C N"]
+
+
+def setting(
+    config: MapSettings,
+    bases: base_model.Base,
+    feature: features.Feature,
+    key: Key,
+    angle: Float[Array, ""],
+    world: Int[Array, ""],
+) -> Setting:
+    """The reward at ``angle`` degrees between helpfulness and ``feature``, and the base it is given to."""
+    base = bases.of(world)
+    log_gates, log_personas, log_base = base.personas()
+    helpful = jax.nn.one_hot(index_of_helpful(config, base.labels.personas), len(base.labels.personas))
+    reward = rewards.at_angle(
+        jnp.deg2rad(angle),
+        rewards.persona_affine(log_gates, log_personas, helpful),
+        feature(key, base, world),
+        log_base,
+        log_personas,
+        base.world.log_prompts,
+    )
+    return Setting(base, log_gates, log_personas, log_base, reward)
+
+
+def point_fn(config: MapSettings, bases: base_model.Base, feature: features.Feature) -> Callable[..., dict[str, Array]]:
+    """The function the sweep maps over angles, worlds and seeds."""
+    strengths = jnp.asarray(config.strengths)
+
+    def point(key: Key, *, angle: Float[Array, ""], world: Array) -> dict[str, Array]:
+        feature_key, path_key, line_key, noise_key = jax.random.split(key, 4)
+        base, log_gates, log_personas, log_base, reward = setting(config, bases, feature, feature_key, angle, world)
+
+        def measure(log_policy: Float[Array, "C N"]) -> dict[str, Array]:
+            return _measure(log_policy, log_base, log_personas, reward, base, line_key)
+
+        records = _paths(config, base, log_base, reward, measure, path_key)
+        by_rule = jax.vmap(
+            lambda fraction, weights, distance: {
+                "half": boundaries.half(strengths, fraction),
+                "vertex": boundaries.vertex(strengths, weights, base.world.log_prompts),
+                "detectable": jnp.stack([boundaries.detectable(strengths, distance, n) for n in SAMPLES]),
+            }
+        )(records["selection_fraction"], records["weights"], records["hull_distance"])
+        noise, wrong = _noise(config, base, log_gates, log_personas, reward, noise_key)
+        return {
+            **records,
+            **by_rule,
+            "weak_limit": theory.weak_limit(log_base, log_personas, reward, base.world.log_prompts),
+            "noise": noise,
+            "noise_wrong": wrong,
+            **base.recovery._asdict(),
+        }
+
+    return point
+
+
+def _measure(
+    log_policy: Float[Array, "C N"],
+    log_base: Float[Array, "C N"],
+    log_personas: Float[Array, "C K N"],
+    reward: Float[Array, "C N"],
+    base: base_model.Base,
+    line_key: Key,
+) -> dict[str, Array]:
+    """Everything recorded of a policy; lines are drawn with the same key everywhere, so they change with the policy."""
+    log_prompts = base.world.log_prompts
+    spent = drift.budget(log_policy, log_base, log_personas, base.responses, log_prompts)
+    prompt_key, response_key = jax.random.split(line_key)
+    line_prompt = jax.random.categorical(prompt_key, log_prompts, shape=(NUM_LINES,))
+    return {
+        **spent._asdict(),
+        **support.support(log_policy, log_base, log_prompts, length=base.responses.shape[1])._asdict(),
+        "reward": jnp.exp(log_prompts) @ numerics.expectation(log_policy, reward),
+        "routing_information": drift.routing_information(spent.weights, log_prompts),
+        "line_prompt": line_prompt,
+        "line_response": jax.random.categorical(response_key, log_policy[line_prompt]),
+    }
+
+
+def _paths(
+    config: MapSettings,
+    base: base_model.Base,
+    log_base: Float[Array, "C N"],
+    reward: Float[Array, "C N"],
+    measure: Callable[[Float[Array, "C N"]], dict[str, Array]],
+    key: Key,
+) -> dict[str, Array]:
+    """The measures along every rule's path, in the order of RULES: leading axes [rule, strength]."""
+    strengths = jnp.asarray(config.strengths)
+    prompts, log_prompts = base.world.prompts, base.world.log_prompts
+    scopes = jax.tree.map(lambda *x: jnp.stack(x), *mixture.SCOPES.values())
+    tilted, _, _ = trajectories.run(
+        lambda step: tilting.tilting(reward, strength=step),
+        measure,
+        log_base,
+        key=key,
+        marks=strengths,
+        max_step=jnp.inf,
+    )
+
+    def walk(rule: Callable, marks: Float[Array, " R"], max_step: float) -> dict[str, Array]:
+        def in_scope(scope: mixture.Scope) -> dict[str, Array]:
+            policy = mixture.scoped(base.mixture.policy, scope)
+            measures, _, _ = trajectories.run(
+                lambda step: rule(policy, prompts, log_prompts, reward, learning_rate=step),
+                lambda params: measure(all_log_probs(policy, params, prompts)),
+                base.params,
+                key=key,
+                marks=marks,
+                max_step=max_step,
+            )
+            return measures
+
+        return jax.vmap(in_scope)(scopes)
+
+    how = config.gradients
+    natural = walk(gradient.natural_gradient, strengths, how.natural_step)
+    vanilla = walk(gradient.policy_gradient, how.vanilla_time * strengths, how.vanilla_step)
+    return jax.tree.map(lambda t, *rest: jnp.concatenate([t[None], *rest]), tilted, natural, vanilla)
+
+
+def _noise(
+    config: MapSettings,
+    base: base_model.Base,
+    log_gates: Float[Array, "C K"],
+    log_personas: Float[Array, "C K N"],
+    reward: Float[Array, "C N"],
+    key: Key,
+) -> tuple[Float[Array, ""], Float[Array, " L"]]:
+    """The learning rate at which REINFORCE on a table of gates locks onto a wrong persona, and how often at each."""
+    log_prompts, prompts = base.world.log_prompts, base.world.prompts
+    table = base_model.with_gate_table(base, log_gates, config)
+    policy = mixture.scoped(table.mixture.policy, mixture.SCOPES["gates"])
+    num_words, length = base.world.log_experts.shape[-1], base.responses.shape[1]
+    places = num_words ** jnp.arange(length - 1, -1, -1)
+    mean_rewards = jnp.einsum("ckn,cn->ck", jnp.exp(log_personas), reward)
+
+    def wrong(learning_rate: Float[Array, ""], run_key: Key) -> Float[Array, ""]:
+        rule = reinforce.reinforce(
+            policy, prompts, log_prompts, lambda c, tokens: reward[c, tokens @ places], learning_rate=learning_rate
+        )
+        keys = jax.random.split(run_key, config.noise.num_steps)
+        state, _ = jax.lax.scan(lambda s, k: (rule.update(k, s)[0], None), rule.init(table.params), keys)
+        gates = jnp.exp(jax.vmap(table.mixture.log_gate, (None, 0))(state.params, prompts))
+        return boundaries.locked_wrong(gates, mean_rewards, log_prompts)
+
+    learning_rates = jnp.asarray(config.noise.learning_rates)
+    runs = jax.random.split(key, config.noise.num_runs)
+    fractions = jax.vmap(lambda rate: jax.vmap(lambda k: wrong(rate, k))(runs).mean())(learning_rates)
+    return boundaries.noise(learning_rates, fractions), fractions
