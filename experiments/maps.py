@@ -31,7 +31,7 @@ def geometric(first: float, last: float, num: int) -> tuple[float, ...]:
 class Gradients:
     """How the two gradient rules walk along the strength axis."""
 
-    natural_step: float = 0.25
+    natural_step: float = 0.4
     """Longest step of natural gradient, in units of strength."""
     vanilla_time: float = 10.0
     """Vanilla gradient is recorded where learning rate times steps is this times the strength."""
@@ -47,7 +47,7 @@ class Noise:
     """Independent runs at each learning rate."""
     num_steps: int = 300
     """Steps; one sampled response to each prompt a step."""
-    learning_rates: tuple[float, ...] = geometric(0.03, 100.0, 8)
+    learning_rates: tuple[float, ...] = geometric(0.1, 1000.0, 9)
     """From hardly moving to locking onto the first sample."""
 
 
@@ -55,7 +55,7 @@ class Noise:
 class MapSettings(base_model.WorldSettings):
     """Settings of a map of strengths."""
 
-    strengths: tuple[float, ...] = geometric(0.01, 20.0, 24)
+    strengths: tuple[float, ...] = geometric(0.01, 20.0, 21)
     """s = 1/beta of the tilt, learning rate times steps of natural gradient; increasing."""
     helpful: str | None = None
     """The persona whose answers are paid for; the last one unless named."""
@@ -159,7 +159,9 @@ def point_fn(config: MapSettings, bases: base_model.Base, feature: features.Feat
         def measure(log_policy: Float[Array, "C N"]) -> dict[str, Array]:
             return _measure(log_policy, log_base, log_personas, reward, base, line_key)
 
-        records = _paths(config, base, log_base, reward, measure, path_key)
+        # Measured after all paths are walked: the solver, slow to compile, is compiled once and not for every rule.
+        policies = _paths(config, base, log_base, reward, path_key)
+        records = jax.lax.map(lambda path: jax.lax.map(measure, path), policies)
         by_rule = jax.vmap(
             lambda fraction, weights, distance: {
                 "half": boundaries.half(strengths, fraction),
@@ -208,41 +210,40 @@ def _paths(
     base: base_model.Base,
     log_base: Float[Array, "C N"],
     reward: Float[Array, "C N"],
-    measure: Callable[[Float[Array, "C N"]], dict[str, Array]],
     key: Key,
-) -> dict[str, Array]:
-    """The measures along every rule's path, in the order of RULES: leading axes [rule, strength]."""
+) -> Float[Array, "L R C N"]:
+    """The policies along every rule's path, in the order of RULES: leading axes [rule, strength]."""
     strengths = jnp.asarray(config.strengths)
     prompts, log_prompts = base.world.prompts, base.world.log_prompts
     scopes = jax.tree.map(lambda *x: jnp.stack(x), *mixture.SCOPES.values())
     tilted, _, _ = trajectories.run(
         lambda step: tilting.tilting(reward, strength=step),
-        measure,
+        lambda log_policy: log_policy,
         log_base,
         key=key,
         marks=strengths,
         max_step=jnp.inf,
     )
 
-    def walk(rule: Callable, marks: Float[Array, " R"], max_step: float) -> dict[str, Array]:
-        def in_scope(scope: mixture.Scope) -> dict[str, Array]:
+    def walk(rule: Callable, marks: Float[Array, " R"], max_step: float) -> Float[Array, "S R C N"]:
+        def in_scope(scope: mixture.Scope) -> Float[Array, "R C N"]:
             policy = mixture.scoped(base.mixture.policy, scope)
-            measures, _, _ = trajectories.run(
+            path, _, _ = trajectories.run(
                 lambda step: rule(policy, prompts, log_prompts, reward, learning_rate=step),
-                lambda params: measure(all_log_probs(policy, params, prompts)),
+                lambda params: all_log_probs(policy, params, prompts),
                 base.params,
                 key=key,
                 marks=marks,
                 max_step=max_step,
             )
-            return measures
+            return path
 
         return jax.vmap(in_scope)(scopes)
 
     how = config.gradients
     natural = walk(gradient.natural_gradient, strengths, how.natural_step)
     vanilla = walk(gradient.policy_gradient, how.vanilla_time * strengths, how.vanilla_step)
-    return jax.tree.map(lambda t, *rest: jnp.concatenate([t[None], *rest]), tilted, natural, vanilla)
+    return jnp.concatenate([tilted[None], natural, vanilla])
 
 
 def _noise(

@@ -14,18 +14,30 @@ from toypersona.types import Key
 MAX_OUTCOMES = 2**20
 
 
-def outcomes(num_words: int, length: int) -> Int[Array, "N T"]:
-    """All V^T responses in lexicographic order [N, T].
+def num_outcomes(num_words: int, length: int) -> int:
+    """N = V^T, the number of responses.
 
     Raises:
-        ValueError: there are more than ``MAX_OUTCOMES``.
+        ValueError: there are none, or more than ``MAX_OUTCOMES``.
     """
+    if min(num_words, length) < 1:
+        raise ValueError(f"Responses need 1 word or more and a length of 1 or more, not {num_words} and {length}.")
     if num_words**length > MAX_OUTCOMES:
         raise ValueError(
             f"{num_words} words and length {length} make {num_words**length:,} responses; only {MAX_OUTCOMES:,} can "
             "be listed: use a shorter length, or sample and call measures.drift.budget_from_samples."
         )
-    return jnp.stack(jnp.unravel_index(jnp.arange(num_words**length), (num_words,) * length), axis=-1)
+    return num_words**length
+
+
+def outcomes(num_words: int, length: int) -> Int[Array, "N T"]:
+    """All V^T responses in lexicographic order [N, T].
+
+    Raises:
+        ValueError: there are none, or more than ``MAX_OUTCOMES``.
+    """
+    places = jnp.arange(num_outcomes(num_words, length))
+    return jnp.stack(jnp.unravel_index(places, (num_words,) * length), axis=-1)
 
 
 def order(table: Float[Array, "*context V"], prompt: Int[Array, " P"]) -> int:
@@ -57,11 +69,15 @@ def log_prob(table: Float[Array, "*context V"], prompt: Int[Array, " P"], tokens
 def log_probs(table: Float[Array, "*context V"], prompt: Int[Array, " P"], length: int) -> Float[Array, " N"]:
     """Log p(x|c) in nats of all V^T responses [N], in the order of ``outcomes``.
 
-    Built as a tree of prefixes, one position at a time, by broadcasting: nothing of size N is gathered, so the gradient
-    has no scatters.
+    Built as a tree of prefixes, one position at a time, by broadcasting: only the prompt's rows are gathered, so the
+    gradient scatters nothing of size N.
+
+    Raises:
+        ValueError: the prompt is shorter than the order, or the responses are too many to list.
     """
     back, num_words = order(table, prompt), table.shape[-1]
-    prefixes = jnp.zeros((1,))
+    num_outcomes(num_words, length)
+    prefixes = jnp.zeros((1,), table.dtype)
     for position in range(length):
         from_prompt = max(back - position, 0)
         context = prompt[prompt.shape[0] - from_prompt :]
@@ -73,21 +89,29 @@ def log_probs(table: Float[Array, "*context V"], prompt: Int[Array, " P"], lengt
 
 
 def sample(key: Key, table: Float[Array, "*context V"], prompt: Int[Array, " P"], length: int) -> Int[Array, " T"]:
-    """One response of ``length`` tokens [T]."""
+    """One response of ``length`` tokens [T].
+
+    Raises:
+        ValueError: the prompt is shorter than the order.
+    """
     back = order(table, prompt)
 
-    def step(context: Int[Array, " O"], step_key: Key) -> tuple[Int[Array, " O"], Int[Array, ""]]:
-        token = jax.random.categorical(step_key, table[tuple(context)]).astype(context.dtype)
+    def step(context: Int[Array, " O"], level: Float[Array, ""]) -> tuple[Int[Array, " O"], Int[Array, ""]]:
+        cumulative = jnp.cumsum(jnp.exp(table[tuple(context)]))
+        # The last entry is one only up to rounding: levels are measured by it, so that none lies above all words.
+        token = (cumulative[:-1] <= level * cumulative[-1]).sum(dtype=context.dtype)
         return jnp.concatenate([context, token[None]])[1:], token
 
-    return jax.lax.scan(step, prompt[prompt.shape[0] - back :], jax.random.split(key, length))[1]
+    # One draw of all levels and inverting the distribution function: several times as fast as a key for each token.
+    levels = jax.random.uniform(key, (length,), table.dtype)
+    return jax.lax.scan(step, prompt[prompt.shape[0] - back :], levels)[1]
 
 
 def count(
     prompts: Int[Array, "M P"], responses: Int[Array, "M L"], weights: Float[Array, " M"], shape: tuple[int, ...]
 ) -> Float[Array, "*context V"]:
-    """Weighted counts of every transition in M lines of text, as a table of the given shape ``(U, ..., U, V)``."""
+    """Weighted counts of all transitions in M lines of text, as a table of the given shape ``(U, ..., U, V)``."""
     back, length = len(shape) - 1, responses.shape[1]
     units = jnp.concatenate([prompts[:, prompts.shape[1] - back :], responses], axis=1)
     places = tuple(units[:, i : i + length].reshape(-1) for i in range(back + 1))
-    return jnp.zeros(shape).at[places].add(jnp.repeat(weights, length))
+    return jnp.zeros(shape, weights.dtype).at[places].add(jnp.repeat(weights, length))

@@ -101,7 +101,14 @@ def project_batch(
     Returns:
         A ``Projection`` with leading axis B.
     """
-    return jax.lax.map(lambda pair: project(*pair, tolerance=tolerance), (log_p, log_components), batch_size=batch_size)
+    num = log_p.shape[0]
+    size = min(batch_size, num)
+    # Filling the last batch up compiles the solver once; lax.map's own remainder would compile it again.
+    filled = jnp.minimum(jnp.arange(-(-num // size) * size), num - 1)
+    found = jax.lax.map(
+        lambda pair: project(*pair, tolerance=tolerance), (log_p[filled], log_components[filled]), batch_size=size
+    )
+    return jax.tree.map(lambda x: x[:num], found)
 
 
 def _scaled(log_p: Array, log_components: Array, possible: Array) -> tuple[Float[Array, " N"], Float[Array, "K N"]]:

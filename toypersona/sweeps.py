@@ -7,6 +7,7 @@ serves all.
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -148,10 +149,10 @@ def _size(region: Region) -> int:
     return int(np.prod([s.stop - s.start for s in region.values()]))
 
 
-@jax.jit(static_argnums=0)
+@partial(jax.jit, static_argnums=0)
 def _evaluate(experiment_fn: ExperimentFn, points: dict[str, jax.Array]) -> dict[str, jax.Array]:
     outputs = jax.vmap(_seeded(experiment_fn))(points)
-    diverged = jnp.zeros(len(next(iter(points.values()))), bool)
+    diverged = jnp.zeros(points[SEED].shape, bool)
     for value in outputs.values():
         if jnp.issubdtype(value.dtype, jnp.floating):
             diverged |= jnp.isnan(value).reshape(value.shape[0], -1).any(axis=1)

@@ -20,6 +20,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from toypersona import chains, hulls, numerics
 
+UNMOVED = 1e-12
+"""Nats of drift below which rounding would decide the selection fraction."""
+
 
 class DriftBudget(NamedTuple):
     """Nats, averaged over prompts.
@@ -31,7 +34,7 @@ class DriftBudget(NamedTuple):
         selection: total - d_prompt.
         switching: d_prompt - d_token.
         novelty: d_token.
-        selection_fraction: selection / total; nan where nothing was spent.
+        selection_fraction: S = selection / total; 1 where no more than 1e-12 nats were spent: the base is inside.
         weights: the nearest persona mix w*(c) [C, K].
         gap: certificate: either distance exceeds its true value by at most this.
         certified: every projection reached its tolerance.
@@ -101,6 +104,7 @@ def budget(
 
 def _split(total: Array, d_prompt: Array, d_token: Array, **rest: Array) -> DriftBudget:
     selection = total - d_prompt
+    moved = total > UNMOVED
     return DriftBudget(
         total=total,
         hull_distance=d_prompt,
@@ -108,7 +112,7 @@ def _split(total: Array, d_prompt: Array, d_token: Array, **rest: Array) -> Drif
         selection=selection,
         switching=d_prompt - d_token,
         novelty=d_token,
-        selection_fraction=jnp.where(total > 0, selection / jnp.where(total > 0, total, 1.0), jnp.nan),
+        selection_fraction=jnp.where(moved, selection / jnp.where(moved, total, 1.0), 1.0),
         **rest,
     )
 

@@ -97,7 +97,7 @@ def natural_gradient(
     optimizer: Optimizer = optax.sgd,
     damping: Scalar = 1e-6,
     tolerance: float = 1e-4,
-    max_iterations: int = 50,
+    max_iterations: int = 20,
 ) -> UpdateRule:
     """Exact natural policy gradient: solves ``(F + damping I) w = grad J`` by conjugate gradients, F never formed.
 

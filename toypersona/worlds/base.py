@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from toypersona import chains
+from toypersona import chains, numerics
 from toypersona.types import Key
 
 
@@ -75,20 +75,38 @@ def log_personas(world: World, length: int) -> Float[Array, "C K N"]:
     Raises:
         ValueError: V^T responses are too many to list.
     """
-    chains.outcomes(world.log_experts.shape[-1], length)
     by_persona = jax.vmap(lambda table, prompt: chains.log_probs(table, prompt, length), in_axes=(0, None))
     return jax.vmap(by_persona, in_axes=(None, 0))(world.log_experts, world.prompts)
 
 
-def responsibilities(
-    log_gates: Float[Array, "*batch K"], log_probs: Float[Array, "*batch K"]
-) -> Float[Array, "*batch K"]:
-    """P(persona | prompt, response) [..., K] from gates and log p_k(x|c): the Bayes posterior."""
-    return jax.nn.softmax(log_gates + log_probs, axis=-1)
+def log_base(world: World, length: int) -> Float[Array, "C N"]:
+    """Log pi0(x|c) in nats of all V^T responses [C, N]: the personas mixed by the gates.
+
+    Raises:
+        ValueError: V^T responses are too many to list.
+    """
+    return numerics.log_mix(world.log_gates, log_personas(world, length))
+
+
+def log_responsibilities(
+    log_gates: Float[Array, "*batch K"], log_personas: Float[Array, "*batch K N"]
+) -> Float[Array, "*batch K N"]:
+    """Log P(persona | prompt, whole response) in nats [..., K, N] from gates and log p_k(x|c): the Bayes posterior."""
+    return jax.nn.log_softmax(log_gates[..., None] + log_personas, axis=-2)
 
 
 def sample(key: Key, world: World, length: int, num_lines: int) -> Sample:
-    """Lines of text: a prompt, who answers it, and the answer of ``length`` tokens."""
+    """Lines of text: a prompt, who answers it, and the answer of ``length`` tokens.
+
+    Args:
+        key: one key.
+        world: whose text.
+        length: T, of every answer.
+        num_lines: n.
+
+    Returns:
+        n independent lines.
+    """
     prompt_key, persona_key, token_key = jax.random.split(key, 3)
     prompt_index = jax.random.categorical(prompt_key, world.log_prompts, shape=(num_lines,))
     persona = jax.random.categorical(persona_key, world.log_gates[prompt_index])
@@ -101,7 +119,10 @@ def sample(key: Key, world: World, length: int, num_lines: int) -> Sample:
     )
 
 
-def render(labels: Labels, prompt: Sequence[int], tokens: Sequence[int]) -> str:
+Units = Sequence[int] | Int[Array, " _"] | Int[np.ndarray, " _"]
+
+
+def render(labels: Labels, prompt: Units, tokens: Units) -> str:
     """One line as a person reads it, such as ``hello there > thank you friend``; stops at the first end."""
     said = [labels.units[int(i)] for i in np.asarray(tokens)]
     said = said[: said.index(END)] if END in said else said

@@ -33,7 +33,11 @@ def markov(
     """
     prompt_length = max(2, order)
     if min(num_personas, num_words, num_prompts, order) < 1 or min(concentration, gate_concentration) <= 0:
-        raise ValueError("A markov world needs sizes of at least 1 and concentrations above 0.")
+        raise ValueError(
+            f"A markov world needs sizes of 1 or more and concentrations above 0, not {num_personas} personas, "
+            f"{num_words} words, {num_prompts} prompts, order {order}, concentrations {concentration} and "
+            f"{gate_concentration}."
+        )
     if num_prompts > num_words**prompt_length:
         raise ValueError(
             f"{num_words} words make {num_words**prompt_length} prompts of {prompt_length}, fewer than {num_prompts}: "

@@ -12,23 +12,43 @@ from toypersona.worlds.base import Labels, World
 
 SPEAKERS = ("iago", "falstaff", "rosalind")
 DEFAULT = text.TextOptions()
+
+_DIRECTION = re.compile(
+    r"""[_*]*\\?\[[^\]_\n]*\]?[_*]+      # _\[Aside]_, also with an underscore or bracket too few or too many
+    |_(?:(?!\n\n)[^_])*_                # _Exit IAGO_, never across paragraphs: some underscores have no partner
+    |(?<!\*)\*(?!\*)[^*]+\*(?!\*)        # *Exit.*""",
+    re.VERBOSE,
+)
+_BROKEN = re.compile(r"^(?P<first>BISHOP|CARDINAL|COUNTESS|LADY|RICHARD|Varro's)\n\n\*\*", re.MULTILINE)
+"""Names that the files print half above the speaker's line."""
 _SPEAKER = re.compile(r"^\*\*(?P<name>[^*]+)\*\*\s*$")
-_DIRECTION = re.compile(r"_[^_]*_")
+_UNMARKED = re.compile(
+    r"^(?P<name>Lord Chief-Justice|(?:First|Second|Third) Serving-[Mm]an|\w+'s? Servant) (?P<said>.*)"
+)
+"""Speakers whom the files print as the first words of their speech, inside the speech before."""
+_TITLE = re.compile(r"^[A-Z]{2,}[A-Z .]*$")
 
 
 def speakers(names: Sequence[str] = SPEAKERS, options: text.TextOptions = DEFAULT) -> tuple[World, Labels]:
     """The world of these speakers' speeches, over all plays in which somebody of that name speaks.
 
+    Args:
+        names: two or more, in any case.
+        options: how the speeches are read; each is one line.
+
     Raises:
-        ValueError: the plays are not installed, or nobody has that name.
+        ValueError: the plays are not installed, nobody has that name, or fewer than two names.
     """
     spoken = read(_plays())
+    names = tuple(dict.fromkeys(name.strip().lower() for name in names))
     for name in names:
         if name not in spoken:
             near = difflib.get_close_matches(name, spoken, n=3) or sorted(spoken, key=lambda n: -len(spoken[n]))[:5]
             raise ValueError(f"Nobody named {name!r} speaks in the plays: try {', '.join(near)}.")
-    if len(set(names)) < 2:
-        raise ValueError("A world needs two different speakers or more.")
+    if len(names) < 2:
+        raise ValueError(
+            f"A world needs two different speakers or more, not {', '.join(names) or 'none'}: name others."
+        )
     return text.from_lines({name: spoken[name] for name in names}, options)
 
 
@@ -44,13 +64,18 @@ def read(plays: Sequence[Path]) -> dict[str, list[str]]:
     speeches: dict[str, list[str]] = defaultdict(list)
     for play in plays:
         speaker = None
-        for line in _DIRECTION.sub(" ", play.read_text(encoding="utf-8")).splitlines():
-            heading = _SPEAKER.match(line)
+        for line in _lines(play.read_text(encoding="utf-8")):
+            heading = _SPEAKER.match(line) or _UNMARKED.match(line)
             if heading:
                 speaker = heading["name"].strip().lower()
-                speeches[speaker].append("")
-            elif line.startswith("#"):
+                speeches[speaker].append(heading.groupdict().get("said", ""))
+            elif line.startswith(("#", "SCENE ")) or line == "EPILOGUE":
                 speaker = None
-            elif speaker is not None:
-                speeches[speaker][-1] += f" {line.strip()}"
+            elif speaker is not None and not _TITLE.match(line):
+                speeches[speaker][-1] += f" {line}"
     return {name: [" ".join(speech.split()) for speech in own if speech.strip()] for name, own in speeches.items()}
+
+
+def _lines(play: str) -> list[str]:
+    marked = _BROKEN.sub(r"**\g<first> ", _DIRECTION.sub(" ", play))
+    return [line.strip() for line in marked.replace("\\", "").splitlines()]

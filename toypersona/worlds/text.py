@@ -1,8 +1,8 @@
 """Worlds made of people's lines: one text file per persona, one line of speech per line of the file.
 
-A line's first units are its opening, the prompt; the rest is the response. A persona is the smoothed Markov table of its
-lines, and the gate is Bayes' rule on who opens lines that way: the world's truth is fitted to the lines, and its text can
-be drawn at any length.
+A line's first units are its opening, the prompt; the rest is the response. A persona is the smoothed Markov table of
+its lines, and the gate is Bayes' rule on who opens lines that way: the world's truth is fitted to the lines, and its
+text can be drawn at any length.
 """
 
 import math
@@ -18,7 +18,8 @@ from jaxtyping import Array, Float
 
 from toypersona.worlds.base import END, Labels, World
 
-UNITS = {"word": (re.compile(r"[\w'’-]*\w[\w'’-]*"), " "), "character": (re.compile(r"[\w' ]"), "")}
+UNITS = {"word": (re.compile(r"\w+(?:['-]\w+)*"), " "), "character": (re.compile(r"[\w' ]"), "")}
+_SPACE = re.compile(r"(?:\s|_|--|—)+")
 PADDING = 4
 """Ends counted after each line, so that what is over stays over."""
 
@@ -39,7 +40,7 @@ class TextOptions:
     """V: the units that responses are made of, the end included: of words those that tell most about who speaks, of
     characters the most frequent; the others are left out of responses, and lines of which nothing remains."""
     smoothing: float = 0.1
-    """Pseudo-counts for each next unit, spread as the personas' lines together are."""
+    """Pseudo-counts for each next unit, spread as the personas' lines together are, and for each opening of each."""
 
 
 def from_folder(folder: Path, options: TextOptions) -> tuple[World, Labels]:
@@ -71,9 +72,12 @@ def from_lines(lines: Mapping[str, Iterable[str]], options: TextOptions) -> tupl
         options: how they are read.
 
     Raises:
-        ValueError: options out of range, or a persona without a line longer than an opening.
+        ValueError: options out of range, fewer than two personas, or one without a line longer than an opening or
+            without any of the kept units.
     """
     _check(options)
+    if len(lines) < 2:
+        raise ValueError(f"A world needs two personas or more, not {len(lines)}: give lines for each.")
     split = {name: [_units(line, options.unit) for line in own] for name, own in lines.items()}
     spoken = {name: [line for line in own if len(line) > options.prompt_length] for name, own in split.items()}
     for name, own in spoken.items():
@@ -84,6 +88,9 @@ def from_lines(lines: Mapping[str, Iterable[str]], options: TextOptions) -> tupl
     words = _vocabulary(spoken, options)
     heard = {name: [_hear(line, words, options) for line in own] for name, own in spoken.items()}
     heard = {name: [line for line in own if line[1][0] != END] for name, own in heard.items()}
+    for name, own in heard.items():
+        if not own:
+            raise ValueError(f"{name} says none of the {len(words) - 1} kept {options.unit}s: raise max_units.")
     openings = _count(opening for own in heard.values() for opening, _ in own)
     prompts = [opening for opening, _ in openings[: options.num_prompts]]
     units = [*words, *sorted({unit for prompt in prompts for unit in prompt} - set(words))]
@@ -98,15 +105,20 @@ def from_lines(lines: Mapping[str, Iterable[str]], options: TextOptions) -> tupl
 def _check(options: TextOptions) -> None:
     if options.unit not in UNITS:
         raise ValueError(f"A text's unit is one of {', '.join(UNITS)}, not {options.unit!r}.")
-    if min(options.order, options.num_prompts) < 1 or options.max_units < 2 or options.smoothing <= 0:
-        raise ValueError("A text needs order and num_prompts of 1 or more, max_units of 2 or more, smoothing above 0.")
+    if min(options.order, options.num_prompts) < 1 or options.max_units < 2 or not options.smoothing > 0:
+        raise ValueError(
+            f"A text needs order and num_prompts of 1 or more, max_units of 2 or more and smoothing above 0, not "
+            f"{options.order}, {options.num_prompts}, {options.max_units} and {options.smoothing}."
+        )
     if options.prompt_length < options.order:
-        raise ValueError(f"Openings of {options.prompt_length} unit(s) are too short for order {options.order}.")
+        raise ValueError(
+            f"Openings of {options.prompt_length} {options.unit}(s) are too short for order {options.order}: raise "
+            "prompt_length or lower order."
+        )
 
 
 def _units(line: str, unit: str) -> list[str]:
-    found = UNITS[unit][0].findall(re.sub(r"\s+", " ", line.lower().replace("’", "'")).strip())
-    return [u for u in found if u != "_"]
+    return UNITS[unit][0].findall(_SPACE.sub(" ", line.lower().replace("’", "'")).strip())
 
 
 def _count(items: Iterable) -> list[tuple]:
@@ -124,7 +136,7 @@ def _vocabulary(spoken: Mapping[str, Sequence[Sequence[str]]], options: TextOpti
         expected = {name: own.total() * together[unit] / together.total() for name, own in counts.items()}
         return sum(own[unit] * math.log(own[unit] / expected[name]) for name, own in counts.items() if own[unit])
 
-    worth = information if options.unit == "word" else together.get
+    worth = information if options.unit == "word" else together.__getitem__
     best = sorted(together, key=lambda unit: (-worth(unit), unit))[: options.max_units - 1]
     return [*sorted(best), END]
 
@@ -151,7 +163,11 @@ def _prompt_probabilities(
 def _tables(
     heard: Mapping[str, Sequence[Line]], units: Sequence[str], num_words: int, options: TextOptions
 ) -> Float[np.ndarray, "..."]:
-    """Each persona's next-unit probabilities [K, U, ..., U, V], shrunk toward those of all together."""
+    """Each persona's next-unit probabilities [K, U, ..., U, V].
+
+    They are shrunk toward those of all personas together, and these toward the same with one unit less of context, down
+    to one unit: a context that nobody's lines hold is answered as its last units are.
+    """
     index = {unit: i for i, unit in enumerate(units)}
     counts = np.zeros((len(heard), *(len(units),) * options.order, num_words))
     for table, own in zip(counts, heard.values(), strict=True):
@@ -161,6 +177,14 @@ def _tables(
                 place = line[position - options.order : position + 1]
                 if all(unit in index for unit in place):
                     table[tuple(index[unit] for unit in place)] += 1
-    together = counts.sum(axis=0) + options.smoothing
-    tables = counts + options.smoothing * num_words * together / together.sum(axis=-1, keepdims=True)
+    pseudo_counts, together = options.smoothing * num_words, np.full(num_words, 1 / num_words)
+    for order in range(1, options.order + 1):
+        together = _shrunk(counts.sum(axis=tuple(range(1 + options.order - order))), together, pseudo_counts)
+    return _shrunk(counts, together, pseudo_counts)
+
+
+def _shrunk(
+    counts: Float[np.ndarray, "..."], toward: Float[np.ndarray, "..."], pseudo_counts: float
+) -> Float[np.ndarray, "..."]:
+    tables = counts + pseudo_counts * toward
     return tables / tables.sum(axis=-1, keepdims=True)

@@ -1,0 +1,166 @@
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from toypersona import chains
+
+U, V, T = 4, 3, 3
+PROMPT = jnp.array([3, 0, 2])
+ORDERS = pytest.mark.parametrize("order", [0, 1, 2, 3])
+
+
+def random_table(order, seed=0, num_units=U, num_words=V):
+    logits = 2 * jax.random.normal(jax.random.key(seed), (*(num_units,) * order, num_words))
+    return jax.nn.log_softmax(logits)
+
+
+def by_hand(table, prompt, tokens):
+    """Log p(x|c) one Python index at a time."""
+    table, units, back = np.asarray(table), [*np.asarray(prompt), *tokens], np.ndim(table) - 1
+    return float(np.sum([table[tuple(units[i - back : i + 1])] for i in range(len(prompt), len(units))]))
+
+
+def test_outcomes_are_listed_in_lexicographic_order():
+    np.testing.assert_array_equal(chains.outcomes(V, T), list(itertools.product(range(V), repeat=T)))
+
+
+def test_too_many_outcomes_are_refused():
+    assert chains.num_outcomes(2, 20) == chains.MAX_OUTCOMES
+    for refused in (
+        lambda: chains.outcomes(2, 21),
+        lambda: chains.log_probs(random_table(1, num_words=2), PROMPT, 21),
+    ):
+        with pytest.raises(ValueError, match=r"2,097,152 responses; only 1,048,576.*budget_from_samples"):
+            refused()
+
+
+@pytest.mark.parametrize(("num_words", "length"), [(0, 2), (2, 0), (3, -1)])
+def test_no_outcomes_are_refused(num_words, length):
+    with pytest.raises(ValueError, match=f"1 or more, not {num_words} and {length}"):
+        chains.outcomes(num_words, length)
+
+
+@ORDERS
+def test_every_outcome_as_by_hand(order):
+    table = random_table(order)
+    expected = [by_hand(table, PROMPT, tokens) for tokens in itertools.product(range(V), repeat=T)]
+    np.testing.assert_allclose(chains.log_probs(table, PROMPT, T), expected, rtol=1e-12)
+    single = jax.vmap(lambda tokens: chains.log_prob(table, PROMPT, tokens))(chains.outcomes(V, T))
+    np.testing.assert_allclose(single, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("length", [1, 2, 5])
+def test_responses_shorter_and_longer_than_the_order(length):
+    table = random_table(2)
+    expected = [by_hand(table, PROMPT, tokens) for tokens in itertools.product(range(V), repeat=length)]
+    np.testing.assert_allclose(chains.log_probs(table, PROMPT, length), expected, rtol=1e-12)
+
+
+@ORDERS
+def test_outcomes_sum_to_one_for_a_hundred_tables(order):
+    tables = jax.vmap(lambda seed: random_table(order, seed))(jnp.arange(100))
+    totals = jax.vmap(lambda table: jnp.exp(chains.log_probs(table, PROMPT, T)).sum())(tables)
+    np.testing.assert_allclose(totals, 1.0, rtol=1e-12)
+
+
+def test_a_long_response_and_its_tokens():
+    table, tokens = random_table(2), jax.random.randint(jax.random.key(1), (500,), 0, V)
+    by_token = chains.token_log_probs(table, PROMPT, tokens)
+    assert by_token.shape == (500,)
+    np.testing.assert_allclose(by_token[0], table[0, 2, tokens[0]])
+    np.testing.assert_allclose(by_token.sum(), by_hand(table, PROMPT, np.asarray(tokens)), rtol=1e-12)
+
+
+def test_an_impossible_word_makes_impossible_responses_and_nothing_else():
+    table = jnp.log(jnp.array([[0.0, 1.0], [0.5, 0.5]]))
+    log_probs = chains.log_probs(table, jnp.array([1]), 2)
+    np.testing.assert_allclose(jnp.exp(log_probs), [0.0, 0.5, 0.25, 0.25])
+    np.testing.assert_array_equal(jnp.isneginf(log_probs), [True, False, False, False])
+
+
+@ORDERS
+def test_gradient_as_by_central_differences(order):
+    table = random_table(order)
+    weights = jax.random.normal(jax.random.key(2), (V**T,))
+
+    def value(table):
+        return jnp.exp(chains.log_probs(table, PROMPT, T)) @ weights
+
+    gradient = np.asarray(jax.grad(value)(table)).reshape(-1)
+    flat, step = table.reshape(-1), 1e-5
+    moved = jax.vmap(lambda shift: value((flat + shift).reshape(table.shape)))
+    numeric = (moved(step * jnp.eye(flat.size)) - moved(-step * jnp.eye(flat.size))) / (2 * step)
+    np.testing.assert_allclose(gradient, numeric, atol=1e-9)
+
+
+def test_nothing_of_size_n_is_gathered_or_scattered():
+    table, prompts = random_table(1), jnp.array([[3, 0], [1, 2]])
+
+    def value(table):
+        return jnp.exp(jax.vmap(lambda prompt: chains.log_probs(table, prompt, 6))(prompts)).sum()
+
+    def equations(jaxpr):
+        for equation in jaxpr.eqns:
+            yield equation
+            for inner in equation.params.values():
+                if hasattr(inner, "jaxpr"):
+                    yield from equations(inner.jaxpr)
+
+    moves = [
+        e
+        for e in equations(jax.make_jaxpr(jax.grad(value))(table).jaxpr)
+        if "gather" in e.primitive.name or "scatter" in e.primitive.name
+    ]
+    assert moves
+    assert all(v.aval.size <= 2 * table.size < V**6 for e in moves for v in [*e.invars, *e.outvars])
+
+
+@ORDERS
+def test_jit_and_precision_change_nothing(order):
+    table = random_table(order)
+    plain = chains.log_probs(table, PROMPT, T)
+    np.testing.assert_allclose(jax.jit(chains.log_probs, static_argnums=2)(table, PROMPT, T), plain, rtol=1e-14)
+    assert chains.log_probs(table.astype(jnp.float32), PROMPT, T).dtype == jnp.float32
+
+
+@ORDERS
+def test_samples_follow_the_exact_probabilities(order):
+    table, number = random_table(order), 20_000
+    keys = jax.random.split(jax.random.key(3), number)
+    tokens = jax.vmap(lambda key: chains.sample(key, table, PROMPT, T))(keys)
+    places = np.ravel_multi_index(np.asarray(tokens).T, (V,) * T)
+    measured = np.bincount(places, minlength=V**T) / number
+    exact = np.exp(chains.log_probs(table, PROMPT, T))
+    error = np.sqrt(np.maximum(measured * (1 - measured), 1 / number) / number)
+    assert (np.abs(measured - exact) < 5 * error).all()
+
+
+def test_an_impossible_word_is_never_said():
+    table = jnp.log(jnp.array([0.0, 0.5, 0.0, 0.5, 0.0]))
+    tokens = chains.sample(jax.random.key(4), table, PROMPT, 10_000)
+    assert {*np.asarray(tokens).tolist()} == {1, 3}
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_counts_of_transitions(order):
+    prompts, responses = jnp.array([[3, 0], [1, 3]]), jnp.array([[1, 1, 2], [0, 2, 2]])
+    weights = jnp.array([1.0, 0.5])
+    expected = np.zeros((*(U,) * order, V))
+    for prompt, response, weight in zip(prompts, responses, weights, strict=True):
+        line = [*np.asarray(prompt), *np.asarray(response)]
+        for i in range(2, 5):
+            expected[tuple(line[i - order : i + 1])] += weight
+    np.testing.assert_array_equal(chains.count(prompts, responses, weights, (*(U,) * order, V)), expected)
+
+
+def test_prompts_shorter_than_the_order_are_refused():
+    for refused in (
+        lambda: chains.log_probs(random_table(2), PROMPT[:1], T),
+        lambda: chains.log_prob(random_table(2), PROMPT[:1], jnp.array([0])),
+        lambda: chains.sample(jax.random.key(0), random_table(2), PROMPT[:1], T),
+    ):
+        with pytest.raises(ValueError, match="order 2 needs prompts at least as long, not 1"):
+            refused()

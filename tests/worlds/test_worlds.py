@@ -1,0 +1,84 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from toypersona import chains
+from toypersona.worlds import base, markov
+
+LENGTH = 3
+WORLD, LABELS = markov.markov(jax.random.key(5), num_personas=3, num_words=3, num_prompts=4, order=2)
+
+
+def test_every_persona_and_response_as_one_at_a_time():
+    by_persona = base.log_personas(WORLD, LENGTH)
+    tokens = chains.outcomes(3, LENGTH)
+    assert by_persona.shape == (4, 3, 27)
+    for c in range(4):
+        single = jax.vmap(lambda x, c=c: base.log_prob_personas(WORLD, jnp.asarray(c), x))(tokens)
+        np.testing.assert_allclose(by_persona[c], single.T, rtol=1e-12)
+
+
+def test_long_responses_have_a_probability():
+    tokens = jnp.zeros(300, int)
+    assert jnp.isfinite(base.log_prob_personas(WORLD, jnp.asarray(1), tokens)).all()
+
+
+def test_the_base_is_the_gated_mixture_and_sums_to_one():
+    mixed = jnp.einsum("ck,ckn->cn", jnp.exp(WORLD.log_gates), jnp.exp(base.log_personas(WORLD, LENGTH)))
+    exact = jnp.exp(base.log_base(WORLD, LENGTH))
+    np.testing.assert_allclose(exact, mixed, rtol=1e-12)
+    np.testing.assert_allclose(exact.sum(axis=-1), 1.0, rtol=1e-12)
+
+
+def test_too_long_responses_are_refused():
+    with pytest.raises(ValueError, match="budget_from_samples"):
+        base.log_personas(WORLD, 30)
+
+
+def test_responsibilities_are_bayes_rule_and_average_to_the_gates():
+    by_persona = base.log_personas(WORLD, LENGTH)
+    posterior = jnp.exp(base.log_responsibilities(WORLD.log_gates, by_persona))
+    joint = jnp.exp(WORLD.log_gates)[:, :, None] * jnp.exp(by_persona)
+    np.testing.assert_allclose(posterior, joint / joint.sum(axis=1, keepdims=True), rtol=1e-10)
+    average = jnp.einsum("ckn,cn->ck", posterior, jnp.exp(base.log_base(WORLD, LENGTH)))
+    np.testing.assert_allclose(average, jnp.exp(WORLD.log_gates), rtol=1e-10)
+
+
+def test_the_responsibility_of_identical_personas_is_the_gate_and_of_one_is_one():
+    log_gates = jnp.log(jnp.array([[0.2, 0.8]]))
+    same = jnp.broadcast_to(jnp.log(jnp.array([0.5, 0.5])), (1, 2, 2))
+    np.testing.assert_allclose(base.log_responsibilities(log_gates, same), log_gates[..., None] + jnp.zeros((1, 2, 2)))
+    np.testing.assert_array_equal(base.log_responsibilities(jnp.zeros((1, 1)), same[:, :1]), np.zeros((1, 1, 2)))
+
+
+def test_text_follows_the_prompts_the_gates_and_the_personas():
+    number = 40_000
+    skewed = WORLD._replace(log_prompts=jnp.log(jnp.array([0.1, 0.2, 0.3, 0.4])))
+    text = jax.jit(base.sample, static_argnums=(2, 3))(jax.random.key(1), skewed, LENGTH, number)
+    places = np.ravel_multi_index(np.asarray(text.tokens).T, (3,) * LENGTH)
+    measured = np.zeros((4, 3, 27))
+    np.add.at(measured, (np.asarray(text.prompt_index), np.asarray(text.persona), places), 1 / number)
+    joint = skewed.log_prompts[:, None, None] + skewed.log_gates[:, :, None] + base.log_personas(skewed, LENGTH)
+    error = np.sqrt(np.maximum(measured * (1 - measured), 1 / number) / number)
+    assert (np.abs(measured - np.exp(joint)) < 5 * error).all()
+
+
+WORDS = base.Labels(("bob",), ("thank", "you", "friend", ".", "hello", "there"), " ")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "expected"),
+    [
+        ([0, 1, 2], "hello there > thank you friend"),
+        ([0, 1, 3, 3], "hello there > thank you"),
+        ([3, 3], "hello there > "),
+    ],
+)
+def test_a_line_reads_as_a_person_reads_it(tokens, expected):
+    assert base.render(WORDS, [4, 5], tokens) == expected
+
+
+def test_arrays_and_characters_are_rendered():
+    letters = base.Labels(("bob",), ("a", "b", " ", "."), "")
+    assert base.render(letters, np.array([0]), np.array([1, 2, 0, 3])) == "a > b a"
