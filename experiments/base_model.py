@@ -30,7 +30,7 @@ class Pretraining:
     """Lines a step."""
     learning_rate: float = 0.05
     """Adam's, decayed to zero."""
-    num_restarts: int = 4
+    num_restarts: int = 3
     """Random starts; the likeliest fit is kept."""
     gate: str = "network"
     """network (reads the prompt's units) or table (one row per prompt)."""
@@ -139,19 +139,32 @@ def _pretrain(
     text_key, fit_key = jax.random.split(key)
     how = settings.pretraining
     text = base.sample(text_key, world, how.line_length, how.num_lines)
+    fitted = fit(fit_key, world, text, policy, how, jnp.asarray(how.num_lines))
+    return align(world, policy, fitted.params, settings.length)
+
+
+def fit(
+    key: Key,
+    world: base.World,
+    text: base.Sample,
+    policy: mixture.Mixture,
+    how: Pretraining,
+    num_lines: Int[Array, ""],
+) -> pretraining.Fit:
+    """Fit the mixture to the first ``num_lines`` lines of a text, who wrote them unseen."""
     prompts = world.prompts[text.prompt_index]
-    fitted = pretraining.fit(
-        fit_key,
+    return pretraining.fit(
+        key,
         policy.policy,
         prompts,
         text.tokens,
-        init=lambda start_key: policy.init_from_text(start_key, prompts, text.tokens, jnp.asarray(how.num_lines)),
+        init=lambda start_key: policy.init_from_text(start_key, prompts, text.tokens, num_lines),
+        num_lines=num_lines,
         num_steps=how.num_steps,
         batch_size=how.batch_size,
         learning_rate=how.learning_rate,
         num_restarts=how.num_restarts,
     )
-    return align(world, policy, fitted.params, settings.length)
 
 
 def align(

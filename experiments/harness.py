@@ -103,6 +103,14 @@ def main(
     sys.exit(0 if all(claim.holds for claim in made) else 1)
 
 
+def provenance(settings: Settings) -> dict[str, Any]:
+    """The settings that decide a run's numbers, for its dataset's attributes."""
+    kept = dataclasses.asdict(settings)
+    for name in ("out", "config", "preset", "progress"):
+        kept.pop(name, None)
+    return {"settings": kept}
+
+
 def parse(program: str, description: str, presets: Mapping[str, Settings], arguments: Sequence[str]) -> Any:
     """Settings from preset, then TOML file, then flags.
 

@@ -35,7 +35,7 @@ class Gradients:
     """Longest step of natural gradient, in units of strength."""
     vanilla_time: float = 10.0
     """Vanilla gradient is recorded where learning rate times steps is this times the strength."""
-    vanilla_step: float = 1.0
+    vanilla_step: float = 2.0
     """Longest step of vanilla gradient (a learning rate)."""
 
 
@@ -43,7 +43,7 @@ class Gradients:
 class Noise:
     """The sampled rule that shows the noise boundary: REINFORCE on a table of gates."""
 
-    num_runs: int = 16
+    num_runs: int = 10
     """Independent runs at each learning rate."""
     num_steps: int = 300
     """Steps; one sampled response to each prompt a step."""
@@ -55,7 +55,7 @@ class Noise:
 class MapSettings(base_model.WorldSettings):
     """Settings of a map of strengths."""
 
-    strengths: tuple[float, ...] = geometric(0.01, 20.0, 21)
+    strengths: tuple[float, ...] = geometric(0.01, 20.0, 18)
     """s = 1/beta of the tilt, learning rate times steps of natural gradient; increasing."""
     helpful: str | None = None
     """The persona whose answers are paid for; the last one unless named."""

@@ -6,7 +6,6 @@ the gates, the experts or both. Seeds draw the reward.
 """
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,8 +26,8 @@ class Config(MapSettings):
 
     angles: tuple[float, ...] = (0.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0)
     """Degrees between the reward and the personas."""
-    chunk: int = 7
-    """Points of the map computed together; each finished chunk is kept."""
+    chunk: int = 1
+    """Points of the map computed together and then kept: 1 suits a CPU's cache, a GPU wants many."""
     progress: bool = True
     """Show a progress bar."""
 
@@ -66,23 +65,15 @@ def run(config: Config) -> xr.Dataset:
             "persona": np.array(base.labels.personas),
             "learning_rate": np.array(config.noise.learning_rates),
         },
-        config=provenance(config, base),
+        config=harness.provenance(config)
+        | {
+            "personas": base.labels.personas,
+            "units": base.labels.units,
+            "separator": base.labels.separator,
+            "prompts": np.asarray(base.world.prompts).tolist(),
+        },
         progress=config.progress,
     )
-
-
-def provenance(config: Config, base: base_model.Base) -> dict[str, Any]:
-    """What the run was, for the dataset's attributes: settings that change numbers, and names."""
-    settings = dataclasses.asdict(config)
-    for name in ("out", "config", "preset", "progress"):
-        del settings[name]
-    return {
-        "settings": settings,
-        "personas": base.labels.personas,
-        "units": base.labels.units,
-        "separator": base.labels.separator,
-        "prompts": np.asarray(base.world.prompts).tolist(),
-    }
 
 
 def claims(config: Config, dataset: xr.Dataset) -> list[harness.Claim]:

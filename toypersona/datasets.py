@@ -1,7 +1,8 @@
 """Labelled arrays on disk: the only file input and output of the package.
 
 A sweep's dataset is an xarray Dataset in a zarr v3 store, one dimension per axis. It is cut into rectangular blocks
-that are zarr chunks at the same time, so that each file has one writer; a block's entry in the boolean ``done`` is written after all else: a run killed at any moment goes on from its last whole block.
+that are zarr chunks at the same time, so that each file has one writer; a block's entry in
+the boolean ``done`` is written after all else: a run killed at any moment goes on from its last whole block.
 """
 
 import hashlib

@@ -1,8 +1,7 @@
 """Sweeps: one jitted, vmapped function over a grid of hyperparameters and seeds, block by block, resumable.
 
 Hyperparameters are traced, so other values of the same shapes compile nothing. The grid is cut into equal rectangular
-blocks; the last one of a row is filled up by repeating a point and cut back afterwards, so that one compiled program
-serves all.
+blocks; the last one of a row is filled up by repeating a point and cut back afterwards: one program serves all.
 """
 
 import itertools

@@ -29,19 +29,23 @@ def test_a_hundred_worlds_at_once_have_different_prompts_and_open_gates():
     def make(key):
         return markov.markov(key, num_words=3, num_prompts=9, concentration=0.05, gate_concentration=0.05)[0]
 
-    worlds = jax.vmap(make)(keys())
+    worlds = jax.jit(jax.vmap(make))(keys())
     assert jnp.isfinite(worlds.log_gates).all()
     assert jnp.isfinite(worlds.log_experts).all()
     assert all(len({*map(tuple, prompts)}) == 9 for prompts in np.asarray(worlds.prompts))
-    one = make(keys()[7])
+    one = jax.jit(make)(keys()[7])
     jax.tree.map(lambda all_of, own: np.testing.assert_allclose(all_of[7], own, rtol=1e-12), worlds, one)
-    log_base = jax.vmap(lambda world: base.log_base(world, 2))(worlds)
+    log_base = jax.jit(jax.vmap(lambda world: base.log_base(world, 2)))(worlds)
     np.testing.assert_allclose(jnp.exp(log_base).sum(axis=-1), 1.0, rtol=1e-10)
 
 
 def test_rows_and_gates_have_the_moments_of_their_dirichlets():
     keys = jax.random.split(jax.random.key(4), 2000)
-    worlds = jax.vmap(lambda key: markov.markov(key, num_words=4, concentration=0.5, gate_concentration=2.0)[0])(keys)
+
+    def make(key):
+        return markov.markov(key, num_words=4, concentration=0.5, gate_concentration=2.0)[0]
+
+    worlds = jax.jit(jax.vmap(make))(keys)
     for log_p, concentration in ((worlds.log_experts, 0.5), (worlds.log_gates, 2.0)):
         # One draw of each world: its second moment is (1 + concentration) / (1 + n concentration) / n.
         squares = np.exp(2 * np.asarray(log_p).reshape(len(keys), -1, log_p.shape[-1])[:, 0, 0])

@@ -8,15 +8,16 @@ from toypersona.worlds import base, markov
 
 LENGTH = 3
 WORLD, LABELS = markov.markov(jax.random.key(5), num_personas=3, num_words=3, num_prompts=4, order=2)
+log_personas = jax.jit(base.log_personas, static_argnums=1)
+log_base = jax.jit(base.log_base, static_argnums=1)
 
 
 def test_every_persona_and_response_as_one_at_a_time():
-    by_persona = base.log_personas(WORLD, LENGTH)
-    tokens = chains.outcomes(3, LENGTH)
+    by_persona, tokens = log_personas(WORLD, LENGTH), chains.outcomes(3, LENGTH)
     assert by_persona.shape == (4, 3, 27)
+    single = jax.jit(jax.vmap(lambda c, x: base.log_prob_personas(WORLD, c, x)))
     for c in range(4):
-        single = jax.vmap(lambda x, c=c: base.log_prob_personas(WORLD, jnp.asarray(c), x))(tokens)
-        np.testing.assert_allclose(by_persona[c], single.T, rtol=1e-12)
+        np.testing.assert_allclose(by_persona[c], single(jnp.full(27, c), tokens).T, rtol=1e-12)
 
 
 def test_long_responses_have_a_probability():
@@ -25,23 +26,23 @@ def test_long_responses_have_a_probability():
 
 
 def test_the_base_is_the_gated_mixture_and_sums_to_one():
-    mixed = jnp.einsum("ck,ckn->cn", jnp.exp(WORLD.log_gates), jnp.exp(base.log_personas(WORLD, LENGTH)))
-    exact = jnp.exp(base.log_base(WORLD, LENGTH))
+    mixed = jnp.einsum("ck,ckn->cn", jnp.exp(WORLD.log_gates), jnp.exp(log_personas(WORLD, LENGTH)))
+    exact = jnp.exp(log_base(WORLD, LENGTH))
     np.testing.assert_allclose(exact, mixed, rtol=1e-12)
     np.testing.assert_allclose(exact.sum(axis=-1), 1.0, rtol=1e-12)
 
 
 def test_too_long_responses_are_refused():
     with pytest.raises(ValueError, match="budget_from_samples"):
-        base.log_personas(WORLD, 30)
+        log_personas(WORLD, 30)
 
 
 def test_responsibilities_are_bayes_rule_and_average_to_the_gates():
-    by_persona = base.log_personas(WORLD, LENGTH)
+    by_persona = log_personas(WORLD, LENGTH)
     posterior = jnp.exp(base.log_responsibilities(WORLD.log_gates, by_persona))
     joint = jnp.exp(WORLD.log_gates)[:, :, None] * jnp.exp(by_persona)
     np.testing.assert_allclose(posterior, joint / joint.sum(axis=1, keepdims=True), rtol=1e-10)
-    average = jnp.einsum("ckn,cn->ck", posterior, jnp.exp(base.log_base(WORLD, LENGTH)))
+    average = jnp.einsum("ckn,cn->ck", posterior, jnp.exp(log_base(WORLD, LENGTH)))
     np.testing.assert_allclose(average, jnp.exp(WORLD.log_gates), rtol=1e-10)
 
 
@@ -59,7 +60,7 @@ def test_text_follows_the_prompts_the_gates_and_the_personas():
     places = np.ravel_multi_index(np.asarray(text.tokens).T, (3,) * LENGTH)
     measured = np.zeros((4, 3, 27))
     np.add.at(measured, (np.asarray(text.prompt_index), np.asarray(text.persona), places), 1 / number)
-    joint = skewed.log_prompts[:, None, None] + skewed.log_gates[:, :, None] + base.log_personas(skewed, LENGTH)
+    joint = skewed.log_prompts[:, None, None] + skewed.log_gates[:, :, None] + log_personas(skewed, LENGTH)
     error = np.sqrt(np.maximum(measured * (1 - measured), 1 / number) / number)
     assert (np.abs(measured - np.exp(joint)) < 5 * error).all()
 

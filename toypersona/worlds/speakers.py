@@ -39,16 +39,16 @@ def speakers(names: Sequence[str] = SPEAKERS, options: text.TextOptions = DEFAUL
     Raises:
         ValueError: the plays are not installed, nobody has that name, or fewer than two names.
     """
-    spoken = read(_plays())
     names = tuple(dict.fromkeys(name.strip().lower() for name in names))
-    for name in names:
-        if name not in spoken:
-            near = difflib.get_close_matches(name, spoken, n=3) or sorted(spoken, key=lambda n: -len(spoken[n]))[:5]
-            raise ValueError(f"Nobody named {name!r} speaks in the plays: try {', '.join(near)}.")
     if len(names) < 2:
         raise ValueError(
             f"A world needs two different speakers or more, not {', '.join(names) or 'none'}: name others."
         )
+    spoken = read(_plays())
+    for name in names:
+        if name not in spoken:
+            near = difflib.get_close_matches(name, spoken, n=3) or sorted(spoken, key=lambda n: -len(spoken[n]))[:5]
+            raise ValueError(f"Nobody named {name!r} speaks in the plays: try {', '.join(near)}.")
     return text.from_lines({name: spoken[name] for name in names}, options)
 
 
