@@ -7,6 +7,7 @@ import mpltern  # noqa: F401  (registers the ternary projection)
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.patheffects import withStroke
 
 from figures import style
 from toypersona import datasets
@@ -35,11 +36,11 @@ def draw_map(axis: Axes, dataset: xr.Dataset, rule: str) -> None:
 
 
 def _draw_boundary(axis: Axes, values: xr.DataArray, label: str, colour: str, dash: str) -> None:
-    """Mean over the draws that reach the boundary, and their range; angles that start beyond it are left out."""
+    """Geometric mean over the draws that reach the boundary, and their range; angles that start beyond it are left out."""
     reached = values.where(np.isfinite(values) & (values > 0))
     middle = np.exp(np.log(reached).mean(["world", "seed"]))
-    axis.plot(middle, values.angle, dash, color="black", lw=2.6)
-    axis.plot(middle, values.angle, dash, color=colour, lw=1.5, label=label)
+    outline = [withStroke(linewidth=2.6, foreground="black")]
+    axis.plot(middle, values.angle, dash, color=colour, lw=1.5, label=label, path_effects=outline)
     low, high = reached.min(["world", "seed"]), reached.max(["world", "seed"])
     axis.fill_betweenx(values.angle, low, high, color=colour, alpha=0.25, lw=0)
 
@@ -52,7 +53,19 @@ def draw_weak_edge(axis: Axes, dataset: xr.Dataset) -> None:
     middle = tilt.selection_fraction.mean(["world", "seed"])
     axis.plot(middle, tilt.angle, "o", color=style.COLOURS["red"], ms=4, label=f"tilt, s = {tilt.strength.item():g}")
     axis.set(xlabel="selection fraction S", xlim=(-0.03, 1.03), yticks=tilt.angle, yticklabels=[])
-    axis.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0))
+    axis.legend(loc="lower left", bbox_to_anchor=(-0.2, 1.0))
+
+
+def draw_noise(axis: Axes, dataset: xr.Dataset) -> None:
+    """The learning rate from which REINFORCE on the gates locks onto a wrong persona in one run of ten."""
+    noise = dataset.noise
+    reached = noise.where(np.isfinite(noise) & (noise > 0))
+    middle = np.exp(np.log(reached).mean(["world", "seed"]))
+    axis.plot(middle, noise.angle, "s-", color=style.COLOURS["green"], ms=3)
+    low, high = reached.min(["world", "seed"]), reached.max(["world", "seed"])
+    axis.fill_betweenx(noise.angle, low, high, color=style.COLOURS["green"], alpha=0.25, lw=0)
+    axis.set(xscale="log", xlabel="learning rate", yticks=noise.angle, yticklabels=[])
+    axis.set_title("noise: REINFORCE\nlocks in wrong", fontsize=6.5)
 
 
 def draw_simplex(axis: Axes, dataset: xr.Dataset) -> None:
@@ -67,13 +80,20 @@ def draw_simplex(axis: Axes, dataset: xr.Dataset) -> None:
     for side in (axis.taxis, axis.laxis, axis.raxis):
         side.set_ticks([])
         side.set_label_position("corner")
-    axis.legend(loc="upper left", bbox_to_anchor=(0.78, 1.05), title="angle", title_fontsize=6.5)
+    axis.legend(
+        loc="upper center", bbox_to_anchor=(0.5, -0.25), title="angle of the reward", title_fontsize=6.5, ncols=2
+    )
 
 
-def lines_at(dataset: xr.Dataset, angle: float, strength: float, num: int) -> list[str]:
+def _at(dataset: xr.Dataset, place: tuple[float, float]) -> xr.Dataset:
+    """The recorded point of the tilt nearest to (angle, strength)."""
+    return dataset.sel(rule="tilt").sel(angle=place[0], strength=place[1], method="nearest")
+
+
+def lines_at(dataset: xr.Dataset, place: tuple[float, float], num: int) -> list[str]:
     """Sample lines of the tilt, first world and seed, at the nearest point of the map."""
     names = datasets.config_of(dataset)
-    here = dataset.sel(rule="tilt").isel(world=0, seed=0).sel(angle=angle, strength=strength, method="nearest")
+    here = _at(dataset.isel(world=0, seed=0), place)
     num_words = names["units"].index(".") + 1 if "." in names["units"] else len(names["units"])
     length = names["settings"]["length"]
     said = []
@@ -89,14 +109,14 @@ def print_lines(axis: Axes, dataset: xr.Dataset) -> None:
     """What the policy says at the lettered places."""
     axis.axis("off")
     width = 1 / len(PLACES)
-    for i, (angle, strength) in enumerate(PLACES):
-        here = dataset.sel(rule="tilt", angle=angle, strength=strength, method="nearest")
-        point = dataset.sel(rule="tilt").sel(angle=angle, strength=strength, method="nearest").isel(world=0, seed=0)
-        heading = f"{'ABCDE'[i]}  {float(point.angle):g}°, s = {float(point.strength):.2g}, S = {float(point.selection_fraction):.2f}"
-        axis.text(i * width, 1.0, heading, weight="bold", va="top", fontsize=6.3, transform=axis.transAxes)
-        text = "\n".join(lines_at(dataset, angle, strength, 6))
-        axis.text(i * width, 0.86, text, va="top", fontsize=5.6, linespacing=1.5, transform=axis.transAxes)
-        del here
+    for i, place in enumerate(PLACES):
+        here = _at(dataset.isel(world=0, seed=0), place)
+        fraction = float(here.selection_fraction)
+        heading = f"{'ABCDE'[i]}  {float(here.angle):g}°, s = {float(here.strength):.2g}, S = {fraction:.2f}"
+        style_of_text = {"va": "top", "transform": axis.transAxes, "in_layout": False}
+        axis.text(i * width, 1.0, heading, weight="bold", fontsize=6.3, **style_of_text)
+        text = "\n".join(lines_at(dataset, place, 6))
+        axis.text(i * width, 0.86, text, fontsize=5.2, linespacing=1.5, **style_of_text)
 
 
 def main(data: Path, out: Path, name: str = NAME) -> None:
@@ -108,25 +128,28 @@ def main(data: Path, out: Path, name: str = NAME) -> None:
 
 
 def _draw_main(dataset: xr.Dataset, out: Path, name: str) -> None:
-    figure = plt.figure(figsize=(style.PAGE, 4.6), layout="constrained")
-    grid = figure.add_gridspec(2, 3, width_ratios=(0.9, 2.4, 1.6), height_ratios=(3, 1.15))
-    edge, chart = figure.add_subplot(grid[0, 0]), figure.add_subplot(grid[0, 1])
+    figure = plt.figure(figsize=(style.PAGE, 4.4))
+    columns = ((0.065, 0.12), (0.22, 0.36), (0.69, 0.09))
+    edge, chart, noise = (figure.add_axes((left, 0.34, width, 0.54)) for left, width in columns)
     draw_map(chart, dataset, "tilt")
     draw_weak_edge(edge, dataset)
+    draw_noise(noise, dataset)
     edge.set(
         ylabel="angle of the reward to the personas, degrees", yticklabels=[f"{a:g}" for a in dataset.angle.values]
     )
     edge.set_ylim(chart.get_ylim())
+    noise.set_ylim(chart.get_ylim())
     chart.set(xlabel="strength s = 1/β", yticklabels=[])
     chart.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2)
-    for letter, (angle, strength) in zip("ABCDE", PLACES, strict=True):
-        here = dataset.sel(angle=angle, strength=strength, method="nearest")
+    for letter, place in zip("ABCDE", PLACES, strict=True):
+        here = _at(dataset, place)
         mark = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": "black", "lw": 0.6}
         chart.text(float(here.strength), float(here.angle), letter, ha="center", va="center", fontsize=6.5, bbox=mark)
-    figure.colorbar(chart.collections[0], ax=chart, label="selection fraction S", pad=0.01)
+    shades = figure.add_axes((0.59, 0.34, 0.012, 0.54))
+    figure.colorbar(chart.collections[0], cax=shades, label="selection fraction S")
     if dataset.sizes["persona"] == 3:
-        draw_simplex(figure.add_subplot(grid[0, 2], projection="ternary"), dataset)
-    print_lines(figure.add_subplot(grid[1, :]), dataset)
+        draw_simplex(figure.add_axes((0.82, 0.52, 0.15, 0.26), projection="ternary"), dataset)
+    print_lines(figure.add_axes((0.02, 0.0, 0.97, 0.22)), dataset)
     style.save(figure, out, name)
 
 

@@ -22,7 +22,7 @@ Well met; I knew
 thy voice.
 
 _\\[Aside]_  
-He is late.  
+He is _late.  
 Lord Chief-Justice What is this noise?
 
 **BEN**  
@@ -59,7 +59,7 @@ def test_directions_headings_and_unmarked_speakers(tmp_path):
     play = tmp_path / "play.md"
     play.write_text(PLAY)
     assert speakers.read([play]) == {
-        "ann": ["Well met; I knew thy voice. He is late.", "Fare well."],
+        "ann": ["Well met; I knew thy voice. He is _late.", "Fare well."],
         "lord chief-justice": ["What is this noise?"],
         "ben": ["None, sir--none."],
         "richard plantagenet": ["So, now."],
