@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 from typing import Any, NamedTuple
 
 import jax
@@ -108,21 +107,20 @@ def prepare(settings: WorldSettings) -> Base:
 
 def build(
     prompts: Int[Array, "C P"],
-    table_shape: tuple[int, int, int],
+    table_shape: tuple[int, ...],
     labels: base.Labels,
     settings: WorldSettings,
     gate: str,
 ) -> mixture.Mixture:
-    """The mixture policy over these prompts whose experts' tables [K, U^order, V] have the world's shape."""
-    num_personas, num_contexts, num_words = table_shape
-    num_units = len(labels.units)
+    """The mixture policy over these prompts whose experts' tables [K, U, ..., U, V] have the world's shape."""
+    num_personas, *context, num_words = table_shape
     return mixture.mixture(
         prompts,
         num_personas=num_personas,
-        num_units=num_units,
+        num_units=len(labels.units),
         num_words=num_words,
         length=settings.length,
-        order=round(math.log(num_contexts, num_units)),
+        order=len(context),
         gate=gate,
     )
 

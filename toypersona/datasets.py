@@ -1,10 +1,12 @@
 """Labelled arrays on disk: the only file input and output of the package.
 
-A sweep's dataset is an xarray Dataset in a zarr v3 store, one dimension per axis. It is cut into rectangular blocks
-that are zarr chunks at the same time, so that each file has one writer; a block's entry in
-the boolean ``done`` is written after all else: a run killed at any moment goes on from its last whole block.
+A sweep's dataset is an xarray Dataset in a zarr v3 store, one dimension per axis. Its grid is cut into rectangular
+blocks that are zarr chunks at the same time, so that each file of numbers has one writer. A block's entry in the
+boolean ``done`` is written after all else: a run killed at any moment goes on from its last whole block. Nothing
+written depends on the time or on the order of writing, so a resumed store equals an uninterrupted one byte for byte.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -14,12 +16,12 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 import xarray as xr
 import zarr
+from zarr.storage import MemoryStore
 
 from toypersona import __version__
 
@@ -27,148 +29,215 @@ DONE = "done"
 _LABELS = "labels"
 _PROVENANCE = "provenance"
 
+Region = tuple[slice, ...]
+"""A slice for each dimension of the grid."""
+
 
 class RunMismatch(ValueError):
     """A folder holds another run than the one asked for."""
 
 
-def provenance(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What decides the numbers of a run: its settings, the package's sources and the versions below them."""
-    sources = sorted(Path(__file__).parent.rglob("*.py"))
-    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+class Layout(NamedTuple):
+    """A dataset without its numbers.
+
+    Attributes:
+        coords: coordinate values by dimension, numbers or strings; strings are kept in the attributes, because zarr v3
+            has no settled way to store them as an array.
+        variables: (dimensions, dtype) by name; each has the grid's dimensions first.
+        block: block length by dimension of the grid, in the grid's order; the other dimensions are not cut.
+    """
+
+    coords: Mapping[str, np.ndarray]
+    variables: Mapping[str, tuple[tuple[str, ...], np.dtype]]
+    block: Mapping[str, int]
+
+
+def provenance(config: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
+    """What decides the numbers of a run: its settings and seeds, the package's sources and the versions below them.
+
+    Raises:
+        ValueError: the config has no JSON form.
+    """
+    try:
+        settings = json.loads(json.dumps(config))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"A sweep's config has to be JSON, to be stored with its numbers, but: {error}.") from error
+    package = Path(__file__).parent
+    digest = hashlib.sha256()
+    for source in sorted(package.rglob("*.py")):
+        content = source.read_bytes()
+        digest.update(f"{source.relative_to(package).as_posix()} {len(content)}\n".encode() + content)
     versions = {name: metadata.version(name) for name in ("jax", "jaxlib", "numpy")}
     return {
-        "config": json.loads(json.dumps(config)),
+        "config": settings,
+        "seeds": list(seeds),
         "versions": {"toypersona": __version__, "python": platform.python_version(), **versions},
-        "source_sha256": digest,
+        "source_sha256": digest.hexdigest(),
     }
 
 
 def _commit() -> str | None:
-    """The commit of the sources, if they lie in a git checkout: told to the reader, never compared."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    """The commit of the sources, if one holds them: told to the reader, never compared."""
+    here = Path(__file__)
+    # The second name fails where the enclosing repository is somebody else's and only happens to contain this package.
+    command = ["git", "-C", str(here.parent), "rev-parse", "HEAD", f"HEAD:./{here.name}"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]
     except (OSError, subprocess.CalledProcessError):
         return None
 
 
-def create(
-    path: Path,
-    coords: Mapping[str, np.ndarray],
-    variables: Mapping[str, tuple[Sequence[str], np.dtype]],
-    chunks: Mapping[str, int],
-    made_by: Mapping[str, Any],
-) -> None:
-    """Lay out an empty store; it appears under its name only when complete.
+def create(path: Path, layout: Layout, made_by: Mapping[str, Any]) -> None:
+    """Lay out an empty store on disk; it appears under its name only when complete.
 
     Args:
         path: of the store.
-        coords: coordinate values by dimension; strings are kept as labels in the attributes.
-        variables: dimensions and dtype by name.
-        chunks: block length by dimension; a dimension that is not named is not cut.
+        layout: of the dataset.
         made_by: ``provenance``.
+
+    Raises:
+        ValueError: the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    labels = {name: values.tolist() for name, values in coords.items() if values.dtype.kind == "U"}
-    sizes = {name: len(values) for name, values in coords.items()}
-    stored = {
-        **{name: ((name,), values.dtype) for name, values in coords.items() if name not in labels},
-        **variables,
-    }
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        attributes = {_PROVENANCE: made_by, _LABELS: labels, "commit": _commit()}
-        group = zarr.create_group(Path(folder) / path.name, zarr_format=3, attributes=attributes)
-        for name, (dims, dtype) in stored.items():
-            whole = tuple(sizes[dim] for dim in dims)
-            array = group.create_array(
-                name,
-                shape=whole,
-                chunks=tuple(min(chunks.get(dim, size), size) for dim, size in zip(dims, whole, strict=True)),
-                dtype=dtype,
-                dimension_names=tuple(dims),
-            )
-            if name in coords:
-                array[...] = coords[name]
-        os.rename(Path(folder) / path.name, path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+            _lay_out(Path(folder) / path.name, layout, made_by)
+            os.rename(Path(folder) / path.name, path)
+    except OSError as error:
+        raise ValueError(f"Cannot make a dataset at {path} ({error}): choose another --out.") from error
 
 
-def write_block(path: Path, region: Mapping[str, slice], values: Mapping[str, np.ndarray]) -> None:
+def in_memory(layout: Layout, made_by: Mapping[str, Any]) -> MemoryStore:
+    """Lay out an empty store in memory."""
+    store = MemoryStore()
+    _lay_out(store, layout, made_by)
+    return store
+
+
+def _lay_out(store: Path | MemoryStore, layout: Layout, made_by: Mapping[str, Any]) -> None:
+    labels = {name: values.tolist() for name, values in layout.coords.items() if values.dtype.kind == "U"}
+    attributes = {_PROVENANCE: made_by, _LABELS: labels, "commit": _commit()}
+    group = zarr.create_group(store, zarr_format=3, attributes=attributes)
+    coords = {name: ((name,), v.dtype) for name, v in layout.coords.items() if name not in labels}
+    done = {DONE: (tuple(layout.block), np.dtype(bool))}
+    for name, (dims, dtype) in {**coords, **layout.variables, **done}.items():
+        shape = tuple(len(layout.coords[dim]) for dim in dims)
+        # A coordinate is one chunk, written here: the blocks cut the variables alone.
+        cut = {} if name in coords else layout.block
+        array = group.create_array(
+            name,
+            shape=shape,
+            chunks=tuple(cut.get(dim, max(size, 1)) for dim, size in zip(dims, shape, strict=True)),
+            dtype=dtype,
+            fill_value=np.nan if dtype.kind in "fc" else None,
+            dimension_names=dims,
+        )
+        if name in coords:
+            array[...] = layout.coords[name]
+
+
+def write_block(store: Path | MemoryStore, region: Region, values: Mapping[str, np.ndarray]) -> None:
     """Write one block of every variable, then mark it done.
 
     Args:
-        path: of the store.
-        region: a slice for each dimension that is cut.
-        values: the block by variable.
+        store: made by ``create`` or ``in_memory``.
+        region: the block.
+        values: numbers [*block, ...] by variable.
     """
-    group = zarr.open_group(path, mode="r+", zarr_format=3)
-    for name, block in [*values.items(), (DONE, np.ones([s.stop - s.start for s in region.values()], bool))]:
-        array = _array(group, name)
-        array[tuple(region.get(dim, slice(None)) for dim in array.metadata.dimension_names)] = block
+    group = zarr.open_group(store, mode="r+", zarr_format=3)
+    for name, block in values.items():
+        _array(group, name)[region] = block
+    _array(group, DONE)[region] = True
 
 
-def done(path: Path) -> np.ndarray:
+def done(store: Path | MemoryStore) -> np.ndarray:
     """Which grid points are written."""
-    return np.asarray(_array(zarr.open_group(path, mode="r", zarr_format=3), DONE)[...])
+    return np.asarray(_array(zarr.open_group(store, mode="r", zarr_format=3), DONE)[...])
+
+
+def tidy(path: Path) -> None:
+    """Remove the temporary files of killed writers; safe once every block is done, for then nobody writes."""
+    for left in path.rglob("*.partial"):
+        left.unlink(missing_ok=True)
 
 
 def _array(group: zarr.Group, name: str) -> Any:
     return group[name]
 
 
-def check_same(path: Path, made_by: Mapping[str, Any], coords: Mapping[str, np.ndarray]) -> None:
+def check_same(path: Path, layout: Layout, made_by: Mapping[str, Any]) -> None:
     """Refuse to go on with a store that another run made.
 
     Raises:
         RunMismatch: it says what differs and what to do; nothing is changed.
     """
     try:
-        attributes = dict(zarr.open_group(path, mode="r", zarr_format=3).attrs)
-        held: dict[str, Any] = dict(attributes[_PROVENANCE])
-    except (FileNotFoundError, KeyError, ValueError) as error:
-        raise RunMismatch(f"{path} exists and is no dataset of toypersona: choose another --out.") from error
-    different = _first_difference({**held, "axes": _axes(load(path, unfinished=True), coords)},
-                                  {**made_by, "axes": {k: v.tolist() for k, v in coords.items()}})  # fmt: skip
+        held, finished = _describe(path), bool(done(path).all())
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise RunMismatch(
+            f"{path} exists and is no dataset of a sweep; nothing was overwritten: choose another --out or remove it."
+        ) from error
+    asked = _describe(in_memory(layout, made_by))
+    if finished:
+        held["block"] = asked["block"]
+    different = _first_difference(held, asked)
     if different:
         raise RunMismatch(
             f"{path} holds another run ({different}); nothing was overwritten: choose another --out or remove it."
         )
 
 
-def _axes(dataset: xr.Dataset, coords: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    return {name: dataset[name].values.tolist() if name in dataset.coords else None for name in coords}
+def _describe(store: Path | MemoryStore) -> dict[str, Any]:
+    """Everything that two runs must have in common to share a store."""
+    group = zarr.open_group(store, mode="r", zarr_format=3)
+    attributes: dict[str, Any] = group.attrs.asdict()
+    arrays: dict[str, Any] = dict(group.arrays())
+    variables = {n: f"{a.dtype} [{', '.join(a.metadata.dimension_names)}] {a.shape}" for n, a in arrays.items()}
+    coords = {n: a[...].tolist() for n, a in arrays.items() if a.metadata.dimension_names == (n,)}
+    block = list(arrays[DONE].chunks)
+    return {**attributes[_PROVENANCE], "coords": coords | attributes[_LABELS], "variables": variables, "block": block}
 
 
 def _first_difference(held: Any, asked: Any, name: str = "") -> str | None:
+    if isinstance(held, list) and isinstance(asked, list):
+        if len(held) != len(asked):
+            return f"{name} has {len(held)} values there and {len(asked)} here"
+        found = (_first_difference(*pair, f"{name}[{i}]") for i, pair in enumerate(zip(held, asked, strict=True)))
+        return next(filter(None, found), None)
     if isinstance(held, dict) and isinstance(asked, dict):
-        for key in sorted(held.keys() | asked.keys()):
-            found = _first_difference(held.get(key), asked.get(key), f"{name}.{key}" if name else key)
-            if found:
-                return found
+        keys = sorted(held.keys() | asked.keys())
+        found = (_first_difference(held.get(k, "absent"), asked.get(k, "absent"), f"{name}.{k}") for k in keys)
+        return next(filter(None, found), None)
+    # As text too, because nan equals nothing.
+    if held == asked or str(held) == str(asked):
         return None
-    if held == asked:
-        return None
-    if name == "source_sha256":
+    if name == ".source_sha256":
         return "made by other source code"
     shown = [text if len(text) <= 60 else f"{text[:57]}..." for text in (str(held), str(asked))]
-    return f"{name} is {shown[0]} there and {shown[1]} here"
+    return f"{name.removeprefix('.')} is {shown[0]} there and {shown[1]} here"
 
 
-def load(path: Path, *, unfinished: bool = False) -> xr.Dataset:
-    """Read a store into memory, string labels restored.
+def load(store: str | Path | MemoryStore, *, unfinished: bool = False) -> xr.Dataset:
+    """Open a store, string labels restored; numbers are read when they are used (``.load()`` reads all).
+
+    Args:
+        store: a path, or what ``in_memory`` made.
+        unfinished: take what there is; what is missing has ``done`` False and reads nan or zero.
 
     Raises:
-        ValueError: no store, or one whose run has not finished (unless ``unfinished``).
+        ValueError: no store, or one whose run has not finished.
     """
-    if not (path / "zarr.json").is_file():
-        raise ValueError(f"There is no dataset at {path}: run the experiment with --out {path.parent} first.")
-    with xr.open_zarr(path, consolidated=False, decode_times=False, mask_and_scale=False) as stored:
-        dataset = stored.load()
-    labels = {name: (name, np.array(values)) for name, values in dataset.attrs.pop(_LABELS).items()}
-    missing = int((~dataset[DONE]).sum())
+    try:
+        dataset = xr.open_zarr(store, consolidated=False, chunks=None, decode_cf=False)
+        labels = {name: (name, np.array(values)) for name, values in dataset.attrs.pop(_LABELS).items()}
+        missing = int((~dataset[DONE]).sum())
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"There is no dataset at {store}: run the experiment with --out {Path(str(store)).parent} first."
+        ) from error
     if missing and not unfinished:
         raise ValueError(
-            f"{path} lacks {missing} of {dataset[DONE].size} points: run the same command again to finish it."
+            f"{store} lacks {missing} of {dataset[DONE].size} points: run the same command again to finish it."
         )
     return dataset.assign_coords(labels)
 
@@ -180,18 +249,17 @@ def config_of(dataset: xr.Dataset) -> dict[str, Any]:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON so that readers see the old file or the new one, never half of one."""
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        json.dump(content, file, indent=1, ensure_ascii=False, allow_nan=False)
-        file.write("\n")
-    os.replace(file.name, path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def read_json(path: Path) -> Any:
     """Read JSON."""
-    return json.loads(path.read_text())
-
-
-def as_numpy(values: Mapping[str, jax.Array]) -> dict[str, np.ndarray]:
-    """Device arrays by name, on the host."""
-    return {name: np.asarray(value) for name, value in values.items()}
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -18,14 +18,14 @@ from jaxtyping import Array, Bool, Float, Int
 from toypersona.types import Scalar
 
 TO_BOUNDARY = 0.995
-PATIENCE = 12
+PATIENCE = 20
 """Full Newton steps before shorter ones are tried."""
 
 WARM = 1e-3
 """A warm start keeps this much weight on everybody: interior points cannot start on a face."""
 
-FIRST_MULTIPLIER = 0.3
-"""Smallest multiplier to start from; anything from 0.1 to 1 takes as many iterations."""
+MULTIPLIER, WARM_MULTIPLIER = 0.3, 0.03
+"""Smallest multipliers to start from. Large ones would drive a warm start back to the middle."""
 
 CACHED = 2**16
 """Numbers in the components of one batch: more, and they fall out of a core's own cache."""
@@ -170,12 +170,12 @@ def _solve(
         best, gap = jnp.where(better, weights, state.best), jnp.where(better, gap, state.gap)
         return _Iterate(weights, multipliers, hessian, best, gap, state.iteration + 1)
 
-    start = jnp.ones(num, components.dtype)
+    start, least = jnp.ones(num, components.dtype), MULTIPLIER
     if initial_weights is not None:
-        start = jnp.where(initial_weights > WARM, initial_weights, WARM).astype(components.dtype)
+        start, least = jnp.where(initial_weights > WARM, initial_weights, WARM).astype(start.dtype), WARM_MULTIPLIER
     start = start / start.sum()
     hessian, gap = evaluate(start)
-    multipliers = jnp.maximum(1.0 - hessian @ start, FIRST_MULTIPLIER)
+    multipliers = jnp.maximum(1.0 - hessian @ start, least)
     first = _Iterate(start, multipliers, hessian, start, gap, jnp.zeros((), int))
     last = jax.lax.while_loop(lambda s: (s.gap * mass > tolerance) & (s.iteration < max_iterations), iterate, first)
     # A component that says nothing has served as a slack: without it the mix is larger everywhere.

@@ -72,13 +72,13 @@ def fit(
         init_key, scan_key = jax.random.split(restart_key)
         params = (init or policy.init)(init_key)
 
-        def step(carry: tuple, step_key: Key) -> tuple[tuple, None]:
+        def step(carry: tuple, index: Int[Array, ""]) -> tuple[tuple, None]:
             params, opt_state = carry
-            batch = jax.random.randint(step_key, (batch_size,), 0, count)
+            batch = jax.random.randint(jax.random.fold_in(scan_key, index), (batch_size,), 0, count)
             updates, opt_state = optimizer.update(jax.grad(batch_loss)(params, batch), opt_state)
             return (optax.apply_updates(params, updates), opt_state), None
 
-        (params, _), _ = jax.lax.scan(step, (params, optimizer.init(params)), jax.random.split(scan_key, num_steps))
+        (params, _), _ = jax.lax.scan(step, (params, optimizer.init(params)), jnp.arange(num_steps))
         read = jnp.arange(total) < count
         loss = -jnp.where(read, log_probs(params, prompts, responses), 0.0).sum() / count
         return params, loss

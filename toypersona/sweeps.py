@@ -1,10 +1,13 @@
 """Sweeps: one jitted, vmapped function over a grid of hyperparameters and seeds, block by block, resumable.
 
 Hyperparameters are traced, so other values of the same shapes compile nothing. The grid is cut into equal rectangular
-blocks; the last one of a row is filled up by repeating a point and cut back afterwards: one program serves all.
+blocks; one that overhangs the grid's edge is filled up by repeating a point and cut back afterwards: one program
+serves all.
 """
 
+import inspect
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,9 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from toypersona import datasets
+from toypersona.datasets import Layout, Region
 
 SEED = "seed"
 DIVERGED = "diverged"
@@ -27,188 +32,212 @@ ExperimentFn = Callable[..., dict[str, jax.Array]]
 
 def run(
     experiment_fn: ExperimentFn,
-    axes: Mapping[str, np.ndarray],
+    axes: Mapping[str, ArrayLike],
     *,
-    seeds: Sequence[int],
+    seeds: Sequence[int] | np.ndarray,
     chunk: int,
-    out: Path | None = None,
+    out: str | Path | None = None,
     resume: bool = True,
     dims: Mapping[str, Sequence[str]] | None = None,
-    coords: Mapping[str, np.ndarray] | None = None,
+    coords: Mapping[str, ArrayLike] | None = None,
     config: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
     """Evaluate a function on every point of a grid.
 
     Every point gets ``jax.random.key(seed)``: points that differ in hyperparameters only share their random numbers.
-    A point with a nan in any output is kept and marked in the variable ``diverged``.
+    A point with a nan in any output is kept and marked in the variable ``diverged``. Only the block in flight and the
+    coordinates are in memory where ``out`` is given.
 
     Args:
-        experiment_fn: what to evaluate.
+        experiment_fn: what to evaluate. The same object in a later sweep of the same shapes compiles nothing.
         axes: values of each hyperparameter, 1-d and numeric; they become dimensions in this order, ``seed`` follows.
         seeds: different integers.
-        chunk: how many points at most are computed together (memory and the least that a kill loses grow with it).
-        out: a zarr store to write, or to continue; in memory only if None.
+        chunk: how many points at most are computed together (memory and the most that a kill loses grow with it).
+        out: a zarr store to write, or to continue, or merely to open; in memory if None.
         resume: go on with what the store holds; if False an existing store is refused.
         dims: names of each output's own dimensions; ``NAME_dim_0``, ... where missing.
-        coords: values along those dimensions.
+        coords: values along those dimensions, numbers or strings; 0, 1, ... where missing.
         config: whatever else decides the numbers, JSON-able: a store made with another one is refused.
         progress: show a progress bar, one tick a point.
 
     Returns:
-        The dataset, in memory.
+        The dataset; from ``out`` numbers are read when they are used.
 
     Raises:
-        ValueError: a grid that is none.
+        ValueError: a grid that is none, or names that do not fit.
         TypeError: the function does not return a dict of arrays.
         datasets.RunMismatch: ``out`` holds another run.
     """
-    grid = _check(axes, seeds, chunk)
-    shapes = _output_shapes(experiment_fn, grid)
-    layout = _layout(grid, shapes, dims or {}, coords or {})
+    grid = _grid(axes, seeds, chunk)
+    _check_arguments(experiment_fn, axes)
     block = block_shape(tuple(len(values) for values in grid.values()), chunk)
-    made_by = datasets.provenance(config or {})
-    sink = _Memory(grid, layout) if out is None else _Store(Path(out), grid, layout, block, made_by, resume)
-    todo = [region for region in _regions(grid, block) if not sink.has(region)]
-    total = int(np.prod([len(values) for values in grid.values()]))
-    left = sum(_size(region) for region in todo)
-    with tqdm(total=total, initial=total - left, unit="point", disable=not progress) as bar:
+    outputs = _output_shapes(experiment_fn, grid, block)
+    layout = _layout(grid, block, outputs, dims or {}, coords or {})
+    made_by = datasets.provenance(config or {}, grid[SEED].tolist())
+    store = datasets.in_memory(layout, made_by) if out is None else _on_disk(Path(out), layout, made_by, resume)
+    done = datasets.done(store)
+    todo = [region for region in _regions(done.shape, block) if not done[region].all()]
+    with tqdm(total=done.size, initial=int(done.sum()), unit=" configurations", disable=not progress) as bar:
         for region in todo:
-            sink.write(region, _compute(experiment_fn, grid, region, block))
-            bar.update(_size(region))
-    return sink.dataset()
+            datasets.write_block(store, region, _compute(experiment_fn, grid, region, block))
+            bar.update(done[region].size)
+        dataset = datasets.load(store)
+        bar.set_postfix({DIVERGED: int(dataset[DIVERGED].sum())})
+    if isinstance(store, Path):
+        datasets.tidy(store)
+        return dataset
+    return dataset.load()
 
 
-def _check(axes: Mapping[str, Any], seeds: Sequence[int], chunk: int) -> dict[str, np.ndarray]:
+def _on_disk(path: Path, layout: Layout, made_by: Mapping[str, Any], resume: bool) -> Path:
+    if not path.exists():
+        datasets.create(path, layout, made_by)
+    elif resume:
+        datasets.check_same(path, layout, made_by)
+    else:
+        raise datasets.RunMismatch(
+            f"{path} exists and resume is off; nothing was overwritten: choose another --out or remove it."
+        )
+    return path
+
+
+def _grid(axes: Mapping[str, ArrayLike], seeds: Sequence[int] | np.ndarray, chunk: int) -> dict[str, np.ndarray]:
     if chunk < 1:
         raise ValueError(f"A sweep's chunk is at least 1 point, not {chunk}.")
     if SEED in axes:
         raise ValueError("A sweep's seeds are given as seeds=..., not as an axis.")
     grid = {name: np.asarray(values) for name, values in axes.items()} | {SEED: np.asarray(seeds)}
     for name, values in grid.items():
-        if values.ndim != 1 or values.size == 0 or values.dtype.kind not in "fiub":
-            raise ValueError(f"The sweep's axis {name!r} has to be a list of one or more numbers.")
+        if values.ndim != 1 or values.size == 0 or values.dtype.kind not in ("iu" if name == SEED else "fiub"):
+            numbers = "integers" if name == SEED else "numbers"
+            raise ValueError(
+                f"The sweep's axis {name!r} has to be a list of one or more {numbers}, "
+                f"not of shape {values.shape} and type {values.dtype}."
+            )
         if len(np.unique(values)) != values.size:
-            raise ValueError(f"The sweep's axis {name!r} repeats a value.")
+            raise ValueError(f"The sweep's axis {name!r} repeats a value: leave each in once.")
     return grid
 
 
-def _output_shapes(experiment_fn: ExperimentFn, grid: Mapping[str, np.ndarray]) -> dict[str, jax.ShapeDtypeStruct]:
-    scalars = {name: jax.ShapeDtypeStruct((), jnp.asarray(values).dtype) for name, values in grid.items()}
-    shapes = jax.eval_shape(_seeded(experiment_fn), scalars)
-    if not isinstance(shapes, dict) or not all(hasattr(value, "shape") for value in shapes.values()):
-        raise TypeError("A sweep's function has to return a dict of arrays by name.")
-    return shapes
+def _check_arguments(experiment_fn: ExperimentFn, axes: Mapping[str, ArrayLike]) -> None:
+    signature = inspect.signature(experiment_fn)
+    try:
+        signature.bind(None, **axes)
+    except TypeError as error:
+        raise ValueError(
+            f"The sweep's axes {list(axes)} do not fit its function ({error}), which takes {signature}."
+        ) from error
 
 
 def _seeded(experiment_fn: ExperimentFn) -> Callable[[Mapping[str, jax.Array]], dict[str, jax.Array]]:
     def point(hyperparameters: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
         named = dict(hyperparameters)
-        return experiment_fn(jax.random.key(named.pop(SEED)), **named)
+        outputs: Any = experiment_fn(jax.random.key(named.pop(SEED)), **named)
+        numbers = (jax.Array, np.ndarray, np.generic, bool, int, float)
+        if not (isinstance(outputs, dict) and outputs and all(isinstance(v, numbers) for v in outputs.values())):
+            raise TypeError("A sweep's function has to return a dict of one or more arrays by name.")
+        return outputs
 
     return point
 
 
-def _layout(grid, shapes, dims, coords) -> dict[str, Any]:
-    """Variables as (dimensions, dtype), and coordinates, of the finished dataset."""
-    variables, inner = {}, {}
-    for name, shape in shapes.items():
-        own = tuple(dims.get(name, [f"{name}_dim_{i}" for i in range(len(shape.shape))]))
-        if len(own) != len(shape.shape):
-            raise ValueError(f"dims names {len(own)} dimensions of {name!r}, which has {len(shape.shape)}.")
-        variables[name] = ((*grid, *own), np.dtype(shape.dtype))
-        for dim, size in zip(own, shape.shape, strict=True):
-            inner[dim] = np.asarray(coords.get(dim, np.arange(size)))
-            if inner[dim].shape != (size,):
-                raise ValueError(f"The coordinate {dim!r} has {inner[dim].size} values for {size} places in {name!r}.")
-    variables[DIVERGED] = (tuple(grid), np.dtype(bool))
-    return {"variables": variables, "coords": {**grid, **inner}}
-
-
-def block_shape(shape: tuple[int, ...], chunk: int) -> tuple[int, ...]:
-    """The largest block of at most ``chunk`` points that takes the grid's last axes whole and part of the one before."""
-    block = []
-    for size in reversed(shape):
-        block.append(max(1, min(size, chunk)))
-        chunk = chunk // size if block[-1] == size else 1
-    return tuple(reversed(block))
-
-
-Region = dict[str, slice]
-
-
-def _regions(grid: Mapping[str, np.ndarray], block: tuple[int, ...]) -> Iterator[Region]:
-    starts = [range(0, len(values), size) for values, size in zip(grid.values(), block, strict=True)]
-    for corner in itertools.product(*starts):
-        ends = [min(a + size, len(v)) for a, size, v in zip(corner, block, grid.values(), strict=True)]
-        yield {name: slice(a, b) for name, a, b in zip(grid, corner, ends, strict=True)}
-
-
-def _size(region: Region) -> int:
-    return int(np.prod([s.stop - s.start for s in region.values()]))
-
-
 @partial(jax.jit, static_argnums=0)
-def _evaluate(experiment_fn: ExperimentFn, points: dict[str, jax.Array]) -> dict[str, jax.Array]:
+def _evaluate(experiment_fn: ExperimentFn, points: dict[str, jax.Array]) -> tuple[dict[str, jax.Array], jax.Array]:
+    """Outputs [size, ...] of the points [size], and which of them [size] have a nan."""
     outputs = jax.vmap(_seeded(experiment_fn))(points)
     diverged = jnp.zeros(points[SEED].shape, bool)
     for value in outputs.values():
-        if jnp.issubdtype(value.dtype, jnp.floating):
+        if jnp.issubdtype(value.dtype, jnp.inexact):
             diverged |= jnp.isnan(value).reshape(value.shape[0], -1).any(axis=1)
-    return outputs | {DIVERGED: diverged}
+    return outputs, diverged
 
 
-def _compute(experiment_fn, grid, region: Region, block: tuple[int, ...]) -> dict[str, np.ndarray]:
-    """One block's outputs, each [*block, ...]."""
-    mesh = np.meshgrid(*(values[region[name]] for name, values in grid.items()), indexing="ij")
-    shape, size = mesh[0].shape, int(np.prod(block))
-    padded = np.resize(np.arange(mesh[0].size), size)
-    padded[mesh[0].size :] = 0
-    points = {name: jnp.asarray(values.reshape(-1)[padded]) for name, values in zip(grid, mesh, strict=True)}
-    outputs = datasets.as_numpy(jax.block_until_ready(_evaluate(experiment_fn, points)))
-    return {name: value[: mesh[0].size].reshape(shape + value.shape[1:]) for name, value in outputs.items()}
+def _output_shapes(
+    experiment_fn: ExperimentFn, grid: Mapping[str, np.ndarray], block: tuple[int, ...]
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Of one point. By the very trace that the first block compiles, so that the function is traced once."""
+    points = _points(grid, tuple(slice(0, size) for size in block), math.prod(block))
+    shapes, _ = _evaluate.eval_shape(experiment_fn, points)
+    return {name: jax.ShapeDtypeStruct(shape.shape[1:], shape.dtype) for name, shape in shapes.items()}
 
 
-class _Memory:
-    """Keeps the blocks in memory."""
+def _layout(
+    grid: Mapping[str, np.ndarray],
+    block: tuple[int, ...],
+    outputs: Mapping[str, jax.ShapeDtypeStruct],
+    dims: Mapping[str, Sequence[str]],
+    coords: Mapping[str, ArrayLike],
+) -> Layout:
+    own = {name: tuple(dims.get(name, (f"{name}_dim_{i}" for i in range(s.ndim)))) for name, s in outputs.items()}
+    _check_names(grid, own, dims, coords)
+    inner: dict[str, np.ndarray] = {}
+    variables: dict[str, tuple[tuple[str, ...], np.dtype]] = {DIVERGED: (tuple(grid), np.dtype(bool))}
+    for name, shape in outputs.items():
+        if not isinstance(shape.dtype, np.dtype) or shape.dtype.kind not in "biufc":
+            raise ValueError(f"The output {name!r} is of type {shape.dtype}, which no dataset holds: cast it.")
+        if len(own[name]) != shape.ndim:
+            raise ValueError(f"dims names {len(own[name])} dimensions of {name!r}, which has {shape.ndim}.")
+        for dim, size in zip(own[name], shape.shape, strict=True):
+            values = inner.setdefault(dim, np.asarray(coords.get(dim, np.arange(size))))
+            if values.shape != (size,) or values.dtype.kind not in "fiubU":
+                raise ValueError(
+                    f"The dimension {dim!r} has {size} places in {name!r} and a coordinate of shape {values.shape} and "
+                    f"type {values.dtype}: give as many numbers or strings, the same for every output."
+                )
+        variables[name] = ((*grid, *own[name]), shape.dtype)
+    return Layout({**grid, **inner}, variables, dict(zip(grid, block, strict=True)))
 
-    def __init__(self, grid: Mapping[str, np.ndarray], layout: Mapping[str, Any]) -> None:
-        sizes = {name: len(values) for name, values in layout["coords"].items()}
-        self.coords = layout["coords"]
-        self.arrays = {
-            name: (dims, np.empty([sizes[dim] for dim in dims], dtype))
-            for name, (dims, dtype) in layout["variables"].items()
-        }
 
-    def has(self, region: Region) -> bool:
-        return False
+def _check_names(
+    grid: Mapping[str, np.ndarray],
+    own: Mapping[str, tuple[str, ...]],
+    dims: Mapping[str, Sequence[str]],
+    coords: Mapping[str, ArrayLike],
+) -> None:
+    inner = {dim for names in own.values() for dim in names}
+    for argument, given, known in (("dims", dims, own.keys()), ("coords", coords, inner)):
+        if given.keys() - known:
+            raise ValueError(f"{argument} names {sorted(given.keys() - known)}, but there is only {sorted(known)}.")
+    names = [*grid, *inner, *own, DIVERGED, datasets.DONE]
+    wrong = sorted(name for name in set(names) if names.count(name) > 1 or not name.isidentifier())
+    wrong += [name for name, own_dims in own.items() if len(set(own_dims)) < len(own_dims)]
+    if wrong:
+        raise ValueError(f"Axes, outputs and dimensions need different, plain names: rename {wrong}.")
 
-    def write(self, region: Region, values: Mapping[str, np.ndarray]) -> None:
-        for name, block in values.items():
-            self.arrays[name][1][tuple(region.values())] = block
 
-    def dataset(self) -> xr.Dataset:
-        return xr.Dataset(self.arrays, coords=self.coords)
+def block_shape(shape: tuple[int, ...], chunk: int) -> tuple[int, ...]:
+    """The block of at most ``chunk`` points that takes the grid's last axes whole and an equal part of the one before.
+
+    Equal parts, so that the last one needs little filling up: 100 points in chunks of 64 are two blocks of 50.
+    """
+    block = []
+    for size in reversed(shape):
+        block.append(math.ceil(size / math.ceil(size / chunk)))
+        chunk = chunk // size if size <= chunk else 1
+    return tuple(reversed(block))
 
 
-class _Store:
-    """Keeps the blocks in a zarr store, and knows which it already has."""
+def _regions(shape: tuple[int, ...], block: tuple[int, ...]) -> Iterator[Region]:
+    cuts = [
+        [slice(start, min(start + length, size)) for start in range(0, size, length)]
+        for size, length in zip(shape, block, strict=True)
+    ]
+    return itertools.product(*cuts)
 
-    def __init__(self, path, grid, layout, block, made_by, resume) -> None:
-        if path.exists():
-            if not resume:
-                raise datasets.RunMismatch(f"{path} exists: choose another --out, remove it, or let it be continued.")
-            datasets.check_same(path, made_by, layout["coords"])
-        else:
-            variables = layout["variables"] | {datasets.DONE: (tuple(grid), np.dtype(bool))}
-            datasets.create(path, layout["coords"], variables, dict(zip(grid, block, strict=True)), made_by)
-        self.path, self.done = path, datasets.done(path)
 
-    def has(self, region: Region) -> bool:
-        return bool(self.done[tuple(region.values())].all())
+def _points(grid: Mapping[str, np.ndarray], region: Region, size: int) -> dict[str, jax.Array]:
+    """The region's points in C order, the last one repeated up to [size]."""
+    mesh = np.meshgrid(*(values[part] for values, part in zip(grid.values(), region, strict=True)), indexing="ij")
+    which = np.minimum(np.arange(size), mesh[0].size - 1)
+    return {name: jnp.asarray(values.reshape(-1)[which]) for name, values in zip(grid, mesh, strict=True)}
 
-    def write(self, region: Region, values: Mapping[str, np.ndarray]) -> None:
-        datasets.write_block(self.path, region, values)
 
-    def dataset(self) -> xr.Dataset:
-        return datasets.load(self.path)
+def _compute(
+    experiment_fn: ExperimentFn, grid: Mapping[str, np.ndarray], region: Region, block: tuple[int, ...]
+) -> dict[str, np.ndarray]:
+    """One block's outputs, each [*block, ...], on the host."""
+    outputs, diverged = _evaluate(experiment_fn, _points(grid, region, math.prod(block)))
+    shape = tuple(part.stop - part.start for part in region)
+    values = {name: np.asarray(value) for name, value in {**outputs, DIVERGED: diverged}.items()}
+    return {name: value[: math.prod(shape)].reshape(shape + value.shape[1:]) for name, value in values.items()}

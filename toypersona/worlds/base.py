@@ -91,7 +91,7 @@ def log_base(world: World, length: int) -> Float[Array, "C N"]:
 def log_responsibilities(
     log_gates: Float[Array, "*batch K"], log_personas: Float[Array, "*batch K N"]
 ) -> Float[Array, "*batch K N"]:
-    """Log P(persona | prompt, whole response) in nats [..., K, N] from gates and log p_k(x|c): the Bayes posterior."""
+    """Log P(persona | prompt, response) in nats of all responses [..., K, N]."""
     return jax.nn.log_softmax(log_gates[..., None] + log_personas, axis=-2)
 
 

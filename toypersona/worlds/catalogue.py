@@ -63,5 +63,5 @@ def load(name: str, options: Options, *, key: Key) -> tuple[World, Labels]:
     if name == "markov":
         return markov.markov(key, **vars(options.markov))
     near = difflib.get_close_matches(name, NAMES, n=1)
-    hint = f" (did you mean {near[0]}?)" if near else ""
-    raise ValueError(f"A world is one of {', '.join(NAMES)}, or text:FOLDER, not {name!r}{hint}.")
+    hint = f"did you mean {near[0]}? It" if near else "it"
+    raise ValueError(f"Unknown world {name!r}: {hint} is one of {', '.join(NAMES)}, or text:FOLDER.")

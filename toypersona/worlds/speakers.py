@@ -14,7 +14,7 @@ SPEAKERS = ("iago", "falstaff", "rosalind")
 DEFAULT = text.TextOptions()
 
 _DIRECTION = re.compile(
-    r"""[_*]*\\?\[[^\]_\n]*\]?[_*]+      # _\[Aside]_, also with an underscore or bracket too few or too many
+    r"""\[[^\]_\n]*\]?_                  # [Aside]_, where the first underscore or the bracket was lost
     |_(?:(?!\n\n)[^_])*_                # _Exit IAGO_, never across paragraphs: some underscores have no partner
     |(?<!\*)\*(?!\*)[^*]+\*(?!\*)        # *Exit.*""",
     re.VERBOSE,

@@ -1,0 +1,176 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import features, harness, independent, maps, phase_diagram, pretraining
+from toypersona import datasets
+
+ROOT = Path(__file__).parents[2]
+SMALL = (
+    ["--length", "2", "--angles", "0", "30", "--seeds", "0", "--strengths", "0.01", "0.02", "1.0", "4.0", "--noise.num-runs", "2", "--noise.num-steps", "5"]
+)
+QUICKLY = ["--no-progress", "--pretraining.num-lines", "1000", "--pretraining.num-steps", "200", "--pretraining.num-restarts", "1"]
+
+
+def start(name, *arguments):
+    """As a user does; no figure, no dataset is made by anything but the command."""
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "COLUMNS": "120"}
+    command = [sys.executable, "-m", f"experiments.{name}", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def small_map(tmp_path_factory):
+    out = tmp_path_factory.mktemp("map")
+    return out, start("phase_diagram", "--out", out, *SMALL, *QUICKLY)
+
+
+def test_a_small_map_keeps_its_claims(small_map):
+    out, finished = small_map
+    claims = json.loads((out / "phase_diagram.claims.json").read_text())
+    failed = [claim["what"] for claim in claims if not claim["holds"]]
+    # Four strengths are too few for the boundaries' interpolation to be good; everything else holds on any grid.
+    assert [what for what in failed if "boundary" not in what] == [], finished.stderr
+    assert {"what", "predicted", "measured", "uncertainty", "holds"} == set(claims[0])
+    assert "predicted" in finished.stdout and "mostly persona selection" in finished.stdout
+    dataset = datasets.load(out / "phase_diagram.zarr")
+    assert dataset.selection_fraction.dims == ("angle", "world", "seed", "rule", "strength")
+    assert list(dataset.rule.values) == list(maps.RULES)
+    np.testing.assert_allclose(dataset.weak_limit.squeeze(), [1, 0.75], atol=1e-8)
+    gates = dataset.hull_distance.sel(rule=["natural/gates", "vanilla/gates"])
+    assert gates.max() < 1e-8 < dataset.hull_distance.sel(rule="tilt").max()
+
+
+@pytest.mark.parametrize("change", [["--angles", 0, 60], ["--seeds", 1], ["--feature", "brevity"]])
+def test_another_run_in_the_same_folder_is_refused(small_map, change):
+    out, _ = small_map
+    before = (out / "phase_diagram.claims.json").read_bytes()
+    refused = start("phase_diagram", "--out", out, *SMALL, *QUICKLY, *change)
+    assert refused.returncode == 2
+    assert "holds another run" in refused.stderr and "nothing was overwritten" in refused.stderr
+    assert (out / "phase_diagram.claims.json").read_bytes() == before
+
+
+def test_figures_of_a_small_map_are_the_same_bytes_again(small_map, tmp_path):
+    data, _ = small_map
+    for out in (tmp_path / "a", tmp_path / "b"):
+        command = [sys.executable, "-W", "error", "-m", "figures.phase_diagram", "--data", str(data), "--out", str(out)]
+        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    made = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert made == [f"phase_diagram{part}.{kind}" for part in ("", "_rules") for kind in ("pdf", "png")]
+    for name in made:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_a_small_pretraining_run_and_its_figure(tmp_path):
+    finished = start("pretraining", "--out", tmp_path, "--amounts", 200, 2000, "--seeds", 0, *QUICKLY)
+    assert "unlabelled lines of larry_bob_alice" in finished.stdout, finished.stderr
+    dataset = datasets.load(tmp_path / "pretraining.zarr")
+    assert dataset.policy_divergence.values[1] < dataset.policy_divergence.values[0]
+    command = [sys.executable, "-m", "figures.pretraining", "--data", str(tmp_path), "--out", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    assert (tmp_path / "pretraining.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--world", "speaker"], "Unknown world 'speaker': did you mean speakers"),
+        (["--world", "text:/nowhere"], "There is no folder /nowhere"),
+        (["--preset", "quik"], "Unknown preset 'quik': did you mean 'quick'?"),
+        (["--strengths", "-1", "2"], "numbers above 0"),
+        (["--angles", "100"], "degrees from 0 to 90"),
+        (["--length", "9"], "make 5,159,780,352 responses"),
+        (["--length", "0"], "--length"),
+        (["--helpful", "alicia"], "larry, bob, alice, not 'alicia'"),
+        (["--feature", "nicety"], "one of words, brevity, exploit, or FILE.py:FUNCTION"),
+        (["--feature", "nowhere.py:f"], "not a Python file that exists"),
+        (["--pretraining.gate", "neural"], "one of network, table, not 'neural'"),
+        (["--config", "nowhere.toml"], "Cannot read the settings file"),
+    ],
+)
+def test_wrong_input_is_one_sentence_and_writes_nothing(tmp_path, arguments, message, capsys):
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit) as stopped:
+        harness.main(
+            phase_diagram.NAME, "", phase_diagram.PRESETS, phase_diagram.run, phase_diagram.claims,
+            phase_diagram.findings, ["--out", str(out), *QUICKLY, *arguments],
+        )  # fmt: skip
+    said = capsys.readouterr().err.strip()
+    assert stopped.value.code == 2
+    assert message in said and len(said.splitlines()) == 1
+    assert not out.exists()
+
+
+def test_an_unknown_flag_is_answered_with_the_right_one(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        harness.parse("p", "", phase_diagram.PRESETS, ["--angels", "3"])
+    assert stopped.value.code == 2
+    assert "--angles" in capsys.readouterr().err
+
+
+def test_help_names_every_setting(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        harness.parse("experiments.phase_diagram", phase_diagram.__doc__ or "", phase_diagram.PRESETS, ["--help"])
+    assert stopped.value.code == 0
+    said = capsys.readouterr().out
+    for flag in ("--preset", "--out", "--world", "--angles", "--strengths", "--feature", "--pretraining.num-lines"):
+        assert flag in said
+
+
+def test_settings_come_from_preset_then_file_then_flags(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text('angles = [10.0, 20.0]\nworld = "markov"\n[pretraining]\nnum_lines = 7\n')
+    parsed = harness.parse(
+        "p", "", phase_diagram.PRESETS, ["--preset", "paper", "--config", str(file), "--world", "speakers"]
+    )
+    assert parsed.preset == "paper" and parsed.num_worlds == 2
+    assert parsed.angles == (10.0, 20.0) and parsed.pretraining.num_lines == 7
+    assert parsed.world == "speakers"
+    file.write_text("angels = [1.0]\n")
+    with pytest.raises(ValueError, match="Unknown setting 'angels' in .*: did you mean 'angles'"):
+        harness.parse("p", "", phase_diagram.PRESETS, ["--config", str(file)])
+
+
+def test_claims_that_do_not_hold_fail():
+    assert harness.near("", 1.0, 1.1, 0.2).holds and not harness.near("", 1.0, 1.3, 0.2).holds
+    assert harness.near("", np.inf, np.inf, 0.0).holds and not harness.near("", np.inf, 3.0, 0.1).holds
+    assert harness.at_most("", 1.0, 1.0).holds and not harness.at_most("", 1.0, 1.1).holds
+    assert not harness.near("", 1.0, np.nan, 0.1).holds and not harness.at_most("", 1.0, np.nan).holds
+
+
+def test_the_independent_solver_knows_a_boundary_in_closed_form():
+    """One persona: nothing is selection, so S = 0 from the start and the vertex is reached at once."""
+    log_base = np.log(np.full((1, 4), 0.25))
+    solver = independent.Tilt(np.arange(4.0)[None], log_base, log_base[None], np.zeros(1))
+    assert abs(solver.selection_fraction(1.0)) < 1e-9
+    assert solver.half((0.1, 1.0)) == 0.0 and solver.vertex((0.1, 1.0)) == 0.0
+
+
+def test_a_users_own_feature_sees_words(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("def friends(prompt, response):\n    return response.count('friend') + (prompt[0] == 'oi')\n")
+    base = phase_diagram.base_model.prepare(
+        phase_diagram.Config(
+            length=2, pretraining=phase_diagram.base_model.Pretraining(100, num_steps=5, num_restarts=1)
+        )
+    )
+    value = features.load(f"{file}:friends", base)(jax.random.key(0), base, jnp.array(0))
+    friend, oi = base.labels.units.index("friend"), base.labels.units.index("oi")
+    expected = (base.responses == friend).sum(1)[None, :] + (base.world.prompts[0, :, :1] == oi)
+    np.testing.assert_array_equal(value, expected)
+    file.write_text("def bad(prompt, response):\n    return float('nan')\n")
+    with pytest.raises(ValueError, match="not a finite number"):
+        features.load(f"{file}:bad", base)
+
+
+def test_presets_exist():
+    for experiment in (phase_diagram, pretraining):
+        assert set(experiment.PRESETS) == {"quick", "paper"}

@@ -1,0 +1,106 @@
+import jax
+import jax.numpy as jnp
+import jaxtyping
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+from scipy.optimize import minimize
+
+from toypersona import hulls, numerics
+
+N = 40
+FAMILIES = (
+    "interior",
+    "off",
+    "far",
+    "vertex",
+    "sparse 1e-3",
+    "sparse 1e-6",
+    "collinear",
+    "duplicate",
+    "near 1e-6",
+    "near 1e-9",
+    "impossible",
+)
+
+
+def problem(seed, family, num_components, num_outcomes=N):
+    """One p [N] and its components [K, N]."""
+    keys = jax.random.split(jax.random.key(seed), 4)
+    log_components = jax.nn.log_softmax(2 * jax.random.normal(keys[0], (num_components, num_outcomes)))
+    weights = jax.random.dirichlet(keys[1], jnp.ones(num_components))
+    first = jnp.arange(num_components) == 0
+    if family == "impossible":
+        log_components = log_components.at[:, :4].set(-jnp.inf).at[0, 4:9].set(-jnp.inf)
+        log_components = jax.nn.log_softmax(log_components)
+    if family == "vertex":
+        weights = first * 1.0
+    if family.startswith("sparse"):
+        weights = jnp.where(first, 1.0, float(family.split()[1]))
+    if num_components > 1 and family.startswith(("duplicate", "near")):
+        size = float(family.split()[1]) if " " in family else 0.0
+        twin = jax.nn.log_softmax(log_components[0] + size * jax.random.normal(keys[2], (num_outcomes,)))
+        log_components = log_components.at[1].set(twin)
+    if num_components > 2 and family == "collinear":
+        log_components = log_components.at[1].set(jnp.logaddexp(log_components[0], log_components[2]) - jnp.log(2.0))
+    log_p = numerics.log_mix(jnp.log(weights / weights.sum()), log_components)
+    noise = jax.random.normal(keys[3], (num_outcomes,))
+    if family in ("off", "impossible"):
+        log_p = log_p + noise
+    if family == "far":
+        log_p = 10 * noise
+    if family == "impossible":
+        log_p = log_p.at[10:13].set(-jnp.inf)
+    return jax.nn.log_softmax(log_p), log_components
+
+
+def problems(num_components, num_seeds, num_outcomes=N):
+    """All families, for each of the seeds: [B, N], [B, K, N]."""
+    both = [problem(s, f, num_components, num_outcomes) for f in FAMILIES for s in range(num_seeds)]
+    return tuple(jnp.stack(part) for part in zip(*both, strict=True))
+
+
+@jax.jit
+def solve_all(log_p, log_components, tolerance):
+    return jax.vmap(lambda p, q: hulls.project(p, q, tolerance=tolerance))(log_p, log_components)
+
+
+def slsqp(log_p, log_components):
+    """The least KL(p ‖ mix) that SciPy finds in any of a few starts, each sure to be feasible."""
+    p, q = np.exp(log_p), np.exp(log_components)
+    said = p > 0
+    p, q = p[said], q[:, said]
+
+    def loss(weights):
+        mixed = weights @ q
+        return (p * np.log(p / mixed)).sum(), -q @ (p / mixed)
+
+    num = len(q)
+    best = np.inf
+    for start in (np.full(num, 1 / num), np.where(np.arange(num) == 0, 0.9, 0.1 / max(num - 1, 1))):
+        found = minimize(
+            loss,
+            start,
+            jac=True,
+            method="SLSQP",
+            bounds=[(1e-14, 1)] * num,
+            constraints={"type": "eq", "fun": lambda w: w.sum() - 1, "jac": np.ones_like},
+            options={"ftol": 1e-16, "maxiter": 500},
+        )
+        best = min(best, loss(np.maximum(found.x, 0) / np.maximum(found.x, 0).sum())[0])
+    return best
+
+
+@pytest.mark.parametrize("num_components", [1, 2, 3, 4, 8, 16])
+def test_distance_is_scipys(num_components):
+    log_p, log_components = problems(num_components, 2)
+    expected = np.array([slsqp(*one) for one in zip(np.asarray(log_p), np.asarray(log_components), strict=True)])
+    for tolerance in (1e-6, 1e-9):
+        found = solve_all(log_p, log_components, tolerance)
+        assert found.certified.all()
+        np.testing.assert_array_equal(found.certified, found.gap <= tolerance)
+        np.testing.assert_allclose(found.weights.sum(axis=1), 1, rtol=1e-12)
+        assert (found.weights >= 0).all()
+        print(num_components, tolerance, np.abs(found.distance-expected).max(), (found.distance-expected).max())
+        assert (found.distance <= expected + tolerance).all()
+        np.testing.assert_allclose(found.distance, expected, atol=1e-6)

@@ -1,0 +1,88 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from toypersona import numerics, pretraining
+from toypersona.policies import mixture
+from toypersona.worlds import base, markov
+
+WORLD, LABELS = markov.markov(jax.random.key(1), num_words=4, num_prompts=3, num_personas=2, concentration=0.3)
+POLICY = mixture.mixture(WORLD.prompts, num_personas=2, num_units=4, num_words=4, length=3)
+
+
+def experts_and_gates(params):
+    experts = jax.vmap(POLICY.log_experts, (None, 0))(params, WORLD.prompts)
+    return experts, jax.vmap(POLICY.log_gate, (None, 0))(params, WORLD.prompts)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    text = base.sample(jax.random.key(2), WORLD, 12, 4000)
+    prompts = WORLD.prompts[text.prompt_index]
+
+    def fit(key, num_lines):
+        return pretraining.fit(
+            key,
+            POLICY.policy,
+            prompts,
+            text.tokens,
+            init=lambda k: POLICY.init_from_text(k, prompts, text.tokens, num_lines),
+            num_lines=num_lines,
+            num_restarts=2,
+            num_steps=300,
+        )
+
+    fit = jax.jit(fit)
+    return {n: fit(jax.random.key(3), jnp.array(n)) for n in (100, 4000)}, fit._cache_size()
+
+
+def compare(params):
+    truth = base.log_personas(WORLD, 3)
+    experts, _ = experts_and_gates(params)
+    order = pretraining.matching(pretraining.cross_divergences(WORLD.log_prompts, WORLD.log_gates, truth, experts, 3))
+    experts, gates = experts_and_gates(mixture.permuted(params, order))
+    return pretraining.recovery(WORLD.log_prompts, WORLD.log_gates, truth, gates, experts, 3)
+
+
+def test_text_alone_gives_personas_and_gates_back(fitted):
+    found = compare(fitted[0][4000].params)
+    assert found.expert_divergence.max() < 0.03
+    assert found.gate_divergence < 0.03
+    assert found.policy_divergence < 0.01
+
+
+def test_more_text_is_better_and_compiles_nothing(fitted):
+    fits, compiled = fitted
+    assert compare(fits[4000].params).policy_divergence < 0.5 * compare(fits[100].params).policy_divergence
+    assert compiled == 1
+
+
+def test_the_best_restart_is_kept(fitted):
+    fit = fitted[0][4000]
+    assert fit.loss == fit.losses.min()
+
+
+def test_the_truth_recovers_itself():
+    truth = base.log_personas(WORLD, 3)
+    found = pretraining.recovery(WORLD.log_prompts, WORLD.log_gates, truth, WORLD.log_gates, truth, 3)
+    np.testing.assert_allclose(jax.tree.leaves(jax.tree.map(jnp.max, found)), 0, atol=1e-12)
+
+
+def test_cross_divergences_by_hand():
+    log_p = jax.nn.log_softmax(jax.random.normal(jax.random.key(5), (1, 2, 8)))
+    log_q = jax.nn.log_softmax(jax.random.normal(jax.random.key(6), (1, 2, 8)))
+    found = pretraining.cross_divergences(jnp.zeros(1), jnp.log(jnp.full((1, 2), 0.5)), log_p, log_q, 3)
+    for k in range(2):
+        for j in range(2):
+            np.testing.assert_allclose(found[k, j], numerics.kl_divergence(log_p[0, k], log_q[0, j]) / 3, rtol=1e-10)
+
+
+def test_matching_undoes_any_permutation():
+    for seed in range(100):
+        permutation = jax.random.permutation(jax.random.key(seed), 4)
+        divergences = jnp.abs(jax.random.normal(jax.random.key(1000 + seed), (4, 4))) + 5
+        divergences = divergences.at[jnp.arange(4), permutation].set(0.1)
+        np.testing.assert_array_equal(pretraining.matching(divergences), permutation)
+    with pytest.raises(ValueError, match="at most 8"):
+        pretraining.matching(jnp.zeros((9, 9)))
