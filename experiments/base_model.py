@@ -100,7 +100,8 @@ def prepare(settings: WorldSettings) -> Base:
     responses = chains.outcomes(worlds.log_experts.shape[-1], settings.length)
     policy = build(worlds.prompts[0], worlds.log_experts.shape[1:], labels, settings, settings.pretraining.gate)
     params, recovery = jax.lax.map(
-        lambda inputs: _pretrain(*inputs, policy, settings), (worlds, jax.random.split(jax.random.key(21), len(keys)))
+        lambda pair: _pretrain(pair[0], pair[1], policy, settings),
+        (worlds, jax.random.split(jax.random.key(21), len(keys))),
     )
     return Base(worlds, labels, policy, params, recovery, responses)
 

@@ -65,7 +65,7 @@ def at_most(what: str, bound: float, measured: float) -> Claim:
 
 def main(
     name: str,
-    description: str,
+    description: str | None,
     presets: Mapping[str, Settings],
     run: Callable[[Any], xr.Dataset],
     claims: Callable[[Any, xr.Dataset], Sequence[Claim]],
@@ -88,6 +88,7 @@ def main(
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     try:
         settings = parse(f"experiments.{name}", description, presets, sys.argv[1:] if arguments is None else arguments)
+        datasets.check_config(settings.out / f"{name}.zarr", provenance(settings))
         dataset = run(settings)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -111,7 +112,7 @@ def provenance(settings: Settings) -> dict[str, Any]:
     return {"settings": kept}
 
 
-def parse(program: str, description: str, presets: Mapping[str, Settings], arguments: Sequence[str]) -> Any:
+def parse(program: str, description: str | None, presets: Mapping[str, Settings], arguments: Sequence[str]) -> Any:
     """Settings from preset, then TOML file, then flags.
 
     Raises:

@@ -32,11 +32,11 @@ class Tilt:
         """S at one strength."""
         log_policy, fits = self._project(strength)
         total = self.rho @ (np.exp(log_policy) * (log_policy - self.log_base)).sum(axis=1)
-        return 1 - self.rho @ [fit.fun for fit in fits] / total
+        return float(1 - self.rho @ [fit.fun for fit in fits] / total)
 
     def largest_weight(self, strength: float) -> float:
         """max_k w*_k(c), averaged over prompts."""
-        return self.rho @ [fit.x.max() / fit.x.sum() for fit in self._project(strength)[1]]
+        return float(self.rho @ [fit.x.max() / fit.x.sum() for fit in self._project(strength)[1]])
 
     def _project(self, strength: float) -> tuple[np.ndarray, list]:
         log_policy = self.log_base + strength * self.reward
@@ -49,7 +49,7 @@ class Tilt:
             return 0.0
         for low, high in zip(strengths, strengths[1:], strict=False):
             if gap(high) >= 0:
-                return brentq(gap, low, high, rtol=1e-6)
+                return float(np.asarray(brentq(gap, low, high)))
         return np.inf
 
     def half(self, strengths: tuple[float, ...]) -> float:
@@ -65,7 +65,7 @@ def _nearest(p: np.ndarray, personas: np.ndarray):
     """min_w KL(p‖w·personas) over the simplex, by SLSQP from the uniform mix."""
     num = len(personas)
 
-    def divergence(w: np.ndarray) -> tuple[float, np.ndarray]:
+    def divergence(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         m = w @ personas
         return p @ np.log(p / m), -(personas @ (p / m))
 

@@ -1,6 +1,7 @@
 """The map: what is left of selection at every strength and angle, the boundaries, and what the policy says there."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import mpltern  # noqa: F401  (registers the ternary projection)
@@ -36,9 +37,9 @@ def draw_map(axis: Axes, dataset: xr.Dataset, rule: str) -> None:
 
 
 def _draw_boundary(axis: Axes, values: xr.DataArray, label: str, colour: str, dash: str) -> None:
-    """Geometric mean over the draws that reach the boundary, and their range; angles that start beyond it are left out."""
+    """Geometric mean and range over the draws that reach the boundary and do not start beyond it."""
     reached = values.where(np.isfinite(values) & (values > 0))
-    middle = np.exp(np.log(reached).mean(["world", "seed"]))
+    middle = np.exp(xr.ufuncs.log(reached).mean(["world", "seed"]))
     outline = [withStroke(linewidth=2.6, foreground="black")]
     axis.plot(middle, values.angle, dash, color=colour, lw=1.5, label=label, path_effects=outline)
     low, high = reached.min(["world", "seed"]), reached.max(["world", "seed"])
@@ -68,7 +69,7 @@ def draw_noise(axis: Axes, dataset: xr.Dataset) -> None:
     axis.set_title("noise: REINFORCE\nlocks in wrong", fontsize=6.5)
 
 
-def draw_simplex(axis: Axes, dataset: xr.Dataset) -> None:
+def draw_simplex(axis: Any, dataset: xr.Dataset) -> None:
     """The path of the nearest persona mix, averaged over prompts' draws, as the strength grows."""
     tilt = dataset.sel(rule="tilt").isel(world=0).mean(["seed", "prompt"])
     for angle, colour, dash in zip((0.0, 30.0, 60.0, 90.0), style.COLOURS.values(), style.DASHES, strict=False):

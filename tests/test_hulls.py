@@ -1,9 +1,7 @@
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import numpy as np
 import pytest
-from jax.test_util import check_grads
 from scipy.optimize import minimize
 
 from toypersona import hulls, numerics
@@ -101,6 +99,6 @@ def test_distance_is_scipys(num_components):
         np.testing.assert_array_equal(found.certified, found.gap <= tolerance)
         np.testing.assert_allclose(found.weights.sum(axis=1), 1, rtol=1e-12)
         assert (found.weights >= 0).all()
-        print(num_components, tolerance, np.abs(found.distance-expected).max(), (found.distance-expected).max())
+        print(num_components, tolerance, np.abs(found.distance - expected).max(), (found.distance - expected).max())
         assert (found.distance <= expected + tolerance).all()
         np.testing.assert_allclose(found.distance, expected, atol=1e-6)

@@ -171,16 +171,28 @@ def check_same(path: Path, layout: Layout, made_by: Mapping[str, Any]) -> None:
     Raises:
         RunMismatch: it says what differs and what to do; nothing is changed.
     """
-    try:
-        held, finished = _describe(path), bool(done(path).all())
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise RunMismatch(
-            f"{path} exists and is no dataset of a sweep; nothing was overwritten: choose another --out or remove it."
-        ) from error
-    asked = _describe(in_memory(layout, made_by))
-    if finished:
+    held, asked = _describe(path), _describe(in_memory(layout, made_by))
+    if done(path).all():
         held["block"] = asked["block"]
-    different = _first_difference(held, asked)
+    _refuse(path, _first_difference(held, asked))
+
+
+def check_config(path: Path, config: Mapping[str, Any]) -> None:
+    """Refuse, before anything is computed, to go on with a store that was given other settings.
+
+    Args:
+        path: of the store; there may be none.
+        config: settings to be found among the store's.
+
+    Raises:
+        RunMismatch: as ``check_same``.
+    """
+    if path.exists():
+        held, asked = _describe(path)["config"], json.loads(json.dumps(config))
+        _refuse(path, _first_difference({name: held.get(name, "absent") for name in asked}, asked))
+
+
+def _refuse(path: Path, different: str | None) -> None:
     if different:
         raise RunMismatch(
             f"{path} holds another run ({different}); nothing was overwritten: choose another --out or remove it."
@@ -189,13 +201,18 @@ def check_same(path: Path, layout: Layout, made_by: Mapping[str, Any]) -> None:
 
 def _describe(store: Path | MemoryStore) -> dict[str, Any]:
     """Everything that two runs must have in common to share a store."""
-    group = zarr.open_group(store, mode="r", zarr_format=3)
-    attributes: dict[str, Any] = group.attrs.asdict()
-    arrays: dict[str, Any] = dict(group.arrays())
-    variables = {n: f"{a.dtype} [{', '.join(a.metadata.dimension_names)}] {a.shape}" for n, a in arrays.items()}
-    coords = {n: a[...].tolist() for n, a in arrays.items() if a.metadata.dimension_names == (n,)}
-    block = list(arrays[DONE].chunks)
-    return {**attributes[_PROVENANCE], "coords": coords | attributes[_LABELS], "variables": variables, "block": block}
+    try:
+        group = zarr.open_group(store, mode="r", zarr_format=3)
+        attributes: dict[str, Any] = group.attrs.asdict()
+        arrays: dict[str, Any] = dict(group.arrays())
+        variables = {n: f"{a.dtype} [{', '.join(a.metadata.dimension_names)}] {a.shape}" for n, a in arrays.items()}
+        coords = {n: a[...].tolist() for n, a in arrays.items() if a.metadata.dimension_names == (n,)}
+        own = {"coords": coords | attributes[_LABELS], "variables": variables, "block": list(arrays[DONE].chunks)}
+        return {**attributes[_PROVENANCE], **own}
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise RunMismatch(
+            f"{store} exists and is no dataset of a sweep; nothing was overwritten: choose another --out or remove it."
+        ) from error
 
 
 def _first_difference(held: Any, asked: Any, name: str = "") -> str | None:

@@ -13,10 +13,8 @@ from experiments import features, harness, independent, maps, phase_diagram, pre
 from toypersona import datasets
 
 ROOT = Path(__file__).parents[2]
-SMALL = (
-    ["--length", "2", "--angles", "0", "30", "--seeds", "0", "--strengths", "0.01", "0.02", "1.0", "4.0", "--noise.num-runs", "2", "--noise.num-steps", "5"]
-)
-QUICKLY = ["--no-progress", "--pretraining.num-lines", "1000", "--pretraining.num-steps", "200", "--pretraining.num-restarts", "1"]
+SMALL = "--length 2 --angles 0 30 --seeds 0 --strengths 0.01 0.02 1.0 4.0 --noise.num-runs 2 --noise.num-steps 5"
+QUICKLY = "--no-progress --pretraining.num-lines 1000 --pretraining.num-steps 200 --pretraining.num-restarts 1"
 
 
 def start(name, *arguments):
@@ -26,10 +24,22 @@ def start(name, *arguments):
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
+def refusal(arguments, capsys):
+    """The one sentence that a map refuses its arguments with."""
+    with pytest.raises(SystemExit) as stopped:
+        harness.main(
+            phase_diagram.NAME, "", phase_diagram.PRESETS, phase_diagram.run, phase_diagram.claims,
+            phase_diagram.findings, [*QUICKLY.split(), *arguments.split()],
+        )  # fmt: skip
+    said = capsys.readouterr().err.strip()
+    assert stopped.value.code == 2 and len(said.splitlines()) == 1
+    return said
+
+
 @pytest.fixture(scope="module")
 def small_map(tmp_path_factory):
     out = tmp_path_factory.mktemp("map")
-    return out, start("phase_diagram", "--out", out, *SMALL, *QUICKLY)
+    return out, start("phase_diagram", "--out", out, *SMALL.split(), *QUICKLY.split())
 
 
 def test_a_small_map_keeps_its_claims(small_map):
@@ -48,13 +58,12 @@ def test_a_small_map_keeps_its_claims(small_map):
     assert gates.max() < 1e-8 < dataset.hull_distance.sel(rule="tilt").max()
 
 
-@pytest.mark.parametrize("change", [["--angles", 0, 60], ["--seeds", 1], ["--feature", "brevity"]])
-def test_another_run_in_the_same_folder_is_refused(small_map, change):
+@pytest.mark.parametrize("change", ["--angles 0 60", "--seeds 1", "--feature brevity"])
+def test_another_run_in_the_same_folder_is_refused(small_map, change, capsys):
     out, _ = small_map
     before = (out / "phase_diagram.claims.json").read_bytes()
-    refused = start("phase_diagram", "--out", out, *SMALL, *QUICKLY, *change)
-    assert refused.returncode == 2
-    assert "holds another run" in refused.stderr and "nothing was overwritten" in refused.stderr
+    said = refusal(f"--out {out} {SMALL} {change}", capsys)
+    assert "holds another run" in said and "nothing was overwritten" in said
     assert (out / "phase_diagram.claims.json").read_bytes() == before
 
 
@@ -70,7 +79,7 @@ def test_figures_of_a_small_map_are_the_same_bytes_again(small_map, tmp_path):
 
 
 def test_a_small_pretraining_run_and_its_figure(tmp_path):
-    finished = start("pretraining", "--out", tmp_path, "--amounts", 200, 2000, "--seeds", 0, *QUICKLY)
+    finished = start("pretraining", "--out", tmp_path, "--amounts", 200, 2000, "--seeds", 0, *QUICKLY.split())
     assert "unlabelled lines of larry_bob_alice" in finished.stdout, finished.stderr
     dataset = datasets.load(tmp_path / "pretraining.zarr")
     assert dataset.policy_divergence.values[1] < dataset.policy_divergence.values[0]
@@ -82,30 +91,23 @@ def test_a_small_pretraining_run_and_its_figure(tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--world", "speaker"], "Unknown world 'speaker': did you mean speakers"),
-        (["--world", "text:/nowhere"], "There is no folder /nowhere"),
-        (["--preset", "quik"], "Unknown preset 'quik': did you mean 'quick'?"),
-        (["--strengths", "-1", "2"], "numbers above 0"),
-        (["--angles", "100"], "degrees from 0 to 90"),
-        (["--length", "9"], "make 5,159,780,352 responses"),
-        (["--length", "0"], "--length"),
-        (["--helpful", "alicia"], "larry, bob, alice, not 'alicia'"),
-        (["--feature", "nicety"], "one of words, brevity, exploit, or FILE.py:FUNCTION"),
-        (["--feature", "nowhere.py:f"], "not a Python file that exists"),
-        (["--pretraining.gate", "neural"], "one of network, table, not 'neural'"),
-        (["--config", "nowhere.toml"], "Cannot read the settings file"),
+        ("--world speaker", "Unknown world 'speaker': did you mean speakers"),
+        ("--world text:/nowhere", "There is no folder /nowhere"),
+        ("--preset quik", "Unknown preset 'quik': did you mean 'quick'?"),
+        ("--strengths -1 2", "numbers above 0"),
+        ("--angles 100", "degrees from 0 to 90"),
+        ("--length 9", "make 5,159,780,352 responses"),
+        ("--length 0", "a length of 1 or more, not 12 and 0"),
+        ("--helpful alicia", "larry, bob, alice, not 'alicia'"),
+        ("--feature nicety", "one of words, brevity, exploit, or FILE.py:FUNCTION"),
+        ("--feature nowhere.py:f", "not a Python file that exists"),
+        ("--pretraining.gate neural", "one of network, table, not 'neural'"),
+        ("--config nowhere.toml", "Cannot read the settings file"),
     ],
 )
 def test_wrong_input_is_one_sentence_and_writes_nothing(tmp_path, arguments, message, capsys):
     out = tmp_path / "out"
-    with pytest.raises(SystemExit) as stopped:
-        harness.main(
-            phase_diagram.NAME, "", phase_diagram.PRESETS, phase_diagram.run, phase_diagram.claims,
-            phase_diagram.findings, ["--out", str(out), *QUICKLY, *arguments],
-        )  # fmt: skip
-    said = capsys.readouterr().err.strip()
-    assert stopped.value.code == 2
-    assert message in said and len(said.splitlines()) == 1
+    assert message in refusal(f"--out {out} {arguments}", capsys)
     assert not out.exists()
 
 

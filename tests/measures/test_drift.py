@@ -13,7 +13,7 @@ C, K, V, T = 2, 3, 3, 3
 N = V**T
 TOKENS = chains.outcomes(V, T)
 LOG_PROMPTS = jnp.log(jnp.array([0.7, 0.3]))
-BUDGET = jax.jit(lambda *arrays: drift.budget(*arrays, TOKENS, LOG_PROMPTS))
+BUDGET = jax.jit(lambda policy, base, personas: drift.budget(policy, base, personas, TOKENS, LOG_PROMPTS))
 
 
 def random_problem(seed, scale=1.0):

@@ -1,8 +1,10 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.flatten_util import ravel_pytree
 
 from toypersona import numerics, theory
 from toypersona.policies import mixture, tabular
@@ -73,7 +75,7 @@ def test_policy_gradient_is_the_gradient_of_the_objective_it_names():
 
 def test_natural_gradient_solves_with_the_true_fisher_matrix():
     params = mixture_params()
-    flat, unravel = jax.flatten_util.ravel_pytree(params)
+    flat, unravel = ravel_pytree(params)
     log_probs = lambda x: all_log_probs(MIXTURE.policy, unravel(x), PROMPTS)  # noqa: E731
     scores = jax.jacobian(log_probs)(flat).reshape(81, -1)
     mass = jnp.exp(LOG_PROMPTS[:, None] + log_probs(flat)).reshape(-1)
@@ -90,7 +92,7 @@ def test_natural_gradient_solves_with_the_true_fisher_matrix():
         max_iterations=500,
     )
     state, info = rule.update(jax.random.key(0), rule.init(params))
-    moved = jax.flatten_util.ravel_pytree(state.params)[0] - flat
+    moved = ravel_pytree(state.params)[0] - flat
     np.testing.assert_allclose(moved, jnp.linalg.solve(fisher, steepest), atol=1e-6)
     assert info["residual"] < 1e-9
 
@@ -167,6 +169,7 @@ def test_kl_coefficient_without_base():
 
 def test_hyperparameters_are_traced():
     @jax.jit
+    @chex.assert_max_traces(n=1)
     def step(learning_rate, kl_coefficient):
         rule = gradient.natural_gradient(
             TABULAR,
@@ -180,4 +183,3 @@ def test_hyperparameters_are_traced():
         return rule.update(jax.random.key(0), rule.init(LOGITS))[0].params
 
     assert not jnp.array_equal(step(0.1, 0.0), step(0.2, 0.3))
-    assert step._cache_size() == 1

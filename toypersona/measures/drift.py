@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Bool, Float, Int
 
@@ -127,7 +128,7 @@ def _check_listing(log_policy: Array, log_base: Array, log_personas: Array, toke
             "have to be [C, N], [C, N] and [C, K, N]."
         )
     listed = num_words**length == num_outcomes == log_policy.shape[-1]
-    if listed and not isinstance(tokens, jax.core.Tracer):
+    if listed and not isinstance(tokens, Tracer):
         with jax.ensure_compile_time_eval():
             listed = bool((tokens == chains.outcomes(num_words, length)).all())
     if not listed:
