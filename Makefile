@@ -2,6 +2,9 @@
 PYTHON ?= python3
 ACCELERATOR ?= cpu
 RESULTS ?= results
+PRESET ?= quick
+WORLD ?= larry_bob_alice
+WORLDS ?= larry_bob_alice speakers markov
 BIN := .venv/bin
 ENV := .venv/.$(ACCELERATOR)-ready
 LOCKS := requirements/main.lock requirements/text.lock $(if $(filter-out cpu,$(ACCELERATOR)),requirements/$(ACCELERATOR).lock)
@@ -23,8 +26,15 @@ $(ENV): $(LOCKS) pyproject.toml
 	@touch $@
 
 map: env
-	@$(BIN)/python -m experiments.phase_diagram --preset quick --out $(RESULTS)/map
-	@$(BIN)/python -m figures.phase_diagram --data $(RESULTS)/map --out $(RESULTS)/map
+	@$(BIN)/python -m experiments.phase_diagram --preset $(PRESET) --world $(WORLD) --out $(RESULTS)/$(PRESET)/$(WORLD)
+	@$(BIN)/python -m figures.phase_diagram --data $(RESULTS)/$(PRESET)/$(WORLD) --out $(RESULTS)/$(PRESET)/$(WORLD)
+
+# Runs what is not in results/ yet, then draws everything that figures/out holds.
+figures: env
+	@set -e; for world in $(WORLDS); do for name in phase_diagram pretraining; do \
+		$(BIN)/python -m experiments.$$name --preset $(PRESET) --world $$world --out $(RESULTS)/$(PRESET)/$$world; \
+		$(BIN)/python -m figures.$$name --data $(RESULTS)/$(PRESET)/$$world --out figures/out/$$world; \
+	done; done
 
 test: env
 	@$(BIN)/python -m pytest

@@ -66,7 +66,7 @@ def draw_noise(axis: Axes, dataset: xr.Dataset) -> None:
     low, high = reached.min(["world", "seed"]), reached.max(["world", "seed"])
     axis.fill_betweenx(noise.angle, low, high, color=style.COLOURS["green"], alpha=0.25, lw=0)
     axis.set(xscale="log", xlabel="learning rate", yticks=noise.angle, yticklabels=[])
-    axis.set_title("noise: REINFORCE\nlocks in wrong", fontsize=6.5)
+    axis.set_title("noise: REINFORCE\nlocks onto a\nwrong persona", fontsize=6.5)
 
 
 def draw_simplex(axis: Any, dataset: xr.Dataset) -> None:
@@ -141,7 +141,7 @@ def _draw_main(dataset: xr.Dataset, out: Path, name: str) -> None:
     edge.set_ylim(chart.get_ylim())
     noise.set_ylim(chart.get_ylim())
     chart.set(xlabel="strength s = 1/β", yticklabels=[])
-    chart.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2)
+    chart.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, columnspacing=1.0, handlelength=2.4)
     for letter, place in zip("ABCDE", PLACES, strict=True):
         here = _at(dataset, place)
         mark = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": "black", "lw": 0.6}

@@ -47,9 +47,10 @@ def vertex(
     strengths: Float[Array, " R"], weights: Float[Array, "R C K"], log_prompts: Float[Array, " C"]
 ) -> Float[Array, ""]:
     """The strength at which the largest weight w*_k(c), averaged over prompts, reaches 0.99."""
-    # The rest of the weight falls off exponentially: its logarithm is what interpolates well.
+    # The rest of the weight falls off exponentially or runs straight into a face of the simplex: a logarithm would place
+    # the one well and the weight itself the other; a root misses neither by much.
     rest = 1 - weights.max(axis=-1) @ jnp.exp(log_prompts)
-    return crossing(strengths, -jnp.log(jnp.maximum(rest, 1e-12)), -jnp.log(1 - VERTEX))
+    return crossing(strengths, -jnp.sqrt(jnp.maximum(rest, 0.0)), -jnp.sqrt(1 - VERTEX))
 
 
 def detectable(

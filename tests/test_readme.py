@@ -1,0 +1,37 @@
+"""What the README shows is what runs."""
+
+import re
+from pathlib import Path
+
+from experiments import phase_diagram
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def test_its_sweep_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "sweeps.run" in block)
+    names = {}
+    exec(code, names)
+    assert names["dataset"].sizes["strength"] == 3 and (tmp_path / "mine.zarr").is_dir()
+    assert (names["dataset"].hull_distance.diff("strength") > 0).all()
+
+
+def test_its_paths_targets_and_flags_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"(?:^|`)make (\w+)", README, re.MULTILINE):
+        assert f"\n{target}:" in makefile
+    for link in re.findall(r"\]\((.*?)\)", README):
+        assert (ROOT / link).is_file()
+    settings = vars(phase_diagram.PRESETS["quick"])
+    for flag in re.findall(r"--([a-z]+)", README):
+        assert flag in {*settings, "help", "options"}
+
+
+def test_its_tree_is_the_tree():
+    tree = README.rpartition("## The tree")[2]
+    for name in re.findall(r"^([a-z]+)/ ", tree, re.MULTILINE):
+        assert (ROOT / name).is_dir()
+    modules = {path.stem for path in (ROOT / "toypersona").glob("[a-z]*.py")} - {"types"}
+    assert all(module in tree for module in modules)
