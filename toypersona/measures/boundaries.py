@@ -47,8 +47,8 @@ def vertex(
     strengths: Float[Array, " R"], weights: Float[Array, "R C K"], log_prompts: Float[Array, " C"]
 ) -> Float[Array, ""]:
     """The strength at which the largest weight w*_k(c), averaged over prompts, reaches 0.99."""
-    # The rest of the weight falls off exponentially or runs straight into a face of the simplex: a logarithm would place
-    # the one well and the weight itself the other; a root misses neither by much.
+    # The rest of the weight falls off exponentially or runs straight into a face of the simplex: a logarithm would
+    # interpolate the one well and the weight itself the other; a root misses neither by much.
     rest = 1 - weights.max(axis=-1) @ jnp.exp(log_prompts)
     return crossing(strengths, -jnp.sqrt(jnp.maximum(rest, 0.0)), -jnp.sqrt(1 - VERTEX))
 
