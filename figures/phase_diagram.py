@@ -149,7 +149,7 @@ def _draw_main(dataset: xr.Dataset, out: Path, name: str) -> None:
     shades = figure.add_axes((0.59, 0.34, 0.012, 0.54))
     figure.colorbar(chart.collections[0], cax=shades, label="selection fraction S")
     if dataset.sizes["persona"] == 3:
-        draw_simplex(figure.add_axes((0.82, 0.52, 0.15, 0.26), projection="ternary"), dataset)
+        draw_simplex(figure.add_axes((0.815, 0.52, 0.14, 0.26), projection="ternary"), dataset)
     print_lines(figure.add_axes((0.02, 0.0, 0.97, 0.22)), dataset)
     style.save(figure, out, name)
 
