@@ -51,6 +51,10 @@ class WorldSettings(harness.Settings):
     """Independent worlds of a markov world; independent pretraining texts of the others."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Draws of whatever the experiment draws beside the world."""
+    chunk: int = 1
+    """Points computed together and then kept: 1 suits a CPU's cache, a GPU wants many."""
+    progress: bool = True
+    """Show a progress bar."""
 
 
 class Base(NamedTuple):
@@ -84,6 +88,19 @@ class Base(NamedTuple):
         return log_gates, log_personas, numerics.log_mix(log_gates, log_personas)
 
 
+def check(settings: WorldSettings) -> None:
+    """Refuse settings that make no run, before anything is computed.
+
+    Raises:
+        ValueError: it names the flag.
+    """
+    if min(settings.num_worlds, settings.chunk) < 1:
+        raise ValueError(f"--num-worlds and --chunk have to be 1 or more, not {settings.num_worlds}, {settings.chunk}.")
+    if not settings.seeds or len(set(settings.seeds)) < len(settings.seeds):
+        raise ValueError(f"--seeds has to be one or more different whole numbers, not {settings.seeds}.")
+    harness.check_positive("pretraining", settings.pretraining)
+
+
 @functools.lru_cache(maxsize=1)
 def prepare(settings: WorldSettings) -> Base:
     """Build the worlds and pretrain a mixture on text from each.
@@ -91,11 +108,12 @@ def prepare(settings: WorldSettings) -> Base:
     Raises:
         ValueError: settings that make no world, or one too large to enumerate.
     """
-    if settings.num_worlds < 1 or not settings.seeds:
-        raise ValueError("A run needs at least one world and one seed: check --num-worlds and --seeds.")
+    check(settings)
     keys = jax.random.split(jax.random.key(20), settings.num_worlds)
     made = [catalogue.load(settings.world, settings.options, key=key) for key in keys]
     labels = made[0][1]
+    if len(labels.personas) < 2:
+        raise ValueError("There is nobody to select in a world of one persona: give it two or more.")
     worlds = jax.tree.map(lambda *x: jnp.stack(x), *(world for world, _ in made))
     responses = chains.outcomes(worlds.log_experts.shape[-1], settings.length)
     policy = build(worlds.prompts[0], worlds.log_experts.shape[1:], labels, settings, settings.pretraining.gate)

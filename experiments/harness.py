@@ -107,9 +107,21 @@ def main(
 def provenance(settings: Settings) -> dict[str, Any]:
     """The settings that decide a run's numbers, for its dataset's attributes."""
     kept = dataclasses.asdict(settings)
-    for name in ("out", "config", "preset", "progress"):
+    for name in ("out", "config", "preset", "chunk", "progress"):
         kept.pop(name, None)
     return {"settings": kept}
+
+
+def check_positive(name: str, group: Any) -> None:
+    """Refuse a group of settings in which a number is not above 0.
+
+    Raises:
+        ValueError: it names the flag.
+    """
+    for key, value in dataclasses.asdict(group).items():
+        numbers = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(number, int | float) and not number > 0 for number in numbers):
+            raise ValueError(f"--{name}.{key.replace('_', '-')} has to be above 0, not {value}.")
 
 
 def parse(program: str, description: str | None, presets: Mapping[str, Settings], arguments: Sequence[str]) -> Any:
@@ -126,7 +138,7 @@ def parse(program: str, description: str | None, presets: Mapping[str, Settings]
     except argparse.ArgumentError as error:
         raise ValueError(f"{error}.") from error
     if known.preset not in presets:
-        raise ValueError(f"Unknown preset {known.preset!r}{_suggest(known.preset, presets)}.")
+        raise ValueError(f"Unknown preset {known.preset!r}{_suggest(known.preset, presets)}")
     settings = dataclasses.replace(presets[known.preset], preset=known.preset)
     if known.config is not None:
         settings = _override(settings, _read_toml(known.config), str(known.config))
@@ -147,7 +159,7 @@ def _override(settings: Any, values: Mapping[str, Any], source: str) -> Any:
     changed = {}
     for key, value in values.items():
         if key not in fields:
-            raise ValueError(f"Unknown setting {key!r} in {source}{_suggest(key, fields)}.")
+            raise ValueError(f"Unknown setting {key!r} in {source}{_suggest(key, fields)}")
         nested = dataclasses.is_dataclass(fields[key])
         if nested != isinstance(value, Mapping):
             raise ValueError(f"Setting {key!r} in {source} has to be {'a table' if nested else 'a plain value'}.")
@@ -163,7 +175,7 @@ def _like(example: Any, value: Any) -> Any:
 
 def _suggest(word: str, options: Mapping[str, Any]) -> str:
     nearest = difflib.get_close_matches(word, options, n=1)
-    return f": did you mean {nearest[0]!r}?" if nearest else f": it is one of {', '.join(sorted(options))}"
+    return f": did you mean {nearest[0]!r}?" if nearest else f": it is one of {', '.join(sorted(options))}."
 
 
 def _jsonable(claim: Claim) -> dict[str, Any]:

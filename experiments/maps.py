@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from experiments import base_model, features
+from experiments import base_model, features, harness
 from toypersona import numerics, rewards, theory, trajectories
 from toypersona.measures import boundaries, drift, support
 from toypersona.policies import mixture
@@ -105,6 +105,10 @@ def check(settings: MapSettings) -> None:
     s = np.asarray(settings.strengths)
     if len(s) < 2 or s[0] <= 0 or (np.diff(s) <= 0).any():
         raise ValueError(f"--strengths has to be two or more increasing numbers above 0, not {settings.strengths}.")
+    if (np.diff(settings.noise.learning_rates) <= 0).any():
+        raise ValueError(f"--noise.learning-rates has to be increasing, not {settings.noise.learning_rates}.")
+    harness.check_positive("gradients", settings.gradients)
+    harness.check_positive("noise", settings.noise)
 
 
 class Setting(NamedTuple):

@@ -25,10 +25,6 @@ class Config(MapSettings):
 
     angles: tuple[float, ...] = (0.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0)
     """Degrees between the reward and the personas."""
-    chunk: int = 1
-    """Points of the map computed together and then kept: 1 suits a CPU's cache, a GPU wants many."""
-    progress: bool = True
-    """Show a progress bar."""
 
 
 PRESETS = {

@@ -29,10 +29,6 @@ class Config(base_model.WorldSettings):
 
     amounts: tuple[int, ...] = (125, 250, 500, 1000, 2000, 4000, 8000, 16000)
     """Lines of text read; increasing. They replace --pretraining.num-lines."""
-    chunk: int = 1
-    """Fits computed together and then kept."""
-    progress: bool = True
-    """Show a progress bar."""
 
 
 CAREFUL = base_model.Pretraining(num_steps=1500, batch_size=512, learning_rate=0.03, num_restarts=2)
@@ -47,6 +43,7 @@ def run(config: Config) -> xr.Dataset:
     """Fit every amount of text, or continue or load what is in ``config.out``."""
     if not config.amounts or config.amounts[0] < 1 or (np.diff(config.amounts) <= 0).any():
         raise ValueError(f"--amounts has to be increasing whole numbers from 1, not {config.amounts}.")
+    base_model.check(config)
     world, labels = catalogue.load(config.world, config.options, key=jax.random.key(20))
     policy = base_model.build(world.prompts, world.log_experts.shape, labels, config, config.pretraining.gate)
     how = dataclasses.replace(config.pretraining, num_lines=config.amounts[-1])

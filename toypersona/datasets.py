@@ -218,7 +218,7 @@ def _describe(store: Path | MemoryStore) -> dict[str, Any]:
 def _first_difference(held: Any, asked: Any, name: str = "") -> str | None:
     if isinstance(held, list) and isinstance(asked, list):
         if len(held) != len(asked):
-            return f"{name} has {len(held)} values there and {len(asked)} here"
+            return f"{name.removeprefix('.')} has {len(held)} values there and {len(asked)} here"
         found = (_first_difference(*pair, f"{name}[{i}]") for i, pair in enumerate(zip(held, asked, strict=True)))
         return next(filter(None, found), None)
     if isinstance(held, dict) and isinstance(asked, dict):

@@ -102,6 +102,11 @@ def test_a_small_pretraining_run_and_its_figure(tmp_path):
         ("--feature nicety", "one of words, brevity, exploit, or FILE.py:FUNCTION"),
         ("--feature nowhere.py:f", "not a Python file that exists"),
         ("--pretraining.gate neural", "one of network, table, not 'neural'"),
+        ("--seeds 1 1", "different whole numbers"),
+        ("--chunk 0", "have to be 1 or more"),
+        ("--noise.num-runs 0", "--noise.num-runs has to be above 0, not 0"),
+        ("--gradients.natural-step -1", "--gradients.natural-step has to be above 0"),
+        ("--world markov --options.markov.num-personas 1", "nobody to select"),
         ("--config nowhere.toml", "Cannot read the settings file"),
     ],
 )
