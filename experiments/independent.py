@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 from scipy.optimize import brentq, minimize
-from scipy.special import logsumexp
+from scipy.special import logsumexp, rel_entr
 
 
 class Tilt:
@@ -67,7 +67,7 @@ def _nearest(p: np.ndarray, personas: np.ndarray):
 
     def divergence(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         m = w @ personas
-        return p @ np.log(p / m), -(personas @ (p / m))
+        return rel_entr(p, m).sum(), -(personas @ (p / m))
 
     return minimize(
         divergence,

@@ -78,6 +78,8 @@ def claims(config: Config, dataset: xr.Dataset) -> list[harness.Claim]:
 
 def _weak_edge(dataset: xr.Dataset) -> list[harness.Claim]:
     """L1: S(0+), extrapolated from the two weakest strengths, is cos² of the angle, to the size of the correction."""
+    if not _edge_is_weak(dataset):
+        return []
     first, second = dataset.strength.values[:2]
     fraction = dataset.selection_fraction.sel(rule="tilt")
     slope = (fraction[..., 1] - fraction[..., 0]) / (second - first)
@@ -93,6 +95,12 @@ def _weak_edge(dataset: xr.Dataset) -> list[harness.Claim]:
         )
         for angle in dataset.angle.values
     ]
+
+
+def _edge_is_weak(dataset: xr.Dataset) -> bool:
+    """Whether the drift still grows as s² between the two weakest strengths, as the law supposes."""
+    total = dataset.total.sel(rule="tilt")[..., :2] / dataset.strength[:2] ** 2
+    return bool((np.abs(total[..., 1] / total[..., 0] - 1) < 0.2).all())
 
 
 def _bookkeeping(dataset: xr.Dataset) -> list[harness.Claim]:
@@ -146,7 +154,9 @@ def findings(config: Config, dataset: xr.Dataset) -> list[str]:
     angle = min(config.angles, key=lambda degrees: abs(degrees - 30))
     tilt = dataset.sel(angle=angle, rule="tilt")
     persona = tilt.persona.values[maps.index_of_helpful(config, tuple(tilt.persona.values))]
+    off_the_map = "The weakest strength is too strong for the law on the weak edge: start --strengths lower to test it."
     return [
+        *([] if _edge_is_weak(dataset) else [off_the_map]),
         f"At {angle:g}° RL is mostly persona selection up to strength {_spread(tilt.half)}; "
         f"{persona.capitalize()}'s vertex is reached at {_spread(tilt.vertex)}.",
         f"There, 100 samples could tell the policy from every mix of personas from strength "
@@ -162,7 +172,7 @@ def _spread(values: xr.DataArray) -> str:
     """Mean and standard deviation over worlds and seeds, or what there is to say where some never get there."""
     flat = values.values.ravel()
     if np.isinf(flat).any():
-        return f"none (not reached in {np.isinf(flat).sum()} of {flat.size} draws)"
+        return f"(beyond the map in {np.isinf(flat).sum()} of {flat.size} draws)"
     return f"{flat.mean():.2g} ± {flat.std():.1g}"
 
 

@@ -65,7 +65,8 @@ def draw_noise(axis: Axes, dataset: xr.Dataset) -> None:
     axis.plot(middle, noise.angle, "s-", color=style.COLOURS["green"], ms=3)
     low, high = reached.min(["world", "seed"]), reached.max(["world", "seed"])
     axis.fill_betweenx(noise.angle, low, high, color=style.COLOURS["green"], alpha=0.25, lw=0)
-    axis.set(xscale="log", xlabel="learning rate", yticks=noise.angle, yticklabels=[])
+    limits = dataset.learning_rate.values[[0, -1]]
+    axis.set(xscale="log", xlim=limits, xlabel="learning rate", yticks=noise.angle, yticklabels=[])
     axis.set_title("noise: REINFORCE\nlocks onto a\nwrong persona", fontsize=6.5)
 
 
