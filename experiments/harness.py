@@ -29,7 +29,7 @@ class Settings:
     """Settings that every experiment has."""
 
     preset: str = "quick"
-    """quick (seconds to minutes on 2 cores) or paper."""
+    """quick or paper; how long each takes stands above."""
     config: Path | None = None
     """A TOML file of settings; it overrides the preset, flags override it."""
     out: Path = Path("results")

@@ -2,6 +2,8 @@
 
 Nobody tells the mixture who wrote a line. Its experts are matched to the true personas over all permutations, its gate
 is compared with the Bayes posterior over who writes such prompts. Seeds draw the text and the random starts.
+
+On 2 cores the preset quick takes half a minute, paper three minutes.
 """
 
 import dataclasses
@@ -35,7 +37,11 @@ CAREFUL = base_model.Pretraining(num_steps=1500, batch_size=512, learning_rate=0
 
 PRESETS = {
     "quick": Config(pretraining=CAREFUL),
-    "paper": Config(pretraining=CAREFUL, amounts=tuple(125 * 2**i for i in range(11)), seeds=tuple(range(8))),
+    "paper": Config(
+        pretraining=dataclasses.replace(CAREFUL, num_steps=4000),
+        amounts=tuple(125 * 2**i for i in range(11)),
+        seeds=tuple(range(8)),
+    ),
 }
 
 
