@@ -48,9 +48,9 @@ class WorldSettings(harness.Settings):
     pretraining: Pretraining = Pretraining()
     """How the base is fitted."""
     num_worlds: int = 1
-    """Independent worlds of a markov world; independent pretraining texts of the others."""
+    """How many random worlds of the kind markov; of the others, how many texts to pretrain on."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Draws of whatever the experiment draws beside the world."""
+    """Each draws the random part of the reward, or, in pretraining, the text."""
     chunk: int = 1
     """Points computed together and then kept: 1 suits a CPU's cache, a GPU wants many."""
     progress: bool = True

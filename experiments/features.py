@@ -1,6 +1,7 @@
 """What a reward pays for beside the helpful persona: drawn words, brevity, an exploit phrase, or the user's own."""
 
 import importlib.util
+import numbers
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from jaxtyping import Array, Float, Int
 from experiments.base_model import Base
 from toypersona import rewards
 from toypersona.types import Key
-from toypersona.worlds import text
+from toypersona.worlds.base import END, said
 
 Feature = Callable[[Key, Base, Int[Array, ""]], Float[Array, "C N"]]
 """``(key, base of one world, that world's number) -> [C, N]``."""
@@ -28,7 +29,7 @@ def words(key: Key, base: Base, index: Int[Array, ""]) -> Float[Array, "C N"]:
 def brevity(key: Key, base: Base, index: Int[Array, ""]) -> Float[Array, "C N"]:
     """Short responses."""
     del key, index
-    return rewards.evaluate(rewards.brevity(base.labels.units.index(text.END)), base.world.prompts, base.responses)
+    return rewards.evaluate(rewards.brevity(base.labels.units.index(END)), base.world.prompts, base.responses)
 
 
 def exploit(key: Key, base: Base, index: Int[Array, ""]) -> Float[Array, "C N"]:
@@ -45,13 +46,14 @@ BUILT_IN: dict[str, Feature] = {"words": words, "brevity": brevity, "exploit": e
 def load(name: str, base: Base) -> Feature:
     """A built-in feature, or ``FILE.py:FUNCTION`` with ``FUNCTION(prompt, response) -> float`` on lists of words.
 
-    A user's function is called once for each prompt and response of every world, before anything is compiled.
+    The response is what is said before the end, so it may be empty. A user's function is called once for each prompt
+    and response of every world, before anything is compiled.
 
     Raises:
         ValueError: no such feature, file or function; a feature that this world does not have; a value that is not a
             finite number.
     """
-    if name == "brevity" and text.END not in base.labels.units:
+    if name == "brevity" and END not in base.labels.units:
         raise ValueError("This world's responses have no end, so brevity cannot be paid for: use --feature words.")
     if name in BUILT_IN:
         return BUILT_IN[name]
@@ -74,10 +76,14 @@ def _import(path: Path, function_name: str) -> Callable[[list[str], list[str]], 
 
 
 def _tabulate(function: Callable[[list[str], list[str]], float], base: Base, name: str) -> Float[np.ndarray, "W C N"]:
-    units = np.array(base.labels.units)
-    responses = [list(response) for response in units[np.asarray(base.responses)]]
-    prompts = [[list(prompt) for prompt in world] for world in units[np.asarray(base.world.prompts)]]
-    table = np.array([[[function(p, x) for x in responses] for p in world] for world in prompts], dtype=float)
-    if not np.isfinite(table).all():
-        raise ValueError(f"--feature {name} returned a value that is not a finite number.")
-    return table
+    units = base.labels.units
+    responses = [said(units, response) for response in np.asarray(base.responses)]
+    prompts = [[[units[i] for i in prompt] for prompt in world] for world in np.asarray(base.world.prompts)]
+
+    def value(prompt: list[str], response: list[str]) -> float:
+        paid = function(prompt, response)
+        if not isinstance(paid, numbers.Real) or not np.isfinite(paid):
+            raise ValueError(f"--feature {name} returned {paid!r} for {prompt} and {response}, not a finite number.")
+        return float(paid)
+
+    return np.array([[[value(p, x) for x in responses] for p in world] for world in prompts])

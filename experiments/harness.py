@@ -101,6 +101,7 @@ def main(
     print(_table(made))
     print("\n" + "\n".join(findings(settings, dataset)))
     print(f"\nDataset {settings.out / name}.zarr, claims {settings.out / name}.claims.json")
+    print(f"Draw it: {sys.executable} -m figures.{name} --data {settings.out} --out {settings.out}")
     sys.exit(0 if all(claim.holds for claim in made) else 1)
 
 

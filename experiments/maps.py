@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from experiments import base_model, features, harness
-from toypersona import numerics, rewards, theory, trajectories
+from toypersona import hulls, numerics, rewards, theory, trajectories
 from toypersona.measures import boundaries, drift, support
 from toypersona.policies import mixture
 from toypersona.policies.base import all_log_probs
@@ -109,6 +109,26 @@ def check(settings: MapSettings) -> None:
         raise ValueError(f"--noise.learning-rates has to be increasing, not {settings.noise.learning_rates}.")
     harness.check_positive("gradients", settings.gradients)
     harness.check_positive("noise", settings.noise)
+
+
+def check_feature(settings: MapSettings, bases: base_model.Base, feature: features.Feature) -> None:
+    """Refuse a feature of which nothing is left beside what the personas can be paid for.
+
+    Raises:
+        ValueError: it says so.
+    """
+    key, first = jax.random.key(settings.seeds[0]), jnp.asarray(0)
+    base = bases.of(first)
+    _, log_personas, log_base = base.personas()
+    value = feature(key, base, first)
+    centred = value - numerics.expectation(log_base, value)[:, None]
+    rest = centred - jax.vmap(hulls.tangent_fit)(log_base, log_personas, centred)
+    left, size = (numerics.expectation(log_base, x**2).sum() for x in (rest, value))
+    if left <= 1e-20 * size or size == 0:
+        raise ValueError(
+            f"The personas can be paid for all of --feature {settings.feature}, so that no reward lies at an angle to "
+            "them: choose a feature that tells responses of the same persona apart."
+        )
 
 
 class Setting(NamedTuple):

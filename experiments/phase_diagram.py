@@ -48,8 +48,10 @@ def run(config: Config) -> xr.Dataset:
     if not config.angles or min(config.angles) < 0 or max(config.angles) > 90:
         raise ValueError(f"--angles has to be degrees from 0 to 90, not {config.angles}.")
     base = base_model.prepare(config)
+    feature = features.load(config.feature, base)
+    maps.check_feature(config, base, feature)
     return sweeps.run(
-        maps.point_fn(config, base, features.load(config.feature, base)),
+        maps.point_fn(config, base, feature),
         {"angle": np.array(config.angles), "world": np.arange(config.num_worlds)},
         seeds=config.seeds,
         chunk=config.chunk,
@@ -146,7 +148,9 @@ def _tilt_boundaries(config: Config, dataset: xr.Dataset) -> list[harness.Claim]
             measured = point[name].item()
             error = 0.25 * spacing * measured if np.isfinite(measured) else 0.0
             made.append(
-                harness.near(f"{name} boundary of the tilt at {angle:g} degrees, by SciPy", exact, measured, error)
+                harness.near(
+                    f"{name} boundary of the tilt at {angle:g} degrees, first seed, by SciPy", exact, measured, error
+                )
             )
     return made
 
@@ -175,7 +179,7 @@ def _spread(values: xr.DataArray) -> str:
     flat = values.values.ravel()
     if np.isinf(flat).any():
         return f"(beyond the map in {np.isinf(flat).sum()} of {flat.size} draws)"
-    return f"{flat.mean():.2g} ± {flat.std():.1g}"
+    return f"{flat.mean():.2g} ± {flat.std():.1g}" if flat.size > 1 else f"{flat.mean():.2g}"
 
 
 if __name__ == "__main__":

@@ -73,8 +73,9 @@ def draw_noise(axis: Axes, dataset: xr.Dataset) -> None:
 def draw_simplex(axis: Any, dataset: xr.Dataset) -> None:
     """The path of the nearest persona mix, averaged over prompts' draws, as the strength grows."""
     tilt = dataset.sel(rule="tilt").isel(world=0).mean(["seed", "prompt"])
-    for angle, colour, dash in zip((0.0, 30.0, 60.0, 90.0), style.COLOURS.values(), style.DASHES, strict=False):
-        path = tilt.weights.sel(angle=angle, method="nearest")
+    angles = dict.fromkeys(float(tilt.angle.sel(angle=angle, method="nearest")) for angle in (0.0, 30.0, 60.0, 90.0))
+    for angle, colour, dash in zip(angles, style.COLOURS.values(), style.DASHES, strict=False):
+        path = tilt.weights.sel(angle=angle)
         axis.plot(*path.transpose("persona", "strength").values, dash, color=colour, label=f"{float(path.angle):g}°")
         axis.plot(*path.isel(strength=-1).values[:, None], "o", color=colour, ms=3)
     for name, set_label in zip(tilt.persona.values, (axis.set_tlabel, axis.set_llabel, axis.set_rlabel), strict=True):
@@ -85,6 +86,12 @@ def draw_simplex(axis: Any, dataset: xr.Dataset) -> None:
     axis.legend(
         loc="upper center", bbox_to_anchor=(0.5, -0.25), title="angle of the reward", title_fontsize=6.5, ncols=2
     )
+
+
+def _places(dataset: xr.Dataset) -> dict[str, tuple[float, float]]:
+    """Different recorded places of the printed lines by letter: on a coarse grid some fall together."""
+    recorded = dict.fromkeys((float(here.angle), float(here.strength)) for here in (_at(dataset, p) for p in PLACES))
+    return dict(zip("ABCDE", recorded, strict=False))
 
 
 def _at(dataset: xr.Dataset, place: tuple[float, float]) -> xr.Dataset:
@@ -111,10 +118,10 @@ def print_lines(axis: Axes, dataset: xr.Dataset) -> None:
     """What the policy says at the lettered places."""
     axis.axis("off")
     width = 1 / len(PLACES)
-    for i, place in enumerate(PLACES):
+    for i, (letter, place) in enumerate(_places(dataset).items()):
         here = _at(dataset.isel(world=0, seed=0), place)
         fraction = float(here.selection_fraction)
-        heading = f"{'ABCDE'[i]}  {float(here.angle):g}°, s = {float(here.strength):.2g}, S = {fraction:.2f}"
+        heading = f"{letter}  {float(here.angle):g}°, s = {float(here.strength):.2g}, S = {fraction:.2f}"
         style_of_text = {"va": "top", "transform": axis.transAxes, "in_layout": False}
         axis.text(i * width, 1.0, heading, weight="bold", fontsize=6.3, **style_of_text)
         text = "\n".join(lines_at(dataset, place, 6))
@@ -143,7 +150,7 @@ def _draw_main(dataset: xr.Dataset, out: Path, name: str) -> None:
     noise.set_ylim(chart.get_ylim())
     chart.set(xlabel="strength s = 1/β", yticklabels=[])
     chart.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, columnspacing=1.0, handlelength=2.4)
-    for letter, place in zip("ABCDE", PLACES, strict=True):
+    for letter, place in _places(dataset).items():
         here = _at(dataset, place)
         mark = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": "black", "lw": 0.6}
         chart.text(float(here.strength), float(here.angle), letter, ha="center", va="center", fontsize=6.5, bbox=mark)
@@ -157,7 +164,7 @@ def _draw_main(dataset: xr.Dataset, out: Path, name: str) -> None:
 
 def _draw_rules(dataset: xr.Dataset, out: Path, name: str) -> None:
     rules = [rule for rule in dataset.rule.values if rule != "tilt"]
-    figure, axes = plt.subplots(2, 3, figsize=(style.PAGE, 4.2), layout="constrained", sharex=True, sharey=True)
+    figure, axes = plt.subplots(2, 3, figsize=(style.PAGE, 4.4), layout="constrained", sharex=True, sharey=True)
     for axis, rule in zip(axes.flat, rules, strict=True):
         draw_map(axis, dataset, rule)
         kind, scope = rule.split("/")
@@ -168,9 +175,9 @@ def _draw_rules(dataset: xr.Dataset, out: Path, name: str) -> None:
     for axis in axes[1]:
         axis.set_xlabel(f"strength s (vanilla: time / {time:g})")
     figure.colorbar(axes[0, 0].collections[0], ax=axes, label="selection fraction S")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=4)
     style.save(figure, out, name)
 
 
 if __name__ == "__main__":
-    given = style.arguments(__doc__)
-    main(given.data, given.out)
+    style.run(main, __doc__)

@@ -24,10 +24,9 @@ def main(data: Path, out: Path, name: str = NAME) -> None:
         axis.plot(dataset.num_lines, values.mean("seed"), dash, color=colour, label=label, marker="o", markersize=2.5)
         axis.fill_between(dataset.num_lines, values.min("seed"), values.max("seed"), color=colour, alpha=0.2, lw=0)
     axis.set(xscale="log", yscale="log", xlabel="unlabelled lines of text", ylabel="divergence, nats")
-    axis.legend(loc="lower left")
+    figure.legend(loc="outside upper left")
     style.save(figure, out, name)
 
 
 if __name__ == "__main__":
-    given = style.arguments(__doc__)
-    main(given.data, given.out)
+    style.run(main, __doc__)

@@ -1,6 +1,8 @@
 """One look for all figures, and files that are the same bytes whenever they are made again."""
 
 import argparse
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib as mpl
@@ -54,9 +56,14 @@ def save(figure: Figure, out: Path, name: str) -> None:
     print(f"Figure {out / name}.pdf, {out / name}.png")
 
 
-def arguments(description: str | None) -> argparse.Namespace:
-    """``--data DIR --out DIR`` from the command line."""
+def run(draw: Callable[[Path, Path], None], description: str | None) -> None:
+    """Draw from the command line's ``--data DIR`` to its ``--out DIR``; exit 2 with one sentence without data."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder that the experiment wrote")
     parser.add_argument("--out", type=Path, required=True, help="folder for the PDF and the PNG")
-    return parser.parse_args()
+    given = parser.parse_args()
+    try:
+        draw(given.data, given.out)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

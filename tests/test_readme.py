@@ -14,7 +14,7 @@ def test_its_sweep_runs(tmp_path, monkeypatch):
     code = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "sweeps.run" in block)
     names = {}
     exec(code, names)
-    assert names["dataset"].sizes["strength"] == 3 and (tmp_path / "mine.zarr").is_dir()
+    assert names["dataset"].sizes["strength"] == 3 and (tmp_path / "results" / "mine.zarr").is_dir()
     assert (names["dataset"].hull_distance.diff("strength") > 0).all()
 
 

@@ -364,3 +364,18 @@ def test_reserved_and_impossible_output_names(name):
 def test_types_no_dataset_holds(cast):
     with pytest.raises(ValueError, match="'a' is of type .*: cast it"):
         sweeps.run(lambda key: {"a": cast(key)}, {}, seeds=[0], chunk=1, progress=False)
+
+
+def scaled_by(array):
+    return lambda key, *, strength: {"value": strength * jnp.asarray(array).sum()}
+
+
+def test_the_same_function_with_another_array_inside_is_refused(tmp_path):
+    axes = {"strength": np.array([1.0, 2.0])}
+    given = {"seeds": (0,), "chunk": 1, "out": tmp_path / "run.zarr", "progress": False}
+    first = sweeps.run(scaled_by(np.arange(3.0)), axes, **given)
+    np.testing.assert_array_equal(sweeps.run(scaled_by(np.arange(3.0)), axes, **given).value, first.value)
+    with pytest.raises(datasets.RunMismatch, match="another function or other arrays inside it"):
+        sweeps.run(scaled_by(np.array([0.0, 1.0, 2.5])), axes, **given)
+    with pytest.raises(datasets.RunMismatch, match="another function or other arrays inside it"):
+        sweeps.run(lambda key, *, strength: {"value": strength * 2.0}, axes, **given)

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -218,20 +219,25 @@ def _describe(store: Path | MemoryStore) -> dict[str, Any]:
 def _first_difference(held: Any, asked: Any, name: str = "") -> str | None:
     if isinstance(held, list) and isinstance(asked, list):
         if len(held) != len(asked):
-            return f"{name.removeprefix('.')} has {len(held)} values there and {len(asked)} here"
+            return f"{_plain(name)} has {len(held)} values there and {len(asked)} here"
         found = (_first_difference(*pair, f"{name}[{i}]") for i, pair in enumerate(zip(held, asked, strict=True)))
         return next(filter(None, found), None)
     if isinstance(held, dict) and isinstance(asked, dict):
-        keys = sorted(held.keys() | asked.keys())
+        keys = sorted(held.keys() | asked.keys(), key=lambda k: (k.endswith("_sha256"), k))
         found = (_first_difference(held.get(k, "absent"), asked.get(k, "absent"), f"{name}.{k}") for k in keys)
         return next(filter(None, found), None)
     # As text too, because nan equals nothing.
     if held == asked or str(held) == str(asked):
         return None
-    if name == ".source_sha256":
-        return "made by other source code"
+    if name.endswith("_sha256"):
+        return "made by other source code" if "source" in name else "another function or other arrays inside it"
     shown = [text if len(text) <= 60 else f"{text[:57]}..." for text in (str(held), str(asked))]
-    return f"{name.removeprefix('.')} is {shown[0]} there and {shown[1]} here"
+    return f"{_plain(name)} is {shown[0]} there and {shown[1]} here"
+
+
+def _plain(name: str) -> str:
+    """A path into the provenance as the user named it."""
+    return re.sub(r"^\.?(config\.)?settings\.|^\.", "", name)
 
 
 def load(store: str | Path | MemoryStore, *, unfinished: bool = False) -> xr.Dataset:

@@ -5,11 +5,14 @@ blocks; one that overhangs the grid's edge is filled up by repeating a point and
 serves all.
 """
 
+import dataclasses
+import hashlib
 import inspect
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
@@ -46,6 +50,7 @@ def run(
     """Evaluate a function on every point of a grid.
 
     Every point gets ``jax.random.key(seed)``: points that differ in hyperparameters only share their random numbers.
+    A store that another function made, or the same one with other arrays inside, is refused.
     A point with a nan in any output is kept and marked in the variable ``diverged``. Only the block in flight and the
     coordinates are in memory where ``out`` is given.
 
@@ -72,15 +77,17 @@ def run(
     grid = _grid(axes, seeds, chunk)
     _check_arguments(experiment_fn, axes)
     block = block_shape(tuple(len(values) for values in grid.values()), chunk)
-    outputs = _output_shapes(experiment_fn, grid, block)
-    layout = _layout(grid, block, outputs, dims or {}, coords or {})
-    made_by = datasets.provenance(config or {}, grid[SEED].tolist())
+    program = _trace(experiment_fn, tuple((name, jnp.asarray(values).dtype) for name, values in sorted(grid.items())))
+    layout = _layout(grid, block, program.outputs, dims or {}, coords or {})
+    made_by = datasets.provenance(config or {}, grid[SEED].tolist()) | {"program_sha256": _fingerprint(program)}
     store = datasets.in_memory(layout, made_by) if out is None else _on_disk(Path(out), layout, made_by, resume)
     done = datasets.done(store)
     todo = [region for region in _regions(done.shape, block) if not done[region].all()]
     with tqdm(total=done.size, initial=int(done.sum()), unit=" configurations", disable=not progress) as bar:
+        bar.set_description("compiling")
         for region in todo:
-            datasets.write_block(store, region, _compute(experiment_fn, grid, region, block))
+            datasets.write_block(store, region, _compute(program, grid, region, block))
+            bar.set_description("computing", refresh=False)
             bar.update(done[region].size)
         dataset = datasets.load(store)
         bar.set_postfix({DIVERGED: int(dataset[DIVERGED].sum())})
@@ -130,36 +137,60 @@ def _check_arguments(experiment_fn: ExperimentFn, axes: Mapping[str, ArrayLike])
         ) from error
 
 
-def _seeded(experiment_fn: ExperimentFn) -> Callable[[Mapping[str, jax.Array]], dict[str, jax.Array]]:
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Program:
+    """A sweep's function, traced: what one point runs. Equal to itself only, so that jit keys on it."""
+
+    closed: ClosedJaxpr
+    outputs: dict[str, jax.ShapeDtypeStruct]
+
+
+@lru_cache(maxsize=32)
+def _trace(experiment_fn: ExperimentFn, arguments: tuple[tuple[str, np.dtype], ...]) -> _Program:
+    """Trace one point. Cached, so that another sweep of the same function and types compiles nothing."""
+
     def point(hyperparameters: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
         named = dict(hyperparameters)
         outputs: Any = experiment_fn(jax.random.key(named.pop(SEED)), **named)
         numbers = (jax.Array, np.ndarray, np.generic, bool, int, float)
         if not (isinstance(outputs, dict) and outputs and all(isinstance(v, numbers) for v in outputs.values())):
             raise TypeError("A sweep's function has to return a dict of one or more arrays by name.")
-        return outputs
+        return {name: jnp.asarray(value) for name, value in outputs.items()}
 
-    return point
+    scalars = {name: jax.ShapeDtypeStruct((), dtype) for name, dtype in arguments}
+    return _Program(*jax.make_jaxpr(point, return_shape=True)(scalars))
+
+
+def _fingerprint(program: _Program) -> str:
+    """A hash of what one point computes: of every operation, and of the arrays that the function brought along."""
+    # Addresses of functions differ from process to process.
+    digest = hashlib.sha256(re.sub(r"0x[0-9a-f]+", "", str(program.closed.jaxpr)).encode())
+    for const in _constants(program.closed):
+        is_key = isinstance(const, jax.Array) and jnp.issubdtype(const.dtype, jax.dtypes.prng_key)
+        digest.update(np.asarray(jax.random.key_data(const) if is_key else const).tobytes())
+    return digest.hexdigest()
+
+
+def _constants(closed: ClosedJaxpr) -> Iterator[Any]:
+    yield from closed.consts
+    for equation in closed.eqns:
+        yield from (operand.val for operand in equation.invars if isinstance(operand, Literal))
+        for inner in jax.tree.leaves(equation.params, is_leaf=lambda x: isinstance(x, ClosedJaxpr)):
+            if isinstance(inner, ClosedJaxpr):
+                yield from _constants(inner)
 
 
 @partial(jax.jit, static_argnums=0)
-def _evaluate(experiment_fn: ExperimentFn, points: dict[str, jax.Array]) -> tuple[dict[str, jax.Array], jax.Array]:
+def _evaluate(program: _Program, points: dict[str, jax.Array]) -> tuple[dict[str, jax.Array], jax.Array]:
     """Outputs [size, ...] of the points [size], and which of them [size] have a nan."""
-    outputs = jax.vmap(_seeded(experiment_fn))(points)
+    names = sorted(program.outputs)
+    values = jax.vmap(jaxpr_as_fun(program.closed))(*(points[name] for name in sorted(points)))
+    outputs = dict(zip(names, values, strict=True))
     diverged = jnp.zeros(points[SEED].shape, bool)
     for value in outputs.values():
         if jnp.issubdtype(value.dtype, jnp.inexact):
             diverged |= jnp.isnan(value).reshape(value.shape[0], -1).any(axis=1)
     return outputs, diverged
-
-
-def _output_shapes(
-    experiment_fn: ExperimentFn, grid: Mapping[str, np.ndarray], block: tuple[int, ...]
-) -> dict[str, jax.ShapeDtypeStruct]:
-    """Of one point. By the very trace that the first block compiles, so that the function is traced once."""
-    points = _points(grid, tuple(slice(0, size) for size in block), math.prod(block))
-    shapes, _ = _evaluate.eval_shape(experiment_fn, points)
-    return {name: jax.ShapeDtypeStruct(shape.shape[1:], shape.dtype) for name, shape in shapes.items()}
 
 
 def _layout(
@@ -234,10 +265,10 @@ def _points(grid: Mapping[str, np.ndarray], region: Region, size: int) -> dict[s
 
 
 def _compute(
-    experiment_fn: ExperimentFn, grid: Mapping[str, np.ndarray], region: Region, block: tuple[int, ...]
+    program: _Program, grid: Mapping[str, np.ndarray], region: Region, block: tuple[int, ...]
 ) -> dict[str, np.ndarray]:
     """One block's outputs, each [*block, ...], on the host."""
-    outputs, diverged = _evaluate(experiment_fn, _points(grid, region, math.prod(block)))
+    outputs, diverged = _evaluate(program, _points(grid, region, math.prod(block)))
     shape = tuple(part.stop - part.start for part in region)
     values = {name: np.asarray(value) for name, value in {**outputs, DIVERGED: diverged}.items()}
     return {name: value[: math.prod(shape)].reshape(shape + value.shape[1:]) for name, value in values.items()}

@@ -116,6 +116,13 @@ def test_wrong_input_is_one_sentence_and_writes_nothing(tmp_path, arguments, mes
     assert not out.exists()
 
 
+def test_a_feature_that_leaves_nothing_beside_the_personas_is_refused(tmp_path, capsys):
+    file = tmp_path / "mine.py"
+    file.write_text("def constant(prompt, response):\n    return 1.0\n")
+    said = refusal(f"--out {tmp_path / 'out'} --length 2 --feature {file}:constant", capsys)
+    assert "can be paid for all of --feature" in said and not (tmp_path / "out").exists()
+
+
 def test_an_unknown_flag_is_answered_with_the_right_one(capsys):
     with pytest.raises(SystemExit) as stopped:
         harness.parse("p", "", phase_diagram.PRESETS, ["--angels", "3"])
@@ -171,11 +178,13 @@ def test_a_users_own_feature_sees_words(tmp_path):
     )
     value = features.load(f"{file}:friends", base)(jax.random.key(0), base, jnp.array(0))
     friend, oi = base.labels.units.index("friend"), base.labels.units.index("oi")
-    expected = (base.responses == friend).sum(1)[None, :] + (base.world.prompts[0, :, :1] == oi)
+    unsaid = jnp.cumsum(base.responses == base.labels.units.index("."), axis=1) > 0
+    expected = ((base.responses == friend) & ~unsaid).sum(1)[None, :] + (base.world.prompts[0, :, :1] == oi)
     np.testing.assert_array_equal(value, expected)
-    file.write_text("def bad(prompt, response):\n    return float('nan')\n")
-    with pytest.raises(ValueError, match="not a finite number"):
-        features.load(f"{file}:bad", base)
+    for value in ("float('nan')", "'friend'", "None"):
+        file.write_text(f"def bad(prompt, response):\n    return {value}\n")
+        with pytest.raises(ValueError, match=r"returned .* for \['.*\] and .*, not a finite number"):
+            features.load(f"{file}:bad", base)
 
 
 def test_presets_exist():

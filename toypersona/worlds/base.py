@@ -122,9 +122,13 @@ def sample(key: Key, world: World, length: int, num_lines: int) -> Sample:
 Units = Sequence[int] | Int[Array, " _"] | Int[np.ndarray, " _"]
 
 
+def said(units: Sequence[str], tokens: Units) -> list[str]:
+    """The units of a response before the first end."""
+    spelt = [units[int(i)] for i in np.asarray(tokens)]
+    return spelt[: spelt.index(END)] if END in spelt else spelt
+
+
 def render(labels: Labels, prompt: Units, tokens: Units) -> str:
     """One line as a person reads it, such as ``hello there > thank you friend``; stops at the first end."""
-    said = [labels.units[int(i)] for i in np.asarray(tokens)]
-    said = said[: said.index(END)] if END in said else said
     opening = labels.separator.join(labels.units[int(i)] for i in np.asarray(prompt))
-    return f"{opening} > {labels.separator.join(said)}"
+    return f"{opening} > {labels.separator.join(said(labels.units, tokens))}"
