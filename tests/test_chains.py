@@ -163,3 +163,25 @@ def test_prompts_shorter_than_the_order_are_refused():
     ):
         with pytest.raises(ValueError, match="order 2 needs prompts at least as long, not 1"):
             refused()
+
+
+@pytest.mark.parametrize("order", [0, 1, 2, 3])
+@pytest.mark.parametrize("length", [1, 2, 3, 4, 6])
+def test_mixture_probs_is_the_plain_form_with_its_derivatives(order, length):
+    logits = jax.random.normal(jax.random.key(order), (2, *(U,) * order, V))
+    values = jax.random.normal(jax.random.key(9), (V**length,))
+
+    def fast(weights, logits):
+        return chains.mixture_probs(weights, jax.nn.softmax(logits), PROMPT, length)
+
+    def plain(weights, logits):
+        each = jax.vmap(lambda table: chains.log_probs(table, PROMPT, length))(jax.nn.log_softmax(logits))
+        return weights @ jnp.exp(each)
+
+    point = jnp.array([0.3, 0.7]), logits
+    np.testing.assert_allclose(fast(*point), plain(*point), rtol=1e-12)
+    for derivative in (
+        lambda f: jax.grad(lambda point: f(*point) @ values)(point),
+        lambda f: jax.jvp(lambda point: f(*point), (point,), (jax.tree.map(jnp.cos, point),))[1],
+    ):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), derivative(fast), derivative(plain))

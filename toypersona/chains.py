@@ -66,6 +66,51 @@ def log_prob(table: Float[Array, "*context V"], prompt: Int[Array, " P"], tokens
     return token_log_probs(table, prompt, tokens).sum()
 
 
+def mixture_probs(
+    weights: Float[Array, " K"], tables: Float[Array, "K *context V"], prompt: Int[Array, " P"], length: int
+) -> Float[Array, " N"]:
+    """``sum_k w_k p_k(x|c)`` of all V^T responses [N], in the order of ``outcomes``, without a logarithm.
+
+    A response is cut near its middle. Given the words at the cut its halves are independent in every chain, so the
+    whole is a matrix product over chains, its gradient two more, and no array of size [K, N] ever exists.
+
+    Args:
+        weights: of the chains [K].
+        tables: their next-word probabilities [K, U, ..., U, V].
+        prompt: [P].
+        length: T.
+
+    Raises:
+        ValueError: the prompt is shorter than the order, or the responses are too many to list.
+    """
+    back, num_words = order(tables[0], prompt), tables.shape[-1]
+    num_outcomes(num_words, length)
+    heard = tables[(slice(None), *(slice(num_words),) * back)].reshape(len(tables), -1, num_words)
+
+    def grow(prefixes: Float[Array, "K _"], following: Float[Array, "K _ V"]) -> Float[Array, "K _"]:
+        leaves = prefixes.reshape(len(tables), -1, following.shape[1], 1)
+        return (leaves * following[:, None]).reshape(len(tables), -1)
+
+    cut = max(length // 2 + 1, back)
+    left = weights[:, None]
+    for position in range(min(cut, length)):
+        if position < back:
+            context = prompt[prompt.shape[0] - back + position :]
+            following = tables[(slice(None), *(context[i] for i in range(back - position)))]
+            following = following[(slice(None), *(slice(num_words),) * position)]
+            left = grow(left, following.reshape(len(tables), -1, num_words))
+        else:
+            left = grow(left, heard)
+    if cut >= length:
+        return left.sum(axis=0)
+    right = heard.reshape(len(tables), -1)
+    for _ in range(length - cut - 1):
+        right = grow(right, heard)
+    states = num_words**back
+    joined = jnp.einsum("klm,kmr->lmr", left.reshape(len(tables), -1, states), right.reshape(len(tables), states, -1))
+    return joined.reshape(-1)
+
+
 def log_probs(table: Float[Array, "*context V"], prompt: Int[Array, " P"], length: int) -> Float[Array, " N"]:
     """Log p(x|c) in nats of all V^T responses [N], in the order of ``outcomes``.
 

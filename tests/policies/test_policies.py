@@ -39,6 +39,7 @@ def test_mixture_enumeration_is_log_prob_and_sums_to_one(gate, order):
         by_hand = jnp.exp(made.log_gate(params, prompt)) @ jnp.exp(made.log_experts(params, prompt))
         np.testing.assert_allclose(jnp.exp(enumerated), by_hand, rtol=1e-12)
         np.testing.assert_allclose(jax.jit(made.policy.log_probs)(params, prompt), enumerated, rtol=1e-12)
+        np.testing.assert_allclose(made.policy.probs(params, prompt), jnp.exp(enumerated), rtol=1e-12)
 
 
 def frequencies_match(policy, params, prompt):

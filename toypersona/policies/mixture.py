@@ -147,6 +147,11 @@ def mixture(
     def log_probs(params: Params, prompt: Int[Array, " P"]) -> Float[Array, " N"]:
         return numerics.log_mix(log_gate(params, prompt), log_experts(params, prompt))
 
+    def probs(params: Params, prompt: Int[Array, " P"]) -> Float[Array, " N"]:
+        return chains.mixture_probs(
+            jnp.exp(log_gate(params, prompt)), jax.nn.softmax(params["experts"]), prompt, length
+        )
+
     def log_prob(params: Params, prompt: Int[Array, " P"], tokens: Int[Array, " T"]) -> Float[Array, ""]:
         by_expert = over_experts(lambda table: chains.log_prob(table, prompt, tokens), params)
         return jax.nn.logsumexp(log_gate(params, prompt) + by_expert)
@@ -157,7 +162,7 @@ def mixture(
         persona = jax.random.categorical(persona_key, log_gate(params, prompt))
         return chains.sample(token_key, jax.nn.log_softmax(params["experts"][persona]), prompt, length)
 
-    return Mixture(Policy(init, log_prob, log_probs, sample), log_gate, log_experts, init_from_text)
+    return Mixture(Policy(init, log_prob, log_probs, probs, sample), log_gate, log_experts, init_from_text)
 
 
 def scoped(policy: Policy, scope: Scope) -> Policy:

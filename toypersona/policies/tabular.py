@@ -40,4 +40,7 @@ def tabular(prompts: Int[Array, "C P"], num_words: int, length: int) -> Policy:
     def sample(key: Key, params: Params, prompt: Int[Array, " P"]) -> Int[Array, " T"]:
         return responses[jax.random.categorical(key, log_probs(params, prompt))]
 
-    return Policy(init, log_prob, log_probs, sample)
+    def probs(params: Params, prompt: Int[Array, " P"]) -> Float[Array, " N"]:
+        return jnp.exp(log_probs(params, prompt))
+
+    return Policy(init, log_prob, log_probs, probs, sample)

@@ -14,8 +14,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from toypersona import numerics
-from toypersona.policies.base import Policy, all_log_probs
+from toypersona.policies.base import Policy, all_probs
 from toypersona.rules.base import Optimizer, UpdateRule, ascend
 from toypersona.types import Key, Params, Scalar
 
@@ -23,21 +22,23 @@ from toypersona.types import Key, Params, Scalar
 class _Problem(NamedTuple):
     """What both rules need of the policy at its current parameters."""
 
-    log_policy: Float[Array, "C N"]
-    mass: Float[Array, "C N"]
+    joint: Float[Array, "C N"]
     advantages: Float[Array, "C N"]
-    scores: Callable[[Params], Float[Array, "C N"]]
+    push_forward: Callable[[Params], Float[Array, "C N"]]
     pull_back: Callable[[Float[Array, "C N"]], Params]
 
 
 def _linearize(policy, prompts, log_prompts, reward, kl_coefficient, log_base, params) -> _Problem:
-    """The policy, E_pi's weights and A, with J (``scores``) and its transpose (``pull_back``)."""
-    log_policy, scores = jax.linearize(lambda p: all_log_probs(policy, p, prompts), params)
-    transpose = jax.linear_transpose(scores, params)
-    returns = reward if log_base is None else reward - kl_coefficient * (log_policy - log_base)
-    advantages = returns - numerics.expectation(log_policy, returns)[:, None]
-    mass = jnp.exp(log_prompts[:, None] + log_policy)
-    return _Problem(log_policy, mass, advantages, scores, lambda cotangent: transpose(cotangent)[0])
+    """The policy and A, with the Jacobian of rho pi in the parameters (``push_forward``) and its transpose."""
+    rho = jnp.exp(log_prompts)[:, None]
+    joint, push_forward = jax.linearize(lambda p: rho * all_probs(policy, p, prompts), params)
+    transpose = jax.linear_transpose(push_forward, params)
+    probs = joint / rho
+    returns = reward
+    if log_base is not None:
+        returns = reward - kl_coefficient * (jnp.log(jnp.maximum(probs, jnp.finfo(probs.dtype).tiny)) - log_base)
+    advantages = returns - (probs * returns).sum(axis=-1, keepdims=True)
+    return _Problem(joint, advantages, push_forward, lambda cotangent: transpose(cotangent)[0])
 
 
 def _check_base(kl_coefficient: Scalar, log_base: Array | None) -> None:
@@ -79,7 +80,7 @@ def policy_gradient(
     def direction(key: Key, params: Params) -> tuple[Params, dict[str, Array]]:
         del key
         problem = _linearize(policy, prompts, log_prompts, reward, kl_coefficient, log_base, params)
-        gradient = problem.pull_back(problem.mass * problem.advantages)
+        gradient = problem.pull_back(problem.advantages)
         return gradient, {"gradient_norm": optax.tree.norm(gradient)}
 
     return ascend(direction, optimizer(learning_rate))
@@ -125,10 +126,12 @@ def natural_gradient(
     def direction(key: Key, params: Params) -> tuple[Params, dict[str, Array]]:
         del key
         problem = _linearize(policy, prompts, log_prompts, reward, kl_coefficient, log_base, params)
-        gradient = problem.pull_back(problem.mass * problem.advantages)
+        gradient = problem.pull_back(problem.advantages)
 
         def fisher(vector: Params) -> Params:
-            return optax.tree.add_scale(problem.pull_back(problem.mass * problem.scores(vector)), damping, vector)
+            # E_pi[grad log pi grad log pi^T] = J^T diag(1/pi) J, J being the Jacobian of pi.
+            scores = jnp.where(problem.joint > 0, problem.push_forward(vector) / problem.joint, 0.0)
+            return optax.tree.add_scale(problem.pull_back(scores), damping, vector)
 
         solution, _ = jax.scipy.sparse.linalg.cg(fisher, gradient, tol=tolerance, maxiter=max_iterations)
         misfit = optax.tree.norm(optax.tree.sub(fisher(solution), gradient))
