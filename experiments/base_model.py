@@ -53,6 +53,8 @@ class WorldSettings(harness.Settings):
     """Each draws the random part of the reward, or, in pretraining, the text."""
     chunk: int = 1
     """Points computed together and then kept: 1 suits a CPU's cache, a GPU wants many."""
+    part: tuple[int, int] | None = None
+    """i n: compute only the i-th of n parts, as one of n processes (i from 0) that share the folder --out."""
     progress: bool = True
     """Show a progress bar."""
 

@@ -96,6 +96,9 @@ def main(
     except KeyboardInterrupt:
         print("\nInterrupted. Finished blocks are kept: run the same command again to go on.", file=sys.stderr)
         sys.exit(130)
+    if not dataset[datasets.DONE].all():
+        print(f"This part is done; {int((~dataset[datasets.DONE]).sum())} points are left to the others.")
+        sys.exit(0)
     made = claims(settings, dataset)
     datasets.write_json(settings.out / f"{name}.claims.json", [_jsonable(claim) for claim in made])
     print(_table(made))
@@ -108,7 +111,7 @@ def main(
 def provenance(settings: Settings) -> dict[str, Any]:
     """The settings that decide a run's numbers, for its dataset's attributes."""
     kept = dataclasses.asdict(settings)
-    for name in ("out", "config", "preset", "chunk", "progress"):
+    for name in ("out", "config", "preset", "chunk", "part", "progress"):
         kept.pop(name, None)
     return {"settings": kept}
 

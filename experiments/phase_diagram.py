@@ -55,6 +55,7 @@ def run(config: Config) -> xr.Dataset:
         {"angle": np.array(config.angles), "world": np.arange(config.num_worlds)},
         seeds=config.seeds,
         chunk=config.chunk,
+        part=config.part,
         out=config.out / f"{NAME}.zarr",
         dims=maps.DIMS,
         coords={

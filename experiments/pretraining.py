@@ -71,6 +71,7 @@ def run(config: Config) -> xr.Dataset:
         {"num_lines": np.array(config.amounts)},
         seeds=config.seeds,
         chunk=config.chunk,
+        part=config.part,
         out=config.out / f"{NAME}.zarr",
         dims={"expert_divergence": ("persona",)},
         coords={"persona": np.array(labels.personas)},

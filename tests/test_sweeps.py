@@ -183,7 +183,7 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(monkeypatch, tmp_path):
 def test_a_finished_sweep_is_opened_not_computed(monkeypatch, tmp_path):
     first = run(tmp_path / "run.zarr")
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    monkeypatch.setattr(sweeps, "_compute", None)
+    monkeypatch.setattr(sweeps, "_start", None)
     xr.testing.assert_identical(run(tmp_path / "run.zarr", chunk=7), first)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == times
 

@@ -42,6 +42,7 @@ def run(
     chunk: int,
     out: str | Path | None = None,
     resume: bool = True,
+    part: tuple[int, int] | None = None,
     dims: Mapping[str, Sequence[str]] | None = None,
     coords: Mapping[str, ArrayLike] | None = None,
     config: Mapping[str, Any] | None = None,
@@ -51,8 +52,10 @@ def run(
 
     Every point gets ``jax.random.key(seed)``: points that differ in hyperparameters only share their random numbers.
     A store that another function made, or the same one with other arrays inside, is refused.
-    A point with a nan in any output is kept and marked in the variable ``diverged``. Only the block in flight and the
-    coordinates are in memory where ``out`` is given.
+    A point with a nan in any output is kept and marked in the variable ``diverged``. Every local device computes a
+    block at a time; only these blocks and the coordinates are in memory where ``out`` is given. Several processes may
+    share one store: under ``jax.distributed`` each takes its part of the blocks by itself, the tasks of a job array
+    say which is theirs. On devices of one kind all of this gives the same numbers, bit for bit.
 
     Args:
         experiment_fn: what to evaluate. The same object in a later sweep of the same shapes compiles nothing.
@@ -61,13 +64,15 @@ def run(
         chunk: how many points at most are computed together (memory and the most that a kill loses grow with it).
         out: a zarr store to write, or to continue, or merely to open; in memory if None.
         resume: go on with what the store holds; if False an existing store is refused.
+        part: (i, n), compute every n-th block from the i-th on; this process's place among all by default.
         dims: names of each output's own dimensions; ``NAME_dim_0``, ... where missing.
         coords: values along those dimensions, numbers or strings; 0, 1, ... where missing.
         config: whatever else decides the numbers, JSON-able: a store made with another one is refused.
         progress: show a progress bar, one tick a point.
 
     Returns:
-        The dataset; from ``out`` numbers are read when they are used.
+        The dataset; from ``out`` numbers are read when they are used. Where other processes have not finished their
+        parts, ``done`` is False.
 
     Raises:
         ValueError: a grid that is none, or names that do not fit.
@@ -75,6 +80,9 @@ def run(
         datasets.RunMismatch: ``out`` holds another run.
     """
     grid = _grid(axes, seeds, chunk)
+    index, count = part or (jax.process_index(), jax.process_count())
+    if not 0 <= index < count:
+        raise ValueError(f"A sweep's part is (i, n) with 0 <= i < n, not {part}.")
     _check_arguments(experiment_fn, axes)
     block = block_shape(tuple(len(values) for values in grid.values()), chunk)
     program = _trace(experiment_fn, tuple((name, jnp.asarray(values).dtype) for name, values in sorted(grid.items())))
@@ -82,30 +90,41 @@ def run(
     made_by = datasets.provenance(config or {}, grid[SEED].tolist()) | {"program_sha256": _fingerprint(program)}
     store = datasets.in_memory(layout, made_by) if out is None else _on_disk(Path(out), layout, made_by, resume)
     done = datasets.done(store)
-    todo = [region for region in _regions(done.shape, block) if not done[region].all()]
+    own = itertools.islice(_regions(done.shape, block), index, None, count)
+    todo = (region for region in own if not done[region].all())
+    devices = jax.local_devices()
     with tqdm(total=done.size, initial=int(done.sum()), unit=" configurations", disable=not progress) as bar:
         bar.set_description("compiling")
-        for region in todo:
-            datasets.write_block(store, region, _compute(program, grid, region, block))
-            bar.set_description("computing", refresh=False)
-            bar.update(done[region].size)
-        dataset = datasets.load(store)
+        while regions := list(itertools.islice(todo, len(devices))):
+            # Started one after the other, they run at the same time: dispatch does not wait.
+            pairs = zip(regions, devices, strict=False)
+            started = [_start(program, grid, region, block, device) for region, device in pairs]
+            for region, outputs in zip(regions, started, strict=True):
+                datasets.write_block(store, region, _fetch(outputs, region))
+                bar.set_description("computing", refresh=False)
+                bar.update(done[region].size)
+        dataset = datasets.load(store, unfinished=count > 1)
         bar.set_postfix({DIVERGED: int(dataset[DIVERGED].sum())})
-    if isinstance(store, Path):
+    if not isinstance(store, Path):
+        return dataset.load()
+    if dataset[datasets.DONE].all():
         datasets.tidy(store)
-        return dataset
-    return dataset.load()
+    return dataset
 
 
 def _on_disk(path: Path, layout: Layout, made_by: Mapping[str, Any], resume: bool) -> Path:
-    if not path.exists():
-        datasets.create(path, layout, made_by)
-    elif resume:
-        datasets.check_same(path, layout, made_by)
-    else:
+    if path.exists() and not resume:
         raise datasets.RunMismatch(
             f"{path} exists and resume is off; nothing was overwritten: choose another --out or remove it."
         )
+    if not path.exists():
+        try:
+            datasets.create(path, layout, made_by)
+        except ValueError:
+            # Another process was faster.
+            if not path.exists():
+                raise
+    datasets.check_same(path, layout, made_by)
     return path
 
 
@@ -257,18 +276,23 @@ def _regions(shape: tuple[int, ...], block: tuple[int, ...]) -> Iterator[Region]
     return itertools.product(*cuts)
 
 
-def _points(grid: Mapping[str, np.ndarray], region: Region, size: int) -> dict[str, jax.Array]:
+def _points(grid: Mapping[str, np.ndarray], region: Region, size: int) -> dict[str, np.ndarray]:
     """The region's points in C order, the last one repeated up to [size]."""
     mesh = np.meshgrid(*(values[part] for values, part in zip(grid.values(), region, strict=True)), indexing="ij")
     which = np.minimum(np.arange(size), mesh[0].size - 1)
-    return {name: jnp.asarray(values.reshape(-1)[which]) for name, values in zip(grid, mesh, strict=True)}
+    return {name: values.reshape(-1)[which] for name, values in zip(grid, mesh, strict=True)}
 
 
-def _compute(
-    program: _Program, grid: Mapping[str, np.ndarray], region: Region, block: tuple[int, ...]
-) -> dict[str, np.ndarray]:
-    """One block's outputs, each [*block, ...], on the host."""
-    outputs, diverged = _evaluate(program, _points(grid, region, math.prod(block)))
+def _start(
+    program: _Program, grid: Mapping[str, np.ndarray], region: Region, block: tuple[int, ...], device: Any
+) -> dict[str, jax.Array]:
+    """Begin to compute one block's outputs [size, ...] on a device."""
+    outputs, diverged = _evaluate(program, jax.device_put(_points(grid, region, math.prod(block)), device))
+    return {**outputs, DIVERGED: diverged}
+
+
+def _fetch(outputs: Mapping[str, jax.Array], region: Region) -> dict[str, np.ndarray]:
+    """One block's outputs, each [*block, ...], on the host, as soon as they are there."""
     shape = tuple(part.stop - part.start for part in region)
-    values = {name: np.asarray(value) for name, value in {**outputs, DIVERGED: diverged}.items()}
+    values = {name: np.asarray(value) for name, value in outputs.items()}
     return {name: value[: math.prod(shape)].reshape(shape + value.shape[1:]) for name, value in values.items()}
