@@ -1,4 +1,4 @@
-# make env | map | test | lint | figures | lock | clean.  Needs python3 (3.11-3.13), pip and make.
+# make env | map | test | lint | figures | bench | peers | lock | clean.  Needs python3 (3.11-3.13), pip and make.
 PYTHON ?= python3
 ACCELERATOR ?= cpu
 RESULTS ?= results
@@ -10,7 +10,7 @@ ENV := .venv/.$(ACCELERATOR)-ready
 LOCKS := requirements/main.lock requirements/text.lock $(if $(filter-out cpu,$(ACCELERATOR)),requirements/$(ACCELERATOR).lock)
 INSTALL := $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check --no-deps
 
-.PHONY: env map test lint figures lock clean
+.PHONY: env map test lint figures bench peers lock clean
 
 env: $(ENV)
 
@@ -43,6 +43,13 @@ lint: env
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
+
+bench: env
+	@for name in w1_exact; do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
+
+# What the benchmarks are compared with, in no lock: large, and nothing else needs it.
+peers: env
+	@$(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check "torch>=2.8"
 
 lock:
 	@command -v uv >/dev/null || { echo "make lock needs uv: python3 -m pip install uv"; exit 1; }

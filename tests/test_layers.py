@@ -15,9 +15,9 @@ LAYERS = [
     {"toypersona.trajectories"},
     {"toypersona.datasets"},
     {"toypersona.sweeps"},
-    {"experiments"},
+    {"experiments", "benchmarks"},
 ]
-FILES = sorted(path for part in ("toypersona", "experiments", "figures") for path in (ROOT / part).rglob("*.py"))
+FILES = sorted(path for part in ("toypersona", "experiments", "figures", "benchmarks") for path in (ROOT / part).rglob("*.py"))
 
 
 def module(path: Path) -> str:

@@ -86,6 +86,8 @@ def mixture_probs(
     back, num_words = order(tables[0], prompt), tables.shape[-1]
     num_outcomes(num_words, length)
     heard = tables[(slice(None), *(slice(num_words),) * back)].reshape(len(tables), -1, num_words)
+    # Products with one-hot vectors: gathers would scatter their gradients back, which costs more than all the rest.
+    hot = jax.nn.one_hot(prompt, tables.shape[1] if back else 0, dtype=tables.dtype)
 
     def grow(prefixes: Float[Array, "K _"], following: Float[Array, "K _ V"]) -> Float[Array, "K _"]:
         leaves = prefixes.reshape(len(tables), -1, following.shape[1], 1)
@@ -95,8 +97,9 @@ def mixture_probs(
     left = weights[:, None]
     for position in range(min(cut, length)):
         if position < back:
-            context = prompt[prompt.shape[0] - back + position :]
-            following = tables[(slice(None), *(context[i] for i in range(back - position)))]
+            following = tables
+            for unit in hot[prompt.shape[0] - back + position :]:
+                following = jnp.tensordot(following, unit, (1, 0))
             following = following[(slice(None), *(slice(num_words),) * position)]
             left = grow(left, following.reshape(len(tables), -1, num_words))
         else:

@@ -49,7 +49,8 @@ def run(
         return state, (measure(state.params), info)
 
     lengths = jnp.diff(marks, prepend=0.0)
-    num_steps = jnp.maximum(jnp.ceil(lengths / max_step), 1).astype(int)
+    # Rounding must not turn ten whole steps into eleven.
+    num_steps = jnp.maximum(jnp.ceil(lengths / max_step * (1 - 1e-5)), 1).astype(int)
     step_sizes = lengths / num_steps
     firsts = jnp.cumsum(num_steps) - num_steps
     start = make_rule(step_sizes[0]).init(params)

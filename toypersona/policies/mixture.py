@@ -81,8 +81,13 @@ def _table_gate(prompts: Int[Array, "C P"], num_units: int, num_personas: int) -
     del num_units
     return (
         lambda key: {"personas": jnp.zeros((prompts.shape[0], num_personas))},
-        lambda params, prompt: params["personas"][jnp.argmax((prompts == prompt[None, :]).all(axis=-1))],
+        lambda params, prompt: _first(prompts, prompt) @ params["personas"],
     )
+
+
+def _first(prompts: Int[Array, "C P"], prompt: Int[Array, " P"]) -> Float[Array, " C"]:
+    """One-hot: which prompt it is, the first if none."""
+    return jax.nn.one_hot(jnp.argmax((prompts == prompt[None, :]).all(axis=-1)), prompts.shape[0])
 
 
 GATES = {"network": _network_gate, "table": _table_gate}
