@@ -17,7 +17,9 @@ LAYERS = [
     {"toypersona.sweeps"},
     {"experiments", "benchmarks"},
 ]
-FILES = sorted(path for part in ("toypersona", "experiments", "figures", "benchmarks") for path in (ROOT / part).rglob("*.py"))
+FILES = sorted(
+    path for part in ("toypersona", "experiments", "figures", "benchmarks") for path in (ROOT / part).rglob("*.py")
+)
 
 
 def module(path: Path) -> str:
