@@ -45,11 +45,11 @@ lint: env
 	@$(BIN)/pyright
 
 bench: env
-	@for name in w1_exact; do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
+	@for name in w1_exact w4_project; do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
 
 # What the benchmarks are compared with, in no lock: large, and nothing else needs it.
 peers: env
-	@$(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check "torch>=2.8"
+	@$(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check "torch>=2.8" cvxpy clarabel
 
 lock:
 	@command -v uv >/dev/null || { echo "make lock needs uv: python3 -m pip install uv"; exit 1; }

@@ -1,3 +1,5 @@
+import inspect
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -99,6 +101,74 @@ def test_distance_is_scipys(num_components):
         np.testing.assert_array_equal(found.certified, found.gap <= tolerance)
         np.testing.assert_allclose(found.weights.sum(axis=1), 1, rtol=1e-12)
         assert (found.weights >= 0).all()
-        print(num_components, tolerance, np.abs(found.distance - expected).max(), (found.distance - expected).max())
         assert (found.distance <= expected + tolerance).all()
         np.testing.assert_allclose(found.distance, expected, atol=1e-6)
+
+
+def test_more_components_than_outcomes():
+    log_p, log_components = problems(9, 3, num_outcomes=4)
+    proper = np.isfinite(log_p).all(axis=1) & np.isfinite(log_components).all(axis=(1, 2))
+    log_p, log_components = log_p[proper], log_components[proper]
+    found = solve_all(log_p, log_components, 1e-9)
+    assert found.certified.all()
+    expected = [slsqp(*one) for one in zip(np.asarray(log_p), np.asarray(log_components), strict=True)]
+    np.testing.assert_allclose(found.distance, expected, atol=1e-6)
+
+
+def test_a_batch_is_its_members_and_a_warm_start_changes_only_the_way():
+    log_p, log_components = problems(4, 3)
+    alone = solve_all(log_p, log_components, 1e-9)
+    cold = hulls.project_batch(log_p, log_components, batch_size=5)
+    warm = hulls.project_batch(log_p, log_components, initial_weights=alone.weights)
+    for found in (cold, warm):
+        assert found.certified.all()
+        np.testing.assert_allclose(found.distance, alone.distance, atol=2e-9)
+
+
+def test_what_nobody_can_say_is_infinitely_far_and_not_certified():
+    log_components = jnp.log(jnp.array([[0.5, 0.5, 0.0], [0.1, 0.9, 0.0]]))
+    found = hulls.project(jnp.log(jnp.array([0.3, 0.3, 0.4])), log_components)
+    assert jnp.isposinf(found.distance) and jnp.isposinf(found.gap) and not found.certified
+
+
+def test_given_up_early_says_so_and_its_gap_still_bounds_the_distance():
+    log_p, log_components = problem(0, "off", 8)
+    early = hulls.project(log_p, log_components, max_iterations=2)
+    done = hulls.project(log_p, log_components)
+    assert not early.certified and early.gap > 1e-9
+    assert early.distance - early.gap <= done.distance <= early.distance + 1e-12
+
+
+def test_unnormalised_components_scale_the_mix_and_shift_the_distance():
+    log_p, log_components = problem(1, "off", 3)
+    plain, scaled = hulls.project(log_p, log_components), hulls.project(log_p, log_components + 2.0)
+    np.testing.assert_allclose(scaled.distance, plain.distance - 2.0, atol=2e-9)
+    np.testing.assert_allclose(scaled.weights, plain.weights, atol=1e-4)
+
+
+def test_derivatives_of_the_distance_are_finite_differences():
+    log_p, log_components = problem(2, "off", 3)
+
+    def distance(p, q):
+        return hulls.project(p, q, tolerance=1e-13).distance
+
+    direction = jax.random.normal(jax.random.key(3), log_p.shape)
+    for argument, way in ((0, direction), (1, jnp.stack([direction, -direction, direction**2]))):
+
+        def moved(step, argument=argument, way=way):
+            both = [log_p, log_components]
+            both[argument] = both[argument] + step * way
+            return distance(*both)
+
+        difference = (moved(1e-5) - moved(-1e-5)) / 2e-5
+        np.testing.assert_allclose(jax.jacrev(moved)(0.0), difference, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("p", "components", "weights"),
+    [((3,), (2, 4), None), ((2, 3), (2, 3), None), ((3,), (0, 3), None), ((3,), (2, 3), (3,))],
+)
+def test_shapes_that_do_not_fit_are_refused(p, components, weights):
+    unchecked = inspect.unwrap(hulls.project)  # a user's jaxtyping checks nothing
+    with pytest.raises(ValueError, match="fit|Cannot project"):
+        unchecked(jnp.zeros(p), jnp.zeros(components), initial_weights=weights and jnp.zeros(weights))

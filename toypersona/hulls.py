@@ -99,6 +99,7 @@ def project_batch(
     log_components: Float[Array, "B K N"],
     *,
     tolerance: Scalar = 1e-9,
+    initial_weights: Float[Array, "B K"] | None = None,
     batch_size: int | None = None,
 ) -> Projection:
     """``project`` for many problems, ``batch_size`` at a time: a batch iterates until its slowest member is done.
@@ -107,6 +108,7 @@ def project_batch(
         log_p: [B, N].
         log_components: [B, K, N].
         tolerance: nats.
+        initial_weights: warm starts [B, K].
         batch_size: problems solved together; by default 8 to 256, as many as a core's cache holds.
 
     Returns:
@@ -115,10 +117,15 @@ def project_batch(
     Raises:
         ValueError: as ``project``.
     """
-    _check(log_p.shape[1:], log_components.shape[1:], None)
+    _check(log_p.shape[1:], log_components.shape[1:], None if initial_weights is None else initial_weights.shape[1:])
     if batch_size is None:
         batch_size = min(max(CACHED // (log_components.shape[1] * log_components.shape[2]), 8), 256)
-    return jax.lax.map(lambda pair: project(*pair, tolerance=tolerance), (log_p, log_components), batch_size=batch_size)
+
+    def one(problem: tuple[Array, Array, Array | None]) -> Projection:
+        p, components, start = problem
+        return project(p, components, tolerance=tolerance, initial_weights=start)
+
+    return jax.lax.map(one, (log_p, log_components, initial_weights), batch_size=batch_size)
 
 
 def _check(p: tuple[int, ...], components: tuple[int, ...], initial: tuple[int, ...] | None) -> None:
