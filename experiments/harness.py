@@ -19,7 +19,7 @@ import jax
 import tyro
 import xarray as xr
 
-from toypersona import datasets
+from toypersona import compiling, datasets
 
 CACHE = Path(__file__).parents[1] / ".cache" / "jax"
 
@@ -93,12 +93,15 @@ def main(
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print("\nInterrupted. Finished blocks are kept: run the same command again to go on.", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        kept = "".join(f" {note}" for note in getattr(stop, "__notes__", ()))
+        print(f"\nInterrupted.{kept} Run the same command again to go on.", file=sys.stderr)
         sys.exit(130)
     if not dataset[datasets.DONE].all():
         print(f"This part is done; {int((~dataset[datasets.DONE]).sum())} points are left to the others.")
         sys.exit(0)
+    if diverged := int(dataset[compiling.DIVERGED].sum()):
+        print(f"{diverged} of {dataset[compiling.DIVERGED].size} points diverged; they are marked in the dataset.")
     made = claims(settings, dataset)
     datasets.write_json(settings.out / f"{name}.claims.json", [_jsonable(claim) for claim in made])
     print(_table(made))

@@ -81,6 +81,8 @@ DIMS = {
     "noise_wrong": ("learning_rate",),
     "expert_divergence": ("persona",),
 }
+INFINITE = ("half", "vertex", "detectable", "noise")
+"""Boundaries: not reached where infinite."""
 
 
 def index_of_helpful(settings: MapSettings, personas: tuple[str, ...]) -> int:

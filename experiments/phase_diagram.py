@@ -58,6 +58,7 @@ def run(config: Config) -> xr.Dataset:
         part=config.part,
         out=config.out / f"{NAME}.zarr",
         dims=maps.DIMS,
+        infinite=maps.INFINITE,
         coords={
             "strength": np.array(config.strengths),
             "rule": np.array(maps.RULES),

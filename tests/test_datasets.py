@@ -22,6 +22,7 @@ LAYOUT = Layout(
     block={"strength": 1, "seed": 2},
 )
 TOTAL = np.arange(12.0).reshape(2, 3, 2)
+PLAN = {"chunk": 2, "options": [["name", 1]]}
 WINS = np.arange(6, dtype=np.int32).reshape(2, 3)
 
 
@@ -38,7 +39,7 @@ def made_by(**config):
 
 def test_blocks_come_back_with_coordinates_and_attributes(tmp_path):
     path = tmp_path / "deep" / "run.zarr"
-    datasets.create(path, LAYOUT, made_by(length=3, limit=float("inf")))
+    datasets.create(path, LAYOUT, made_by(length=3, limit=float("inf")), PLAN)
     fill(path)
     dataset = datasets.load(path)
     np.testing.assert_array_equal(dataset.total, TOTAL)
@@ -51,7 +52,7 @@ def test_blocks_come_back_with_coordinates_and_attributes(tmp_path):
 
 def test_a_block_s_files_are_its_own_and_done_comes_last(tmp_path, monkeypatch):
     path = tmp_path / "run.zarr"
-    datasets.create(path, LAYOUT, made_by())
+    datasets.create(path, LAYOUT, made_by(), PLAN)
     order = []
     array = datasets._array
     monkeypatch.setattr(datasets, "_array", lambda group, name: order.append(name) or array(group, name))
@@ -64,7 +65,7 @@ def test_a_block_s_files_are_its_own_and_done_comes_last(tmp_path, monkeypatch):
 
 def test_an_unfinished_store_says_so_and_shows_what_it_has(tmp_path):
     path = tmp_path / "run.zarr"
-    datasets.create(path, LAYOUT, made_by())
+    datasets.create(path, LAYOUT, made_by(), PLAN)
     region = (slice(0, 1), slice(0, 2))
     datasets.write_block(path, region, {"total": TOTAL[region], "wins": WINS[region]})
     with pytest.raises(ValueError, match="lacks 4 of 6 points: run the same command again to finish it."):
@@ -96,7 +97,7 @@ def test_a_path_that_holds_something_else_is_refused_and_left_alone(tmp_path, ki
     broken(path, kind)
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
     with pytest.raises(datasets.RunMismatch, match="exists and is no dataset of a sweep; nothing was overwritten"):
-        datasets.check_same(path, LAYOUT, made_by())
+        datasets.check_same(path, LAYOUT, made_by(), PLAN)
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
@@ -110,7 +111,7 @@ def test_loading_what_is_no_dataset(tmp_path, kind):
 def test_a_folder_that_cannot_be_made(tmp_path):
     (tmp_path / "notes").write_text("dear to me")
     with pytest.raises(ValueError, match="Cannot make a dataset at .*: choose another --out"):
-        datasets.create(tmp_path / "notes" / "run.zarr", LAYOUT, made_by())
+        datasets.create(tmp_path / "notes" / "run.zarr", LAYOUT, made_by(), PLAN)
     assert os.listdir(tmp_path) == ["notes"]
 
 
@@ -127,18 +128,18 @@ def package(tmp_path, monkeypatch):
 def test_other_sources_or_versions_refuse_another_commit_does_not(tmp_path, package, monkeypatch):
     path = tmp_path / "run.zarr"
     monkeypatch.setattr(datasets, "_commit", lambda: "first")
-    datasets.create(path, LAYOUT, made_by(rate=float("nan")))
+    datasets.create(path, LAYOUT, made_by(rate=float("nan")), PLAN)
     monkeypatch.setattr(datasets, "_commit", lambda: "second")
-    datasets.check_same(path, LAYOUT, made_by(rate=float("nan")))
+    datasets.check_same(path, LAYOUT, made_by(rate=float("nan")), PLAN)
     assert datasets.load(path, unfinished=True).attrs["commit"] == "first"
     (package / "notes.txt").write_text("no source")
-    datasets.check_same(path, LAYOUT, made_by(rate=float("nan")))
+    datasets.check_same(path, LAYOUT, made_by(rate=float("nan")), PLAN)
     asked = made_by(rate=float("nan"))
     with pytest.raises(datasets.RunMismatch, match=r"versions.jax is .* there and 9.9.9 here"):
-        datasets.check_same(path, LAYOUT, asked | {"versions": asked["versions"] | {"jax": "9.9.9"}})
+        datasets.check_same(path, LAYOUT, asked | {"versions": asked["versions"] | {"jax": "9.9.9"}}, PLAN)
     (package / "rules" / "base.py").write_text("y = 2\n")
     with pytest.raises(datasets.RunMismatch, match="made by other source code"):
-        datasets.check_same(path, LAYOUT, made_by(rate=float("nan")))
+        datasets.check_same(path, LAYOUT, made_by(rate=float("nan")), PLAN)
 
 
 def test_the_fingerprint_sees_content_names_and_borders(package):

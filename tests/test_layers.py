@@ -14,6 +14,7 @@ LAYERS = [
     {"toypersona.pretraining", "toypersona.sft", "toypersona.rules", "toypersona.measures"},
     {"toypersona.trajectories"},
     {"toypersona.datasets"},
+    {"toypersona.compiling"},
     {"toypersona.sweeps"},
     {"experiments", "benchmarks"},
 ]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from toypersona import datasets, sweeps
+from toypersona import compiling, datasets, sweeps
 
 AXES = {"strength": np.array([0.1, 0.5, -1.0]), "order": np.array([1, 2])}
 SEEDS = (3, 0, 7)
@@ -128,12 +128,14 @@ def test_a_diverged_point_is_kept_marked_and_counted(capsys, tmp_path, chunk):
     assert "configurations" in shown
 
 
-def test_infinity_is_no_divergence_and_complex_nan_is():
+def test_infinity_is_divergence_where_it_is_no_value_and_complex_nan_is():
     def edge(key, *, x):
-        return {"far": jnp.inf * x, "z": jnp.where(x > 1, jnp.nan, x) + 1j, "zero": -0.0 * x}
+        return {"far": jnp.inf * x, "z": jnp.where(x > 1, jnp.nan, x) + 1j, "zero": -0.0 * x, "y": jnp.exp(1000.0 * x)}
 
-    dataset = sweeps.run(edge, {"x": [1.0, 2.0]}, seeds=range(1), chunk=2, progress=False)
+    given = {"seeds": range(1), "chunk": 2, "progress": False}
+    dataset = sweeps.run(edge, {"x": [0.1, 2.0]}, infinite=("far", "y"), **given)
     assert dataset.diverged.values.tolist() == [[False], [True]]
+    assert sweeps.run(edge, {"x": [0.1, 0.9]}, infinite=("far",), **given).diverged.values.tolist() == [[False], [True]]
     assert np.isposinf(dataset.far.values).all()
     assert np.signbit(dataset.zero.values).all()
 
@@ -168,8 +170,9 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(monkeypatch, tmp_path):
         write(store, region, values)
 
     monkeypatch.setattr(datasets, "write_block", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as stop:
         run(tmp_path / "run.zarr")
+    assert stop.value.__notes__ == [f"9 of 18 points are kept in {tmp_path / 'run.zarr'}."]
     with pytest.raises(ValueError, match="lacks 9 of 18 points: run the same command again"):
         datasets.load(tmp_path / "run.zarr")
     part = datasets.load(tmp_path / "run.zarr", unfinished=True)
@@ -183,7 +186,7 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(monkeypatch, tmp_path):
 def test_a_finished_sweep_is_opened_not_computed(monkeypatch, tmp_path):
     first = run(tmp_path / "run.zarr")
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    monkeypatch.setattr(sweeps, "_start", None)
+    monkeypatch.setattr(compiling, "compiled", None)
     xr.testing.assert_identical(run(tmp_path / "run.zarr", chunk=7), first)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == times
 
@@ -192,7 +195,7 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 import jax, jax.numpy as jnp, numpy as np
-from toypersona import datasets, sweeps
+from toypersona import compiling, datasets, sweeps
 jax.config.update("jax_enable_x64", True)
 write, count = datasets.write_block, 0
 
@@ -333,6 +336,7 @@ BAD_NAMES = {
     "coordinate's length": ({"coords": {"rule": np.array(["a"])}}, r"'rule' has 2 places .* shape \(1,\)"),
     "coordinate's type": ({"coords": {"rule": np.array(["a", "b"], object)}}, "'rule' has 2 places .* type object"),
     "config": ({"config": {"where": object()}}, "config has to be JSON"),
+    "infinite": ({"infinite": ("rewrad",)}, r"infinite names \['rewrad'\]"),
 }
 
 

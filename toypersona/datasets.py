@@ -29,9 +29,13 @@ from toypersona import __version__
 DONE = "done"
 _LABELS = "labels"
 _PROVENANCE = "provenance"
+_PLAN = "plan"
 
 Region = tuple[slice, ...]
 """A slice for each dimension of the grid."""
+
+Store = Path | MemoryStore
+"""Where a dataset is: on disk, or in memory."""
 
 
 class RunMismatch(ValueError):
@@ -88,13 +92,14 @@ def _commit() -> str | None:
         return None
 
 
-def create(path: Path, layout: Layout, made_by: Mapping[str, Any]) -> None:
+def create(path: Path, layout: Layout, made_by: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
     """Lay out an empty store on disk; it appears under its name only when complete.
 
     Args:
         path: of the store.
         layout: of the dataset.
         made_by: ``provenance``.
+        plan: how the blocks are computed, JSON-able; kept for whoever goes on with the store.
 
     Raises:
         ValueError: the folder cannot be written.
@@ -102,22 +107,22 @@ def create(path: Path, layout: Layout, made_by: Mapping[str, Any]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-            _lay_out(Path(folder) / path.name, layout, made_by)
+            _lay_out(Path(folder) / path.name, layout, made_by, plan)
             os.rename(Path(folder) / path.name, path)
     except OSError as error:
         raise ValueError(f"Cannot make a dataset at {path} ({error}): choose another --out.") from error
 
 
-def in_memory(layout: Layout, made_by: Mapping[str, Any]) -> MemoryStore:
-    """Lay out an empty store in memory."""
+def in_memory(layout: Layout, made_by: Mapping[str, Any], plan: Mapping[str, Any]) -> MemoryStore:
+    """Lay out an empty store in memory; arguments as ``create``'s."""
     store = MemoryStore()
-    _lay_out(store, layout, made_by)
+    _lay_out(store, layout, made_by, plan)
     return store
 
 
-def _lay_out(store: Path | MemoryStore, layout: Layout, made_by: Mapping[str, Any]) -> None:
+def _lay_out(store: Store, layout: Layout, made_by: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
     labels = {name: values.tolist() for name, values in layout.coords.items() if values.dtype.kind == "U"}
-    attributes = {_PROVENANCE: made_by, _LABELS: labels, "commit": _commit()}
+    attributes = {_PROVENANCE: made_by, _LABELS: labels, _PLAN: plan, "commit": _commit()}
     group = zarr.create_group(store, zarr_format=3, attributes=attributes)
     coords = {name: ((name,), v.dtype) for name, v in layout.coords.items() if name not in labels}
     done = {DONE: (tuple(layout.block), np.dtype(bool))}
@@ -137,7 +142,7 @@ def _lay_out(store: Path | MemoryStore, layout: Layout, made_by: Mapping[str, An
             array[...] = layout.coords[name]
 
 
-def write_block(store: Path | MemoryStore, region: Region, values: Mapping[str, np.ndarray]) -> None:
+def write_block(store: Store, region: Region, values: Mapping[str, np.ndarray]) -> None:
     """Write one block of every variable, then mark it done.
 
     Args:
@@ -151,7 +156,7 @@ def write_block(store: Path | MemoryStore, region: Region, values: Mapping[str, 
     _array(group, DONE)[region] = True
 
 
-def done(store: Path | MemoryStore) -> np.ndarray:
+def done(store: Store) -> np.ndarray:
     """Which grid points are written."""
     return np.asarray(_array(zarr.open_group(store, mode="r", zarr_format=3), DONE)[...])
 
@@ -166,15 +171,34 @@ def _array(group: zarr.Group, name: str) -> Any:
     return group[name]
 
 
-def check_same(path: Path, layout: Layout, made_by: Mapping[str, Any]) -> None:
-    """Refuse to go on with a store that another run made.
+def plan(path: Path) -> dict[str, Any]:
+    """How the blocks of a store are computed, as ``create`` was told.
+
+    Raises:
+        RunMismatch: the folder holds something else.
+    """
+    try:
+        attributes: dict[str, Any] = zarr.open_group(path, mode="r", zarr_format=3).attrs.asdict()
+        return attributes[_PLAN]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise _no_dataset(path) from error
+
+
+def _no_dataset(store: Store) -> RunMismatch:
+    return RunMismatch(
+        f"{store} exists and is no dataset of a sweep; nothing was overwritten: choose another --out or remove it."
+    )
+
+
+def check_same(path: Path, layout: Layout, made_by: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
+    """Refuse to go on with a store that another run made, or in another way while it is unfinished.
 
     Raises:
         RunMismatch: it says what differs and what to do; nothing is changed.
     """
-    held, asked = _describe(path), _describe(in_memory(layout, made_by))
+    held, asked = _describe(path), _describe(in_memory(layout, made_by, plan))
     if done(path).all():
-        held["block"] = asked["block"]
+        held |= {name: asked[name] for name in ("block", _PLAN)}
     _refuse(path, _first_difference(held, asked))
 
 
@@ -200,7 +224,7 @@ def _refuse(path: Path, different: str | None) -> None:
         )
 
 
-def _describe(store: Path | MemoryStore) -> dict[str, Any]:
+def _describe(store: Store) -> dict[str, Any]:
     """Everything that two runs must have in common to share a store."""
     try:
         group = zarr.open_group(store, mode="r", zarr_format=3)
@@ -209,11 +233,9 @@ def _describe(store: Path | MemoryStore) -> dict[str, Any]:
         variables = {n: f"{a.dtype} [{', '.join(a.metadata.dimension_names)}] {a.shape}" for n, a in arrays.items()}
         coords = {n: a[...].tolist() for n, a in arrays.items() if a.metadata.dimension_names == (n,)}
         own = {"coords": coords | attributes[_LABELS], "variables": variables, "block": list(arrays[DONE].chunks)}
-        return {**attributes[_PROVENANCE], **own}
+        return {**attributes[_PROVENANCE], **own, _PLAN: attributes[_PLAN]}
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise RunMismatch(
-            f"{store} exists and is no dataset of a sweep; nothing was overwritten: choose another --out or remove it."
-        ) from error
+        raise _no_dataset(store) from error
 
 
 def _first_difference(held: Any, asked: Any, name: str = "") -> str | None:
@@ -240,7 +262,7 @@ def _plain(name: str) -> str:
     return re.sub(r"^\.?(config\.)?settings\.|^\.", "", name)
 
 
-def load(store: str | Path | MemoryStore, *, unfinished: bool = False) -> xr.Dataset:
+def load(store: str | Store, *, unfinished: bool = False) -> xr.Dataset:
     """Open a store, string labels restored; numbers are read when they are used (``.load()`` reads all).
 
     Args:

@@ -5,14 +5,10 @@ blocks; one that overhangs the grid's edge is filled up by repeating a point and
 serves all.
 """
 
-import dataclasses
-import hashlib
 import inspect
 import itertools
 import math
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from toypersona import datasets
-from toypersona.datasets import Layout, Region
-
-SEED = "seed"
-DIVERGED = "diverged"
-
-ExperimentFn = Callable[..., dict[str, jax.Array]]
-"""``(key, **hyperparameters) -> {name: array}`` for one point of the grid: pure, traced, named scalars in."""
+from toypersona import compiling, datasets
+from toypersona.compiling import DIVERGED, SEED, ExperimentFn, Plan, Program
+from toypersona.datasets import Layout, Region, Store
 
 
 def run(
@@ -39,12 +29,13 @@ def run(
     axes: Mapping[str, ArrayLike],
     *,
     seeds: Sequence[int] | np.ndarray,
-    chunk: int,
+    chunk: int | None = None,
     out: str | Path | None = None,
     resume: bool = True,
     part: tuple[int, int] | None = None,
     dims: Mapping[str, Sequence[str]] | None = None,
     coords: Mapping[str, ArrayLike] | None = None,
+    infinite: Sequence[str] = (),
     config: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
@@ -52,21 +43,24 @@ def run(
 
     Every point gets ``jax.random.key(seed)``: points that differ in hyperparameters only share their random numbers.
     A store that another function made, or the same one with other arrays inside, is refused.
-    A point with a nan in any output is kept and marked in the variable ``diverged``. Every local device computes a
-    block at a time; only these blocks and the coordinates are in memory where ``out`` is given. Several processes may
-    share one store: under ``jax.distributed`` each takes its part of the blocks by itself, the tasks of a job array
-    say which is theirs. On devices of one kind all of this gives the same numbers, bit for bit.
+    A point with a nan or an infinity in any output is kept and marked in the variable ``diverged``. Every local device
+    computes a block at a time; only these blocks and the coordinates are in memory where ``out`` is given. Several
+    processes may share one store: under ``jax.distributed`` each takes its part of the blocks by itself, the tasks of a
+    job array say which is theirs. On devices of one kind all of this gives the same numbers, bit for bit. Ctrl-C stops
+    it; the same call goes on from there.
 
     Args:
         experiment_fn: what to evaluate. The same object in a later sweep of the same shapes compiles nothing.
         axes: values of each hyperparameter, 1-d and numeric; they become dimensions in this order, ``seed`` follows.
         seeds: different integers.
         chunk: how many points at most are computed together (memory and the most that a kill loses grow with it).
+            By default the fastest found in a tenth of the sweep's time, compiler options too (``compiling.measured``).
         out: a zarr store to write, or to continue, or merely to open; in memory if None.
         resume: go on with what the store holds; if False an existing store is refused.
         part: (i, n), compute every n-th block from the i-th on; this process's place among all by default.
         dims: names of each output's own dimensions; ``NAME_dim_0``, ... where missing.
         coords: values along those dimensions, numbers or strings; 0, 1, ... where missing.
+        infinite: outputs in which an infinity is a value, such as a boundary that is not reached.
         config: whatever else decides the numbers, JSON-able: a store made with another one is refused.
         progress: show a progress bar, one tick a point.
 
@@ -84,27 +78,24 @@ def run(
     if not 0 <= index < count:
         raise ValueError(f"A sweep's part is (i, n) with 0 <= i < n, not {part}.")
     _check_arguments(experiment_fn, axes)
-    block = block_shape(tuple(len(values) for values in grid.values()), chunk)
-    program = _trace(experiment_fn, tuple((name, jnp.asarray(values).dtype) for name, values in sorted(grid.items())))
-    layout = _layout(grid, block, program.outputs, dims or {}, coords or {})
-    made_by = datasets.provenance(config or {}, grid[SEED].tolist()) | {"program_sha256": _fingerprint(program)}
-    store = datasets.in_memory(layout, made_by) if out is None else _on_disk(Path(out), layout, made_by, resume)
-    done = datasets.done(store)
-    own = itertools.islice(_regions(done.shape, block), index, None, count)
-    todo = (region for region in own if not done[region].all())
-    devices = jax.local_devices()
-    with tqdm(total=done.size, initial=int(done.sum()), unit=" configurations", disable=not progress) as bar:
-        bar.set_description("compiling")
-        while regions := list(itertools.islice(todo, len(devices))):
-            # Started one after the other, they run at the same time: dispatch does not wait.
-            pairs = zip(regions, devices, strict=False)
-            started = [_start(program, grid, region, block, device) for region, device in pairs]
-            for region, outputs in zip(regions, started, strict=True):
-                datasets.write_block(store, region, _fetch(outputs, region))
-                bar.set_description("computing", refresh=False)
-                bar.update(done[region].size)
-        dataset = datasets.load(store, unfinished=count > 1)
-        bar.set_postfix({DIVERGED: int(dataset[DIVERGED].sum())})
+    dtypes = tuple((name, jnp.asarray(values).dtype) for name, values in sorted(grid.items()))
+    program = compiling.trace(experiment_fn, dtypes, tuple(sorted(infinite)))
+    made_by = datasets.provenance(config or {}, grid[SEED].tolist()) | {"program_sha256": program.fingerprint}
+    layout = _layout(grid, program.outputs, dims or {}, coords or {})
+    if out is None:
+        plan = _plan(program, grid, chunk)
+        store: Store = datasets.in_memory(_cut(layout, grid, plan), made_by, plan._asdict())
+    else:
+        store = Path(out)
+        plan = _on_disk(store, layout, made_by, program, grid, chunk, resume)
+    try:
+        _compute(program, grid, plan, store, (index, count), progress)
+    except KeyboardInterrupt as stop:
+        if isinstance(store, Path):
+            done = datasets.done(store)
+            stop.add_note(f"{done.sum()} of {done.size} points are kept in {store}.")
+        raise
+    dataset = datasets.load(store, unfinished=count > 1)
     if not isinstance(store, Path):
         return dataset.load()
     if dataset[datasets.DONE].all():
@@ -112,24 +103,88 @@ def run(
     return dataset
 
 
-def _on_disk(path: Path, layout: Layout, made_by: Mapping[str, Any], resume: bool) -> Path:
+def _on_disk(
+    path: Path,
+    layout: Layout,
+    made_by: Mapping[str, Any],
+    program: Program,
+    grid: Mapping[str, np.ndarray],
+    chunk: int | None,
+    resume: bool,
+) -> Plan:
+    """Make the store or check that it is this run's; how its blocks are computed."""
     if path.exists() and not resume:
         raise datasets.RunMismatch(
             f"{path} exists and resume is off; nothing was overwritten: choose another --out or remove it."
         )
     if not path.exists():
+        plan = _plan(program, grid, chunk)
         try:
-            datasets.create(path, layout, made_by)
+            datasets.create(path, _cut(layout, grid, plan), made_by, plan._asdict())
         except ValueError:
             # Another process was faster.
             if not path.exists():
                 raise
-    datasets.check_same(path, layout, made_by)
-    return path
+    # What was measured elsewhere or before still decides, because the numbers depend on it in their last bits.
+    plan = Plan.of(datasets.plan(path)) if chunk is None else _plan(program, grid, chunk)
+    datasets.check_same(path, _cut(layout, grid, plan), made_by, plan._asdict())
+    return plan
 
 
-def _grid(axes: Mapping[str, ArrayLike], seeds: Sequence[int] | np.ndarray, chunk: int) -> dict[str, np.ndarray]:
-    if chunk < 1:
+def _plan(program: Program, grid: Mapping[str, np.ndarray], chunk: int | None) -> Plan:
+    if chunk is not None:
+        size = math.prod(block_shape(_shape(grid), chunk))
+        return Plan(size, size)
+    return compiling.measured(
+        program,
+        lambda size: _points(grid, tuple(slice(0, n) for n in block_shape(_shape(grid), size)), size),
+        math.prod(_shape(grid)),
+        jax.local_devices()[0],
+    )
+
+
+def _shape(grid: Mapping[str, np.ndarray]) -> tuple[int, ...]:
+    return tuple(len(values) for values in grid.values())
+
+
+def _cut(layout: Layout, grid: Mapping[str, np.ndarray], plan: Plan) -> Layout:
+    return layout._replace(block=dict(zip(grid, block_shape(_shape(grid), plan.chunk), strict=True)))
+
+
+def _compute(
+    program: Program,
+    grid: Mapping[str, np.ndarray],
+    plan: Plan,
+    store: Store,
+    part: tuple[int, int],
+    progress: bool,
+) -> None:
+    """Compute and write every block of a part that the store lacks."""
+    done = datasets.done(store)
+    block = block_shape(done.shape, plan.chunk)
+    size = compiling.size(plan, math.prod(block))
+    own = itertools.islice(_regions(done.shape, block), part[0], None, part[1])
+    todo = (region for region in own if not done[region].all())
+    devices, diverged = jax.local_devices(), 0
+    with tqdm(total=done.size, initial=int(done.sum()), unit=" configurations", disable=not progress) as bar:
+        bar.set_description("compiling")
+        while regions := list(itertools.islice(todo, len(devices))):
+            # Started one after the other, they run at the same time: dispatch does not wait.
+            started = []
+            for region, device in zip(regions, devices, strict=False):
+                evaluate = compiling.compiled(program, size, plan.batch, plan.options, device)
+                started.append(evaluate(jax.device_put(_points(grid, region, size), device)))
+            for region, outputs in zip(regions, started, strict=True):
+                values = _fetch(outputs, region)
+                datasets.write_block(store, region, values)
+                diverged += int(values[DIVERGED].sum())
+                bar.set_description("computing", refresh=False)
+                bar.set_postfix({DIVERGED: diverged}, refresh=False)
+                bar.update(done[region].size)
+
+
+def _grid(axes: Mapping[str, ArrayLike], seeds: Sequence[int] | np.ndarray, chunk: int | None) -> dict[str, np.ndarray]:
+    if chunk is not None and chunk < 1:
         raise ValueError(f"A sweep's chunk is at least 1 point, not {chunk}.")
     if SEED in axes:
         raise ValueError("A sweep's seeds are given as seeds=..., not as an axis.")
@@ -156,73 +211,17 @@ def _check_arguments(experiment_fn: ExperimentFn, axes: Mapping[str, ArrayLike])
         ) from error
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Program:
-    """A sweep's function, traced: what one point runs. Equal to itself only, so that jit keys on it."""
-
-    closed: ClosedJaxpr
-    outputs: dict[str, jax.ShapeDtypeStruct]
-
-
-@lru_cache(maxsize=32)
-def _trace(experiment_fn: ExperimentFn, arguments: tuple[tuple[str, np.dtype], ...]) -> _Program:
-    """Trace one point. Cached, so that another sweep of the same function and types compiles nothing."""
-
-    def point(hyperparameters: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
-        named = dict(hyperparameters)
-        outputs: Any = experiment_fn(jax.random.key(named.pop(SEED)), **named)
-        numbers = (jax.Array, np.ndarray, np.generic, bool, int, float)
-        if not (isinstance(outputs, dict) and outputs and all(isinstance(v, numbers) for v in outputs.values())):
-            raise TypeError("A sweep's function has to return a dict of one or more arrays by name.")
-        return {name: jnp.asarray(value) for name, value in outputs.items()}
-
-    scalars = {name: jax.ShapeDtypeStruct((), dtype) for name, dtype in arguments}
-    return _Program(*jax.make_jaxpr(point, return_shape=True)(scalars))
-
-
-def _fingerprint(program: _Program) -> str:
-    """A hash of what one point computes: of every operation, and of the arrays that the function brought along."""
-    # Addresses of functions differ from process to process.
-    digest = hashlib.sha256(re.sub(r"0x[0-9a-f]+", "", str(program.closed.jaxpr)).encode())
-    for const in _constants(program.closed):
-        is_key = isinstance(const, jax.Array) and jnp.issubdtype(const.dtype, jax.dtypes.prng_key)
-        digest.update(np.asarray(jax.random.key_data(const) if is_key else const).tobytes())
-    return digest.hexdigest()
-
-
-def _constants(closed: ClosedJaxpr) -> Iterator[Any]:
-    yield from closed.consts
-    for equation in closed.eqns:
-        yield from (operand.val for operand in equation.invars if isinstance(operand, Literal))
-        for inner in jax.tree.leaves(equation.params, is_leaf=lambda x: isinstance(x, ClosedJaxpr)):
-            if isinstance(inner, ClosedJaxpr):
-                yield from _constants(inner)
-
-
-@partial(jax.jit, static_argnums=0)
-def _evaluate(program: _Program, points: dict[str, jax.Array]) -> tuple[dict[str, jax.Array], jax.Array]:
-    """Outputs [size, ...] of the points [size], and which of them [size] have a nan."""
-    names = sorted(program.outputs)
-    values = jax.vmap(jaxpr_as_fun(program.closed))(*(points[name] for name in sorted(points)))
-    outputs = dict(zip(names, values, strict=True))
-    diverged = jnp.zeros(points[SEED].shape, bool)
-    for value in outputs.values():
-        if jnp.issubdtype(value.dtype, jnp.inexact):
-            diverged |= jnp.isnan(value).reshape(value.shape[0], -1).any(axis=1)
-    return outputs, diverged
-
-
 def _layout(
     grid: Mapping[str, np.ndarray],
-    block: tuple[int, ...],
     outputs: Mapping[str, jax.ShapeDtypeStruct],
     dims: Mapping[str, Sequence[str]],
     coords: Mapping[str, ArrayLike],
 ) -> Layout:
+    """The dataset's layout, not cut into blocks yet."""
     own = {name: tuple(dims.get(name, (f"{name}_dim_{i}" for i in range(s.ndim)))) for name, s in outputs.items()}
     _check_names(grid, own, dims, coords)
     inner: dict[str, np.ndarray] = {}
-    variables: dict[str, tuple[tuple[str, ...], np.dtype]] = {DIVERGED: (tuple(grid), np.dtype(bool))}
+    variables: dict[str, tuple[tuple[str, ...], np.dtype]] = {}
     for name, shape in outputs.items():
         if not isinstance(shape.dtype, np.dtype) or shape.dtype.kind not in "biufc":
             raise ValueError(f"The output {name!r} is of type {shape.dtype}, which no dataset holds: cast it.")
@@ -236,7 +235,7 @@ def _layout(
                     f"type {values.dtype}: give as many numbers or strings, the same for every output."
                 )
         variables[name] = ((*grid, *own[name]), shape.dtype)
-    return Layout({**grid, **inner}, variables, dict(zip(grid, block, strict=True)))
+    return Layout({**grid, **inner}, variables, {})
 
 
 def _check_names(
@@ -249,7 +248,7 @@ def _check_names(
     for argument, given, known in (("dims", dims, own.keys()), ("coords", coords, inner)):
         if given.keys() - known:
             raise ValueError(f"{argument} names {sorted(given.keys() - known)}, but there is only {sorted(known)}.")
-    names = [*grid, *inner, *own, DIVERGED, datasets.DONE]
+    names = [*grid, *inner, *own, datasets.DONE]
     wrong = sorted(name for name in set(names) if names.count(name) > 1 or not name.isidentifier())
     wrong += [name for name, own_dims in own.items() if len(set(own_dims)) < len(own_dims)]
     if wrong:
@@ -281,14 +280,6 @@ def _points(grid: Mapping[str, np.ndarray], region: Region, size: int) -> dict[s
     mesh = np.meshgrid(*(values[part] for values, part in zip(grid.values(), region, strict=True)), indexing="ij")
     which = np.minimum(np.arange(size), mesh[0].size - 1)
     return {name: values.reshape(-1)[which] for name, values in zip(grid, mesh, strict=True)}
-
-
-def _start(
-    program: _Program, grid: Mapping[str, np.ndarray], region: Region, block: tuple[int, ...], device: Any
-) -> dict[str, jax.Array]:
-    """Begin to compute one block's outputs [size, ...] on a device."""
-    outputs, diverged = _evaluate(program, jax.device_put(_points(grid, region, math.prod(block)), device))
-    return {**outputs, DIVERGED: diverged}
 
 
 def _fetch(outputs: Mapping[str, jax.Array], region: Region) -> dict[str, np.ndarray]:
