@@ -182,12 +182,14 @@ def point_fn(config: MapSettings, bases: base_model.Base, feature: features.Feat
         feature_key, path_key, line_key, noise_key = jax.random.split(key, 4)
         base, log_gates, log_personas, log_base, reward = setting(config, bases, feature, feature_key, angle, world)
 
-        def measure(log_policy: Float[Array, "C N"]) -> dict[str, Array]:
-            return _measure(log_policy, log_base, log_personas, reward, base, line_key)
+        def measure(path: Float[Array, "R C N"]) -> dict[str, Array]:
+            spent = drift.budget_along(path, log_base, log_personas, base.responses, base.world.log_prompts)
+            others = jax.lax.map(lambda log_policy: _others(log_policy, log_base, reward, base, line_key), path)
+            routing = jax.vmap(drift.routing_information, (0, None))(spent.weights, base.world.log_prompts)
+            return {**spent._asdict(), "routing_information": routing, **others}
 
         # Measured after all paths are walked: the solver, slow to compile, is compiled once and not for every rule.
-        policies = _paths(config, base, log_base, reward, path_key)
-        records = jax.lax.map(lambda path: jax.lax.map(measure, path), policies)
+        records = jax.lax.map(measure, _paths(config, base, log_base, reward, path_key))
         by_rule = jax.vmap(
             lambda fraction, weights, distance: {
                 "half": boundaries.half(strengths, fraction),
@@ -208,24 +210,20 @@ def point_fn(config: MapSettings, bases: base_model.Base, feature: features.Feat
     return point
 
 
-def _measure(
+def _others(
     log_policy: Float[Array, "C N"],
     log_base: Float[Array, "C N"],
-    log_personas: Float[Array, "C K N"],
     reward: Float[Array, "C N"],
     base: base_model.Base,
     line_key: Key,
 ) -> dict[str, Array]:
-    """Everything recorded of a policy; lines are drawn with the same key everywhere, so they change with the policy."""
+    """Recorded beside the budget; lines are drawn with the same key everywhere, so they change with the policy."""
     log_prompts = base.world.log_prompts
-    spent = drift.budget(log_policy, log_base, log_personas, base.responses, log_prompts)
     prompt_key, response_key = jax.random.split(line_key)
     line_prompt = jax.random.categorical(prompt_key, log_prompts, shape=(NUM_LINES,))
     return {
-        **spent._asdict(),
         **support.support(log_policy, log_base, log_prompts, length=base.responses.shape[1])._asdict(),
         "reward": jnp.exp(log_prompts) @ numerics.expectation(log_policy, reward),
-        "routing_information": drift.routing_information(spent.weights, log_prompts),
         "line_prompt": line_prompt,
         "line_response": jax.random.categorical(response_key, log_policy[line_prompt]),
     }

@@ -9,10 +9,13 @@ Stephens and Anitescu 2020): minimise ``sum w - sum_x p log (P w)`` over w >= 0,
 Use float64: float32 can solve to 1e-6 but not certify it.
 """
 
-from typing import NamedTuple
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from toypersona.types import Scalar
@@ -27,8 +30,10 @@ WARM = 1e-3
 MULTIPLIER, WARM_MULTIPLIER = 0.3, 0.03
 """Smallest multipliers to start from. Large ones would drive a warm start back to the middle."""
 
+MAX_ITERATIONS = 100
+
 CACHED = 2**16
-"""Numbers in the components of one batch: more, and they fall out of a core's own cache."""
+"""Numbers in the problems of one batch: more, and they fall out of a core's own cache."""
 
 
 class Projection(NamedTuple):
@@ -53,7 +58,7 @@ def project(
     *,
     tolerance: Scalar = 1e-9,
     initial_weights: Float[Array, " K"] | None = None,
-    max_iterations: int = 100,
+    max_iterations: int | Int[Array, ""] = MAX_ITERATIONS,
 ) -> Projection:
     """The nearest mix of K components to p, in the sense of KL(p ‖ mix).
 
@@ -77,26 +82,12 @@ def project(
         ValueError: the shapes do not fit, or there is nothing to project or nothing to project onto.
     """
     _check(log_p.shape, log_components.shape, None if initial_weights is None else initial_weights.shape)
-    p = jnp.exp(log_p)
-    # Each outcome is divided by its largest component, a factor that cancels everywhere but in the distance.
-    largest = jax.lax.stop_gradient(log_components.max(axis=0))
-    speakable = ~jnp.isneginf(largest)
-    largest = jnp.where(speakable, largest, 0.0)
-    components = jnp.exp(log_components - largest[None, :])
-    weights, gap = _solve(
-        *jax.lax.stop_gradient((jnp.where(speakable, p, 0.0), components, tolerance, initial_weights)), max_iterations
-    )
-    mixed = weights @ components
-    log_mix = jnp.log(jnp.where(mixed > 0, mixed, 1.0)) + largest
-    log_ratio = jnp.where(p > 0, log_p, 0.0) - log_mix
-    distance = jnp.where(p > 0, jnp.where(mixed > 0, p * log_ratio, jnp.inf), 0.0).sum()
-    gap = jnp.where(jnp.isposinf(distance), jnp.inf, gap)
-    return Projection(weights, distance, gap, (gap <= tolerance) & jnp.isfinite(distance))
+    return _project(log_p, _hull(log_components), tolerance, initial_weights, max_iterations)
 
 
 def project_batch(
     log_p: Float[Array, "B N"],
-    log_components: Float[Array, "B K N"],
+    log_components: Float[Array, "B K N"] | Float[Array, "K N"],
     *,
     tolerance: Scalar = 1e-9,
     initial_weights: Float[Array, "B K"] | None = None,
@@ -106,7 +97,7 @@ def project_batch(
 
     Args:
         log_p: [B, N].
-        log_components: [B, K, N].
+        log_components: [B, K, N]; or [K, N], one hull for all of them, which is several times as fast.
         tolerance: nats.
         initial_weights: warm starts [B, K].
         batch_size: problems solved together; by default 8 to 256, as many as a core's cache holds.
@@ -117,15 +108,22 @@ def project_batch(
     Raises:
         ValueError: as ``project``.
     """
-    _check(log_p.shape[1:], log_components.shape[1:], None if initial_weights is None else initial_weights.shape[1:])
+    shape = log_components.shape[log_components.ndim == 3 :]
+    _check(log_p.shape[1:], shape, None if initial_weights is None else initial_weights.shape[1:])
+    shared = _with_products(_hull(log_components)) if log_components.ndim == 2 else None
     if batch_size is None:
-        batch_size = min(max(CACHED // (log_components.shape[1] * log_components.shape[2]), 8), 256)
+        batch_size = min(max(CACHED // (shape[1] if shared else math.prod(shape)), 8), 256)
 
-    def one(problem: tuple[Array, Array, Array | None]) -> Projection:
+    def one(problem: tuple[Array, Any, Array | None]) -> Projection:
         p, components, start = problem
-        return project(p, components, tolerance=tolerance, initial_weights=start)
+        return _project(p, shared or _hull(components), tolerance, start)
 
-    return jax.lax.map(one, (log_p, log_components, initial_weights), batch_size=batch_size)
+    # In equal batches if possible: those left over would be compiled a second time.
+    fewest = math.ceil(len(log_p) / batch_size)
+    num_batches = next((n for n in range(fewest, 2 * fewest + 1) if len(log_p) % n == 0), fewest)
+    batch_size = math.ceil(len(log_p) / num_batches)
+    own = None if shared else log_components
+    return jax.lax.map(one, (log_p, own, initial_weights), batch_size=batch_size)
 
 
 def _check(p: tuple[int, ...], components: tuple[int, ...], initial: tuple[int, ...] | None) -> None:
@@ -136,6 +134,53 @@ def _check(p: tuple[int, ...], components: tuple[int, ...], initial: tuple[int, 
         )
     if initial is not None and initial != components[:1]:
         raise ValueError(f"initial_weights {initial} do not fit {components[0]} components: pass one weight for each.")
+
+
+class _Hull(NamedTuple):
+    """Components, each outcome divided by its largest one: a factor that cancels everywhere but in the distance.
+
+    Attributes:
+        components: p_k / largest [K, N].
+        log_largest: [N], 0 where nobody says it.
+        speakable: somebody says it [N].
+        products: p_k p_l for k >= l, row by row [K (K + 1) / 2, N]; only where many p share the hull, because then all
+            their Hessians are one product with it, and for a single one it would be K times as large as the hull.
+    """
+
+    components: Float[Array, "K N"]
+    log_largest: Float[Array, " N"]
+    speakable: Bool[Array, " N"]
+    products: Float[Array, "L N"] | None = None
+
+
+def _hull(log_components: Float[Array, "K N"]) -> _Hull:
+    largest = jax.lax.stop_gradient(log_components.max(axis=0))
+    speakable = ~jnp.isneginf(largest)
+    largest = jnp.where(speakable, largest, 0.0)
+    return _Hull(jnp.exp(log_components - largest[None, :]), largest, speakable)
+
+
+def _with_products(hull: _Hull) -> _Hull:
+    rows, columns = np.tril_indices(hull.components.shape[0])
+    return hull._replace(products=jax.lax.stop_gradient(hull.components[rows] * hull.components[columns]))
+
+
+def _project(
+    log_p: Float[Array, " N"],
+    hull: _Hull,
+    tolerance: Scalar,
+    initial_weights: Float[Array, " K"] | None,
+    max_iterations: int | Int[Array, ""] = MAX_ITERATIONS,
+) -> Projection:
+    p = jnp.exp(log_p)
+    speakable = jnp.where(hull.speakable, p, 0.0)
+    weights, gap = _solve(*jax.lax.stop_gradient((speakable, hull, tolerance, initial_weights)), max_iterations)
+    mixed = weights @ hull.components
+    log_mix = jnp.log(jnp.where(mixed > 0, mixed, 1.0)) + hull.log_largest
+    log_ratio = jnp.where(p > 0, log_p, 0.0) - log_mix
+    distance = jnp.where(p > 0, jnp.where(mixed > 0, p * log_ratio, jnp.inf), 0.0).sum()
+    gap = jnp.where(jnp.isposinf(distance), jnp.inf, gap)
+    return Projection(weights, distance, gap, (gap <= tolerance) & jnp.isfinite(distance))
 
 
 class _Iterate(NamedTuple):
@@ -151,22 +196,21 @@ class _Iterate(NamedTuple):
 
 def _solve(
     p: Float[Array, " N"],
-    components: Float[Array, "K N"],
+    hull: _Hull,
     tolerance: Scalar,
     initial_weights: Float[Array, " K"] | None,
-    max_iterations: int,
+    max_iterations: int | Int[Array, ""],
 ) -> tuple[Float[Array, " K"], Float[Array, ""]]:
     """Weights on the simplex and their certificate."""
-    num = components.shape[0]
+    components, num = hull.components, hull.components.shape[0]
     mass = p.sum()
     mass = jnp.where(mass > 0, mass, 1.0)
-    # Kept as an array of its own, because a dot product of this layout is a quarter faster than one of two equal ones.
-    transposed = components.T
+    curvature = _curvature(hull)
 
     def evaluate(weights: Array) -> tuple[Array, Array]:
         mixed = weights @ components
         inverse = jnp.where(mixed > 0, 1 / jnp.where(mixed > 0, mixed, 1.0), 0.0)
-        hessian = (components * (p / mass * inverse * inverse)[None, :]) @ transposed
+        hessian = curvature(p / mass * inverse * inverse)
         # The Hessian times w is c. Its largest entry is at least one, rounding aside.
         return hessian, jnp.log(jnp.maximum(jnp.max(hessian @ weights), 1.0))
 
@@ -188,6 +232,19 @@ def _solve(
     # A component that says nothing has served as a slack: without it the mix is larger everywhere.
     weights = jnp.where(components.any(axis=1), last.best, 0.0)
     return jnp.where(weights.any(), weights / weights.sum(), start), last.gap * mass
+
+
+def _curvature(hull: _Hull) -> Callable[[Float[Array, " N"]], Float[Array, "K K"]]:
+    """``scale -> sum_x scale(x) p_k(x) p_l(x)``."""
+    products = hull.products
+    if products is None:
+        # An array of its own, because a dot product of this layout is a quarter faster than one of two equal ones.
+        transposed = hull.components.T
+        return lambda scale: (hull.components * scale[None, :]) @ transposed
+    num = hull.components.shape[0]
+    place = np.zeros((num, num), int)
+    place[np.tril_indices(num)] = np.arange(products.shape[0])
+    return lambda scale: (products @ scale)[np.maximum(place, place.T)]
 
 
 def _newton_step(state: _Iterate) -> tuple[Float[Array, " K"], Float[Array, " K"]]:

@@ -240,3 +240,18 @@ def test_weak_tilt_has_the_predicted_selection_fraction():
     predicted = theory.weak_limit(log_base, log_personas, reward, LOG_PROMPTS)
     at = [BUDGET(theory.tilt(log_base, reward, s), log_base, log_personas).selection_fraction for s in (0.01, 0.02)]
     np.testing.assert_allclose(2 * at[0] - at[1], predicted, atol=1e-4)
+
+
+def test_a_path_s_budgets_are_those_of_its_policies():
+    log_policy, log_base, log_personas = random_problem(5)
+    steps = jnp.linspace(0.05, 4.0, 12)[:, None, None]
+    path = jax.nn.log_softmax(log_base[None] + steps * (log_policy - log_base)[None], axis=-1)
+    # A jump, and a policy that leaves words out: neither start is near.
+    path = path.at[7].set(log_personas[:, 0]).at[9, :, : N // 3].set(-jnp.inf)
+    path = jax.nn.log_softmax(path, axis=-1)
+    along = jax.jit(drift.budget_along)(path, log_base, log_personas, TOKENS, LOG_PROMPTS)
+    alone = jax.vmap(lambda policy: BUDGET(policy, log_base, log_personas))(path)
+    assert along.certified.all()
+    for name in ("total", "hull_distance", "token_hull_distance", "selection", "switching", "novelty"):
+        np.testing.assert_allclose(getattr(along, name), getattr(alone, name), atol=2e-9)
+    np.testing.assert_allclose(along.weights[7], jax.nn.one_hot(jnp.zeros(C, int), K), atol=1e-4)

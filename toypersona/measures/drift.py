@@ -78,22 +78,79 @@ def budget(
     Raises:
         ValueError: the shapes do not fit, or ``tokens`` is not the full list in lexicographic order.
     """
-    num_words, length = _check_listing(log_policy, log_base, log_personas, tokens)
+    size = _check_listing(log_policy, log_base, log_personas, tokens)
+    return _budget(log_policy, log_base, log_personas, size, log_prompts, tolerance, None)[0]
+
+
+def budget_along(
+    log_policies: Float[Array, "R C N"],
+    log_base: Float[Array, "C N"],
+    log_personas: Float[Array, "C K N"],
+    tokens: Int[Array, "N T"],
+    log_prompts: Float[Array, " C"],
+    *,
+    tolerance: float = 1e-9,
+) -> DriftBudget:
+    """``budget`` of R policies that follow each other on a path; every projection starts from the last one's weights.
+
+    Args:
+        log_policies: [R, C, N], neighbours similar.
+        log_base: as in ``budget``, like the rest.
+        log_personas: [C, K, N].
+        tokens: [N, T].
+        log_prompts: [C].
+        tolerance: nats.
+
+    Returns:
+        A ``DriftBudget`` with leading axis R: ``budget``'s numbers within the certificate.
+
+    Raises:
+        ValueError: as ``budget``.
+    """
+    size = _check_listing(log_policies[0], log_base, log_personas, tokens)
+    num_prompts, num_personas = log_personas.shape[:2]
+    num_histories = num_prompts * sum(size[0] ** position for position in range(size[1]))
+    middle = jnp.full((num_prompts + num_histories, num_personas), 1 / num_personas)
+
+    def next_one(starts: _Starts, log_policy: Float[Array, "C N"]) -> tuple[_Starts, DriftBudget]:
+        spent, weights = _budget(log_policy, log_base, log_personas, size, log_prompts, tolerance, starts)
+        return weights, spent
+
+    return jax.lax.scan(next_one, (middle[:num_prompts], middle[num_prompts:]), log_policies)[1]
+
+
+_Starts = tuple[Float[Array, "C K"], Float[Array, "H K"]]
+"""Weights of every prompt's projection and of every history's, to start the next ones from."""
+
+
+def _budget(
+    log_policy: Float[Array, "C N"],
+    log_base: Float[Array, "C N"],
+    log_personas: Float[Array, "C K N"],
+    size: tuple[int, int],
+    log_prompts: Float[Array, " C"],
+    tolerance: float,
+    starts: _Starts | None,
+) -> tuple[DriftBudget, _Starts]:
     rho = jnp.exp(log_prompts)
     total = rho @ numerics.kl_divergence(log_policy, log_base)
-    prompt = jax.vmap(lambda p, q: hulls.project(p, q, tolerance=tolerance))(log_policy, log_personas)
-    log_mass, log_next, log_next_personas = _histories(log_policy, log_personas, num_words, length)
+    prompt_starts, token_starts = starts or (None, None)
+    prompt = jax.vmap(lambda p, q, w: hulls.project(p, q, tolerance=tolerance, initial_weights=w))(
+        log_policy, log_personas, prompt_starts
+    )
+    log_mass, log_next, log_next_personas = _histories(log_policy, log_personas, *size)
     token = hulls.project_batch(
-        log_next.reshape(-1, num_words),
+        log_next.reshape(-1, size[0]),
         log_next_personas.reshape(-1, *log_next_personas.shape[2:]),
         tolerance=tolerance,
+        initial_weights=token_starts,
     )
     mass = jnp.exp(log_prompts[:, None] + log_mass).reshape(-1)
     reached = mass > 0
     d_prompt = rho @ prompt.distance
     d_token = jnp.where(reached, mass * token.distance, 0.0).sum()
     token_gap = jnp.where(reached, mass * token.gap, 0.0).sum()
-    return _split(
+    spent = _split(
         total,
         d_prompt,
         d_token,
@@ -101,6 +158,7 @@ def budget(
         gap=jnp.maximum(rho @ prompt.gap, token_gap),
         certified=prompt.certified.all() & (token.certified | ~reached).all(),
     )
+    return spent, (prompt.weights, token.weights)
 
 
 def _split(total: Array, d_prompt: Array, d_token: Array, **rest: Array) -> DriftBudget:
