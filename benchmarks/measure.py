@@ -16,7 +16,7 @@ import json  # noqa: E402
 import platform  # noqa: E402
 import statistics  # noqa: E402
 import time  # noqa: E402
-from collections.abc import Callable, Mapping  # noqa: E402
+from collections.abc import Callable, Mapping, Sequence  # noqa: E402
 from importlib import metadata  # noqa: E402
 from pathlib import Path  # noqa: E402
 from typing import Any  # noqa: E402
@@ -24,6 +24,8 @@ from typing import Any  # noqa: E402
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
+
+from toypersona import compiling  # noqa: E402
 
 FMA_LANES = 4096
 """Numbers that the FMA roof keeps in the first cache."""
@@ -58,6 +60,26 @@ def prepared(make: Callable[[], Callable[[], np.ndarray]], units: float) -> Peer
     run = make()
     run()
     return Peer(run, units, time.perf_counter() - start)
+
+
+def fastest(
+    make: Callable[[int, dict | None], Callable[[], np.ndarray]], batches: Sequence[int], units: float
+) -> tuple[str, dict[str, Peer]]:
+    """Ours as a sweep would compile it: the name of the fastest batch and compiler options, and all that were tried.
+
+    Args:
+        make: (batch, compiler options) to what runs it.
+        batches: sizes to try.
+        units: how much work one call does.
+    """
+    cpu = jax.devices()[0].platform == "cpu"
+    options = {"default options": None} | ({"tuned options": dict(compiling.CPU_OPTIONS)} if cpu else {})
+    tries = {
+        f"ours, batches of {batch}, {name}": prepared(lambda batch=batch, given=given: make(batch, given), units)
+        for batch in batches
+        for name, given in options.items()
+    }
+    return max(tries, key=lambda name: max(rates({name: tries[name]}, 2)[name])), tries
 
 
 def check(peers: Mapping[str, Peer], tolerance: float) -> None:

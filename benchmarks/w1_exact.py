@@ -20,10 +20,6 @@ from toypersona.policies import mixture
 from toypersona.rules import gradient
 
 K, V, LOG_EVERY = 4, 8, 10
-OPTIONS = {
-    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT",
-    "xla_cpu_prefer_vector_width": 512,
-}
 
 
 class Problem(NamedTuple):
@@ -252,17 +248,7 @@ def torch_peers(given: Problem, length: int, steps: int, one_by_one: int, full: 
 def main(length: int, *, num: int, steps: int, rounds: int, full: bool) -> dict:
     """Run one size."""
     given, units = problem(num, length), num * steps
-    tries = {
-        f"ours, batches of {batch}, {name}": measure.prepared(
-            lambda batch=batch, options=options: ours(given, length, steps, batch, options), units
-        )
-        for batch in (8, 32)
-        for name, options in (
-            ("default options", None),
-            *((("tuned options", OPTIONS),) if jax.devices()[0].platform == "cpu" else ()),
-        )
-    }
-    best = max(tries, key=lambda name: max(measure.rates({name: tries[name]}, 2)[name]))
+    best, tries = measure.fastest(lambda batch, options: ours(given, length, steps, batch, options), (8, 32, 64), units)
     few = max(1, num // 64)
     peers = {
         best: tries[best],

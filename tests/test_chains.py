@@ -129,7 +129,7 @@ def test_jit_and_precision_change_nothing(order):
 def test_samples_follow_the_exact_probabilities(order):
     table, number = random_table(order), 20_000
     keys = jax.random.split(jax.random.key(3), number)
-    tokens = jax.jit(jax.vmap(lambda key: chains.sample(key, table, PROMPT, T)))(keys)
+    tokens = jax.jit(jax.vmap(lambda key: chains.sample(key, table[None], 0, PROMPT, T)))(keys)
     places = np.ravel_multi_index(np.asarray(tokens).T, (V,) * T)
     measured = np.bincount(places, minlength=V**T) / number
     exact = np.exp(log_probs(table, PROMPT, T))
@@ -139,7 +139,7 @@ def test_samples_follow_the_exact_probabilities(order):
 
 def test_an_impossible_word_is_never_said():
     table = jnp.log(jnp.array([0.0, 0.5, 0.0, 0.5, 0.0]))
-    tokens = chains.sample(jax.random.key(4), table, PROMPT, 10_000)
+    tokens = chains.sample(jax.random.key(4), table[None], 0, PROMPT, 10_000)
     assert {*np.asarray(tokens).tolist()} == {1, 3}
 
 
@@ -159,7 +159,7 @@ def test_prompts_shorter_than_the_order_are_refused():
     for refused in (
         lambda: chains.log_probs(random_table(2), PROMPT[:1], T),
         lambda: chains.log_prob(random_table(2), PROMPT[:1], jnp.array([0])),
-        lambda: chains.sample(jax.random.key(0), random_table(2), PROMPT[:1], T),
+        lambda: chains.sample(jax.random.key(0), random_table(2)[None], 0, PROMPT[:1], T),
     ):
         with pytest.raises(ValueError, match="order 2 needs prompts at least as long, not 1"):
             refused()

@@ -136,22 +136,31 @@ def log_probs(table: Float[Array, "*context V"], prompt: Int[Array, " P"], lengt
     return prefixes
 
 
-def sample(key: Key, table: Float[Array, "*context V"], prompt: Int[Array, " P"], length: int) -> Int[Array, " T"]:
-    """One response of ``length`` tokens [T].
+def sample(
+    key: Key,
+    tables: Float[Array, "K *context V"],
+    chain: Int[Array, ""] | int,
+    prompt: Int[Array, " P"],
+    length: int,
+) -> Int[Array, " T"]:
+    """One response of ``length`` tokens [T] by one of K chains.
+
+    All tables are given, so that under vmap over keys and chains each is exponentiated once and not for every token.
 
     Raises:
         ValueError: the prompt is shorter than the order.
     """
-    back = order(table, prompt)
+    back = order(tables[0], prompt)
+    cumulative = jnp.cumsum(jnp.exp(tables), axis=-1)
 
     def step(context: Int[Array, " O"], level: Float[Array, ""]) -> tuple[Int[Array, " O"], Int[Array, ""]]:
-        cumulative = jnp.cumsum(jnp.exp(table[tuple(context)]))
+        row = cumulative[(chain, *context)]
         # The last entry is one only up to rounding: levels are measured by it, so that none lies above all words.
-        token = (cumulative[:-1] <= level * cumulative[-1]).sum(dtype=context.dtype)
+        token = (row[:-1] <= level * row[-1]).sum(dtype=context.dtype)
         return jnp.concatenate([context, token[None]])[1:], token
 
     # One draw of all levels and inverting the distribution function: several times as fast as a key for each token.
-    levels = jax.random.uniform(key, (length,), table.dtype)
+    levels = jax.random.uniform(key, (length,), tables.dtype)
     return jax.lax.scan(step, prompt[prompt.shape[0] - back :], levels)[1]
 
 

@@ -97,8 +97,15 @@ def test_natural_gradient_solves_with_the_true_fisher_matrix():
     assert info["residual"] < 1e-9
 
 
+def lookup(c, tokens):
+    return REWARD[c, tokens @ jnp.array([9, 3, 1])]
+
+
+def flat(tree):
+    return jax.flatten_util.ravel_pytree(tree)[0]
+
+
 def rules(learning_rate):
-    lookup = lambda c, tokens: REWARD[c, tokens @ jnp.array([9, 3, 1])]  # noqa: E731
     return {
         "policy_gradient": gradient.policy_gradient(
             MIXTURE.policy, PROMPTS, LOG_PROMPTS, REWARD, learning_rate=learning_rate
@@ -147,18 +154,29 @@ def test_scopes_hold_under_every_rule(name):
             jax.tree.map(np.testing.assert_array_equal, state.params[unmoved], params[unmoved])
 
 
-def test_reinforce_is_unbiased():
+def test_reinforce_is_unbiased_and_more_samples_are_less_noise():
     params = mixture_params()
-    exact, _ = rules(1.0)["policy_gradient"].update(jax.random.key(0), rules(1.0)["policy_gradient"].init(params))
-    target = exact.params["experts"] - params["experts"]
-    sampled = rules(1.0)["reinforce"]
-    steps = jax.vmap(lambda k: sampled.update(k, sampled.init(params))[0].params["experts"] - params["experts"])(
-        jax.random.split(jax.random.key(5), 20_000)
-    )
-    error = steps.std(0) / jnp.sqrt(steps.shape[0])
-    z = jnp.where(error > 0, (steps.mean(0) - target) / jnp.where(error > 0, error, 1.0), 0.0)
-    assert jnp.abs(z).max() < 5
-    assert jnp.abs(target).max() > 20 * error.max(), "the test has no power"
+    exact = rules(1.0)["policy_gradient"]
+    target = flat(optax.tree.sub(exact.update(jax.random.key(0), exact.init(params))[0].params, params))
+    noise = []
+    for num_samples in (1, 4):
+        rule = reinforce.reinforce(
+            MIXTURE.policy, PROMPTS, LOG_PROMPTS, lookup, learning_rate=1.0, num_samples=num_samples
+        )
+        steps = jax.vmap(
+            lambda k, rule=rule: flat(optax.tree.sub(rule.update(k, rule.init(params))[0].params, params))
+        )(jax.random.split(jax.random.key(5), 20_000 // num_samples))
+        error = steps.std(0) / jnp.sqrt(steps.shape[0])
+        z = jnp.where(error > 0, (steps.mean(0) - target) / jnp.where(error > 0, error, 1.0), 0.0)
+        assert jnp.abs(z).max() < 5
+        assert jnp.abs(target).max() > 20 * error.max(), "the test has no power"
+        noise.append(steps.var(0).sum())
+    np.testing.assert_allclose(noise[0] / noise[1], 4.0, rtol=0.1)
+
+
+def test_reinforce_without_samples():
+    with pytest.raises(ValueError, match="num_samples of 1 or more, not 0"):
+        reinforce.reinforce(MIXTURE.policy, PROMPTS, LOG_PROMPTS, lookup, learning_rate=1.0, num_samples=0)
 
 
 def test_kl_coefficient_without_base():

@@ -165,7 +165,7 @@ def mixture(
         # Drawing the persona first and then only its tokens is the same law as mixing at every token.
         persona_key, token_key = jax.random.split(key)
         persona = jax.random.categorical(persona_key, log_gate(params, prompt))
-        return chains.sample(token_key, jax.nn.log_softmax(params["experts"][persona]), prompt, length)
+        return chains.sample(token_key, jax.nn.log_softmax(params["experts"]), persona, prompt, length)
 
     return Mixture(Policy(init, log_prob, log_probs, probs, sample), log_gate, log_experts, init_from_text)
 

@@ -1,4 +1,4 @@
-"""REINFORCE: the policy gradient from one sampled response to each prompt (Williams 1992), no baseline."""
+"""REINFORCE: the policy gradient from sampled responses to each prompt (Williams 1992), no baseline."""
 
 from collections.abc import Callable
 
@@ -19,11 +19,12 @@ def reinforce(
     reward: Callable[[Int[Array, ""], Int[Array, " T"]], Float[Array, ""]],
     *,
     learning_rate: Scalar,
+    num_samples: int = 1,
     optimizer: Optimizer = optax.sgd,
 ) -> UpdateRule:
     """Stochastic policy gradient; its expectation is the direction of ``gradient.policy_gradient``.
 
-    Every prompt is answered once a step and counted with its probability, so that the noise is the responses' alone.
+    Every prompt is answered equally often and counted with its probability, so that the noise is the responses' alone.
 
     Args:
         policy: any policy with ``sample`` and ``log_prob``.
@@ -31,21 +32,30 @@ def reinforce(
         log_prompts: log rho(c) [C].
         reward: ``(prompt index [], tokens [T]) -> []``.
         learning_rate: step length; 0 is the identity.
+        num_samples: responses to each prompt a step.
         optimizer: optax constructor that takes the learning rate.
 
     Returns:
         An ``UpdateRule`` whose info holds the sampled mean ``reward``.
+
+    Raises:
+        ValueError: no sample.
     """
+    if num_samples < 1:
+        raise ValueError(f"REINFORCE needs num_samples of 1 or more, not {num_samples}.")
     num_prompts = prompts.shape[0]
     rho = jnp.exp(log_prompts)
 
     def direction(key: Key, params: Params) -> tuple[Params, dict[str, Array]]:
-        tokens = jax.vmap(policy.sample, in_axes=(0, None, 0))(jax.random.split(key, num_prompts), params, prompts)
-        rewards = jax.vmap(reward)(jnp.arange(num_prompts), tokens)
+        keys = jax.random.split(key, (num_prompts, num_samples))
+        sample = jax.vmap(jax.vmap(policy.sample, in_axes=(0, None, None)), in_axes=(0, None, 0))
+        tokens = sample(keys, params, prompts)
+        rewards = jax.vmap(jax.vmap(reward, in_axes=(None, 0)))(jnp.arange(num_prompts), tokens) / num_samples
 
         def surrogate(params: Params) -> Float[Array, ""]:
-            return (rho * rewards) @ jax.vmap(policy.log_prob, in_axes=(None, 0, 0))(params, prompts, tokens)
+            log_prob = jax.vmap(jax.vmap(policy.log_prob, in_axes=(None, None, 0)), in_axes=(None, 0, 0))
+            return rho @ (rewards * log_prob(params, prompts, tokens)).sum(axis=1)
 
-        return jax.grad(surrogate)(params), {"reward": rho @ rewards}
+        return jax.grad(surrogate)(params), {"reward": rho @ rewards.sum(axis=1)}
 
     return ascend(direction, optimizer(learning_rate))

@@ -112,7 +112,7 @@ def sample(key: Key, world: World, length: int, num_lines: int) -> Sample:
     persona = jax.random.categorical(persona_key, world.log_gates[prompt_index])
 
     def answer(line_key: Key, c: Int[Array, ""], k: Int[Array, ""]) -> Int[Array, " T"]:
-        return chains.sample(line_key, world.log_experts[k], world.prompts[c], length)
+        return chains.sample(line_key, world.log_experts, k, world.prompts[c], length)
 
     return Sample(
         prompt_index, persona, jax.vmap(answer)(jax.random.split(token_key, num_lines), prompt_index, persona)
