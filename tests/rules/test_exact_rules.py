@@ -102,7 +102,7 @@ def lookup(c, tokens):
 
 
 def flat(tree):
-    return jax.flatten_util.ravel_pytree(tree)[0]
+    return ravel_pytree(tree)[0]
 
 
 def rules(learning_rate):
