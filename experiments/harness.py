@@ -97,8 +97,11 @@ def main(
         kept = "".join(f" {note}" for note in getattr(stop, "__notes__", ()))
         print(f"\nInterrupted.{kept} Run the same command again to go on.", file=sys.stderr)
         sys.exit(130)
-    if not dataset[datasets.DONE].all():
-        print(f"This part is done; {int((~dataset[datasets.DONE]).sum())} points are left to the others.")
+    left = int((~dataset[datasets.DONE]).sum())
+    if left or getattr(settings, "part", None):
+        print(
+            f"This part is done; {left} points are left to others. Then the command without --part prints the claims."
+        )
         sys.exit(0)
     if diverged := int(dataset[compiling.DIVERGED].sum()):
         print(f"{diverged} of {dataset[compiling.DIVERGED].size} points diverged; they are marked in the dataset.")

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
+from conftest import files
 
 from toypersona import compiling, datasets, sweeps
 
@@ -33,10 +34,6 @@ def experiment(key, *, strength, order):
 def run(out=None, *, experiment_fn=experiment, axes=AXES, **changed):
     given = {"seeds": SEEDS, "chunk": 4, "dims": DIMS, "coords": COORDS, "config": {"length": 3}, "progress": False}
     return sweeps.run(experiment_fn, axes, out=out, **{**given, **changed})
-
-
-def files(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("chunk", [1, 4, 5, 100])

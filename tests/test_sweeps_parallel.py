@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import files
 
 from toypersona import datasets
 
@@ -30,10 +31,6 @@ dataset = sweeps.run(experiment, {"strength": np.linspace(0, 1, 5)}, seeds=[1, 2
                      part=part, progress=False)
 print(int(dataset.done.sum()), dataset.done.size)
 """
-
-
-def files(folder):
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import files
 
-from experiments import features, harness, independent, maps, phase_diagram, pretraining
+from experiments import features, harness, independent, job_array, maps, phase_diagram, pretraining
 from toypersona import datasets
 
 ROOT = Path(__file__).parents[2]
@@ -190,3 +191,38 @@ def test_a_users_own_feature_sees_words(tmp_path):
 def test_presets_exist():
     for experiment in (phase_diagram, pretraining):
         assert set(experiment.PRESETS) == {"quick", "paper"}
+
+
+@pytest.mark.slow
+def test_a_local_job_array_makes_the_bytes_of_one_process(small_map, tmp_path):
+    alone, _ = small_map
+    given = ["--out", tmp_path, *SMALL.split(), *QUICKLY.split()]
+    finished = start("job_array", "phase_diagram", "--tasks", 2, "--cluster", "local", "--", *given)
+    assert finished.returncode == 0, finished.stderr
+    assert f"When all are done: {sys.executable} -m experiments.phase_diagram --out {tmp_path}" in finished.stdout
+    assert files(tmp_path / "phase_diagram.zarr") == files(alone / "phase_diagram.zarr")
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ("phase_diagrm --tasks 2", "The experiment is phase_diagram or pretraining, not 'phase_diagrm'."),
+        ("phase_diagram --tasks 0", "--tasks has to be 1 or more, not 0."),
+        ("phase_diagram --tasks 2 -- --part 0 2", "leave it out"),
+        ("phase_diagram --tasks 2 -- --preset papr", "did you mean 'paper'?"),
+    ],
+)
+def test_a_job_array_with_wrong_input_submits_nothing(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        job_array.main(arguments.split())
+    said = capsys.readouterr().err.strip()
+    assert stopped.value.code == 2 and message in said and len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("options, message", [("local --options gpu", "'gpu' need"), ("slurm", 'not detect "srun"')])
+def test_what_the_scheduler_refuses_is_one_sentence(tmp_path, options, message):
+    given = f"phase_diagram --tasks 2 --cluster {options} -- --out {tmp_path}"
+    refused = start("job_array", *given.split())
+    assert refused.returncode == 2 and len(refused.stderr.strip().splitlines()) == 1
+    assert "submitit refuses --cluster or --options:" in refused.stderr and message in refused.stderr
+    assert not list(tmp_path.rglob("*submitted*"))

@@ -1,0 +1,105 @@
+"""An experiment as a job array: every task computes its part of the points, all write one dataset.
+
+    python -m experiments.job_array phase_diagram --tasks 8 --options slurm_partition=gpu -- --preset paper --out DIR
+
+What follows -- goes to the experiment. Tasks that were killed are made good by the same command; what is finished is
+not computed again. When all are done, the experiment's own command prints its claims.
+"""
+
+import dataclasses
+import importlib
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+import tyro
+
+from experiments import harness
+from toypersona import datasets
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class JobArray:
+    """Settings of a job array."""
+
+    experiment: Annotated[str, tyro.conf.Positional]
+    """Which one: phase_diagram or pretraining."""
+    tasks: int
+    """How many processes share the points."""
+    cluster: Literal["slurm", "local"] | None = None
+    """slurm, or local for processes on this machine; slurm where there is one."""
+    minutes: int = 240
+    """Time limit of a task."""
+    wait: bool = False
+    """Come back when all tasks are done; local tasks are always waited for."""
+    options: tuple[str, ...] = ()
+    """More for the scheduler, as NAME=VALUE in submitit's names: slurm_partition=gpu slurm_gpus_per_task=1 ..."""
+
+
+def submit(settings: JobArray, arguments: Sequence[str]) -> list[Any]:
+    """Submit one task for each part.
+
+    Args:
+        settings: of the array.
+        arguments: the experiment's.
+
+    Returns:
+        submitit's jobs.
+
+    Raises:
+        ValueError: an experiment, argument or option that does not exist, another run's folder, no scheduler.
+    """
+    if settings.tasks < 1:
+        raise ValueError(f"--tasks has to be 1 or more, not {settings.tasks}.")
+    out = _checked_out(settings.experiment, arguments)
+    try:
+        submitit = importlib.import_module("submitit")
+    except ModuleNotFoundError as error:
+        raise ValueError("Job arrays need submitit: python3 -m pip install submitit.") from error
+    try:
+        executor = submitit.AutoExecutor(folder=out / "jobs", cluster=settings.cluster)
+        named = {name: value for name, _, value in (option.partition("=") for option in settings.options)}
+        executor.update_parameters(timeout_min=settings.minutes, name=settings.experiment, **named)
+    except (RuntimeError, ValueError, NameError, TypeError) as error:
+        raise ValueError(f"submitit refuses --cluster or --options: {' '.join(str(error).split())}") from error
+    command = [sys.executable, "-m", f"experiments.{settings.experiment}", *arguments, "--no-progress", "--part"]
+    run = submitit.helpers.CommandFunction(command, cwd=Path(__file__).parents[1])
+    return executor.map_array(run, [str(i) for i in range(settings.tasks)], [str(settings.tasks)] * settings.tasks)
+
+
+def _checked_out(name: str, arguments: Sequence[str]) -> Path:
+    """The experiment's output folder, if its arguments are right."""
+    if name not in ("phase_diagram", "pretraining"):
+        raise ValueError(f"The experiment is phase_diagram or pretraining, not {name!r}.")
+    if "--part" in arguments:
+        raise ValueError("A job array gives every task its --part itself: leave it out.")
+    experiment = importlib.import_module(f"experiments.{name}")
+    settings = harness.parse(f"experiments.{name}", experiment.__doc__, experiment.PRESETS, arguments)
+    datasets.check_config(settings.out / f"{name}.zarr", harness.provenance(settings))
+    return settings.out
+
+
+def main(arguments: Sequence[str]) -> NoReturn:
+    """Submit from the command line; exit 0 if all went well, 1 if a task failed, 2 on bad input."""
+    own, _, rest = " ".join(map(shlex.quote, arguments)).partition(" -- ")
+    rest = shlex.split(rest)
+    settings = tyro.cli(JobArray, prog="python -m experiments.job_array", description=__doc__, args=shlex.split(own))
+    try:
+        jobs = submit(settings, rest)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    print(f"Submitted {', '.join(job.job_id for job in jobs)}; logs are in {jobs[0].paths.folder}.")
+    failed = []
+    if settings.wait or type(jobs[0]).__name__ == "LocalJob":
+        failed = [job.job_id for job in jobs if job.exception() is not None]
+    if failed:
+        print(f"error: {', '.join(failed)} failed; their logs say why. Give the same command again.", file=sys.stderr)
+    print(f"When all are done: {shlex.join([sys.executable, '-m', f'experiments.{settings.experiment}', *rest])}")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
