@@ -160,9 +160,14 @@ def report(
             "compile_s": peers[peer].compile_s,
         }
         print("{:44s} {:12,.0f} {:15.1f} {:8.1f} {:8.1f} {:10.1f}".format(peer, *rows[peer].values()))
-    line = {"benchmark": name, "unit": unit, "machine": machine(), "versions": versions(), "rows": rows, **more}
-    print(json.dumps(line))
-    return line
+    return line(name, unit=unit, rows=rows, **more)
+
+
+def line(name: str, **content: Any) -> dict[str, Any]:
+    """Print what was found as one JSON line that names the machine."""
+    made = {"benchmark": name, "machine": machine(), "versions": versions(), **content}
+    print(json.dumps(made))
+    return made
 
 
 def machine() -> str:

@@ -115,7 +115,7 @@ def _bookkeeping(dataset: xr.Dataset) -> list[harness.Claim]:
     return [
         harness.at_most(
             "gates-only training: largest hull distance, nats (bound: certificate)",
-            1e-8,
+            1e-12,
             dataset.hull_distance.sel(rule=gates_only).max(),
         ),
         harness.at_most(
@@ -125,7 +125,7 @@ def _bookkeeping(dataset: xr.Dataset) -> list[harness.Claim]:
         ),
         harness.at_most(
             "most negative part of the budget, nats (bound: certificate)",
-            1e-8,
+            1e-12,
             -min(part.min().item() for part in parts),
         ),
         harness.near("share of points certified", 1.0, dataset.certified.mean(), 0.0),
