@@ -45,7 +45,7 @@ lint: env
 	@$(BIN)/pyright
 
 bench: env
-	@for name in w1_exact w2_sampled w4_project; do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
+	@for name in w1_exact w2_sampled w4_project compile precision scale; do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
 
 # What the benchmarks are compared with, in no lock: large, and nothing else needs it.
 peers: env

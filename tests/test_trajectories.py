@@ -43,3 +43,21 @@ def test_steps_between_marks_are_equal_and_short_enough_and_keys_never_repeat():
     np.testing.assert_allclose(info["size"], [0.1, 0.25 / 3, 1.65 / 17])
     keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(0), i))(jnp.arange(21))
     np.testing.assert_allclose(drawn[-1], jax.vmap(jax.random.uniform)(keys).sum())
+
+
+def test_what_is_trained_in_float32_is_measured_in_float64():
+    params = {"x": jnp.float32(0.1), "count": jnp.int32(3)}
+
+    def make_rule(step):
+        def update(key, state):
+            x, count = state.params["x"], state.params["count"]
+            return base.RuleState({"x": x + step.astype(jnp.float32), "count": count + 1}), {}
+
+        return base.UpdateRule(base.RuleState, update)
+
+    measured, _, final = trajectories.run(
+        make_rule, lambda p: p, params, key=jax.random.key(0), marks=jnp.array([0.5]), max_step=1.0
+    )
+    assert (measured["x"].dtype, measured["count"].dtype) == (jnp.float64, jnp.int32)
+    assert final.params["x"].dtype == jnp.float32
+    assert measured["x"][0] == float(np.float32(0.1) + np.float32(0.5))

@@ -33,7 +33,7 @@ CPU_OPTIONS = (
     ("xla_cpu_experimental_ynn_fusion_type", "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"),
     ("xla_cpu_prefer_vector_width", 512),
 )
-CPU_CANDIDATES = ((32, ()), (32, CPU_OPTIONS), (8, CPU_OPTIONS), (128, CPU_OPTIONS), (8, ()), (128, ()))
+CPU_CANDIDATES = ((8, ()), (32, CPU_OPTIONS), (8, CPU_OPTIONS), (32, ()), (128, CPU_OPTIONS), (128, ()))
 OTHER_CANDIDATES = ((1024, ()), (8192, ()), (128, ()), (65536, ()))
 TUNING_SHARE = 0.1
 """Measuring stops when it has taken this part of the time that the whole will take."""
@@ -41,8 +41,8 @@ TUNING_SHARE = 0.1
 BLOCK_SECONDS = 2.0
 """Time that a block of points should take: what a kill loses."""
 
-BLOCK_BYTES = 2**26
-"""Most bytes that the outputs of a block may have."""
+BLOCK_BYTES, MOST_POINTS = 2**26, 2**16
+"""Most bytes that the outputs of a block may have, and most points."""
 
 PLANS = "toypersona-plans.json"
 
@@ -53,17 +53,19 @@ class Plan(NamedTuple):
     Attributes:
         chunk: points in a block.
         batch: points side by side; a block is gone through in batches.
+        capacity: places for points in the compiled program, a multiple of ``batch``.
         options: compiler options, name and value.
     """
 
     chunk: int
     batch: int
+    capacity: int
     options: tuple[tuple[str, Any], ...] = ()
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> "Plan":
         """A plan that went through JSON."""
-        return cls(stored["chunk"], stored["batch"], tuple(tuple(pair) for pair in stored["options"]))
+        return cls(**{**stored, "options": tuple(tuple(pair) for pair in stored["options"])})
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -143,25 +145,37 @@ def trace(
     return Program(closed, arguments, outputs)
 
 
-def size(plan: Plan, num_points: int) -> int:
-    """Points to compute for a block: its own, filled up to whole batches."""
-    return math.ceil(num_points / plan.batch) * plan.batch
-
-
 @lru_cache(maxsize=256)
 def compiled(
-    program: Program, num_points: int, batch: int, options: tuple[tuple[str, Any], ...], device: Any
-) -> Callable[[Mapping[str, jax.Array]], dict[str, jax.Array]]:
-    """The program for ``num_points`` points, a multiple of ``batch``: named arrays [size] in, outputs [size, ...].
+    program: Program, capacity: int, batch: int, options: tuple[tuple[str, Any], ...], device: Any
+) -> Callable[[Mapping[str, np.ndarray], int], dict[str, jax.Array]]:
+    """The program for some batches of points: named arrays [capacity] and their number in, outputs [capacity, ...].
+
+    How many batches there are is not compiled in, so that the same program serves trials and blocks that are not full.
 
     Raises:
         jax.errors.JaxRuntimeError: this version's compiler refuses an option.
     """
+
+    def whole(points: Mapping[str, jax.Array], num_batches: jax.Array) -> dict[str, jax.Array]:
+        if batch == capacity:
+            return jax.vmap(program)(points)
+
+        def turn(i: jax.Array, outputs: dict[str, jax.Array]) -> dict[str, jax.Array]:
+            some = {name: jax.lax.dynamic_slice_in_dim(values, i * batch, batch) for name, values in points.items()}
+            return {
+                name: jax.lax.dynamic_update_slice_in_dim(outputs[name], values, i * batch, 0)
+                for name, values in jax.vmap(program)(some).items()
+            }
+
+        empty = {name: jnp.zeros((capacity, *one.shape), one.dtype) for name, one in program.outputs.items()}
+        return jax.lax.fori_loop(0, num_batches, turn, empty)
+
     placed = jax.sharding.SingleDeviceSharding(device)
-    given = {name: jax.ShapeDtypeStruct((num_points,), dtype, sharding=placed) for name, dtype in program.arguments}
-    # Without the condition a loop of one turn would be compiled.
-    whole = jax.vmap(program) if batch == num_points else lambda all_: jax.lax.map(program, all_, batch_size=batch)
-    return jax.jit(whole).lower(given).compile(dict(options))
+    given = {name: jax.ShapeDtypeStruct((capacity,), dtype, sharding=placed) for name, dtype in program.arguments}
+    number = jax.ShapeDtypeStruct((), np.int32, sharding=placed)
+    ready = jax.jit(whole, keep_unused=True).lower(given, number).compile(dict(options))
+    return lambda points, num_batches: ready(*jax.device_put((points, np.int32(num_batches)), device))
 
 
 def measured(
@@ -186,10 +200,10 @@ def measured(
     key = f"{program.fingerprint} {device.device_kind} jax {jax.__version__} {num_points.bit_length()}"
     if key in known:
         return Plan.of(known[key])
-    best, rate = max(_rates(program, first, num_points, device), key=lambda found: found[1])
     num_bytes = sum(math.prod(output.shape) * output.dtype.itemsize for output in program.outputs.values())
-    fitting = min(BLOCK_SECONDS * rate, BLOCK_BYTES / num_bytes, num_points)
-    plan = best._replace(chunk=best.batch * max(1, int(fitting) // best.batch))
+    most = min(num_points, MOST_POINTS, max(1, BLOCK_BYTES // num_bytes))
+    best, rate = max(_rates(program, first, num_points, most, device), key=lambda found: found[1])
+    plan = best._replace(chunk=min(best.capacity, best.batch * max(1, int(BLOCK_SECONDS * rate) // best.batch)))
     if file:
         with contextlib.suppress(OSError):
             datasets.write_json(file, known | {key: plan._asdict()})
@@ -197,24 +211,29 @@ def measured(
 
 
 def _rates(
-    program: Program, first: Callable[[int], Mapping[str, np.ndarray]], num_points: int, device: Any
+    program: Program, first: Callable[[int], Mapping[str, np.ndarray]], num_points: int, most: int, device: Any
 ) -> Iterator[tuple[Plan, float]]:
-    """Candidates with their points per second, as long as trying them is worth the time."""
+    """Candidates, of a capacity of about ``most``, with their points per second, as long as trying pays."""
     begin, best = time.perf_counter(), 0.0
     candidates = CPU_CANDIDATES if device.platform == "cpu" else OTHER_CANDIDATES
     for batch, options in dict.fromkeys((min(batch, num_points), options) for batch, options in candidates):
-        points = jax.device_put(first(batch), device)
+        capacity = batch * max(1, most // batch)
+        points = first(capacity)
         try:
-            evaluate = compiled(program, batch, batch, options, device)
-            jax.block_until_ready(evaluate(points))
+            evaluate = compiled(program, capacity, batch, options, device)
+            rate = batch / min(_seconds(evaluate, points) for _ in range(2))
         except jax.errors.JaxRuntimeError:
+            # An option that this compiler does not know, or more points than fit the memory.
             if not (best or options):
                 raise
             continue
-        start = time.perf_counter()
-        jax.block_until_ready(evaluate(points))
-        rate = batch / (time.perf_counter() - start)
         best = max(best, rate)
-        yield Plan(batch, batch, options), rate
+        yield Plan(capacity, batch, capacity, options), rate
         if time.perf_counter() - begin > TUNING_SHARE * num_points / best:
             return
+
+
+def _seconds(evaluate: Callable, points: Mapping[str, np.ndarray]) -> float:
+    start = time.perf_counter()
+    jax.block_until_ready(evaluate(points, 1))
+    return time.perf_counter() - start

@@ -9,6 +9,7 @@ import inspect
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,7 @@ def _on_disk(
 def _plan(program: Program, grid: Mapping[str, np.ndarray], chunk: int | None) -> Plan:
     if chunk is not None:
         size = math.prod(block_shape(_shape(grid), chunk))
-        return Plan(size, size)
+        return Plan(size, size, size)
     return compiling.measured(
         program,
         lambda size: _points(grid, tuple(slice(0, n) for n in block_shape(_shape(grid), size)), size),
@@ -162,18 +163,22 @@ def _compute(
     """Compute and write every block of a part that the store lacks."""
     done = datasets.done(store)
     block = block_shape(done.shape, plan.chunk)
-    size = compiling.size(plan, math.prod(block))
+    num_batches = math.ceil(math.prod(block) / plan.batch)
     own = itertools.islice(_regions(done.shape, block), part[0], None, part[1])
-    todo = (region for region in own if not done[region].all())
-    devices, diverged = jax.local_devices(), 0
+    todo = [region for region in own if not done[region].all()]
+    devices, diverged = jax.local_devices()[: len(todo)], 0
     with tqdm(total=done.size, initial=int(done.sum()), unit=" configurations", disable=not progress) as bar:
         bar.set_description("compiling")
-        while regions := list(itertools.islice(todo, len(devices))):
+        with ThreadPoolExecutor(max_workers=max(1, len(devices))) as pool:
+            how = program, plan.capacity, plan.batch, plan.options
+            programs = list(pool.map(lambda device: compiling.compiled(*how, device), devices))
+        for first in range(0, len(todo), max(1, len(devices))):
             # Started one after the other, they run at the same time: dispatch does not wait.
-            started = []
-            for region, device in zip(regions, devices, strict=False):
-                evaluate = compiling.compiled(program, size, plan.batch, plan.options, device)
-                started.append(evaluate(jax.device_put(_points(grid, region, size), device)))
+            regions = todo[first : first + len(devices)]
+            started = [
+                evaluate(_points(grid, region, plan.capacity), num_batches)
+                for evaluate, region in zip(programs, regions, strict=False)
+            ]
             for region, outputs in zip(regions, started, strict=True):
                 values = _fetch(outputs, region)
                 datasets.write_block(store, region, values)
