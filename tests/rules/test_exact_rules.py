@@ -68,8 +68,8 @@ def test_policy_gradient_is_the_gradient_of_the_objective_it_names():
     rule = gradient.policy_gradient(
         MIXTURE.policy, PROMPTS, LOG_PROMPTS, REWARD, learning_rate=0.1, kl_coefficient=0.7, log_base=log_base
     )
-    state, _ = rule.update(jax.random.key(0), rule.init(params))
-    expected = jax.tree.map(lambda p, g: p + 0.1 * g, params, jax.grad(objective)(params))
+    state, _ = jax.jit(rule.update)(jax.random.key(0), rule.init(params))
+    expected = jax.tree.map(lambda p, g: p + 0.1 * g, params, jax.jit(jax.grad(objective))(params))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), state.params, expected)
 
 
@@ -77,10 +77,10 @@ def test_natural_gradient_solves_with_the_true_fisher_matrix():
     params = mixture_params()
     flat, unravel = ravel_pytree(params)
     log_probs = lambda x: all_log_probs(MIXTURE.policy, unravel(x), PROMPTS)  # noqa: E731
-    scores = jax.jacobian(log_probs)(flat).reshape(81, -1)
+    scores = jax.jit(jax.jacobian(log_probs))(flat).reshape(81, -1)
     mass = jnp.exp(LOG_PROMPTS[:, None] + log_probs(flat)).reshape(-1)
     fisher = scores.T @ (mass[:, None] * scores) + 1e-3 * jnp.eye(flat.size)
-    steepest = jax.grad(lambda x: jnp.exp(LOG_PROMPTS) @ numerics.expectation(log_probs(x), REWARD))(flat)
+    steepest = jax.jit(jax.grad(lambda x: jnp.exp(LOG_PROMPTS) @ numerics.expectation(log_probs(x), REWARD)))(flat)
     rule = gradient.natural_gradient(
         MIXTURE.policy,
         PROMPTS,
@@ -91,7 +91,7 @@ def test_natural_gradient_solves_with_the_true_fisher_matrix():
         tolerance=1e-10,
         max_iterations=500,
     )
-    state, info = rule.update(jax.random.key(0), rule.init(params))
+    state, info = jax.jit(rule.update)(jax.random.key(0), rule.init(params))
     moved = ravel_pytree(state.params)[0] - flat
     np.testing.assert_allclose(moved, jnp.linalg.solve(fisher, steepest), atol=1e-6)
     assert info["residual"] < 1e-9
@@ -157,7 +157,7 @@ def test_scopes_hold_under_every_rule(name):
 def test_reinforce_is_unbiased_and_more_samples_are_less_noise():
     params = mixture_params()
     exact = rules(1.0)["policy_gradient"]
-    target = flat(optax.tree.sub(exact.update(jax.random.key(0), exact.init(params))[0].params, params))
+    target = flat(jax.jit(exact.update)(jax.random.key(0), exact.init(params))[0].params) - flat(params)
     noise = []
     for num_samples in (1, 4):
         rule = reinforce.reinforce(
