@@ -83,9 +83,9 @@ def _checked_out(name: str, arguments: Sequence[str]) -> Path:
 
 def main(arguments: Sequence[str]) -> NoReturn:
     """Submit from the command line; exit 0 if all went well, 1 if a task failed, 2 on bad input."""
-    own, _, rest = " ".join(map(shlex.quote, arguments)).partition(" -- ")
-    rest = shlex.split(rest)
-    settings = tyro.cli(JobArray, prog="python -m experiments.job_array", description=__doc__, args=shlex.split(own))
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    own, rest = arguments[:end], arguments[end + 1 :]
+    settings = tyro.cli(JobArray, prog="python -m experiments.job_array", description=__doc__, args=own)
     try:
         jobs = submit(settings, rest)
     except ValueError as error:
