@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [
     {"toypersona.types"},
     {"toypersona.numerics"},
-    {"toypersona.chains", "toypersona.hulls"},
+    {"toypersona.chains", "toypersona.transfer", "toypersona.hulls"},
     {"toypersona.worlds", "toypersona.policies", "toypersona.rewards", "toypersona.theory"},
     {"toypersona.pretraining", "toypersona.sft", "toypersona.rules", "toypersona.measures"},
     {"toypersona.trajectories"},

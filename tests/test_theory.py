@@ -1,8 +1,14 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+from scipy.integrate import solve_ivp
+from scipy.special import softmax
 
-from toypersona import hulls, numerics, rewards, theory
+from toypersona import chains, hulls, numerics, rewards, theory
+from toypersona.policies import mixture
+from toypersona.policies.base import all_log_probs
 
 C, K, N = 3, 3, 40
 LOG_PROMPTS = jnp.log(jnp.array([0.5, 0.3, 0.2]))
@@ -66,3 +72,179 @@ def test_weak_limit_of_persona_affine_rewards_is_one_and_of_k_one_zero():
     single = log_personas[:, :1]
     limit = theory.weak_limit(single[:, 0], single, affine, LOG_PROMPTS)
     np.testing.assert_allclose(limit, 0, atol=1e-10)
+
+
+def test_angle_of_the_ends():
+    np.testing.assert_allclose(theory.angle(jnp.array([1.0, 0.75, 0.0, 1 + 1e-15])), [0, np.pi / 6, np.pi / 2, 0])
+
+
+PROMPTS = jnp.array([[4, 1], [3, 2], [0, 4]])
+MIXTURE = mixture.mixture(PROMPTS, num_personas=2, num_units=5, num_words=3, length=3)
+REWARD = jax.random.normal(jax.random.key(7), (3, 27))
+
+
+@pytest.mark.parametrize("scope", list(mixture.SCOPES))
+def test_directions_as_by_the_whole_jacobian(scope):
+    params = MIXTURE.policy.init(jax.random.key(0))
+    policy = mixture.scoped(MIXTURE.policy, mixture.SCOPES[scope])
+    log_probs = lambda p: all_log_probs(policy, p, PROMPTS)  # noqa: E731
+    flat, unravel = ravel_pytree(params)
+    jacobian = np.asarray(jax.jit(jax.jacobian(lambda x: log_probs(unravel(x)).reshape(-1)))(flat))
+    log_base = log_probs(params)
+    mass = np.exp(LOG_PROMPTS[:, None] + log_base).reshape(-1)
+    advantages = np.asarray(REWARD - numerics.expectation(log_base, REWARD)[:, None]).reshape(-1)
+    gradient = jacobian.T @ (mass * advantages)
+    made = jax.jit(lambda p: theory.direction(log_probs, p, LOG_PROMPTS, REWARD))(params)
+    np.testing.assert_allclose(made.reshape(-1), jacobian @ gradient, atol=1e-12)
+
+    @jax.jit
+    def natural(params):
+        inverse = theory.natural(log_probs, params, LOG_PROMPTS, tolerance=1e-12, max_iterations=2000)
+        return theory.direction(log_probs, params, LOG_PROMPTS, REWARD, precondition=inverse)
+
+    # The natural gradient regresses the advantage on the scores.
+    root = np.sqrt(mass)
+    solution = np.linalg.lstsq(root[:, None] * jacobian, root * advantages, rcond=1e-10)[0]
+    np.testing.assert_allclose(natural(params).reshape(-1), jacobian @ solution, atol=1e-6)
+
+
+def test_training_the_gates_alone_is_all_selection():
+    params = MIXTURE.policy.init(jax.random.key(0))
+    policy = mixture.scoped(MIXTURE.policy, mixture.SCOPES["gates"])
+    log_personas = jax.vmap(MIXTURE.log_experts, (None, 0))(params, PROMPTS)
+    moved = jax.jit(lambda p: theory.direction(lambda q: all_log_probs(policy, q, PROMPTS), p, LOG_PROMPTS, REWARD))(
+        params
+    )
+    limit = theory.weak_limit(all_log_probs(policy, params, PROMPTS), log_personas, moved, LOG_PROMPTS)
+    np.testing.assert_allclose(limit, 1, rtol=1e-9)
+
+
+def test_a_tilt_is_a_mix_of_tilted_personas_for_a_hundred_worlds():
+    def errors(seed):
+        log_gates, log_personas, log_base = world(seed)
+        reward = jax.random.normal(jax.random.key(seed + 500), (C, N))
+        parts = theory.factorise(log_gates, log_personas, reward, 1.3, LOG_PROMPTS)
+        tilted = theory.tilt(log_base, reward, 1.3)
+        nearest = jax.vmap(lambda p, q: hulls.project(p, q, tolerance=1e-10).distance)(tilted, log_personas)
+        rho = jnp.exp(LOG_PROMPTS)
+        return (
+            jnp.abs(numerics.log_mix(parts.log_weights, parts.log_personas) - tilted).max(),
+            parts.total - rho @ numerics.kl_divergence(tilted, log_base),
+            parts.distortion - rho @ nearest,
+        )
+
+    mixed, total, slack = jax.jit(jax.vmap(errors))(jnp.arange(100))
+    np.testing.assert_allclose(mixed, 0, atol=1e-12)
+    np.testing.assert_allclose(total, 0, atol=1e-12)
+    assert (slack > 1e-4).all()
+
+
+def test_distortion_is_the_hull_distance_where_personas_share_no_response():
+    _, log_personas, _ = world(5)
+    apart = jnp.where(jnp.arange(N)[None] % K == jnp.arange(K)[:, None], log_personas[0], -jnp.inf)
+    apart = jax.nn.log_softmax(apart)[None]
+    log_gates, reward = jnp.log(jnp.array([[0.5, 0.3, 0.2]])), jax.random.normal(jax.random.key(1), (1, N))
+    parts = theory.factorise(log_gates, apart, reward, 2.0, jnp.zeros(1))
+    nearest = hulls.project(theory.tilt(numerics.log_mix(log_gates, apart), reward, 2.0)[0], apart[0], tolerance=1e-12)
+    np.testing.assert_allclose(parts.distortion, nearest.distance, rtol=1e-10)
+    np.testing.assert_allclose(jnp.exp(parts.log_weights[0]), nearest.weights, atol=1e-6)
+
+
+def chains_at_random(seed, num_words=4):
+    keys = jax.random.split(jax.random.key(seed), 3)
+    experts = jax.nn.log_softmax(jax.random.normal(keys[0], (K, num_words, num_words)))
+    log_gates = jax.nn.log_softmax(jax.random.normal(keys[1], (2, K)))
+    scores = jax.random.normal(keys[2], (num_words,))
+    return log_gates, experts, jnp.array([[1], [3]]), jnp.log(jnp.array([0.7, 0.3])), scores
+
+
+@pytest.mark.parametrize("last_only", [False, True])
+def test_horizon_as_by_listing_all_responses(last_only):
+    log_gates, experts, prompts, log_prompts, scores = chains_at_random(0)
+    made = theory.horizon(log_gates, experts, prompts, log_prompts, scores, 0.8, (1, 3, 5), last_only=last_only)
+    for i, length in enumerate((1, 3, 5)):
+        by_persona = jax.vmap(lambda table, prompt, n=length: chains.log_probs(table, prompt, n), (0, None))
+        log_personas = jax.vmap(by_persona, (None, 0))(experts, prompts)
+        paid = scores[chains.outcomes(4, length)]
+        reward = jnp.broadcast_to(paid[:, -1] if last_only else paid.sum(axis=1), (2, 4**length))
+        parts = theory.factorise(log_gates, log_personas, reward, 0.8, log_prompts)
+        np.testing.assert_allclose(made.total[i], parts.total, rtol=1e-10)
+        np.testing.assert_allclose(made.distortion[i], parts.distortion, rtol=1e-10)
+        np.testing.assert_allclose(made.weights[i], jnp.exp(parts.log_weights), rtol=1e-10)
+        np.testing.assert_allclose(made.selection_fraction[i], 1 - parts.distortion / parts.total, rtol=1e-8)
+
+
+def test_the_long_run_is_where_the_horizon_tends_to():
+    log_gates, experts, prompts, log_prompts, scores = chains_at_random(1)
+    tends = jax.jit(theory.long_run)(log_gates, experts, log_prompts, scores)
+    lengths = (2**12, 2**20)
+    at = jax.jit(lambda s: theory.horizon(log_gates, experts, prompts, log_prompts, scores, s, lengths))
+    weak = tends.weak_limit(jnp.array(lengths, float))
+    np.testing.assert_allclose(at(1e-7).selection_fraction[0], weak[0], rtol=2e-3)
+    strength = tends.half / jnp.sqrt(lengths[1])
+    np.testing.assert_allclose(at(strength).selection_fraction[1], 0.5, atol=2e-3)
+    np.testing.assert_allclose(tends.weak_limit(tends.within / tends.between), 0.5, rtol=1e-12)
+
+
+@pytest.mark.parametrize("mass", [1e-2, 1e-6, 1e-12])
+def test_exploit_has_half_of_the_tilt_at_its_takeover_and_the_slope_it_says(mass):
+    log_base = jnp.log(jnp.array([mass, 0.4 * (1 - mass), 0.6 * (1 - mass)]))
+    predicted = theory.exploit(jnp.log(mass), 2.5)
+    share = lambda log_s: jnp.exp(theory.tilt(log_base, jnp.array([2.5, 0.0, 0.0]), jnp.exp(log_s))[0])  # noqa: E731
+    value, slope = jax.value_and_grad(share)(jnp.log(predicted.strength))
+    np.testing.assert_allclose([value, slope], [0.5, predicted.sharpness], rtol=1e-10)
+    np.testing.assert_allclose(predicted.beta * predicted.strength, 1, rtol=1e-12)
+
+
+def flow(log_base, right, end):
+    """Vanilla policy gradient in continuous time on softmax logits, by SciPy."""
+
+    def velocity(_, logits):
+        p = softmax(logits)
+        return p * (right - p @ right)
+
+    return solve_ivp(velocity, (0, end), log_base, rtol=1e-10, atol=1e-12, method="LSODA").y[:, -1]
+
+
+@pytest.mark.parametrize("mass, num_others", [(0.05, 1), (0.01, 3), (0.002, 50)])
+def test_time_to_half_as_by_solving_the_flow(mass, num_others):
+    log_base = np.log([mass, *[(1 - mass) / num_others] * num_others])
+    right = np.eye(num_others + 1)[0]
+    times = theory.time_to_half(jnp.array(mass), num_others)
+    np.testing.assert_allclose(softmax(flow(log_base, right, times.vanilla))[0], 0.5, atol=1e-6)
+    np.testing.assert_allclose(theory.tilt(jnp.asarray(log_base), jnp.asarray(right), times.natural)[0], np.log(0.5))
+
+
+def test_surviving_odds_as_by_solving_the_flow():
+    base = np.array([0.02, 0.015, 0.01, 0.5, 0.455])
+    logits = flow(np.log(base), np.array([1, 1, 1, 0, 0.0]), 1e4)
+    p = softmax(logits)
+    odds = theory.surviving_odds(jnp.log(base[0]), jnp.log(base[1:3]), logits[0] - np.log(base[0]))
+    assert (odds < 0.1).all()
+    np.testing.assert_allclose(p[1:3] / p[0], odds, rtol=1e-6)
+    np.testing.assert_allclose(theory.surviving_odds(jnp.log(0.2), jnp.log(jnp.array([0.1])), 0.0), [0.5])
+
+
+@pytest.mark.parametrize("learning_rate, gap", [(0.01, 0.01), (0.02, 0.01), (0.01, 0.02)])
+def test_lock_in_as_by_solving_the_random_walk(learning_rate, gap):
+    """h(z) = p h(after the better answer) + (1 - p) h(after the worse), on a grid: no diffusion anywhere."""
+    better, worse = 1 + gap / 2, 1 - gap / 2
+    end = np.log(9)
+    grid = np.linspace(-end, end, 4001)
+    p = 1 / (1 + np.exp(-grid))
+    step = grid[1] - grid[0]
+
+    def weights(to):
+        place = (np.clip(to, -end, end) + end) / step
+        low = np.minimum(place.astype(int), len(grid) - 2)
+        rows = np.zeros((len(grid), len(grid)))
+        np.add.at(rows, (np.arange(len(grid)), low), 1 - (place - low))
+        np.add.at(rows, (np.arange(len(grid)), low + 1), place - low)
+        return rows
+
+    up, down = grid + 2 * learning_rate * better * (1 - p), grid - 2 * learning_rate * worse * p
+    walk = p[:, None] * weights(up) + (1 - p)[:, None] * weights(down)
+    walk[[0, -1]] = 0
+    wrong = np.linalg.solve(np.eye(len(grid)) - walk, np.eye(len(grid))[0])
+    predicted = theory.lock_in(gap, 0.5 * (better**2 + worse**2), learning_rate)
+    np.testing.assert_allclose(wrong[len(grid) // 2], predicted, rtol=0.03)

@@ -5,8 +5,12 @@ first, and a last axis of size V: its shape is ``[U, ..., U, V]``. Responses are
 use all U of them and are at least o long.
 """
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
+from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, Int
 
 from toypersona.types import Key
@@ -150,18 +154,66 @@ def sample(
     Raises:
         ValueError: the prompt is shorter than the order.
     """
-    back = order(tables[0], prompt)
+    context = prompt[prompt.shape[0] - order(tables[0], prompt) :]
     cumulative = jnp.cumsum(jnp.exp(tables), axis=-1)
-
-    def step(context: Int[Array, " O"], level: Float[Array, ""]) -> tuple[Int[Array, " O"], Int[Array, ""]]:
-        row = cumulative[(chain, *context)]
-        # The last entry is one only up to rounding: levels are measured by it, so that none lies above all words.
-        token = (row[:-1] <= level * row[-1]).sum(dtype=context.dtype)
-        return jnp.concatenate([context, token[None]])[1:], token
-
     # One draw of all levels and inverting the distribution function: several times as fast as a key for each token.
     levels = jax.random.uniform(key, (length,), tables.dtype)
-    return jax.lax.scan(step, prompt[prompt.shape[0] - back :], levels)[1]
+    return _follow(levels, context, lambda position, context: cumulative[(chain, *context)])
+
+
+def _follow(
+    levels: Float[Array, " T"],
+    context: Int[Array, " O"],
+    row: Callable[[Int[Array, ""], Int[Array, " O"]], Float[Array, " V"]],
+) -> Int[Array, " T"]:
+    """The words at levels in [0, 1) of ``row(position, context)``, cumulative probabilities up to a factor."""
+
+    def step(context: Int[Array, " O"], inputs: tuple[Array, Array]) -> tuple[Int[Array, " O"], Int[Array, ""]]:
+        position, level = inputs
+        cumulative = row(position, context)
+        # The last entry is one only up to rounding: levels are measured by it, so that none lies above all words.
+        token = (cumulative[:-1] <= level * cumulative[-1]).sum(dtype=context.dtype)
+        return jnp.concatenate([context, token[None]])[1:], token
+
+    return jax.lax.scan(step, context, (jnp.arange(levels.shape[0]), levels))[1]
+
+
+class Tilted(NamedTuple):
+    """A chain tilted by a reward for each word: again a chain, with other probabilities at every position.
+
+    Attributes:
+        tables: log next-word probabilities at each position [T, U, ..., U, V].
+        log_partition: log E_p[exp(reward)] from each context [U, ..., U].
+    """
+
+    tables: Float[Array, "T *context V"]
+    log_partition: Float[Array, "*context"]
+
+
+def tilt(table: Float[Array, "*context V"], rewards: Float[Array, "T V"]) -> Tilted:
+    """``p(x) exp(sum_t rewards[t, x_t]) / Z`` by messages from the last word back (Baum and Petrie 1966).
+
+    Args:
+        table: a chain of order 1 or more.
+        rewards: of each word at each position, times the strength [T, V].
+    """
+    num_words = table.shape[-1]
+
+    def step(ahead: Float[Array, "*context"], paid: Float[Array, " V"]) -> tuple[Array, Array]:
+        joint = table + (paid[(None,) * (table.ndim - 2)] + ahead[..., :num_words])[None]
+        total = logsumexp(joint, axis=-1)
+        return total, joint - jnp.where(jnp.isneginf(total), 0.0, total)[..., None]
+
+    first, tables = jax.lax.scan(step, jnp.zeros(table.shape[:-1]), rewards, reverse=True)
+    return Tilted(tables, first)
+
+
+def sample_tilted(key: Key, tilted: Tilted, prompt: Int[Array, " P"]) -> Int[Array, " T"]:
+    """One response [T] by a tilted chain."""
+    cumulative = jnp.cumsum(jnp.exp(tilted.tables), axis=-1)
+    levels = jax.random.uniform(key, cumulative.shape[:1], cumulative.dtype)
+    context = prompt[prompt.shape[0] - order(tilted.tables[0], prompt) :]
+    return _follow(levels, context, lambda position, context: cumulative[(position, *context)])
 
 
 def count(

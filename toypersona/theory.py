@@ -1,11 +1,18 @@
-"""Closed forms, to be drawn over measurements: code that shares nothing with the measures it is compared with."""
+"""Closed forms, to be drawn over measurements: code that shares nothing with the measures it is compared with.
+
+The laws are numbered as in DESIGN section 5: L1 ``weak_limit`` and ``direction``, L2 ``factorise``, L3 ``horizon``, L4
+``exploit``, L5 ``time_to_half`` and ``surviving_odds``; ``lock_in`` is the noise threshold. All in nats.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from toypersona import hulls, numerics
-from toypersona.types import Scalar
+from toypersona import hulls, numerics, transfer
+from toypersona.types import Params, Scalar
 
 
 def tilt(
@@ -33,7 +40,8 @@ def weak_limit(
     """The selection fraction of an infinitely weak tilt (law L1).
 
     To second order in s, ``total = s²/2 Var(r)`` and projecting removes the part of r that the personas' likelihood
-    ratios explain, so S(0+) is the R² of that regression; numerators and denominators are pooled over prompts.
+    ratios explain, so S(0+) is the R² of that regression; numerators and denominators are pooled over prompts. A rule
+    that moves log pi along another ``direction`` than the reward has the R² of that direction: pass it as ``reward``.
 
     Args:
         log_base: log pi0 [C, N], inside the hull with all gates positive.
@@ -42,10 +50,306 @@ def weak_limit(
         log_prompts: log rho(c) [C].
 
     Returns:
-        R² in [0, 1]. ``arccos(sqrt(R²))`` is the reward's angle to the personas.
+        R² in [0, 1]; ``angle`` makes the reward's angle to the personas of it.
     """
     rho = jnp.exp(log_prompts)
     centred = reward - numerics.expectation(log_base, reward)[:, None]
     fitted = jax.vmap(hulls.tangent_fit)(log_base, log_personas, centred)
     explained = rho @ numerics.expectation(log_base, fitted**2)
     return explained / (rho @ numerics.expectation(log_base, centred**2))
+
+
+def angle(weak_limit: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
+    """The reward's angle to the personas, ``arccos sqrt(R²)``, in radians: 0 is all selection, pi/2 none."""
+    return jnp.arccos(jnp.sqrt(jnp.clip(weak_limit, min=0.0, max=1.0)))
+
+
+def direction(
+    log_probs: Callable[[Params], Float[Array, "C N"]],
+    params: Params,
+    log_prompts: Float[Array, " C"],
+    reward: Float[Array, "C N"],
+    *,
+    precondition: Callable[[Params], Params] = lambda gradient: gradient,
+) -> Float[Array, "C N"]:
+    """Where a rule first moves log pi: ``d = J M J^T (rho pi0 A)``, J the Jacobian of log-probabilities (law L1).
+
+    A rule changes the parameters by ``M g``, g the gradient of ``E[r]``, and so log pi by ``J M g``. J is applied by
+    ``jax.vjp`` and ``jax.jvp`` and never formed.
+
+    Args:
+        log_probs: log pi(x|c) of any parametrised policy; what it freezes is out of scope.
+        params: the base's.
+        log_prompts: log rho(c) [C].
+        reward: [C, N].
+        precondition: M, a function of the gradient: the identity for policy gradient, ``natural(...)`` for the natural
+            gradient, the sign for Adam's first step.
+
+    Returns:
+        d [C, N], in nats per unit of the rule's learning rate.
+    """
+    log_base, pull_back = jax.vjp(log_probs, params)
+    advantages = reward - numerics.expectation(log_base, reward)[:, None]
+    (gradient,) = pull_back(jnp.exp(log_prompts[:, None] + log_base) * advantages)
+    return jax.jvp(log_probs, (params,), (precondition(gradient),))[1]
+
+
+def natural(
+    log_probs: Callable[[Params], Float[Array, "C N"]],
+    params: Params,
+    log_prompts: Float[Array, " C"],
+    *,
+    tolerance: float = 1e-10,
+    max_iterations: int = 200,
+) -> Callable[[Params], Params]:
+    """The natural gradient's preconditioner, the inverse Fisher matrix ``(J^T diag(rho pi0) J)^-1`` (Amari 1998).
+
+    Conjugate gradients, which give the shortest solution where the Fisher matrix is singular; stopped at a relative
+    residual of ``tolerance`` or after ``max_iterations`` products with it. Other arguments as in ``direction``.
+    """
+    log_base, pull_back = jax.vjp(log_probs, params)
+    mass = jnp.exp(log_prompts[:, None] + log_base)
+
+    def fisher(vector: Params) -> Params:
+        return pull_back(mass * jax.jvp(log_probs, (params,), (vector,))[1])[0]
+
+    return lambda g: jax.scipy.sparse.linalg.cg(fisher, g, tol=tolerance, maxiter=max_iterations)[0]
+
+
+class Factors(NamedTuple):
+    """A tilt as a mix of tilted personas.
+
+    Attributes:
+        log_weights: log a_k(c), what selection moves [C, K].
+        log_personas: log p_k^s, what distortion moves [C, K, N].
+        distortion: ``sum_k a_k KL(p_k^s‖p_k)``, averaged over prompts: bounds the hull distance, and is equal to it
+            once personas can be told apart.
+        total: KL(tilt‖pi0), averaged over prompts: ``KL(a‖g) + distortion``.
+    """
+
+    log_weights: Float[Array, "C K"]
+    log_personas: Float[Array, "C K N"]
+    distortion: Float[Array, ""]
+    total: Float[Array, ""]
+
+
+def factorise(
+    log_gates: Float[Array, "C K"],
+    log_personas: Float[Array, "C K N"],
+    reward: Float[Array, "C N"],
+    strength: Scalar,
+    log_prompts: Float[Array, " C"],
+) -> Factors:
+    """``pi0 exp(s r)/Z = sum_k a_k p_k^s`` with ``p_k^s = p_k exp(s r)/Z_k`` and ``a_k ∝ g_k Z_k`` (law L2).
+
+    Tilting does not touch who wrote a given response, so the chain rule of KL over (persona, response) gives the total;
+    dropping the persona can only lose divergence, so distortion bounds the distance to ``sum_k a_k p_k``, a hull point.
+
+    Args:
+        log_gates: log g_k(c) [C, K].
+        log_personas: log p_k(x|c) [C, K, N].
+        reward: [C, N].
+        strength: s.
+        log_prompts: log rho(c) [C].
+    """
+    joint = log_personas + strength * reward[:, None]
+    log_partition = jax.nn.logsumexp(joint, axis=-1)
+    log_weights = numerics.log_normalize(log_gates + log_partition)
+    tilted = joint - log_partition[..., None]
+    rho, weights = jnp.exp(log_prompts), jnp.exp(log_weights)
+    distortion = rho @ (weights * numerics.kl_divergence(tilted, log_personas)).sum(axis=1)
+    return Factors(log_weights, tilted, distortion, rho @ numerics.kl_divergence(log_weights, log_gates) + distortion)
+
+
+class Horizon(NamedTuple):
+    """Averages over prompts, for each of L lengths.
+
+    Attributes:
+        total: KL(tilt‖pi0), exact whether or not personas overlap [L].
+        distortion: ``sum_k a_k KL(p_k^s‖p_k)``: bounds the hull distance, equal once personas can be told apart [L].
+        selection: ``KL(a‖g) = total - distortion`` [L].
+        selection_fraction: ``selection / total``: S where personas can be told apart, a lower bound elsewhere [L].
+        weights: a_k(c) [L, C, K].
+    """
+
+    total: Float[Array, " L"]
+    distortion: Float[Array, " L"]
+    selection: Float[Array, " L"]
+    selection_fraction: Float[Array, " L"]
+    weights: Float[Array, "L C K"]
+
+
+def horizon(
+    log_gates: Float[Array, "C K"],
+    log_experts: Float[Array, "K *context V"],
+    prompts: Int[Array, "C P"],
+    log_prompts: Float[Array, " C"],
+    scores: Float[Array, " V"],
+    strength: Scalar,
+    lengths: Sequence[int],
+    *,
+    last_only: bool = False,
+) -> Horizon:
+    """The tilt by a reward per word, at any length (law L3): ``factorise`` with sums by transfer matrices.
+
+    ``KL(p_k^s‖p_k) = s E_{p_k^s}[r] - log Z_k``, both from ``transfer.moments``. Use float64.
+
+    Args:
+        log_gates: log g_k(c) [C, K].
+        log_experts: each persona's chain [K, U, ..., U, V], of order 1 or more.
+        prompts: [C, P].
+        log_prompts: log rho(c) [C].
+        scores: reward of each word said [V].
+        strength: s > 0.
+        lengths: T, as many as wanted.
+        last_only: pay for the last word only, a reward that does not grow with the response.
+
+    Raises:
+        ValueError: chains without memory, or lengths below 1.
+    """
+
+    def one(table: Array, prompt: Array) -> tuple[Array, Array]:
+        return transfer.moments(table, prompt, scores, strength, lengths, last_only=last_only)
+
+    per_persona = jax.vmap(jax.vmap(one, in_axes=(0, None)), in_axes=(None, 0))
+    log_partition, mean = (jnp.moveaxis(x, -1, 0) for x in per_persona(log_experts, prompts))
+    log_weights = numerics.log_normalize(log_gates[None] + log_partition)
+    weights, rho = jnp.exp(log_weights), jnp.exp(log_prompts)
+    distortion = (weights * (strength * mean - log_partition)).sum(axis=-1) @ rho
+    selection = numerics.kl_divergence(log_weights, jnp.broadcast_to(log_gates, log_weights.shape)) @ rho
+    total = selection + distortion
+    return Horizon(total, distortion, selection, selection / total, weights)
+
+
+class LongRun(NamedTuple):
+    """What long responses tend to; rewards per word.
+
+    Attributes:
+        means: mu_k, each persona's mean reward per word [K].
+        variances: sigma_k², its asymptotic variance per word [K].
+        between: variance of mu over personas within prompts.
+        within: mean of sigma² over personas.
+        half: ``s sqrt(T)`` at the half boundary.
+    """
+
+    means: Float[Array, " K"]
+    variances: Float[Array, " K"]
+    between: Float[Array, ""]
+    within: Float[Array, ""]
+    half: Float[Array, ""]
+
+    def weak_limit(self, lengths: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
+        """S(0+) = T between / (T between + within): 1/2 at T = within / between, where the plateau begins to rise."""
+        return lengths * self.between / (lengths * self.between + self.within)
+
+
+def long_run(
+    log_gates: Float[Array, "C K"],
+    log_experts: Float[Array, "K *context V"],
+    log_prompts: Float[Array, " C"],
+    scores: Float[Array, " V"],
+) -> LongRun:
+    """L3 at small strength: ``log Z_k = s T mu_k + s² T sigma_k²/2``, so selection runs on sT, distance on s sqrt(T).
+
+    By the time s sqrt(T) is of order one, sT has chosen the persona that pays best: selection has spent
+    ``ln 1/g_best`` and distortion ``s² T sigma_best²/2``; the half boundary is where these are equal.
+
+    Args:
+        log_gates: log g_k(c) [C, K].
+        log_experts: each persona's chain [K, U, ..., U, V], of order 1 or more, with one recurrent class.
+        log_prompts: log rho(c) [C].
+        scores: reward of each word said [V].
+    """
+    means, variances = jax.vmap(transfer.asymptotics, in_axes=(0, None))(log_experts, scores)
+    gates, rho = jnp.exp(log_gates), jnp.exp(log_prompts)
+    centred = means[None] - (gates @ means)[:, None]
+    best = jnp.argmax(means)
+    return LongRun(
+        means,
+        variances,
+        rho @ (gates * centred**2).sum(axis=1),
+        rho @ (gates @ variances),
+        jnp.sqrt(2 * (rho @ -log_gates[:, best]) / variances[best]),
+    )
+
+
+class Takeover(NamedTuple):
+    """Where an exploit has half of the probability.
+
+    Attributes:
+        strength: s_c = 1/beta_c.
+        beta: ``Delta / ln((1 - eps)/eps)``.
+        sharpness: slope of its probability against log s there, ``ln((1 - eps)/eps) / 4``.
+    """
+
+    strength: Float[Array, "*batch"]
+    beta: Float[Array, "*batch"]
+    sharpness: Float[Array, "*batch"]
+
+
+def exploit(log_mass: Float[Array, "*batch"], bonus: Scalar) -> Takeover:
+    """An answer of base mass eps that pays Delta more than all others takes over at ``beta_c`` (law L4).
+
+    Under the tilt its odds are ``eps/(1 - eps) exp(s Delta)``. An answer of T unlikely words has ``ln 1/eps`` in
+    proportion to T, so the takeover is as much sharper.
+
+    Args:
+        log_mass: ln eps.
+        bonus: Delta > 0, in the reward's units.
+    """
+    log_odds = jnp.log(-jnp.expm1(log_mass)) - log_mass
+    return Takeover(log_odds / bonus, bonus / log_odds, log_odds / 4)
+
+
+class Times(NamedTuple):
+    """Learning rate times steps until a right answer has probability 1/2, in the limit of small steps."""
+
+    vanilla: Float[Array, "*batch"]
+    natural: Float[Array, "*batch"]
+
+
+def time_to_half(mass: Float[Array, "*batch"], num_others: Scalar) -> Times:
+    """How long policy gradient takes to find the one right answer among equally likely wrong ones (law L5).
+
+    On softmax logits the vanilla gradient gives ``dp/dt = p² (1-p)² (1 + 1/m)``, m wrong answers, so about 1/p; the
+    natural gradient ``dp/dt = p (1-p)``, so about ln(1/p) (Agarwal et al. 2021; Mei et al. 2020). Integrated.
+
+    Args:
+        mass: the right answer's probability under the base, in (0, 1/2].
+        num_others: m.
+    """
+    log_odds = jnp.log1p(-mass) - jnp.log(mass)
+    return Times((1 / mass - 1 / (1 - mass) + 2 * log_odds) / (1 + 1 / num_others), log_odds)
+
+
+def surviving_odds(log_best: Float[Array, ""], log_others: Float[Array, " M"], rise: Scalar) -> Float[Array, " M"]:
+    """Odds of other right answers against the likeliest after vanilla policy gradient raised its logit (law L5).
+
+    All right answers share ``theta' exp(-theta)``, so that differences of ``exp(-theta)`` are conserved: as the logit
+    of the likeliest grows without bound its odds do too, and it is the only one that survives. Natural gradient adds
+    the same to all their logits: it keeps the odds of the base for ever.
+
+    Args:
+        log_best: log-probability of the likeliest right answer under the base.
+        log_others: of the other right ones [M].
+        rise: how much its logit has grown.
+    """
+    odds = jnp.exp(log_others - log_best)
+    left = jnp.exp(-rise)
+    return left / (1 / odds - 1 + left)
+
+
+def lock_in(gap: Scalar, mean_square: Scalar, learning_rate: Scalar, *, share: Scalar = 0.9) -> Float[Array, ""]:
+    """Probability that REINFORCE settles on the worse of two equally likely answers before the better (small gaps).
+
+    A step of learning rate a moves the difference of logits by ``2 a p (1-p) gap`` on average, with variance
+    ``4 a² p (1-p) E[r²]``: a diffusion whose scale function is ``exp(-gap z / (a E[r²]))``. A share q is reached at
+    ``z = ± ln(q/(1-q))``. One in ten is wrong at ``a = gap / E[r²]`` for q = 0.9.
+
+    Args:
+        gap: difference of the mean rewards, > 0.
+        mean_square: E[r²], baseline subtracted, under equal chances; not much changed by the gap.
+        learning_rate: a.
+        share: q, the probability that counts as settled.
+    """
+    return jax.nn.sigmoid(-gap / (learning_rate * mean_square) * jnp.log(share / (1 - share)))

@@ -1,0 +1,133 @@
+"""Transfer matrices: what a reward per word does to a Markov chain, exactly, at any length.
+
+Tilting a chain by ``exp(s sum_t f(x_t))`` multiplies its transition matrix entry by entry; the sum over all V^T
+responses is a matrix power. Powers are taken by squaring, in log space, so T = 4096 costs twelve products and nothing
+underflows. Beside its log weight every entry carries the mean reward of the paths it sums over (the expectation
+semiring: Li and Eisner 2009), so that no derivative is taken.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import logsumexp
+from jaxtyping import Array, Float, Int
+
+from toypersona.types import Scalar
+
+
+class Paths(NamedTuple):
+    """Sums over all paths between two states.
+
+    Attributes:
+        log_weight: log of the summed weights.
+        mean: mean reward of the paths under those weights.
+    """
+
+    log_weight: Float[Array, "A B"]
+    mean: Float[Array, "A B"]
+
+
+def _join(first: Paths, second: Paths) -> Paths:
+    joint = first.log_weight[:, :, None] + second.log_weight[None]
+    log_weight = logsumexp(joint, axis=1)
+    reached = jnp.where(jnp.isneginf(log_weight), 0.0, log_weight)
+    share = jnp.exp(joint - reached[:, None])
+    return Paths(log_weight, (share * (first.mean[:, :, None] + second.mean[None])).sum(axis=1))
+
+
+def _lifted(table: Float[Array, "*context V"]) -> tuple[Float[Array, "S S"], Int[np.ndarray, "S S"]]:
+    """Log transition matrix between contexts, S = U^order, and the word that each transition says."""
+    if table.ndim < 2:
+        raise ValueError("Transfer matrices need chains of order 1 or more: this table looks back at no word.")
+    num_words = table.shape[-1]
+    size = table.size // num_words
+    rows, words = np.arange(size)[:, None], np.arange(num_words)[None]
+    columns = (rows * table.shape[0] + words) % size
+    said = np.zeros((size, size), int)
+    said[rows, columns] = words
+    return jnp.full((size, size), -jnp.inf).at[rows, columns].set(table.reshape(size, num_words)), said
+
+
+def moments(
+    table: Float[Array, "*context V"],
+    prompt: Int[Array, " P"],
+    scores: Float[Array, " V"],
+    strength: Scalar,
+    lengths: Sequence[int],
+    *,
+    last_only: bool = False,
+) -> tuple[Float[Array, " L"], Float[Array, " L"]]:
+    """``log Z = log E_p[exp(s r)]`` and ``E[r]`` under the tilted chain, r the sum of the scores of the words said.
+
+    Args:
+        table: the chain's log next-word probabilities [U, ..., U, V], of order 1 or more.
+        prompt: [P].
+        scores: of each word [V].
+        strength: s.
+        lengths: T, as many as wanted, each 1 or more.
+        last_only: pay for the last word only.
+
+    Returns:
+        Log Z in nats [L], and the mean reward [L].
+
+    Raises:
+        ValueError: a chain without memory or a length below 1.
+    """
+    if min(lengths, default=0) < 1:
+        raise ValueError(f"Lengths have to be one or more whole numbers from 1, not {lengths}.")
+    log_matrix, said = _lifted(table)
+    paid = scores[said]
+    tilted = Paths(log_matrix + strength * paid, jnp.where(jnp.isneginf(log_matrix), 0.0, paid))
+    plain = Paths(log_matrix, jnp.zeros_like(log_matrix))
+    size = log_matrix.shape[0]
+    context = jnp.ravel_multi_index(tuple(prompt[1 - table.ndim :]), table.shape[:-1], mode="clip")
+    num = len(lengths)
+    start = jnp.where(jnp.arange(size) == context, 0.0, -jnp.inf)
+    rows = Paths(jnp.tile(start, (num, 1)), jnp.zeros((num, size)))
+
+    def double(carry: tuple[Paths, Paths], bits: Array) -> tuple[tuple[Paths, Paths], None]:
+        rows, power = carry
+        longer = _join(rows, power)
+        rows = jax.tree.map(lambda new, old: jnp.where(bits[:, None], new, old), longer, rows)
+        return (rows, _join(power, power)), None
+
+    exponents = np.asarray(lengths) - last_only
+    bits = (exponents[None] >> np.arange(max(int(exponents.max()).bit_length(), 1))[:, None]) & 1
+    (rows, _), _ = jax.lax.scan(double, (rows, plain if last_only else tilted), jnp.asarray(bits, bool))
+    if last_only:
+        rows = _join(rows, tilted)
+    whole = _join(rows, Paths(jnp.zeros((size, 1)), jnp.zeros((size, 1))))
+    return whole.log_weight[:, 0], whole.mean[:, 0]
+
+
+def asymptotics(
+    table: Float[Array, "*context V"], scores: Float[Array, " V"]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Mean reward per word of an endless response, and its asymptotic variance ``lim Var(r)/T``.
+
+    With nu the stationary distribution and h the solution of Poisson's equation ``h - P h = f - mu``, the reward is a
+    martingale of steps ``f - mu + h(next) - h(here)`` up to a bounded rest (Meyn and Tweedie 2009, chapter 17).
+
+    Args:
+        table: the chain's log next-word probabilities [U, ..., U, V], with one recurrent class.
+        scores: of each word [V].
+
+    Raises:
+        ValueError: a chain without memory.
+
+    Returns:
+        mu and sigma², each [] and per word.
+    """
+    log_matrix, said = _lifted(table)
+    matrix, paid = jnp.exp(log_matrix), scores[said]
+    size = matrix.shape[0]
+    restless = jnp.eye(size) - matrix
+    stationary = jnp.linalg.solve((restless + 1.0).T, jnp.ones(size))
+    mean_paid = (matrix * paid).sum(axis=1)
+    mean = stationary @ mean_paid
+    ahead = jnp.linalg.solve(restless + stationary[None, :], mean_paid - mean)
+    steps = paid - mean + ahead[None, :] - ahead[:, None]
+    return mean, stationary @ (matrix * steps**2).sum(axis=1)
