@@ -49,14 +49,6 @@ class WorldSettings(harness.Settings):
     """How the base is fitted."""
     num_worlds: int = 1
     """How many random worlds of the kind markov; of the others, how many texts to pretrain on."""
-    seeds: tuple[int, ...] = (0, 1, 2)
-    """Each draws the random part of the reward, or, in pretraining, the text."""
-    chunk: int = 1
-    """Points computed together and then kept: 1 suits a CPU's cache, a GPU wants many."""
-    part: tuple[int, int] | None = None
-    """i n: compute only the i-th of n parts, as one of n processes (i from 0) that share the folder --out."""
-    progress: bool = True
-    """Show a progress bar."""
 
 
 class Base(NamedTuple):
@@ -96,10 +88,9 @@ def check(settings: WorldSettings) -> None:
     Raises:
         ValueError: it names the flag.
     """
-    if min(settings.num_worlds, settings.chunk) < 1:
-        raise ValueError(f"--num-worlds and --chunk have to be 1 or more, not {settings.num_worlds}, {settings.chunk}.")
-    if not settings.seeds or len(set(settings.seeds)) < len(settings.seeds):
-        raise ValueError(f"--seeds has to be one or more different whole numbers, not {settings.seeds}.")
+    harness.check(settings)
+    if settings.num_worlds < 1:
+        raise ValueError(f"--num-worlds has to be 1 or more, not {settings.num_worlds}.")
     harness.check_positive("pretraining", settings.pretraining)
 
 

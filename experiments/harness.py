@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import jax
+import numpy as np
 import tyro
 import xarray as xr
 
-from toypersona import compiling, datasets
+from toypersona import compiling, datasets, sweeps
 
 CACHE = Path(__file__).parents[1] / ".cache" / "jax"
 
@@ -34,6 +35,14 @@ class Settings:
     """A TOML file of settings; it overrides the preset, flags override it."""
     out: Path = Path("results")
     """Folder for the dataset and the claims. An unfinished run found here is continued."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Each draws what is random; said above."""
+    chunk: int = 1
+    """Points computed together and then kept: 1 suits a CPU's cache, a GPU wants many."""
+    part: tuple[int, int] | None = None
+    """i n: compute only the i-th of n parts, as one of n processes (i from 0) that share the folder --out."""
+    progress: bool = True
+    """Show a progress bar."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,6 +54,66 @@ class Claim:
     measured: float
     uncertainty: float
     holds: bool
+
+
+def sweep(
+    name: str,
+    settings: Settings,
+    experiment_fn: compiling.ExperimentFn,
+    axes: Mapping[str, np.ndarray],
+    *,
+    dims: Mapping[str, Sequence[str]],
+    coords: Mapping[str, np.ndarray],
+    infinite: Sequence[str] = (),
+    labels: Mapping[str, Any] | None = None,
+) -> xr.Dataset:
+    """Compute ``settings.out / NAME.zarr``, or continue or load what is there.
+
+    Args:
+        name: the experiment's.
+        settings: what its seeds, chunk and so on are; all others are kept beside the numbers.
+        experiment_fn: as in ``sweeps.run``, like the rest.
+        axes: values of each hyperparameter.
+        dims: names of the outputs' own dimensions.
+        coords: values along those.
+        infinite: outputs in which an infinity is a value.
+        labels: what else to keep beside the numbers, JSON-able.
+    """
+    return sweeps.run(
+        experiment_fn,
+        axes,
+        seeds=settings.seeds,
+        chunk=settings.chunk,
+        part=settings.part,
+        out=settings.out / f"{name}.zarr",
+        dims=dims,
+        coords=coords,
+        infinite=infinite,
+        config=provenance(settings) | dict(labels or {}),
+        progress=settings.progress,
+    )
+
+
+def check(settings: Settings) -> None:
+    """Refuse seeds and a chunk that make no sweep.
+
+    Raises:
+        ValueError: it names the flag.
+    """
+    if settings.chunk < 1:
+        raise ValueError(f"--chunk has to be 1 or more, not {settings.chunk}.")
+    if not settings.seeds or len(set(settings.seeds)) < len(settings.seeds):
+        raise ValueError(f"--seeds has to be one or more different whole numbers, not {settings.seeds}.")
+
+
+def check_increasing(name: str, values: Sequence[float], *, at_least: int = 2) -> None:
+    """Refuse a list of settings that is not positive and increasing.
+
+    Raises:
+        ValueError: it names the flag.
+    """
+    if len(values) < at_least or values[0] <= 0 or (np.diff(values) <= 0).any():
+        raise ValueError(f"--{name} has to be {at_least} or more increasing numbers above 0, not {tuple(values)}.")
 
 
 def near(what: str, predicted: float, measured: float, uncertainty: float) -> Claim:

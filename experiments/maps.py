@@ -11,14 +11,16 @@ from jaxtyping import Array, Float, Int
 
 from experiments import base_model, features, harness
 from toypersona import hulls, numerics, rewards, theory, trajectories
-from toypersona.measures import boundaries, drift, support
+from toypersona.measures import drift, support
 from toypersona.policies import mixture
 from toypersona.policies.base import all_log_probs
 from toypersona.rules import gradient, reinforce, tilting
 from toypersona.types import Key
 
 RULES = ("tilt", *(f"{rule}/{scope}" for rule in ("natural", "vanilla") for scope in mixture.SCOPES))
-SAMPLES = (1, 100, 10_000)
+LOCK_IN = 0.9
+"""A gate that gives this much to one persona has settled."""
+
 NUM_LINES = 8
 
 
@@ -71,18 +73,13 @@ class MapSettings(base_model.WorldSettings):
 _ALONG = ("rule", "strength")
 DIMS = {
     **{name: _ALONG for name in drift.DriftBudget._fields + support.Support._fields},
-    **{name: _ALONG for name in ("reward", "routing_information")},
+    **{name: _ALONG for name in ("reward", "routing_information", "largest_weight")},
     "weights": (*_ALONG, "prompt", "persona"),
     "line_prompt": (*_ALONG, "line"),
     "line_response": (*_ALONG, "line"),
-    "half": ("rule",),
-    "vertex": ("rule",),
-    "detectable": ("rule", "samples"),
     "noise_wrong": ("learning_rate",),
     "expert_divergence": ("persona",),
 }
-INFINITE = ("half", "vertex", "detectable", "noise")
-"""Boundaries: not reached where infinite."""
 
 
 def index_of_helpful(settings: MapSettings, personas: tuple[str, ...]) -> int:
@@ -104,11 +101,8 @@ def check(settings: MapSettings) -> None:
     Raises:
         ValueError: strengths that are not positive and increasing.
     """
-    s = np.asarray(settings.strengths)
-    if len(s) < 2 or s[0] <= 0 or (np.diff(s) <= 0).any():
-        raise ValueError(f"--strengths has to be two or more increasing numbers above 0, not {settings.strengths}.")
-    if (np.diff(settings.noise.learning_rates) <= 0).any():
-        raise ValueError(f"--noise.learning-rates has to be increasing, not {settings.noise.learning_rates}.")
+    harness.check_increasing("strengths", settings.strengths)
+    harness.check_increasing("noise.learning-rates", settings.noise.learning_rates)
     harness.check_positive("gradients", settings.gradients)
     harness.check_positive("noise", settings.noise)
 
@@ -176,7 +170,6 @@ def setting(
 
 def point_fn(config: MapSettings, bases: base_model.Base, feature: features.Feature) -> Callable[..., dict[str, Array]]:
     """The function the sweep maps over angles, worlds and seeds."""
-    strengths = jnp.asarray(config.strengths)
 
     def point(key: Key, *, angle: Float[Array, ""], world: Array) -> dict[str, Array]:
         feature_key, path_key, line_key, noise_key = jax.random.split(key, 4)
@@ -186,24 +179,15 @@ def point_fn(config: MapSettings, bases: base_model.Base, feature: features.Feat
             spent = drift.budget_along(path, log_base, log_personas, base.responses, base.world.log_prompts)
             others = jax.lax.map(lambda log_policy: _others(log_policy, log_base, reward, base, line_key), path)
             routing = jax.vmap(drift.routing_information, (0, None))(spent.weights, base.world.log_prompts)
-            return {**spent._asdict(), "routing_information": routing, **others}
+            largest = spent.weights.max(axis=-1) @ jnp.exp(base.world.log_prompts)
+            return {**spent._asdict(), "largest_weight": largest, "routing_information": routing, **others}
 
         # Measured after all paths are walked: the solver, slow to compile, is compiled once and not for every rule.
         records = jax.lax.map(measure, _paths(config, base, log_base, reward, path_key))
-        by_rule = jax.vmap(
-            lambda fraction, weights, distance: {
-                "half": boundaries.half(strengths, fraction),
-                "vertex": boundaries.vertex(strengths, weights, base.world.log_prompts),
-                "detectable": jnp.stack([boundaries.detectable(strengths, distance, n) for n in SAMPLES]),
-            }
-        )(records["selection_fraction"], records["weights"], records["hull_distance"])
-        noise, wrong = _noise(config, base, log_gates, log_personas, reward, noise_key)
         return {
             **records,
-            **by_rule,
             "weak_limit": theory.weak_limit(log_base, log_personas, reward, base.world.log_prompts),
-            "noise": noise,
-            "noise_wrong": wrong,
+            "noise_wrong": _noise(config, base, log_gates, log_personas, reward, noise_key),
             **base.recovery._asdict(),
         }
 
@@ -277,8 +261,8 @@ def _noise(
     log_personas: Float[Array, "C K N"],
     reward: Float[Array, "C N"],
     key: Key,
-) -> tuple[Float[Array, ""], Float[Array, " L"]]:
-    """The learning rate at which REINFORCE on a table of gates locks onto a wrong persona, and how often at each."""
+) -> Float[Array, " L"]:
+    """How often REINFORCE on a table of gates locks onto a wrong persona, at each learning rate."""
     log_prompts, prompts = base.world.log_prompts, base.world.prompts
     table = base_model.with_gate_table(base, log_gates, config)
     policy = mixture.scoped(table.mixture.policy, mixture.SCOPES["gates"])
@@ -293,9 +277,24 @@ def _noise(
         keys = jax.random.split(run_key, config.noise.num_steps)
         state, _ = jax.lax.scan(lambda s, k: (rule.update(k, s)[0], None), rule.init(table.params), keys)
         gates = jnp.exp(jax.vmap(table.mixture.log_gate, (None, 0))(state.params, prompts))
-        return boundaries.locked_wrong(gates, mean_rewards, log_prompts)
+        return locked_wrong(gates, mean_rewards, log_prompts)
 
     learning_rates = jnp.asarray(config.noise.learning_rates)
     runs = jax.random.split(key, config.noise.num_runs)
-    fractions = jax.vmap(lambda rate: jax.vmap(lambda k: wrong(rate, k))(runs).mean())(learning_rates)
-    return boundaries.noise(learning_rates, fractions), fractions
+    return jax.vmap(lambda rate: jax.vmap(lambda k: wrong(rate, k))(runs).mean())(learning_rates)
+
+
+def locked_wrong(
+    gates: Float[Array, "C K"], mean_rewards: Float[Array, "C K"], log_prompts: Float[Array, " C"]
+) -> Float[Array, ""]:
+    """The probability that a prompt's gate gives 0.9 or more to a persona that does not pay best.
+
+    Args:
+        gates: w_k(c) after training [C, K].
+        mean_rewards: E_{p_k}[r(c, .)] [C, K]; where all pay the same every persona is a wrong one to lock onto.
+        log_prompts: log rho(c) [C].
+    """
+    gap = mean_rewards.max(axis=-1) - jnp.take_along_axis(mean_rewards, gates.argmax(axis=-1)[:, None], axis=-1)[:, 0]
+    indifferent = jnp.ptp(mean_rewards, axis=-1) < 1e-9
+    wrong = (gates.max(axis=-1) >= LOCK_IN) & ((gap > 0) | indifferent)
+    return jnp.exp(log_prompts) @ wrong.astype(float)

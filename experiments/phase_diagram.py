@@ -16,7 +16,7 @@ import xarray as xr
 
 from experiments import base_model, features, harness, independent, maps
 from experiments.maps import MapSettings
-from toypersona import sweeps
+from toypersona.measures import boundaries
 
 NAME = "phase_diagram"
 
@@ -50,30 +50,24 @@ def run(config: Config) -> xr.Dataset:
     base = base_model.prepare(config)
     feature = features.load(config.feature, base)
     maps.check_feature(config, base, feature)
-    return sweeps.run(
+    return harness.sweep(
+        NAME,
+        config,
         maps.point_fn(config, base, feature),
         {"angle": np.array(config.angles), "world": np.arange(config.num_worlds)},
-        seeds=config.seeds,
-        chunk=config.chunk,
-        part=config.part,
-        out=config.out / f"{NAME}.zarr",
         dims=maps.DIMS,
-        infinite=maps.INFINITE,
         coords={
             "strength": np.array(config.strengths),
             "rule": np.array(maps.RULES),
-            "samples": np.array(maps.SAMPLES),
             "persona": np.array(base.labels.personas),
             "learning_rate": np.array(config.noise.learning_rates),
         },
-        config=harness.provenance(config)
-        | {
+        labels={
             "personas": base.labels.personas,
             "units": base.labels.units,
             "separator": base.labels.separator,
             "prompts": np.asarray(base.world.prompts).tolist(),
         },
-        progress=config.progress,
     )
 
 
@@ -134,21 +128,20 @@ def _bookkeeping(dataset: xr.Dataset) -> list[harness.Claim]:
 
 
 def _tilt_boundaries(config: Config, dataset: xr.Dataset) -> list[harness.Claim]:
-    """Half and vertex of the tilt, first world and seed, against SciPy's, to a quarter of the grid's step."""
+    """Half and vertex of the tilt, first world and seed, against SciPy's, within their bounds."""
     bases = base_model.prepare(config)
     feature = features.load(config.feature, bases)
     key = jax.random.split(jax.random.key(config.seeds[0]), 4)[0]
-    spacing = config.strengths[1] / config.strengths[0] - 1
+    found = boundaries.from_dataset(dataset.isel(world=0, seed=0).sel(rule="tilt"))
     made = []
     for angle in config.angles:
         start = maps.setting(config, bases, feature, key, jnp.asarray(angle), jnp.asarray(0))
         solver = independent.Tilt(
             *(np.asarray(x) for x in (start.reward, start.log_base, start.log_personas, start.base.world.log_prompts))
         )
-        point = dataset.isel(world=0, seed=0).sel(angle=angle, rule="tilt")
         for name, exact in (("half", solver.half(config.strengths)), ("vertex", solver.vertex(config.strengths))):
-            measured = point[name].item()
-            error = 0.25 * spacing * measured if np.isfinite(measured) else 0.0
+            _, measured, high = found[name].sel(angle=angle).values
+            error = high - measured if np.isfinite(measured) else 0.0
             made.append(
                 harness.near(
                     f"{name} boundary of the tilt at {angle:g} degrees, first seed, by SciPy", exact, measured, error
@@ -161,27 +154,26 @@ def findings(config: Config, dataset: xr.Dataset) -> list[str]:
     """What a reader should take away."""
     angle = min(config.angles, key=lambda degrees: abs(degrees - 30))
     tilt = dataset.sel(angle=angle, rule="tilt")
+    found = boundaries.from_dataset(tilt, num_runs=config.noise.num_runs)
     persona = tilt.persona.values[maps.index_of_helpful(config, tuple(tilt.persona.values))]
     off_the_map = "The weakest strength is too strong for the law on the weak edge: start --strengths lower to test it."
     return [
         *([] if _edge_is_weak(dataset) else [off_the_map]),
-        f"At {angle:g}° RL is mostly persona selection up to strength {_spread(tilt.half)}; "
-        f"{persona.capitalize()}'s vertex is reached at {_spread(tilt.vertex)}.",
+        f"At {angle:g}° RL is mostly persona selection up to strength {_range(found.half)}; "
+        f"{persona.capitalize()}'s vertex is reached at {_range(found.vertex)}.",
         f"There, 100 samples could tell the policy from every mix of personas from strength "
-        f"{_spread(tilt.detectable.sel(samples=100))}, 10 000 from {_spread(tilt.detectable.sel(samples=10_000))}.",
+        f"{_range(found.detectable.sel(samples=100))}, 10 000 from {_range(found.detectable.sel(samples=10_000))}.",
         f"REINFORCE on the gates alone locks onto a wrong persona in one run of ten from learning rate "
-        f"{_spread(tilt.noise)}.",
+        f"{_range(found.noise)}.",
         f"Pretraining missed the true personas by {dataset.expert_divergence.max().item():.2g} nats per token at most "
         f"and the Bayes gates by {dataset.gate_divergence.max().item():.2g} nats.",
     ]
 
 
-def _spread(values: xr.DataArray) -> str:
-    """Mean and standard deviation over worlds and seeds, or what there is to say where some never get there."""
-    flat = values.values.ravel()
-    if np.isinf(flat).any():
-        return f"(beyond the map in {np.isinf(flat).sum()} of {flat.size} draws)"
-    return f"{flat.mean():.2g} ± {flat.std():.1g}" if flat.size > 1 else f"{flat.mean():.2g}"
+def _range(boundary: xr.DataArray) -> str:
+    """A boundary with its 95% range over worlds and seeds."""
+    low, middle, high = boundaries.over_draws(boundary)
+    return f"{middle:.2g} ({low:.2g} to {high:.2g})" if np.isfinite(middle) else "beyond the map in most draws"
 
 
 if __name__ == "__main__":

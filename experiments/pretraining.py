@@ -15,7 +15,6 @@ import xarray as xr
 from jaxtyping import Array, Float, Int
 
 from experiments import base_model, harness
-from toypersona import sweeps
 from toypersona.policies import mixture
 from toypersona.types import Key, Params
 from toypersona.worlds import base as worlds
@@ -66,17 +65,14 @@ def run(config: Config) -> xr.Dataset:
             "excess_fresh": _excess(world, policy, fitted.params, fresh, jnp.asarray(FRESH_LINES)),
         }
 
-    return sweeps.run(
+    return harness.sweep(
+        NAME,
+        config,
         fit,
         {"num_lines": np.array(config.amounts)},
-        seeds=config.seeds,
-        chunk=config.chunk,
-        part=config.part,
-        out=config.out / f"{NAME}.zarr",
         dims={"expert_divergence": ("persona",)},
         coords={"persona": np.array(labels.personas)},
-        config=harness.provenance(config) | {"personas": labels.personas},
-        progress=config.progress,
+        labels={"personas": labels.personas},
     )
 
 

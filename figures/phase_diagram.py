@@ -12,6 +12,7 @@ from matplotlib.patheffects import withStroke
 
 from figures import style
 from toypersona import datasets
+from toypersona.measures import boundaries
 
 NAME = "phase_diagram"
 PLACES = ((30.0, 0.1), (30.0, 1.6), (30.0, 12.0), (75.0, 1.6), (75.0, 12.0))
@@ -31,8 +32,9 @@ def draw_map(axis: Axes, dataset: xr.Dataset, rule: str) -> None:
     shade = one.selection_fraction.mean(["world", "seed"])
     mesh = axis.pcolormesh(one.strength, one.angle, shade, vmin=0, vmax=1, shading="nearest", rasterized=True)
     mesh.set_edgecolor("face")
+    found = boundaries.from_dataset(one).sel(bound="middle")
     for label, (take, colour, dash) in BOUNDARIES.items():
-        _draw_boundary(axis, take(one), label, colour, dash)
+        _draw_boundary(axis, take(found), label, colour, dash)
     axis.set(xscale="log", xlim=(one.strength[0], one.strength[-1]), yticks=one.angle)
 
 
@@ -59,7 +61,7 @@ def draw_weak_edge(axis: Axes, dataset: xr.Dataset) -> None:
 
 def draw_noise(axis: Axes, dataset: xr.Dataset) -> None:
     """The learning rate from which REINFORCE on the gates locks onto a wrong persona in one run of ten."""
-    noise = dataset.noise
+    noise = boundaries.from_dataset(dataset[["noise_wrong"]]).noise.sel(bound="middle")
     reached = noise.where(np.isfinite(noise) & (noise > 0))
     middle = np.exp(np.log(reached).mean(["world", "seed"]))
     axis.plot(middle, noise.angle, "s-", color=style.COLOURS["green"], ms=3)

@@ -196,7 +196,7 @@ def test_a_tilted_chain_is_the_tilted_law_and_samples_it(order):
     joint = log_probs(table, PROMPT, length) + rewards[jnp.arange(length), responses].sum(axis=1)
     context = tuple(PROMPT[len(PROMPT) - order :])
     np.testing.assert_allclose(tilted.log_partition[context], jax.nn.logsumexp(joint), rtol=1e-12)
-    draws = jax.jit(jax.vmap(lambda key: chains.sample_tilted(key, tilted, PROMPT)))(
+    draws = jax.jit(jax.vmap(lambda key: chains.sample_tilted(key, tilted.tables[None], 0, PROMPT)))(
         jax.random.split(jax.random.key(4), 20_000)
     )
     seen = np.bincount(np.asarray(draws @ V ** jnp.arange(length - 1, -1, -1)), minlength=V**length) / 20_000

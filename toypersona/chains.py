@@ -208,12 +208,14 @@ def tilt(table: Float[Array, "*context V"], rewards: Float[Array, "T V"]) -> Til
     return Tilted(tables, first)
 
 
-def sample_tilted(key: Key, tilted: Tilted, prompt: Int[Array, " P"]) -> Int[Array, " T"]:
-    """One response [T] by a tilted chain."""
-    cumulative = jnp.cumsum(jnp.exp(tilted.tables), axis=-1)
-    levels = jax.random.uniform(key, cumulative.shape[:1], cumulative.dtype)
-    context = prompt[prompt.shape[0] - order(tilted.tables[0], prompt) :]
-    return _follow(levels, context, lambda position, context: cumulative[(position, *context)])
+def sample_tilted(
+    key: Key, tables: Float[Array, "K T *context V"], chain: Int[Array, ""] | int, prompt: Int[Array, " P"]
+) -> Int[Array, " T"]:
+    """One response [T] by one of K tilted chains, whose ``tables`` are given together as for ``sample``."""
+    cumulative = jnp.cumsum(jnp.exp(tables), axis=-1)
+    levels = jax.random.uniform(key, cumulative.shape[1:2], cumulative.dtype)
+    context = prompt[prompt.shape[0] - order(tables[0, 0], prompt) :]
+    return _follow(levels, context, lambda position, context: cumulative[(chain, position, *context)])
 
 
 def count(

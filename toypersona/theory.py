@@ -99,19 +99,21 @@ def natural(
     params: Params,
     log_prompts: Float[Array, " C"],
     *,
+    damping: Scalar = 0.0,
     tolerance: float = 1e-10,
     max_iterations: int = 200,
 ) -> Callable[[Params], Params]:
-    """The natural gradient's preconditioner, the inverse Fisher matrix ``(J^T diag(rho pi0) J)^-1`` (Amari 1998).
+    """The natural gradient's preconditioner ``(F + damping I)^-1``, ``F = J^T diag(rho pi0) J`` (Amari 1998).
 
-    Conjugate gradients, which give the shortest solution where the Fisher matrix is singular; stopped at a relative
-    residual of ``tolerance`` or after ``max_iterations`` products with it. Other arguments as in ``direction``.
+    Conjugate gradients, which give the shortest solution where F is singular; stopped at a relative residual of
+    ``tolerance`` or after ``max_iterations`` products with F. Other arguments as in ``direction``.
     """
     log_base, pull_back = jax.vjp(log_probs, params)
     mass = jnp.exp(log_prompts[:, None] + log_base)
 
     def fisher(vector: Params) -> Params:
-        return pull_back(mass * jax.jvp(log_probs, (params,), (vector,))[1])[0]
+        (product,) = pull_back(mass * jax.jvp(log_probs, (params,), (vector,))[1])
+        return jax.tree.map(lambda x, v: x + damping * v, product, vector)
 
     return lambda g: jax.scipy.sparse.linalg.cg(fisher, g, tol=tolerance, maxiter=max_iterations)[0]
 

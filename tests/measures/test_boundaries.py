@@ -1,36 +1,83 @@
-import jax.numpy as jnp
 import numpy as np
 import pytest
+import xarray as xr
 
 from toypersona.measures import boundaries
 
-STRENGTHS = jnp.geomspace(0.1, 10.0, 200)
+STRENGTHS = np.geomspace(0.1, 10.0, 200)
+
+
+def dataset(**curves):
+    return xr.Dataset({name: ("strength", values) for name, values in curves.items()}, {"strength": STRENGTHS})
+
+
+def bounds(boundary):
+    return boundary.sel(bound=list(boundaries.BOUNDS)).values
 
 
 def test_crossing_of_a_known_curve():
-    np.testing.assert_allclose(boundaries.crossing(STRENGTHS, jnp.log(STRENGTHS), 1.0), np.e, rtol=1e-6)
+    np.testing.assert_allclose(boundaries.crossing(STRENGTHS, np.log(STRENGTHS), 1.0), np.e, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
-    "values, expected", [(jnp.ones(200), 0.0), (-jnp.ones(200), np.inf), (jnp.full(200, jnp.nan), np.inf)]
+    "values, expected", [(np.ones(200), 0.0), (-np.ones(200), np.inf), (np.full(200, np.nan), np.inf)]
 )
 def test_passed_from_the_start_or_never(values, expected):
     assert boundaries.crossing(STRENGTHS, values, 0.5) == expected
+    flat = bounds(boundaries.from_dataset(dataset(selection_fraction=-values + 1)).half)
+    np.testing.assert_array_equal(flat, expected)
+
+
+def test_crossings_of_a_hundred_random_lines():
+    rng = np.random.default_rng(0)
+    slope, at = rng.uniform(0.1, 10, 100), rng.uniform(0.2, 9, 100)
+    values = slope[:, None] * (np.log(STRENGTHS) - np.log(at)[:, None])
+    np.testing.assert_allclose(boundaries.crossing(STRENGTHS, values, 0.0), at, rtol=1e-10)
 
 
 def test_the_named_boundaries():
-    fraction = 1 / (1 + STRENGTHS**2)
-    np.testing.assert_allclose(boundaries.half(STRENGTHS, fraction), 1.0, rtol=1e-3)
-    np.testing.assert_allclose(
-        boundaries.detectable(STRENGTHS, STRENGTHS**2 / 2, 100), np.sqrt(0.02 * np.log(20)), rtol=1e-3
+    found = boundaries.from_dataset(
+        dataset(
+            selection_fraction=1 / (1 + STRENGTHS**2),
+            hull_distance=STRENGTHS**2 / 2,
+            largest_weight=1 - 0.5 * np.exp(-STRENGTHS),
+        )
     )
-    one = 1 - 0.5 * jnp.exp(-STRENGTHS)
-    weights = jnp.stack([one, 1 - one], axis=-1)[:, None, :].repeat(2, axis=1)
-    np.testing.assert_allclose(boundaries.vertex(STRENGTHS, weights, jnp.log(jnp.full(2, 0.5))), np.log(50), rtol=1e-3)
+    exact = {"half": 1.0, "vertex": np.log(50), "detectable": np.sqrt(0.02 * np.log(20))}
+    found["detectable"] = found.detectable.sel(samples=100)
+    for name, value in exact.items():
+        low, middle, high = bounds(found[name])
+        np.testing.assert_allclose(middle, value, rtol=1e-3)
+        assert low < middle < high < 1.02 * low
 
 
-def test_locked_wrong():
-    mean_rewards = jnp.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
-    gates = jnp.array([[0.05, 0.95], [0.95, 0.05], [0.5, 0.5], [0.99, 0.01]])
-    log_prompts = jnp.log(jnp.array([0.4, 0.3, 0.2, 0.1]))
-    np.testing.assert_allclose(boundaries.locked_wrong(gates, mean_rewards, log_prompts), 0.5)
+def test_a_standard_error_widens_a_boundary_by_as_much_as_the_slope_says():
+    curve = 1 - np.log(STRENGTHS)
+    found = boundaries.from_dataset(dataset(selection_fraction=curve, selection_fraction_se=np.full(200, 0.05)))
+    low, middle, high = np.log(bounds(found.half))
+    np.testing.assert_allclose([middle - low, high - middle], 1.96 * 0.05, atol=0.01)
+
+
+def test_noise_is_as_uncertain_as_few_runs_are():
+    rates = np.geomspace(0.1, 10.0, 50)
+    made = xr.Dataset({"noise_wrong": ("learning_rate", 0.02 * rates)}, {"learning_rate": rates})
+    few, many = (bounds(boundaries.from_dataset(made, num_runs=n).noise) for n in (100, 10_000))
+    np.testing.assert_allclose([few[1], many[1]], 5.0, rtol=1e-2)
+    assert few[0] < many[0] < 5 < many[2] < few[2]
+
+
+def test_draws_are_pooled_and_infinities_kept():
+    scale = xr.DataArray([1.0] * 9 + [1e-3], dims="seed")
+    fraction = 1 / (1 + scale * dataset().strength ** 2)
+    low, middle, high = boundaries.over_draws(
+        boundaries.from_dataset(fraction.to_dataset(name="selection_fraction")).half
+    )
+    np.testing.assert_allclose([low, middle], 1.0, rtol=0.01)
+    assert high == np.inf
+
+
+def test_wrong_input():
+    with pytest.raises(ValueError, match="'knob' is none of strength"):
+        boundaries.from_dataset(dataset(selection_fraction=np.ones(200)), along="knob")
+    with pytest.raises(ValueError, match="has none of"):
+        boundaries.from_dataset(dataset(other=np.ones(200)))

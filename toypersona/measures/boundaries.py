@@ -4,79 +4,131 @@
 - vertex: selection is used up, the nearest mix is one persona, ``max_k w*_k >= 0.99``.
 - detectable: n samples can tell the policy from every persona mix, ``n d_prompt >= ln(1/alpha)`` (Stein's lemma: Cover
   and Thomas 2006, theorem 11.8.3).
-- noise: a sampled rule locks onto a wrong persona.
+- noise: a sampled rule locks onto a wrong persona in one run of ten.
 
-Every function returns a strength: 0 where the boundary is passed from the start, inf where it is not reached.
+A boundary is a strength: 0 where it is passed from the start, inf where it is not reached. Read from datasets, without
+jax, so that figures draw what claims check.
 """
 
-import jax.numpy as jnp
-from jaxtyping import Array, Float
+from collections.abc import Sequence
 
-from toypersona.types import Scalar
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
 
 VERTEX = 0.99
 ALPHA = 0.05
-LOCK_IN = 0.9
 WRONG = 0.1
+SAMPLES = (1, 100, 10_000)
+
+CONFIDENCE = 1.96
+"""Standard errors on either side."""
+
+INTERPOLATION = 0.25
+"""Error of a boundary between two records, in units of their distance on a logarithmic axis."""
+
+BOUNDS = ("low", "middle", "high")
 
 
-def crossing(strengths: Float[Array, " R"], values: Float[Array, " R"], level: Scalar) -> Float[Array, ""]:
+def crossing(strengths: Float[np.ndarray, " R"], values: Float[np.ndarray, "*batch R"], level: float) -> np.ndarray:
     """The first strength at which ``values`` reaches ``level`` from below, linear in log strength between records.
 
     Args:
         strengths: positive, increasing [R].
-        values: [R]; a nan counts as below.
+        values: [..., R]; a nan counts as below.
         level: in the units of ``values``.
+
+    Returns:
+        [...]: 0 where the first value is there already, inf where none is.
     """
     above = values >= level
-    index = jnp.argmax(above)
-    before = jnp.maximum(index - 1, 0)
-    rise = values[index] - values[before]
-    fraction = (level - values[before]) / jnp.where(rise > 0, rise, 1.0)
-    log_strengths = jnp.log(strengths)
-    inside = jnp.exp(log_strengths[before] + fraction * (log_strengths[index] - log_strengths[before]))
-    return jnp.where(above.any(), jnp.where(index == 0, 0.0, inside), jnp.inf)
+    index = above.argmax(axis=-1)[..., None]
+    before = np.maximum(index - 1, 0)
+    upper, lower = (np.take_along_axis(values, i, axis=-1) for i in (index, before))
+    fraction = (level - lower) / np.where(upper > lower, upper - lower, 1.0)
+    log_strengths = np.log(strengths)
+    inside = np.exp(log_strengths[before] + fraction * (log_strengths[index] - log_strengths[before]))
+    return np.where(above.any(axis=-1), np.where(index == 0, 0.0, inside)[..., 0], np.inf)
 
 
-def half(strengths: Float[Array, " R"], selection_fraction: Float[Array, " R"]) -> Float[Array, ""]:
-    """The strength at which the selection fraction falls through 1/2."""
-    return crossing(strengths, -selection_fraction, -0.5)
-
-
-def vertex(
-    strengths: Float[Array, " R"], weights: Float[Array, "R C K"], log_prompts: Float[Array, " C"]
-) -> Float[Array, ""]:
-    """The strength at which the largest weight w*_k(c), averaged over prompts, reaches 0.99."""
-    # The rest of the weight falls off exponentially or runs straight into a face of the simplex: a logarithm would
-    # interpolate the one well and the weight itself the other; a root misses neither by much.
-    rest = 1 - weights.max(axis=-1) @ jnp.exp(log_prompts)
-    return crossing(strengths, -jnp.sqrt(jnp.maximum(rest, 0.0)), -jnp.sqrt(1 - VERTEX))
-
-
-def detectable(
-    strengths: Float[Array, " R"], hull_distance: Float[Array, " R"], num_samples: Scalar
-) -> Float[Array, ""]:
-    """The strength at which ``num_samples`` samples tell the policy from the hull at error 5% (Stein's lemma)."""
-    # Distances are powers of a weak strength.
-    return crossing(strengths, jnp.log(jnp.maximum(hull_distance, 1e-300)), jnp.log(-jnp.log(ALPHA) / num_samples))
-
-
-def locked_wrong(
-    gates: Float[Array, "C K"], mean_rewards: Float[Array, "C K"], log_prompts: Float[Array, " C"]
-) -> Float[Array, ""]:
-    """The probability that a prompt's gate gives 0.9 or more to a persona that does not pay best.
+def from_dataset(
+    dataset: xr.Dataset, *, along: str = "strength", samples: Sequence[int] = SAMPLES, num_runs: int | None = None
+) -> xr.Dataset:
+    """The boundaries of every curve in a dataset, as many of the four as it has the variables for.
 
     Args:
-        gates: w_k(c) after training [C, K].
-        mean_rewards: E_{p_k}[r(c, .)] [C, K]; where all pay the same every persona is a wrong one to lock onto.
-        log_prompts: log rho(c) [C].
+        dataset: ``selection_fraction`` gives half, ``largest_weight`` (max_k w*_k averaged over prompts) vertex,
+            ``hull_distance`` (nats) detectable, ``noise_wrong`` (share of runs, over ``learning_rate``) noise; those
+            named ``NAME_se`` are standard errors.
+        along: the dimension of strengths.
+        samples: n of the detectable boundary.
+        num_runs: how many runs each ``noise_wrong`` is the share of, for its standard error.
+
+    Returns:
+        ``half``, ``vertex``, ``detectable`` (with a dimension ``samples``) and ``noise``, with the dimensions of their
+        curves but ``along``, and a dimension ``bound``: low, middle, high. Low and high enclose the curve's 95% band
+        and the error of reading a boundary between two records.
+
+    Raises:
+        ValueError: no such dimension, or none of these variables.
     """
-    gap = mean_rewards.max(axis=-1) - jnp.take_along_axis(mean_rewards, gates.argmax(axis=-1)[:, None], axis=-1)[:, 0]
-    indifferent = jnp.ptp(mean_rewards, axis=-1) < 1e-9
-    wrong = (gates.max(axis=-1) >= LOCK_IN) & ((gap > 0) | indifferent)
-    return jnp.exp(log_prompts) @ wrong.astype(float)
+    made = {}
+    if "selection_fraction" in dataset:
+        made["half"] = _boundary(-dataset.selection_fraction, _error(dataset, "selection_fraction"), along, -0.5)
+    if "largest_weight" in dataset:
+        # The rest of the weight falls off exponentially or runs straight into a face of the simplex: a logarithm would
+        # interpolate the one well and the weight itself the other; a root misses neither by much.
+        rest = -np.sqrt(np.maximum(1 - dataset.largest_weight, 0.0))
+        made["vertex"] = _boundary(rest, 0.0, along, -np.sqrt(1 - VERTEX))
+    if "hull_distance" in dataset:
+        # Distances are powers of a weak strength.
+        distance = np.maximum(dataset.hull_distance, 1e-300)
+        error = _error(dataset, "hull_distance") / distance
+        per_number = [_boundary(np.log(distance), error, along, np.log(-np.log(ALPHA) / n)) for n in samples]
+        made["detectable"] = xr.concat(per_number, xr.DataArray(np.array(samples), dims="samples", name="samples"))
+    if "noise_wrong" in dataset:
+        share = dataset.noise_wrong
+        error = np.sqrt(WRONG * (1 - WRONG) / num_runs) if num_runs else 0.0
+        made["noise"] = _boundary(share, error, "learning_rate", WRONG)
+    if not made:
+        raise ValueError("This dataset has none of selection_fraction, largest_weight, hull_distance and noise_wrong.")
+    return xr.Dataset(made)
 
 
-def noise(learning_rates: Float[Array, " L"], wrong: Float[Array, " L"]) -> Float[Array, ""]:
-    """The learning rate from which a sampled rule locks onto a wrong persona in 10% of the runs."""
-    return crossing(learning_rates, wrong, WRONG)
+def _error(dataset: xr.Dataset, name: str) -> xr.DataArray | float:
+    return dataset.get(f"{name}_se", 0.0)
+
+
+def _boundary(curve: xr.DataArray, error: xr.DataArray | float, along: str, level: float) -> xr.DataArray:
+    """Low, middle and high strength at which a curve with a standard error reaches a level from below."""
+    if along not in curve.dims:
+        raise ValueError(f"The dimension {along!r} is none of {', '.join(map(str, curve.dims))}: name it with along=.")
+    strengths = curve[along].values
+    step = (strengths[1:] / strengths[:-1]).max() ** INTERPOLATION
+    bands = [curve + CONFIDENCE * error, curve, curve - CONFIDENCE * error]
+    found = [
+        xr.apply_ufunc(lambda values: crossing(strengths, values, level), band, input_core_dims=[[along]])
+        for band in bands
+    ]
+    widened = [found[0] / step, found[1], found[2] * step]
+    return xr.Dataset(dict(zip(BOUNDS, widened, strict=True))).to_dataarray("bound")
+
+
+def over_draws(boundary: xr.DataArray, draws: Sequence[str] = ("world", "seed")) -> tuple[float, float, float]:
+    """Low, middle and high of a boundary over its draws: the median, and what encloses the middle 95% of them.
+
+    Args:
+        boundary: one variable of ``from_dataset`` with no dimension left but ``bound`` and draws.
+        draws: dimensions to pool; those that it has.
+
+    Returns:
+        Strengths, 0 or inf where the boundary is passed from the start or not reached in that many draws.
+    """
+    pooled = [name for name in draws if name in boundary.dims]
+    # No interpolation between draws: some may be infinite.
+    quantiles = {"low": 0.025, "middle": 0.5, "high": 0.975}
+    low, middle, high = (
+        float(boundary.sel(bound=bound).quantile(q, pooled, method="closest_observation"))
+        for bound, q in quantiles.items()
+    )
+    return low, middle, high
