@@ -14,19 +14,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int
+from scipy import stats
 
-from experiments import base_model, harness, maps
-from experiments.tilted_chains import Setting, draw, fraction, listed
-from toypersona import numerics, theory, transfer
-from toypersona.measures import boundaries, drift
+from experiments import base_model, harness, maps, tilted_chains
+from toypersona import theory
+from toypersona.measures import boundaries
 from toypersona.types import Key
 from toypersona.worlds import catalogue
+from toypersona.worlds.base import END
 
 NAME = "horizon"
-CASES = ("per word", "equal means", "last word", "one persona")
-LISTED = 4096
-"""Responses that are also listed, to compare samples with."""
 LONG = 16.0
 """Lengths at which personas have been told apart: this many times the length where the weak plateau is 1/2."""
 
@@ -35,8 +33,10 @@ LONG = 16.0
 class Config(base_model.WorldSettings):
     """Settings of the horizons."""
 
-    lengths: tuple[int, ...] = (4, 16, 64, 256, 1024, 4096)
-    """T, increasing."""
+    lengths: tuple[int, ...] = tuple(4**i for i in range(1, 10))
+    """T of the exact curves; increasing."""
+    sampled_lengths: tuple[int, ...] = tuple(4**i for i in range(1, 7))
+    """T of the sampled budgets; increasing."""
     scaled: tuple[float, ...] = maps.geometric(0.02, 20.0, 49)
     """s sqrt(T) of the exact curves (s itself where only the last word pays); increasing."""
     sampled: tuple[float, ...] = maps.geometric(0.3, 10.0, 8)
@@ -56,32 +56,37 @@ PRESETS = {
     ),
 }
 
-KEPT = ("total", "hull_distance", "selection", "base_distance")
-"""Of a sampled budget, with standard errors; the token hull is not sampled."""
-
 
 def run(config: Config) -> xr.Dataset:
     """Compute all horizons, or continue or load those in ``config.out``."""
-    for name in ("lengths", "scaled", "sampled", "selected"):
+    for name in ("lengths", "sampled_lengths", "scaled", "sampled", "selected"):
         harness.check_increasing(name, getattr(config, name))
     if config.num_samples < 4 or config.num_samples % 2:
         raise ValueError(f"--num-samples has to be an even number from 4, not {config.num_samples}.")
     bases = base_model.prepare(config)
+    if END in bases.labels.units:
+        raise ValueError(
+            "Responses of this world end, so they do not grow with T: use --world markov, or a text of characters."
+        )
+
+    num_words = bases.world.log_experts.shape[-1]
+    listed = tilted_chains.listed_lengths(config.sampled_lengths, num_words)
 
     def point(key: Key, *, world: Int[Array, ""]) -> dict[str, Array]:
         score_key, sample_key = jax.random.split(jax.random.fold_in(key, world))
-        setting = _setting(bases.of(world), jax.random.normal(score_key, bases.world.log_experts.shape[-1:]))
+        setting = tilted_chains.start(bases.of(world), jax.random.normal(score_key, (num_words,)))
         tends = theory.long_run(setting.log_gates, setting.log_experts, setting.log_prompts, setting.scores)
+        at = jnp.asarray(config.sampled)
         return {
-            **_exact(config, setting),
-            **_selected(config, setting, tends),
-            **_sampled(config, setting, sample_key),
+            **tilted_chains.exact(setting, config.lengths, jnp.asarray(config.scaled)),
+            **tilted_chains.selected(setting, tends, config.lengths, jnp.asarray(config.selected)),
+            **tilted_chains.sampled(setting, config.sampled_lengths, at, config.num_samples, sample_key),
             "plateau": tends.weak_limit(jnp.asarray(config.lengths, float)),
             **{name: getattr(tends, name) for name in ("means", "variances", "between", "within", "half")},
         }
 
-    along = ("length", "sampled")
-    per_sample = (*_kept(), "selection_fraction", "selection_fraction_se", "exact_total", "bound")
+    along = ("sampled_length", "sampled")
+    per_sample = (*tilted_chains.kept(), "selection_fraction", "selection_fraction_se", "exact_total", "bound")
     return harness.sweep(
         NAME,
         config,
@@ -97,9 +102,10 @@ def run(config: Config) -> xr.Dataset:
             "variances": ("persona",),
         },
         coords={
-            "case": np.array(CASES),
+            "case": np.array(tilted_chains.CASES),
             "length": np.array(config.lengths),
-            "listed_length": np.array(_listed_lengths(config, bases.world.log_experts.shape[-1]), int),
+            "sampled_length": np.array(config.sampled_lengths),
+            "listed_length": np.array(listed, int),
             "scaled": np.array(config.scaled),
             "sampled": np.array(config.sampled),
             "selected": np.array(config.selected),
@@ -108,94 +114,130 @@ def run(config: Config) -> xr.Dataset:
     )
 
 
-def _setting(base: base_model.Base, scores: Float[Array, " V"]) -> Setting:
-    log_gates = jax.vmap(base.mixture.log_gate, (None, 0))(base.params, base.world.prompts)
-    log_experts = jax.nn.log_softmax(base.params["experts"])
-    return Setting(log_gates, log_experts, base.world.prompts, base.world.log_prompts, scores)
+def half(dataset: xr.Dataset) -> xr.DataArray:
+    """S = 1/2 by the exact curves, ``s sqrt(T)`` [draw, length]; nan where S starts below 1/2 or never falls to it."""
+    exact = xr.Dataset({"selection_fraction": dataset.exact_fraction.sel(case="per word")})
+    found = boundaries.from_dataset(exact, along="scaled").half.sel(bound="middle")
+    found = found.stack(draw=("world", "seed")).transpose("draw", "length")
+    return found.where((found > 0) & np.isfinite(found))
 
 
-def _exact(config: Config, setting: Setting) -> dict[str, Array]:
-    """Distortion and selection fraction by transfer matrices, in every case at every length."""
-    scaled = jnp.asarray(config.scaled)
-    units = jnp.eye(setting.scores.shape[0])
-    stationary = jax.vmap(lambda table: jax.vmap(lambda unit: transfer.asymptotics(table, unit)[0])(units))(
-        setting.log_experts
+def exponents(dataset: xr.Dataset) -> np.ndarray:
+    """Slope of log s at the half boundary against log T in each draw, where personas have been told apart."""
+    found, slopes = half(dataset), []
+    told_apart = (LONG * dataset.within / dataset.between).stack(draw=("world", "seed"))
+    for curve, shortest in zip(found, told_apart, strict=True):
+        kept = curve.where(curve.length >= shortest).dropna("length")
+        if kept.size > 1:
+            slopes.append(np.polyfit(np.log(kept.length), np.log(kept / np.sqrt(kept.length)), 1)[0])
+    return np.array(slopes)
+
+
+def _interval(values: np.ndarray) -> tuple[float, float]:
+    """Mean over draws and half of its 95% interval (Student's t)."""
+    if values.size < 2:
+        return float(values.mean()) if values.size else np.nan, np.inf
+    return float(values.mean()), float(stats.sem(values) * stats.t.ppf(0.975, values.size - 1))
+
+
+def claims(config: Config, dataset: xr.Dataset) -> list[harness.Claim]:
+    """The law, its agreement with samples, and what breaks it."""
+    return [*_samples_agree(dataset), *_law(dataset), *_breaks(dataset)]
+
+
+def _samples_agree(dataset: xr.Dataset) -> list[harness.Claim]:
+    """Samples against transfer matrices and against listing all responses, in standard errors."""
+    allowed = dataset.fit_excess
+    total = abs(dataset.total - dataset.exact_total) / dataset.total_se
+    above = (dataset.hull_distance - allowed - dataset.bound) / dataset.hull_distance_se
+    longest = dataset.sampled_length == dataset.sampled_length.max()
+    apart = (abs(dataset.hull_distance - dataset.bound) - allowed) / dataset.hull_distance_se
+    made = [
+        harness.at_most("sampled total - exact, largest, in standard errors", 5.0, total.max()),
+        harness.at_most("sampled hull distance - its bound, largest, in standard errors", 5.0, above.max()),
+        harness.at_most(
+            "longest sampled: hull distance - bound, either way, in standard errors",
+            5.0,
+            apart.where(longest, drop=True).max(),
+        ),
+        harness.at_most("share of bases that samples take for outside", 0.05, 1 - dataset.base_inside.mean()),
+        harness.near("share of sampled budgets certified", 1.0, dataset.certified.mean(), 0.0),
+        harness.at_most("diverged points", 0.0, dataset.diverged.sum()),
+    ]
+    if "listed" in dataset:
+        listed = dataset.listed.rename(listed_length="sampled_length")
+        error = (abs(dataset.hull_distance - listed) - allowed) / dataset.hull_distance_se
+        made.append(harness.at_most("sampled hull distance - all listed, in standard errors", 5.0, error.max()))
+    return made
+
+
+def _law(dataset: xr.Dataset) -> list[harness.Claim]:
+    last, longest = dataset.isel(length=-1), int(dataset.length[-1])
+    plateau = abs(last.exact_fraction.sel(case="per word").isel(scaled=0) / last.plateau - 1)
+    found = half(dataset)
+    ends = found.isel(length=slice(-2, None))
+    local = np.log(ends / np.sqrt(ends.length)).diff("length") / np.log(ends.length).diff("length")
+    distance = dataset.exact_distortion.sel(case="per word", scaled=slice(0.3, 3.0)).isel(length=slice(-2, None))
+    collapsed = abs(np.log(distance).diff("length")).max("scaled").median()
+    weights = abs(last.selected_weights - last.selected_law).max()
+    law = abs(found.isel(length=-1) / dataset.half.stack(draw=("world", "seed")) - 1)
+    mean, error = _interval(exponents(dataset))
+    local_mean, local_error = _interval(local.values[np.isfinite(local.values)])
+    return [
+        harness.near("exponent of the half boundary against T, fitted, mean over draws", -0.5, mean, error),
+        harness.near("the same between the two longest T", -0.5, local_mean, local_error + 0.005),
+        harness.at_most(f"half boundary x sqrt(T) / law - 1 at T = {longest}, median draw", 0.02, law.median()),
+        harness.at_most(f"weak plateau of S / law - 1 at T = {longest}", 0.01, plateau.max()),
+        harness.at_most("collapse on s sqrt(T): log ratio of distances, two longest T, median draw", 0.02, collapsed),
+        harness.at_most(f"collapse on sT: selection weight - law at T = {longest}", 0.01, weights),
+    ]
+
+
+def _breaks(dataset: xr.Dataset) -> list[harness.Claim]:
+    distances = xr.Dataset({"hull_distance": dataset.exact_distortion})
+    told = boundaries.from_dataset(distances, along="scaled", samples=(100,)).detectable.sel(
+        bound="middle", samples=100
     )
-    apart = stationary[1:] - stationary[0]
-    equal = setting.scores - jnp.linalg.pinv(apart) @ (apart @ setting.scores)
-    alone = jnp.where(jnp.arange(setting.log_gates.shape[1])[None] == 0, 0.0, -jnp.inf)
-    cases = {
-        "per word": (setting, {}),
-        "equal means": (setting._replace(scores=equal), {}),
-        "last word": (setting, {"last_only": True}),
-        "one persona": (setting._replace(log_gates=jnp.broadcast_to(alone, setting.log_gates.shape)), {}),
-    }
+    moved = np.log(told.isel(length=-1) / told.isel(length=1)) / np.log(dataset.length[-1] / dataset.length[1])
+    largest = dataset.exact_fraction.isel(length=slice(1, None)).max(["length", "scaled"])
     made = []
-    for name in CASES:
-        case, how = cases[name]
-        for length in config.lengths:
-            strengths = scaled if how else scaled / jnp.sqrt(length)
-            made.append(jax.vmap(lambda s, n=length, case=case, how=how: case.horizon(s, n, **how))(strengths))
-    grid = (len(CASES), len(config.lengths), len(config.scaled))
-    stacked = jax.tree.map(lambda *x: jnp.stack(x).reshape(*grid, *x[0].shape[1:]), *made)
-    return {"exact_distortion": stacked.distortion, "exact_fraction": stacked.selection_fraction}
-
-
-def _selected(config: Config, setting: Setting, tends: theory.LongRun) -> dict[str, Array]:
-    """Selection weights at s = selected / T, and their law g_k exp(sT mu_k) / Z, averaged over prompts."""
-    selected, rho = jnp.asarray(config.selected), jnp.exp(setting.log_prompts)
-    measured = [
-        jax.vmap(lambda s, n=length: rho @ setting.horizon(s, n).weights)(selected / length)
-        for length in config.lengths
+    for case, predicted in (("per word", -0.5), ("equal means", -0.5), ("one persona", -0.5), ("last word", 0.0)):
+        slopes = moved.sel(case=case).values.ravel() + (0.0 if case == "last word" else -0.5)
+        what = f"{case}: exponent against T of the strength at which 100 samples tell"
+        made.append(harness.near(what, predicted, slopes.mean(), max(_interval(slopes)[1], 0.02)))
+    return [
+        *made,
+        harness.at_most(
+            "equal means: largest S at any strength and length", 0.5, largest.sel(case="equal means").max()
+        ),
+        harness.at_most("last word: largest S at any strength and length", 0.5, largest.sel(case="last word").max()),
+        harness.at_most(
+            "one persona: largest S at any strength and length", 0.0, largest.sel(case="one persona").max()
+        ),
     ]
-    law = jnp.exp(numerics.log_normalize(setting.log_gates[None] + selected[:, None, None] * tends.means))
-    law = jnp.einsum("c,yck->yk", rho, law)
-    return {
-        "selected_weights": jnp.stack(measured),
-        "selected_law": jnp.broadcast_to(law, (len(measured), *law.shape)),
-    }
 
 
-def _listed_lengths(config: Config, num_words: int) -> tuple[int, ...]:
-    return tuple(length for length in config.lengths if num_words**length <= LISTED)
-
-
-def _sampled(config: Config, setting: Setting, key: Key) -> dict[str, Array]:
-    """Budgets from samples of the tilt, and the exact ones where all responses can be listed."""
-    scaled, num_words = jnp.asarray(config.sampled), setting.scores.shape[0]
-    drawn, exact = [], []
-    for i, length in enumerate(config.lengths):
-        keys = jax.random.split(jax.random.fold_in(key, i), len(config.sampled))
-        strengths = scaled / jnp.sqrt(length)
-
-        def at(inputs: tuple[Array, Array], length: int = length) -> tuple[drift.Samples, drift.Samples]:
-            strength, sample_key = inputs
-            return tuple(
-                draw(setting, s, length, config.num_samples, k)
-                for s, k in zip((strength, 0.0), jax.random.split(sample_key), strict=True)
-            )
-
-        drawn.append(jax.lax.map(at, (strengths, keys)))
-        exact.append(jax.vmap(lambda s, n=length: setting.horizon(s, n))(strengths))
-    stacked = jax.tree.map(lambda *x: jnp.concatenate(x), *drawn)
-    spent = jax.lax.map(lambda pair: drift.budget_from_samples(*pair, setting.log_prompts, tolerance=1e-9), stacked)
-    exhaustive = [
-        jax.lax.map(lambda s, n=length: listed(setting, s, n), scaled / jnp.sqrt(length))
-        for length in _listed_lengths(config, num_words)
+def findings(config: Config, dataset: xr.Dataset) -> list[str]:
+    """What a reader should take away."""
+    found = half(dataset)
+    usual = found.length[(found.notnull().mean("draw") > 0.5).values]
+    if usual.size < 2:
+        return ["In most draws selection is never the larger part, at any length."]
+    short, long = (int(usual[i]) for i in (0, -1))
+    at = {length: (found.sel(length=length) / np.sqrt(length)).median().item() for length in (short, long)}
+    crossing = (dataset.within / dataset.between).median().item()
+    mean, error = _interval(exponents(dataset))
+    return [
+        f"An answer of {short} words is mostly persona selection up to strength {at[short]:.2g}, one of {long} only "
+        f"up to {at[long]:.2g} (medians over draws): {long // short} times as long, it stands "
+        f"{at[short] / at[long]:.0f} times less RL before it stops sounding like anyone.",
+        f"Answers shorter than about {crossing:.0f} words are never mostly selection: the words of one persona differ "
+        "more in pay than the personas do.",
+        f"The half boundary falls as T to the power {mean:.3f} ± {error:.3f} (law: -1/2).",
+        "Where all personas are paid alike or only the last word is paid there is no stretch of selection; then hull "
+        "distance still runs on s sqrt(T) in the first case, and does not depend on T in the second.",
     ]
-    grid = (len(config.lengths), len(config.sampled))
-    return {
-        **{name: getattr(spent, name).reshape(grid) for name in _kept()},
-        **{name: x.reshape(grid) for name, x in fraction(spent).items()},
-        "exact_total": jnp.stack([one.total for one in exact]),
-        "bound": jnp.stack([one.distortion for one in exact]),
-        **({"listed": jnp.stack(exhaustive)} if exhaustive else {}),
-    }
-
-
-def _kept() -> tuple[str, ...]:
-    return (*KEPT, *(f"{name}_se" for name in KEPT), "fit_excess", "base_inside", "certified")
 
 
 if __name__ == "__main__":
-    harness.main(NAME, __doc__, PRESETS, run, lambda c, d: [], lambda c, d: [])
+    harness.main(NAME, __doc__, PRESETS, run, claims, findings)

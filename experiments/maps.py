@@ -13,9 +13,9 @@ from experiments import base_model, features, harness
 from toypersona import hulls, numerics, rewards, theory, trajectories
 from toypersona.measures import drift, support
 from toypersona.policies import mixture
-from toypersona.policies.base import all_log_probs
+from toypersona.policies.base import Policy, all_log_probs
 from toypersona.rules import gradient, reinforce, tilting
-from toypersona.types import Key
+from toypersona.types import Key, Params
 
 RULES = ("tilt", *(f"{rule}/{scope}" for rule in ("natural", "vanilla") for scope in mixture.SCOPES))
 LOCK_IN = 0.9
@@ -222,8 +222,6 @@ def _paths(
 ) -> Float[Array, "L R C N"]:
     """The policies along every rule's path, in the order of RULES: leading axes [rule, strength]."""
     strengths = jnp.asarray(config.strengths)
-    prompts, log_prompts = base.world.prompts, base.world.log_prompts
-    scopes = jax.tree.map(lambda *x: jnp.stack(x), *mixture.SCOPES.values())
     tilted, _, _ = trajectories.run(
         lambda step: tilting.tilting(reward, strength=step),
         lambda log_policy: log_policy,
@@ -233,13 +231,30 @@ def _paths(
         max_step=jnp.inf,
     )
 
+    given = (base.mixture.policy, base.params, base.world.prompts, base.world.log_prompts, reward)
+    return jnp.concatenate([tilted[None], walk_gradients(*given, strengths, config.gradients, key)])
+
+
+def walk_gradients(
+    policy: Policy,
+    params: Params,
+    prompts: Int[Array, "C P"],
+    log_prompts: Float[Array, " C"],
+    reward: Float[Array, "C N"],
+    strengths: Float[Array, " R"],
+    how: Gradients,
+    key: Key,
+) -> Float[Array, "L R C N"]:
+    """The policies along natural and vanilla gradient in every scope, in the order of ``RULES`` after the tilt."""
+    scopes = jax.tree.map(lambda *x: jnp.stack(x), *mixture.SCOPES.values())
+
     def walk(rule: Callable, marks: Float[Array, " R"], max_step: float) -> Float[Array, "S R C N"]:
         def in_scope(scope: mixture.Scope) -> Float[Array, "R C N"]:
-            policy = mixture.scoped(base.mixture.policy, scope)
+            scoped = mixture.scoped(policy, scope)
             path, _, _ = trajectories.run(
-                lambda step: rule(policy, prompts, log_prompts, reward, learning_rate=step),
-                lambda params: all_log_probs(policy, params, prompts),
-                base.params,
+                lambda step: rule(scoped, prompts, log_prompts, reward, learning_rate=step),
+                lambda params: all_log_probs(scoped, params, prompts),
+                params,
                 key=key,
                 marks=marks,
                 max_step=max_step,
@@ -248,10 +263,9 @@ def _paths(
 
         return jax.vmap(in_scope)(scopes)
 
-    how = config.gradients
     natural = walk(gradient.natural_gradient, strengths, how.natural_step)
     vanilla = walk(gradient.policy_gradient, how.vanilla_time * strengths, how.vanilla_step)
-    return jnp.concatenate([tilted[None], natural, vanilla])
+    return jnp.concatenate([natural, vanilla])
 
 
 def _noise(

@@ -51,6 +51,18 @@ def crossing(strengths: Float[np.ndarray, " R"], values: Float[np.ndarray, "*bat
     return np.where(above.any(axis=-1), np.where(index == 0, 0.0, inside)[..., 0], np.inf)
 
 
+def reached(curve: xr.DataArray, level: float, along: str) -> xr.DataArray:
+    """``crossing`` of labelled curves, at the values of their dimension ``along``.
+
+    Raises:
+        ValueError: they have no such dimension.
+    """
+    if along not in curve.dims:
+        raise ValueError(f"The dimension {along!r} is none of {', '.join(map(str, curve.dims))}: name it with along=.")
+    strengths = curve[along].values
+    return xr.apply_ufunc(lambda values: crossing(strengths, values, level), curve, input_core_dims=[[along]])
+
+
 def from_dataset(
     dataset: xr.Dataset, *, along: str = "strength", samples: Sequence[int] = SAMPLES, num_runs: int | None = None
 ) -> xr.Dataset:
@@ -101,15 +113,10 @@ def _error(dataset: xr.Dataset, name: str) -> xr.DataArray | float:
 
 def _boundary(curve: xr.DataArray, error: xr.DataArray | float, along: str, level: float) -> xr.DataArray:
     """Low, middle and high strength at which a curve with a standard error reaches a level from below."""
-    if along not in curve.dims:
-        raise ValueError(f"The dimension {along!r} is none of {', '.join(map(str, curve.dims))}: name it with along=.")
+    bands = [curve + CONFIDENCE * error, curve, curve - CONFIDENCE * error]
+    found = [reached(band, level, along) for band in bands]
     strengths = curve[along].values
     step = (strengths[1:] / strengths[:-1]).max() ** INTERPOLATION
-    bands = [curve + CONFIDENCE * error, curve, curve - CONFIDENCE * error]
-    found = [
-        xr.apply_ufunc(lambda values: crossing(strengths, values, level), band, input_core_dims=[[along]])
-        for band in bands
-    ]
     widened = [found[0] / step, found[1], found[2] * step]
     return xr.Dataset(dict(zip(BOUNDS, widened, strict=True))).to_dataarray("bound")
 

@@ -354,10 +354,16 @@ def _fit_weights(log_personas: Float[Array, "C K M"], tolerance: float) -> hulls
 
 
 def _held_out(log_personas: Float[Array, "C K M"], tolerance: float) -> tuple[Float[Array, "C M"], Bool[Array, ""]]:
-    """Each sample's log-probability under the mix fitted to the other half."""
+    """Each sample's log-probability under the mix fitted to the other half.
+
+    Half a sample of every persona is added (Krichevsky and Trofimov 1981): where nobody of a rare persona was in one
+    half, a single one in the other would be as good as impossible.
+    """
     halves = jnp.split(log_personas, 2, axis=-1)
     fits = [_fit_weights(half, tolerance) for half in halves]
-    scored = [numerics.log_mix(jnp.log(fit.weights), half) for fit, half in zip(reversed(fits), halves, strict=True)]
+    seen, num_personas = halves[0].shape[-1], log_personas.shape[1]
+    smooth = [(seen * fit.weights + 0.5) / (seen + 0.5 * num_personas) for fit in fits]
+    scored = [numerics.log_mix(jnp.log(weights), half) for weights, half in zip(reversed(smooth), halves, strict=True)]
     return jnp.concatenate(scored, axis=-1), fits[0].certified.all() & fits[1].certified.all()
 
 
