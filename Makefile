@@ -5,6 +5,7 @@ RESULTS ?= results
 PRESET ?= quick
 WORLD ?= larry_bob_alice
 WORLDS ?= larry_bob_alice speakers markov
+LAWS := weak_limit horizon exploit leash
 BIN := .venv/bin
 ENV := .venv/.$(ACCELERATOR)-ready
 LOCKS := requirements/main.lock requirements/text.lock $(if $(filter-out cpu,$(ACCELERATOR)),requirements/$(ACCELERATOR).lock)
@@ -34,7 +35,10 @@ figures: env
 	@set -e; for world in $(WORLDS); do for name in phase_diagram pretraining; do \
 		$(BIN)/python -m experiments.$$name --preset $(PRESET) --world $$world --out $(RESULTS)/$(PRESET)/$$world; \
 		$(BIN)/python -m figures.$$name --data $(RESULTS)/$(PRESET)/$$world --out figures/out/$$world; \
-	done; done
+	done; done; for name in $(LAWS); do \
+		$(BIN)/python -m experiments.$$name --preset $(PRESET) --out $(RESULTS)/$(PRESET)/laws; \
+		$(BIN)/python -m figures.$$name --data $(RESULTS)/$(PRESET)/laws --out figures/out/laws; \
+	done
 
 test: env
 	@$(BIN)/python -m pytest

@@ -13,7 +13,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, SupportsFloat
 
 import jax
 import numpy as np
@@ -116,20 +116,15 @@ def check_increasing(name: str, values: Sequence[float], *, at_least: int = 2) -
         raise ValueError(f"--{name} has to be {at_least} or more increasing numbers above 0, not {tuple(values)}.")
 
 
-def near(what: str, predicted: float, measured: float, uncertainty: float) -> Claim:
+def near(what: str, predicted: SupportsFloat, measured: SupportsFloat, uncertainty: SupportsFloat) -> Claim:
     """The claim that a measurement agrees with its prediction within the uncertainty."""
-    return Claim(
-        what,
-        float(predicted),
-        float(measured),
-        float(uncertainty),
-        bool(measured == predicted or abs(measured - predicted) <= uncertainty),
-    )
+    expected, found, allowed = float(predicted), float(measured), float(uncertainty)
+    return Claim(what, expected, found, allowed, bool(found == expected or abs(found - expected) <= allowed))
 
 
-def at_most(what: str, bound: float, measured: float) -> Claim:
+def at_most(what: str, bound: SupportsFloat, measured: SupportsFloat) -> Claim:
     """The claim that a measurement does not exceed a bound."""
-    return Claim(what, float(bound), float(measured), 0.0, bool(measured <= bound))
+    return Claim(what, float(bound), float(measured), 0.0, bool(float(measured) <= float(bound)))
 
 
 def main(

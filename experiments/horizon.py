@@ -61,6 +61,8 @@ def run(config: Config) -> xr.Dataset:
     """Compute all horizons, or continue or load those in ``config.out``."""
     for name in ("lengths", "sampled_lengths", "scaled", "sampled", "selected"):
         harness.check_increasing(name, getattr(config, name))
+    if missing := set(config.sampled_lengths) - set(config.lengths):
+        raise ValueError(f"--sampled-lengths have to be among --lengths, but {sorted(missing)} are not.")
     if config.num_samples < 4 or config.num_samples % 2:
         raise ValueError(f"--num-samples has to be an even number from 4, not {config.num_samples}.")
     bases = base_model.prepare(config)

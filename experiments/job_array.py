@@ -19,13 +19,15 @@ import tyro
 from experiments import harness
 from toypersona import datasets
 
+EXPERIMENTS = ("pretraining", "phase_diagram", "weak_limit", "horizon", "exploit", "leash")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class JobArray:
     """Settings of a job array."""
 
     experiment: Annotated[str, tyro.conf.Positional]
-    """Which one: phase_diagram or pretraining."""
+    """Which one: phase_diagram, horizon, ..."""
     tasks: int
     """How many processes share the points."""
     cluster: Literal["slurm", "local"] | None = None
@@ -71,8 +73,8 @@ def submit(settings: JobArray, arguments: Sequence[str]) -> list[Any]:
 
 def _checked_out(name: str, arguments: Sequence[str]) -> Path:
     """The experiment's output folder, if its arguments are right."""
-    if name not in ("phase_diagram", "pretraining"):
-        raise ValueError(f"The experiment is phase_diagram or pretraining, not {name!r}.")
+    if name not in EXPERIMENTS:
+        raise ValueError(f"The experiment is one of {', '.join(EXPERIMENTS)}, not {name!r}.")
     if "--part" in arguments:
         raise ValueError("A job array gives every task its --part itself: leave it out.")
     experiment = importlib.import_module(f"experiments.{name}")

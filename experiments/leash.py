@@ -85,8 +85,8 @@ def run(config: Config) -> xr.Dataset:
     harness.check(config)
     for name in ("masses", "fractions", "times", "natural_times"):
         harness.check_increasing(name, getattr(config, name))
-    for name in ("gaps", "rates"):
-        harness.check_increasing(f"lock-in.{name}", getattr(config.lock_in, name))
+    harness.check_increasing("lock-in.gaps", config.lock_in.gaps, at_least=3)
+    harness.check_increasing("lock-in.rates", config.lock_in.rates)
     harness.check_positive("lock-in", config.lock_in)
     if config.masses[-1] >= 0.5 or config.lock_in.gaps[-1] >= 2:
         raise ValueError("--masses have to be below 1/2, and --lock-in.gaps below 2.")
@@ -238,7 +238,7 @@ def _lock_in(config: Config, key: Key) -> dict[str, Array]:
         wrong = settled(last) & (last[:, 0, 1] > last[:, 0, 0])
         return wrong.mean(), (~settled(last)).mean()
 
-    rates = thresholds[:, None] * jnp.asarray(how.rates)
+    rates = thresholds[:, None] * jnp.asarray(how.rates)[None]
     grid = jnp.broadcast_to(gaps[:, None], rates.shape)
     wrong, unsettled = jax.lax.map(share, (grid.reshape(-1), rates.reshape(-1)))
     law = jax.vmap(jax.vmap(theory.lock_in, (None, None, 0)))(gaps, mean_square, rates)
@@ -264,8 +264,9 @@ def thresholds(config: Config, dataset: xr.Dataset) -> xr.DataArray:
 
 def exponent(config: Config, dataset: xr.Dataset) -> tuple[float, float]:
     """Of the threshold learning rate against the gap, with half its 95% interval."""
-    fit = stats.linregress(np.log(dataset.gap), np.log(thresholds(config, dataset).sel(bound="middle") * _law(dataset)))
-    return fit.slope, fit.stderr * stats.t.ppf(0.975, dataset.sizes["gap"] - 2)
+    found = thresholds(config, dataset).sel(bound="middle") * _law(dataset)
+    (slope, _), covariance = np.polyfit(np.log(dataset.gap.values), np.log(found.values), 1, cov=True)
+    return slope, np.sqrt(covariance[0, 0]) * stats.t.ppf(0.975, dataset.sizes["gap"] - 2)
 
 
 def _law(dataset: xr.Dataset) -> xr.DataArray:
@@ -344,8 +345,9 @@ def findings(config: Config, dataset: xr.Dataset) -> list[str]:
         f"KL(policy‖base) ends at {last.from_base.sel(rule='vanilla').item():.2f} and "
         f"{last.from_base.sel(rule='natural').item():.2f} nats, KL(base‖policy) at "
         f"{last.to_base.sel(rule='vanilla').item():.2f} and {last.to_base.sel(rule='natural').item():.0f}, growing.",
-        f"REINFORCE settles on the worse of two answers in one run of ten from learning rate {found[0]:.2g} at a reward "
-        f"gap of {config.lock_in.gaps[0]:g}, {found[-1]:.2g} at {config.lock_in.gaps[-1]:g}: the gap to the power {slope:.2f} ± {error:.2f}.",
+        f"REINFORCE settles on the worse of two answers in one run of ten from learning rate {found[0]:.2g} at a "
+        f"reward gap of {config.lock_in.gaps[0]:g}, {found[-1]:.2g} at {config.lock_in.gaps[-1]:g}: the gap to the "
+        f"power {slope:.2f} ± {error:.2f}.",
     ]
 
 

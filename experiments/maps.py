@@ -172,7 +172,7 @@ def point_fn(config: MapSettings, bases: base_model.Base, feature: features.Feat
     """The function the sweep maps over angles, worlds and seeds."""
 
     def point(key: Key, *, angle: Float[Array, ""], world: Array) -> dict[str, Array]:
-        feature_key, path_key, line_key, noise_key = jax.random.split(key, 4)
+        feature_key, line_key, noise_key = jax.random.split(key, 3)
         base, log_gates, log_personas, log_base, reward = setting(config, bases, feature, feature_key, angle, world)
 
         def measure(path: Float[Array, "R C N"]) -> dict[str, Array]:
@@ -183,7 +183,7 @@ def point_fn(config: MapSettings, bases: base_model.Base, feature: features.Feat
             return {**spent._asdict(), "largest_weight": largest, "routing_information": routing, **others}
 
         # Measured after all paths are walked: the solver, slow to compile, is compiled once and not for every rule.
-        records = jax.lax.map(measure, _paths(config, base, log_base, reward, path_key))
+        records = jax.lax.map(measure, _paths(config, base, log_base, reward))
         return {
             **records,
             "weak_limit": theory.weak_limit(log_base, log_personas, reward, base.world.log_prompts),
@@ -218,7 +218,6 @@ def _paths(
     base: base_model.Base,
     log_base: Float[Array, "C N"],
     reward: Float[Array, "C N"],
-    key: Key,
 ) -> Float[Array, "L R C N"]:
     """The policies along every rule's path, in the order of RULES: leading axes [rule, strength]."""
     strengths = jnp.asarray(config.strengths)
@@ -226,13 +225,13 @@ def _paths(
         lambda step: tilting.tilting(reward, strength=step),
         lambda log_policy: log_policy,
         log_base,
-        key=key,
+        key=jax.random.key(0),
         marks=strengths,
         max_step=jnp.inf,
     )
 
     given = (base.mixture.policy, base.params, base.world.prompts, base.world.log_prompts, reward)
-    return jnp.concatenate([tilted[None], walk_gradients(*given, strengths, config.gradients, key)])
+    return jnp.concatenate([tilted[None], walk_gradients(*given, strengths, config.gradients)])
 
 
 def walk_gradients(
@@ -243,7 +242,6 @@ def walk_gradients(
     reward: Float[Array, "C N"],
     strengths: Float[Array, " R"],
     how: Gradients,
-    key: Key,
 ) -> Float[Array, "L R C N"]:
     """The policies along natural and vanilla gradient in every scope, in the order of ``RULES`` after the tilt."""
     scopes = jax.tree.map(lambda *x: jnp.stack(x), *mixture.SCOPES.values())
@@ -255,7 +253,7 @@ def walk_gradients(
                 lambda step: rule(scoped, prompts, log_prompts, reward, learning_rate=step),
                 lambda params: all_log_probs(scoped, params, prompts),
                 params,
-                key=key,
+                key=jax.random.key(0),
                 marks=marks,
                 max_step=max_step,
             )

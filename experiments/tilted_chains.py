@@ -1,5 +1,6 @@
 """Mixtures of Markov chains tilted by a reward for each word: exact and sampled budgets at any length."""
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -47,7 +48,7 @@ def exact(setting: Setting, lengths: tuple[int, ...], scaled: Float[Array, " R"]
     stationary = jax.vmap(lambda table: jax.vmap(lambda unit: transfer.asymptotics(table, unit)[0])(units))(
         setting.log_experts
     )
-    apart = stationary[1:] - stationary[0]
+    apart = stationary[1:] - stationary[:1]
     equal = setting.scores - jnp.linalg.pinv(apart) @ (apart @ setting.scores)
     alone = jnp.where(jnp.arange(setting.log_gates.shape[1])[None] == 0, 0.0, -jnp.inf)
     cases = {
@@ -73,7 +74,7 @@ def selected(
     """Selection weights at s = selected / T, and their law g_k exp(sT mu_k) / Z, averaged over prompts."""
     rho = jnp.exp(setting.log_prompts)
     measured = [jax.vmap(lambda s, n=length: rho @ setting.horizon(s, n).weights)(times / length) for length in lengths]
-    law = jnp.exp(numerics.log_normalize(setting.log_gates[None] + times[:, None, None] * tends.means))
+    law = jnp.exp(numerics.log_normalize(setting.log_gates[None] + times[:, None, None] * tends.means[None, None]))
     law = jnp.einsum("c,yck->yk", rho, law)
     return {
         "selected_weights": jnp.stack(measured),
@@ -92,20 +93,22 @@ def sampled(
     """Budgets from samples of the tilt, and the exact ones where all responses can be listed."""
     drawn, known = [], []
     for i, length in enumerate(lengths):
-        keys = jax.random.split(jax.random.fold_in(key, i), len(scaled))
         strengths = scaled / jnp.sqrt(length)
+        with_base = jnp.concatenate([strengths, jnp.zeros_like(strengths)])
 
-        def at(inputs: tuple[Array, Array], length: int = length) -> tuple[drift.Samples, drift.Samples]:
-            strength, sample_key = inputs
-            return tuple(
-                _draw(setting, s, length, num_samples, k)
-                for s, k in zip((strength, 0.0), jax.random.split(sample_key), strict=True)
-            )
+        def at(inputs: tuple[Array, Array], own: Key, length: int = length) -> drift.Samples:
+            strength, place = inputs
+            return _draw(setting, strength, length, num_samples, jax.random.fold_in(own, place))
 
-        drawn.append(jax.lax.map(at, (strengths, keys)))
+        # Places and not keys: jax takes keys that a vmapped loop runs over for used before.
+        own = jax.random.fold_in(key, i)
+        both = jax.lax.map(functools.partial(at, own=own), (with_base, jnp.arange(with_base.shape[0])))
+        drawn.append([jax.tree.map(lambda x, half=half: jnp.split(x, 2)[half], both) for half in (0, 1)])
         known.append(jax.vmap(lambda s, n=length: setting.horizon(s, n))(strengths))
     stacked = jax.tree.map(lambda *x: jnp.concatenate(x), *drawn)
-    spent = jax.lax.map(lambda pair: drift.budget_from_samples(*pair, setting.log_prompts, tolerance=1e-9), stacked)
+    spent = jax.lax.map(
+        lambda pair: drift.budget_from_samples(pair[0], pair[1], setting.log_prompts, tolerance=1e-9), stacked
+    )
     exhaustive = [
         jax.lax.map(lambda s, n=length: _listed(setting, s, n), scaled / jnp.sqrt(length))
         for length in listed_lengths(lengths, setting.scores.shape[0])

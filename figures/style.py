@@ -2,12 +2,15 @@
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullFormatter
 
 COLUMN, PAGE = 3.4, 7.0
 """Widths in inches: one column, the whole page."""
@@ -45,6 +48,19 @@ def use() -> None:
             "savefig.dpi": 200,
         }
     )
+
+
+def ticks(axis: Axis, values: Sequence[float]) -> None:
+    """Label these values, as plain numbers, and nothing else: on short logarithmic axes powers of ten are too few."""
+    axis.set_major_locator(FixedLocator(list(values)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
+
+
+def shades(values: Sequence[float]) -> dict[float, tuple[float, ...]]:
+    """A colour from dark to light for each of several increasing values."""
+    colours = plt.get_cmap("cividis")(np.linspace(0.0, 0.9, len(values)))
+    return {value: tuple(colour) for value, colour in zip(values, colours, strict=True)}
 
 
 def save(figure: Figure, out: Path, name: str) -> None:

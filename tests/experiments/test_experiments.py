@@ -1,3 +1,4 @@
+import importlib
 import json
 import os
 import subprocess
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import files
 
-from experiments import features, harness, independent, job_array, maps, phase_diagram, pretraining
+from experiments import features, harness, independent, job_array, maps, phase_diagram
 from toypersona import datasets
 
 ROOT = Path(__file__).parents[2]
@@ -104,7 +105,7 @@ def test_a_small_pretraining_run_and_its_figure(tmp_path):
         ("--feature nowhere.py:f", "not a Python file that exists"),
         ("--pretraining.gate neural", "one of network, table, not 'neural'"),
         ("--seeds 1 1", "different whole numbers"),
-        ("--chunk 0", "have to be 1 or more"),
+        ("--chunk 0", "--chunk has to be 1 or more, not 0"),
         ("--noise.num-runs 0", "--noise.num-runs has to be above 0, not 0"),
         ("--gradients.natural-step -1", "--gradients.natural-step has to be above 0"),
         ("--world markov --options.markov.num-personas 1", "nobody to select"),
@@ -188,9 +189,16 @@ def test_a_users_own_feature_sees_words(tmp_path):
             features.load(f"{file}:bad", base)
 
 
+def test_locked_wrong():
+    mean_rewards = jnp.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
+    gates = jnp.array([[0.05, 0.95], [0.95, 0.05], [0.5, 0.5], [0.99, 0.01]])
+    log_prompts = jnp.log(jnp.array([0.4, 0.3, 0.2, 0.1]))
+    np.testing.assert_allclose(maps.locked_wrong(gates, mean_rewards, log_prompts), 0.5)
+
+
 def test_presets_exist():
-    for experiment in (phase_diagram, pretraining):
-        assert set(experiment.PRESETS) == {"quick", "paper"}
+    for name in job_array.EXPERIMENTS:
+        assert set(importlib.import_module(f"experiments.{name}").PRESETS) == {"quick", "paper"}
 
 
 @pytest.mark.slow
@@ -206,7 +214,7 @@ def test_a_local_job_array_makes_the_bytes_of_one_process(small_map, tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ("phase_diagrm --tasks 2", "The experiment is phase_diagram or pretraining, not 'phase_diagrm'."),
+        ("phase_diagrm --tasks 2", "weak_limit, horizon, exploit, leash, not 'phase_diagrm'."),
         ("phase_diagram --tasks 0", "--tasks has to be 1 or more, not 0."),
         ("phase_diagram --tasks 2 -- --part 0 2", "leave it out"),
         ("phase_diagram --tasks 2 -- --preset papr", "did you mean 'paper'?"),

@@ -1,0 +1,118 @@
+"""L3: hull distance runs on s sqrt(T), selection on sT, so long answers leave the hull at weaker RL."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+
+from figures import style
+from toypersona import datasets
+from toypersona.measures import boundaries
+
+NAME = "horizon"
+DRAW = {"world": 0, "seed": 0}
+"""The draw whose curves are shown; boundaries are shown of all."""
+
+
+def draw_fraction(axis: Axes, one: xr.Dataset) -> None:
+    """S at every length: exact where personas can be told apart, samples with two standard errors."""
+    shades = style.shades(one.length.values)
+    for length in one.sampled_length.values:
+        shade = shades[length]
+        axis.plot(one.scaled, one.exact_fraction.sel(case="per word", length=length), color=shade)
+        sampled = one.sel(sampled_length=length)
+        error = 2 * sampled.selection_fraction_se
+        axis.errorbar(one.sampled, sampled.selection_fraction, error, fmt="o", ms=2, lw=0.6, color=shade)
+    axis.axhline(0.5, color="black", lw=0.5)
+    axis.set(xscale="log", xlabel="s √T", ylabel="selection fraction S", ylim=(-0.05, 1.05))
+
+
+def draw_distance(axis: Axes, one: xr.Dataset) -> None:
+    """Hull distance collapses on s sqrt(T); its law for the persona that pays best."""
+    shades = style.shades(one.length.values)
+    for length, shade in shades.items():
+        curve = one.exact_distortion.sel(case="per word", length=length)
+        axis.plot(one.scaled, curve, color=shade, lw=0.9, label=f"T = {length}")
+    best = one.variances.values[one.means.values.argmax()]
+    axis.plot(one.scaled, 0.5 * best * one.scaled**2, "k:", label="law: s²Tσ²/2")
+    for length in one.sampled_length.values:
+        axis.plot(one.sampled, one.hull_distance.sel(sampled_length=length), "o", ms=2, color=shades[length])
+    axis.set(xscale="log", yscale="log", xlabel="s √T", ylabel="hull distance, nats", ylim=(1e-4, 1e2))
+    axis.legend(fontsize=4.8, labelspacing=0.15, loc="upper left", borderpad=0.0)
+
+
+def draw_weights(axis: Axes, one: xr.Dataset) -> None:
+    """Selection weights collapse on sT."""
+    shades = style.shades(one.length.values)
+    for persona, dash in zip(one.persona.values, style.DASHES, strict=False):
+        for length, shade in shades.items():
+            axis.plot(one.selected, one.selected_weights.sel(length=length, persona=persona), dash, color=shade, lw=0.8)
+        law = one.selected_law.isel(length=-1).sel(persona=persona)
+        axis.plot(one.selected, law, "x", color="black", ms=3, label="law: gₖ exp(sTμₖ)/Z" if dash == "-" else None)
+    axis.set(xscale="log", xlabel="s T", ylabel="weight of each persona")
+    axis.legend()
+
+
+def draw_half(axis: Axes, dataset: xr.Dataset) -> None:
+    """The strength at the half boundary against T in all draws, by exact curves and by samples."""
+    exact = xr.Dataset({"selection_fraction": dataset.exact_fraction.sel(case="per word")})
+    found = boundaries.from_dataset(exact, along="scaled").half.sel(bound="middle").stack(draw=("world", "seed"))
+    for draw in range(found.sizes["draw"]):
+        curve = found.isel(draw=draw) / np.sqrt(found.length)
+        axis.plot(found.length, curve.where(curve > 0), color=style.COLOURS["blue"], lw=0.8, alpha=0.7)
+    kept = dataset[["selection_fraction", "selection_fraction_se"]]
+    sampled = boundaries.from_dataset(kept, along="sampled").half.stack(draw=("world", "seed"))
+    low, middle, high = (sampled.sel(bound=name) / np.sqrt(sampled.sampled_length) for name in boundaries.BOUNDS)
+    shown = ((low > 0) & np.isfinite(high)).transpose("sampled_length", "draw").values
+    lengths = np.broadcast_to(sampled.sampled_length.values[:, None], shown.shape)[shown]
+    low, middle, high = (x.transpose("sampled_length", "draw").values[shown] for x in (low, middle, high))
+    error = [middle - low, high - middle]
+    axis.errorbar(lengths, middle, error, fmt="o", ms=2.5, lw=0.7, color=style.COLOURS["red"], label="sampled")
+    longest = found.length.values[found.length >= 64]
+    law = dataset.half.median().item()
+    axis.plot(longest, law / np.sqrt(longest), "k:", label="law: T to the −½")
+    axis.set(xscale="log", yscale="log", xlabel="T, words", ylabel="strength at which S = ½")
+    axis.legend()
+
+
+def draw_plateau(axis: Axes, dataset: xr.Dataset) -> None:
+    """S of weak RL against T in all draws, and its law."""
+    weak = dataset.exact_fraction.sel(case="per word").isel(scaled=0).stack(draw=("world", "seed"))
+    law = dataset.plateau.stack(draw=("world", "seed"))
+    for draw in range(weak.sizes["draw"]):
+        label = ("exact", "law: T / (T + within/between)") if draw == 0 else (None, None)
+        axis.plot(weak.length, weak.isel(draw=draw), color=style.COLOURS["blue"], lw=0.9, label=label[0])
+        axis.plot(law.length, law.isel(draw=draw), "k:", lw=0.9, label=label[1])
+    axis.set(xscale="log", xlabel="T, words", ylabel="S(0+), the weak plateau")
+    axis.legend(loc="lower right")
+
+
+def draw_breaks(axis: Axes, one: xr.Dataset) -> None:
+    """What breaks the law, at the longest sampled length."""
+    length = one.sampled_length.values[-1]
+    for case, colour, dash in zip(one.case.values, style.COLOURS.values(), style.DASHES, strict=False):
+        axis.plot(one.scaled, one.exact_fraction.sel(case=case, length=length), dash, color=colour, label=case)
+    axis.axhline(0.5, color="black", lw=0.5)
+    axis.set(xscale="log", xlabel="s √T (last word: s)", ylabel=f"S at T = {length}", ylim=(-0.05, 1.05))
+    axis.legend()
+
+
+def main(data: Path, out: Path) -> None:
+    """Draw all six."""
+    style.use()
+    dataset = datasets.load(data / f"{NAME}.zarr")
+    one = dataset.isel(DRAW)
+    figure, axes = plt.subplots(2, 3, figsize=(style.PAGE, 4.4), layout="constrained")
+    draw_fraction(axes[0, 0], one)
+    draw_distance(axes[0, 1], one)
+    draw_weights(axes[0, 2], one)
+    draw_half(axes[1, 0], dataset)
+    draw_plateau(axes[1, 1], dataset)
+    draw_breaks(axes[1, 2], one)
+    style.save(figure, out, NAME)
+
+
+if __name__ == "__main__":
+    style.run(main, __doc__)

@@ -1,0 +1,116 @@
+"""L5: time to find a rare right answer, which right answer survives, both divergences, and lock-in by noise."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+
+from figures import style
+from toypersona import datasets
+from toypersona.measures import boundaries
+
+NAME = "leash"
+LOOKS = {"vanilla": ("blue", "-"), "natural": ("orange", "--")}
+
+
+def draw_times(axis: Axes, dataset: xr.Dataset) -> None:
+    """Time to probability one half against the base's."""
+    one = dataset.isel(seed=0)
+    odds = np.log(one.found / (1 - one.found))
+    found = boundaries.reached(odds, 0.0, "fraction") * one.law_time
+    for rule, (colour, dash) in LOOKS.items():
+        axis.plot(one.mass, one.law_time.sel(rule=rule), dash, color=style.COLOURS[colour], label=f"{rule}: law")
+        axis.plot(one.mass, found.sel(rule=rule), "o", color=style.COLOURS[colour], ms=4)
+    axis.set(xscale="log", yscale="log", xlabel="base probability p₀", ylabel="learning rate × steps to ½")
+    axis.legend()
+
+
+def draw_discovery(axis: Axes, dataset: xr.Dataset) -> None:
+    """The right answer's probability on the way, for every base probability."""
+    one = dataset.isel(seed=0)
+    for rule, (colour, dash) in LOOKS.items():
+        for mass in one.mass.values:
+            label = rule if mass == one.mass.values[0] else None
+            axis.plot(one.fraction, one.found.sel(rule=rule, mass=mass), dash, color=style.COLOURS[colour], label=label)
+    axis.plot(1.0, 0.5, "kx", label="law")
+    axis.set(xlabel="time / law's time to ½", ylabel="the right answer's probability")
+    axis.legend()
+
+
+def _against_wrong(axis: Axes, ylabel: str) -> None:
+    axis.set(xscale="log", yscale="log", xlabel="probability of a wrong answer", ylabel=ylabel)
+    axis.invert_xaxis()
+
+
+def draw_odds(axis: Axes, dataset: xr.Dataset) -> None:
+    """Odds of the other right answers against the likeliest."""
+    one = dataset.isel(seed=0)
+    for rule, (colour, _) in LOOKS.items():
+        for other in range(one.sizes["other"]):
+            here = one.sel(rule=rule).isel(other=other)
+            wrong = 1 - here.right
+            axis.plot(wrong, here.odds, "o", color=style.COLOURS[colour], ms=2.5, label=None if other else rule)
+            axis.plot(wrong, here.odds_law, "k:", lw=0.8, label="law" if rule == "natural" and other else None)
+    _against_wrong(axis, "odds of other right answers")
+    axis.legend()
+
+
+def draw_divergences(axis: Axes, dataset: xr.Dataset) -> None:
+    """KL(policy‖base) is bounded, KL(base‖policy) is not."""
+    one = dataset.isel(seed=0)
+    for rule, (colour, _) in LOOKS.items():
+        here = one.sel(rule=rule)
+        wrong = 1 - here.right
+        axis.plot(wrong, here.from_base, "-", color=style.COLOURS[colour], label=f"{rule}: KL(policy‖base)")
+        axis.plot(wrong, here.to_base, "--", color=style.COLOURS[colour], label=f"{rule}: KL(base‖policy)")
+        axis.axhline(float(here.limit_from_base), color=style.COLOURS[colour], lw=0.5, ls=":")
+    _against_wrong(axis, "nats")
+    axis.set_ylim(1e-3, 50)
+    axis.legend(fontsize=5.5)
+
+
+def draw_lock_in(axis: Axes, dataset: xr.Dataset) -> None:
+    """Share of REINFORCE's runs that settle on the worse answer, with 95% intervals, and the law."""
+    how = datasets.config_of(dataset)["settings"]["lock_in"]
+    runs = how["num_runs"] * dataset.sizes["seed"]
+    rates = dataset.learning_rate.values
+    for gap, colour in zip(dataset.gap.values, style.COLOURS.values(), strict=False):
+        share = dataset.noise_wrong.sel(gap=gap).mean("seed").values
+        error = boundaries.CONFIDENCE * np.sqrt(share * (1 - share) / runs)
+        axis.errorbar(rates, share, error, fmt="o", ms=2.5, lw=0.8, color=colour, label=f"{gap:g}")
+    axis.plot(rates, dataset.noise_law.isel(seed=0, gap=0), "k:", label="law")
+    axis.axhline(boundaries.WRONG, color="black", lw=0.5)
+    axis.set(xscale="log", xlabel="learning rate / (gap / E[r²])", ylabel="runs settled on the worse")
+    style.ticks(axis.xaxis, [0.5, 1, 2, 4])
+    axis.legend(title="reward gap")
+
+
+def draw_threshold(axis: Axes, dataset: xr.Dataset) -> None:
+    """The learning rate at which one run of ten is wrong, against the gap."""
+    runs = datasets.config_of(dataset)["settings"]["lock_in"]["num_runs"] * dataset.sizes["seed"]
+    law = dataset.threshold.isel(seed=0)
+    found = boundaries.from_dataset(dataset[["noise_wrong"]].mean("seed"), num_runs=runs).noise * law
+    low, middle, high = (found.sel(bound=name) for name in boundaries.BOUNDS)
+    axis.errorbar(dataset.gap, middle, [middle - low, high - middle], fmt="s", ms=3.5, color=style.COLOURS["green"])
+    axis.plot(dataset.gap, law, "k:", label="law: gap / E[r²]")
+    axis.set(xscale="log", yscale="log", xlabel="reward gap", ylabel="learning rate, 1 in 10 wrong")
+    style.ticks(axis.xaxis, dataset.gap.values)
+    style.ticks(axis.yaxis, dataset.gap.values)
+    axis.legend()
+
+
+def main(data: Path, out: Path) -> None:
+    """Draw all six."""
+    style.use()
+    dataset = datasets.load(data / f"{NAME}.zarr")
+    figure, axes = plt.subplots(2, 3, figsize=(style.PAGE, 4.2), layout="constrained")
+    draws = (draw_times, draw_discovery, draw_odds, draw_divergences, draw_lock_in, draw_threshold)
+    for axis, draw in zip(axes.flat, draws, strict=True):
+        draw(axis, dataset)
+    style.save(figure, out, NAME)
+
+
+if __name__ == "__main__":
+    style.run(main, __doc__)

@@ -1,0 +1,87 @@
+"""Small runs of the laws' experiments, in this process: their claims, figures and refusals."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from experiments import exploit, harness, horizon, leash, weak_limit
+from toypersona import datasets
+
+ROOT = Path(__file__).parents[2]
+SMALL = {
+    weak_limit: "--num-worlds 4 --seeds 0",
+    horizon: "--num-worlds 2 --seeds 0 --lengths 4 256 65536 1048576 --sampled-lengths 4 256 --sampled 1.0 3.0 "
+    "--pretraining.num-lines 1000 --pretraining.num-steps 100 --pretraining.num-restarts 1",
+    exploit: "--seeds 0 --masses 0.0001 0.01 0.1 --fractions 0.2 0.5 0.8 1.0 1.2 4.0 --lengths 1 4 --length 2 "
+    "--hysteresis.num-steps 40",
+    leash: "--seeds 0 --masses 0.001 0.1 --lock-in.gaps 0.1 0.2 0.4 --lock-in.num-runs 300",
+}
+TOO_SMALL = {
+    horizon: ("the same between", "half boundary x sqrt(T) / law", "exponent of the half", "collapse on s sqrt(T)"),
+}
+"""Claims about averages over draws, of which a small run has too few."""
+
+
+def run(experiment, arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        harness.main(
+            experiment.NAME, experiment.__doc__, experiment.PRESETS, experiment.run, experiment.claims,
+            experiment.findings, ["--no-progress", *arguments.split()],
+        )  # fmt: skip
+    return stopped.value.code, capsys.readouterr()
+
+
+@pytest.mark.parametrize("experiment", list(SMALL), ids=lambda experiment: experiment.NAME)
+def test_a_small_run_keeps_its_claims_and_is_drawn(experiment, tmp_path, capsys):
+    code, said = run(experiment, f"--out {tmp_path} {SMALL[experiment]}", capsys)
+    assert code in (0, 1), said.err
+    claims = json.loads((tmp_path / f"{experiment.NAME}.claims.json").read_text())
+    failed = [claim["what"] for claim in claims if not claim["holds"]]
+    assert [what for what in failed if not what.startswith(TOO_SMALL.get(experiment, "-"))] == []
+    assert len(claims) > 8
+    dataset = datasets.load(tmp_path / f"{experiment.NAME}.zarr")
+    assert not dataset.diverged.any()
+    command = [sys.executable, "-W", "error", "-m", f"figures.{experiment.NAME}", "--data", tmp_path, "--out", tmp_path]
+    subprocess.run(list(map(str, command)), cwd=ROOT, check=True, capture_output=True)
+    assert (tmp_path / f"{experiment.NAME}.png").stat().st_size > 20_000
+
+
+@pytest.mark.parametrize(
+    "experiment, arguments, message",
+    [
+        (weak_limit, "--drifts 0.01 0.02 0.03 0.04", "has to double at every step"),
+        (weak_limit, "--num-worlds 0", "--num-worlds has to be 1 or more, not 0"),
+        (horizon, "--lengths 4 4", "--lengths has to be 2 or more increasing numbers"),
+        (horizon, "--sampled-lengths 4 8", "but [8] are not"),
+        (horizon, "--num-samples 5", "has to be an even number from 4, not 5"),
+        (horizon, "--world larry_bob_alice --pretraining.num-steps 1", "Responses of this world end"),
+        (exploit, "--masses 0.1 0.7", "an exploit is rare"),
+        (exploit, "--bonus 0", "--bonus has to be above 0"),
+        (exploit, "--length 40", "can be listed"),
+        (leash, "--masses 0.1 0.9", "--masses have to be below 1/2"),
+        (leash, "--times 1 2 3", "equally many"),
+        (leash, "--lock-in.num-runs 0", "--lock-in.num-runs has to be above 0"),
+    ],
+)
+def test_wrong_input_is_one_sentence_and_writes_nothing(experiment, arguments, message, tmp_path, capsys):
+    out = tmp_path / "out"
+    code, said = run(experiment, f"--out {out} {arguments}", capsys)
+    assert code == 2 and message in said.err and len(said.err.strip().splitlines()) == 1
+    assert not out.exists()
+
+
+def test_a_broken_law_fails_its_claim(tmp_path, capsys):
+    """The claims see an error of a tenth in what was measured."""
+    given = f"--out {tmp_path} {SMALL[leash]}"
+    run(leash, given, capsys)
+    config = harness.parse("leash", "", leash.PRESETS, given.split())
+    dataset = datasets.load(tmp_path / "leash.zarr").load()
+    late = dataset.assign(law_time=0.9 * dataset.law_time, fraction=dataset.fraction * 1.1)
+    broken = [claim.what for claim in leash.claims(config, late) if not claim.holds]
+    assert any("time to one half" in what for what in broken)
+    drowned = dataset.assign(noise_wrong=np.minimum(dataset.noise_wrong * 3, 1.0))
+    assert any("threshold" in claim.what for claim in leash.claims(config, drowned) if not claim.holds)
