@@ -52,7 +52,7 @@ SMALL = catalogue.Options(markov=catalogue.MarkovOptions(num_words=6, num_prompt
 PRESETS = {
     "quick": Config(world="markov", options=SMALL, num_worlds=2),
     "paper": Config(
-        world="markov", options=SMALL, num_worlds=8, sampled=maps.geometric(0.1, 20.0, 16), num_samples=2000
+        world="markov", options=SMALL, num_worlds=8, sampled=maps.geometric(0.1, 20.0, 12), num_samples=1000
     ),
 }
 

@@ -71,11 +71,11 @@ class Config(harness.Settings):
 PRESETS = {
     "quick": Config(),
     "paper": Config(
-        masses=(1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1),
+        masses=(1e-5, 1e-4, 1e-3, 1e-2, 1e-1),
         times=maps.geometric(1.0, 100_000.0, 41),
         natural_times=maps.geometric(0.1, 30.0, 41),
-        seeds=tuple(range(8)),
-        lock_in=LockIn(gaps=(0.025, 0.05, 0.1, 0.2, 0.4), num_runs=2000, max_steps=200_000),
+        seeds=tuple(range(4)),
+        lock_in=LockIn(gaps=(0.025, 0.05, 0.1, 0.2, 0.4), num_runs=1000, max_steps=200_000),
     ),
 }
 

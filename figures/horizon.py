@@ -86,7 +86,7 @@ def draw_plateau(axis: Axes, dataset: xr.Dataset) -> None:
         axis.plot(weak.length, weak.isel(draw=draw), color=style.COLOURS["blue"], lw=0.9, label=label[0])
         axis.plot(law.length, law.isel(draw=draw), "k:", lw=0.9, label=label[1])
     axis.set(xscale="log", xlabel="T, words", ylabel="S(0+), the weak plateau")
-    axis.legend(loc="lower right")
+    axis.legend(fontsize=5.5, loc="upper left", bbox_to_anchor=(0.0, 1.02))
 
 
 def draw_breaks(axis: Axes, one: xr.Dataset) -> None:

@@ -215,6 +215,19 @@ def test_held_out_weights_do_not_make_the_distance_too_small():
     assert in_sample.mean() < -3 * in_sample.std() / 20
 
 
+def test_a_rare_persona_in_one_half_only_does_not_look_like_an_exit():
+    """What it says is impossible for the others, so weights fitted without it would make it infinitely far."""
+    rare = 1e-3
+    gates = jnp.array([1 - rare, rare])
+    spoken = jnp.zeros(400, int).at[10].set(1)
+    log_personas = jnp.where(jax.nn.one_hot(spoken, 2, axis=0) > 0, -1.0, -5000.0)[None]
+    log_base = numerics.log_mix(jnp.log(gates)[None], log_personas)
+    samples = drift.Samples(log_base, log_base, log_personas)
+    spent = drift.budget_from_samples(samples, samples, jnp.zeros(1))
+    assert spent.base_inside and spent.hull_distance < spent.fit_excess + 3 * spent.hull_distance_se
+    assert spent.hull_distance_se < 0.02
+
+
 def test_a_base_outside_the_given_personas_is_noticed():
     log_policy, log_base, log_personas = random_problem(11, scale=2.0)
     _, samples = draw(jax.random.key(1), log_policy, log_base, log_personas, 2000)

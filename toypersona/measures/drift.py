@@ -295,7 +295,8 @@ def budget_from_samples(
     """The drift budget of a policy known by samples, for models that cannot be enumerated.
 
     Weights that are fitted and scored on the same samples make the distance too small; here each half is scored with
-    the other half's weights, so that the error is on the other side and at most about ``fit_excess``.
+    the other half's weights, half a sample of every persona added, so that the error is on the other side and at most
+    about ``fit_excess``.
 
     Args:
         samples: drawn from the policy; draws are independent, M even and >= 4.
