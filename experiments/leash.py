@@ -215,7 +215,7 @@ def _lock_in(config: Config, key: Key) -> dict[str, Array]:
     policy, prompts = _answers(2)
     gaps = jnp.asarray(how.gaps)
     mean_square = 1 + gaps**2 / 4
-    thresholds = gaps / mean_square
+    thresholds = theory.noise_threshold(gaps, mean_square)
 
     def share(inputs: tuple[Array, Array]) -> tuple[Array, Array]:
         gap, learning_rate = inputs

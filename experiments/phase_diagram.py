@@ -36,8 +36,7 @@ PRESETS = {
         strengths=maps.geometric(0.01, 20.0, 48),
         gradients=maps.Gradients(natural_step=0.1, vanilla_step=0.5),
         noise=maps.Noise(num_runs=64, learning_rates=maps.geometric(0.1, 1000.0, 17)),
-        seeds=tuple(range(8)),
-        num_worlds=2,
+        seeds=tuple(range(4)),
     ),
 }
 

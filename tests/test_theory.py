@@ -249,3 +249,10 @@ def test_lock_in_as_by_solving_the_random_walk(learning_rate, gap):
     wrong = np.linalg.solve(np.eye(len(grid)) - walk, np.eye(len(grid))[0])
     predicted = theory.lock_in(gap, 0.5 * (better**2 + worse**2), learning_rate)
     np.testing.assert_allclose(wrong[len(grid) // 2], predicted, rtol=0.03)
+
+
+def test_at_the_noise_threshold_so_many_runs_are_wrong():
+    gap, mean_square = jnp.array(0.07), jnp.array(1.3)
+    for share, wrong in ((0.9, 0.1), (0.99, 0.2)):
+        rate = theory.noise_threshold(gap, mean_square, share=share, wrong=wrong)
+        np.testing.assert_allclose(theory.lock_in(gap, mean_square, rate, share=share), wrong, rtol=1e-12)

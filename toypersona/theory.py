@@ -1,7 +1,7 @@
 """Closed forms, to be drawn over measurements: code that shares nothing with the measures it is compared with.
 
 The laws are numbered as in DESIGN section 5: L1 ``weak_limit`` and ``direction``, L2 ``factorise``, L3 ``horizon``, L4
-``exploit``, L5 ``time_to_half`` and ``surviving_odds``; ``lock_in`` is the noise threshold. All in nats.
+``exploit``, L5 ``time_to_half``, ``surviving_odds``, ``lock_in`` and ``noise_threshold``. All in nats.
 """
 
 from collections.abc import Callable, Sequence
@@ -149,10 +149,10 @@ def factorise(
 
     Args:
         log_gates: log g_k(c) [C, K].
-        log_personas: log p_k(x|c) [C, K, N].
+        log_personas: log p_k(x|c) [C, K, N]; the rest as in ``weak_limit`` and ``tilt``.
         reward: [C, N].
         strength: s.
-        log_prompts: log rho(c) [C].
+        log_prompts: [C].
     """
     joint = log_personas + strength * reward[:, None]
     log_partition = jax.nn.logsumexp(joint, axis=-1)
@@ -192,9 +192,9 @@ def horizon(
     *,
     last_only: bool = False,
 ) -> Horizon:
-    """The tilt by a reward per word, at any length (law L3): ``factorise`` with sums by transfer matrices.
+    """The tilt by a reward per word, at any length (law L3): ``factorise`` with sums by transfer matrices; float64.
 
-    ``KL(p_k^s‖p_k) = s E_{p_k^s}[r] - log Z_k``, both from ``transfer.moments``. Use float64.
+    ``KL(p_k^s‖p_k) = s E_{p_k^s}[r] - log Z_k``, both from ``transfer.moments``.
 
     Args:
         log_gates: log g_k(c) [C, K].
@@ -254,13 +254,8 @@ def long_run(
     """L3 at small strength: ``log Z_k = s T mu_k + s² T sigma_k²/2``, so selection runs on sT, distance on s sqrt(T).
 
     By the time s sqrt(T) is of order one, sT has chosen the persona that pays best: selection has spent
-    ``ln 1/g_best`` and distortion ``s² T sigma_best²/2``; the half boundary is where these are equal.
-
-    Args:
-        log_gates: log g_k(c) [C, K].
-        log_experts: each persona's chain [K, U, ..., U, V], of order 1 or more, with one recurrent class.
-        log_prompts: log rho(c) [C].
-        scores: reward of each word said [V].
+    ``ln 1/g_best`` and distortion ``s² T sigma_best²/2``; the half boundary is where these are equal. Arguments as in
+    ``horizon``; every chain has one recurrent class.
     """
     means, variances = jax.vmap(transfer.asymptotics, in_axes=(0, None))(log_experts, scores)
     gates, rho = jnp.exp(log_gates), jnp.exp(log_prompts)
@@ -276,13 +271,7 @@ def long_run(
 
 
 class Takeover(NamedTuple):
-    """Where an exploit has half of the probability.
-
-    Attributes:
-        strength: s_c = 1/beta_c.
-        beta: ``Delta / ln((1 - eps)/eps)``.
-        sharpness: slope of its probability against log s there, ``ln((1 - eps)/eps) / 4``.
-    """
+    """Where an exploit has half of the probability: s_c = 1/beta_c, and the slope of that against log s there."""
 
     strength: Float[Array, "*batch"]
     beta: Float[Array, "*batch"]
@@ -292,8 +281,8 @@ class Takeover(NamedTuple):
 def exploit(log_mass: Float[Array, "*batch"], bonus: Scalar) -> Takeover:
     """An answer of base mass eps that pays Delta more than all others takes over at ``beta_c`` (law L4).
 
-    Under the tilt its odds are ``eps/(1 - eps) exp(s Delta)``. An answer of T unlikely words has ``ln 1/eps`` in
-    proportion to T, so the takeover is as much sharper.
+    ``beta_c = Delta / ln((1 - eps)/eps)``, because its odds under the tilt are ``eps/(1 - eps) exp(s Delta)``; the
+    slope is ``ln((1 - eps)/eps) / 4``, so an answer of T unlikely words takes over T times as sharply.
 
     Args:
         log_mass: ln eps.
@@ -304,7 +293,7 @@ def exploit(log_mass: Float[Array, "*batch"], bonus: Scalar) -> Takeover:
 
 
 class Times(NamedTuple):
-    """Learning rate times steps until a right answer has probability 1/2, in the limit of small steps."""
+    """Learning rate times steps, in the limit of small ones."""
 
     vanilla: Float[Array, "*batch"]
     natural: Float[Array, "*batch"]
@@ -346,7 +335,7 @@ def lock_in(gap: Scalar, mean_square: Scalar, learning_rate: Scalar, *, share: S
 
     A step of learning rate a moves the difference of logits by ``2 a p (1-p) gap`` on average, with variance
     ``4 a² p (1-p) E[r²]``: a diffusion whose scale function is ``exp(-gap z / (a E[r²]))``. A share q is reached at
-    ``z = ± ln(q/(1-q))``. One in ten is wrong at ``a = gap / E[r²]`` for q = 0.9.
+    ``z = ± ln(q/(1-q))``.
 
     Args:
         gap: difference of the mean rewards, > 0.
@@ -355,3 +344,10 @@ def lock_in(gap: Scalar, mean_square: Scalar, learning_rate: Scalar, *, share: S
         share: q, the probability that counts as settled.
     """
     return jax.nn.sigmoid(-gap / (learning_rate * mean_square) * jnp.log(share / (1 - share)))
+
+
+def noise_threshold(
+    gap: Float[Array, "*batch"], mean_square: Float[Array, "*batch"], *, share: Scalar = 0.9, wrong: Scalar = 0.1
+) -> Float[Array, "*batch"]:
+    """The learning rate at which ``lock_in`` is ``wrong``: ``gap / E[r²]`` at the default shares."""
+    return gap / mean_square * jnp.log(share / (1 - share)) / jnp.log((1 - wrong) / wrong)

@@ -147,7 +147,7 @@ def test_settings_come_from_preset_then_file_then_flags(tmp_path):
     parsed = harness.parse(
         "p", "", phase_diagram.PRESETS, ["--preset", "paper", "--config", str(file), "--world", "speakers"]
     )
-    assert parsed.preset == "paper" and parsed.num_worlds == 2
+    assert parsed.preset == "paper" and parsed.noise.num_runs == 64
     assert parsed.angles == (10.0, 20.0) and parsed.pretraining.num_lines == 7
     assert parsed.world == "speakers"
     file.write_text("angels = [1.0]\n")
