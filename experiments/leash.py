@@ -5,7 +5,7 @@ right answers the first keeps the likeliest alone, the second all in proportion;
 KL(base‖policy) grows. REINFORCE at growing learning rate settles on the worse of two answers. Seeds draw the answers'
 probabilities and the samples.
 
-On 2 cores the preset quick takes a minute, paper half an hour.
+On 2 cores the preset quick takes half a minute, paper eight.
 """
 
 import dataclasses

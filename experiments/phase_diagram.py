@@ -4,7 +4,7 @@ Where on it RL only selects among personas, where it starts to do something that
 samples would show. By the exact optimum of KL-regularised RL (the tilt), and by vanilla and natural policy gradient on
 the gates, the experts or both. Seeds draw the reward.
 
-On 2 cores the preset quick takes about a minute, paper half an hour.
+On 2 cores the preset quick takes about a minute, paper a quarter of an hour.
 """
 
 import dataclasses
