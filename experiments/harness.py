@@ -113,7 +113,8 @@ def check_increasing(name: str, values: Sequence[float], *, at_least: int = 2) -
         ValueError: it names the flag.
     """
     if len(values) < at_least or values[0] <= 0 or (np.diff(values) <= 0).any():
-        raise ValueError(f"--{name} has to be {at_least} or more increasing numbers above 0, not {tuple(values)}.")
+        flag = name.replace("_", "-")
+        raise ValueError(f"--{flag} has to be {at_least} or more increasing numbers above 0, not {tuple(values)}.")
 
 
 def near(what: str, predicted: SupportsFloat, measured: SupportsFloat, uncertainty: SupportsFloat) -> Claim:

@@ -83,7 +83,8 @@ def run(config: Config) -> xr.Dataset:
             **tilted_chains.exact(setting, config.lengths, jnp.asarray(config.scaled)),
             **tilted_chains.selected(setting, tends, config.lengths, jnp.asarray(config.selected)),
             **tilted_chains.sampled(setting, config.sampled_lengths, at, config.num_samples, sample_key),
-            "plateau": tends.weak_limit(jnp.asarray(config.lengths, float)),
+            "weak": tilted_chains.weak(setting, config.lengths),
+            "weak_law": tends.weak_limit(jnp.asarray(config.lengths, float)),
             **{name: getattr(tends, name) for name in ("means", "variances", "between", "within", "half")},
         }
 
@@ -98,8 +99,9 @@ def run(config: Config) -> xr.Dataset:
             **{f"exact_{name}": ("case", "length", "scaled") for name in ("distortion", "fraction")},
             **{name: ("length", "selected", "persona") for name in ("selected_weights", "selected_law")},
             **{name: along for name in per_sample},
-            "listed": ("listed_length", "sampled"),
-            "plateau": ("length",),
+            **({"listed": ("listed_length", "sampled")} if listed else {}),
+            "weak": ("length",),
+            "weak_law": ("length",),
             "means": ("persona",),
             "variances": ("persona",),
         },
@@ -107,7 +109,7 @@ def run(config: Config) -> xr.Dataset:
             "case": np.array(tilted_chains.CASES),
             "length": np.array(config.lengths),
             "sampled_length": np.array(config.sampled_lengths),
-            "listed_length": np.array(listed, int),
+            **({"listed_length": np.array(listed)} if listed else {}),
             "scaled": np.array(config.scaled),
             "sampled": np.array(config.sampled),
             "selected": np.array(config.selected),
@@ -136,9 +138,9 @@ def exponents(dataset: xr.Dataset) -> np.ndarray:
 
 
 def _interval(values: np.ndarray) -> tuple[float, float]:
-    """Mean over draws and half of its 95% interval (Student's t)."""
+    """Mean over draws and half of its 95% interval (Student's t), nan from fewer than two."""
     if values.size < 2:
-        return float(values.mean()) if values.size else np.nan, np.inf
+        return np.nan, np.nan
     return float(values.mean()), float(stats.sem(values) * stats.t.ppf(0.975, values.size - 1))
 
 
@@ -178,7 +180,9 @@ def _samples_agree(config: Config, dataset: xr.Dataset) -> list[harness.Claim]:
 
 def _law(dataset: xr.Dataset) -> list[harness.Claim]:
     last, longest = dataset.isel(length=-1), int(dataset.length[-1])
-    plateau = abs(last.exact_fraction.sel(case="per word").isel(scaled=0) / last.plateau - 1)
+    told_apart = dataset.length >= LONG * dataset.within / dataset.between
+    exact = told_apart & (dataset.length <= tilted_chains.WEAK_LENGTH)
+    weak = abs(np.log(((1 - dataset.weak) / (1 - dataset.weak_law)).where(exact)))
     found = half(dataset)
     ends = found.isel(length=slice(-2, None))
     local = np.log(ends / np.sqrt(ends.length)).diff("length") / np.log(ends.length).diff("length")
@@ -189,10 +193,10 @@ def _law(dataset: xr.Dataset) -> list[harness.Claim]:
     mean, error = _interval(exponents(dataset))
     local_mean, local_error = _interval(local.values[np.isfinite(local.values)])
     return [
-        harness.near("exponent of the half boundary against T, fitted, mean over draws", -0.5, mean, error),
-        harness.near("the same between the two longest T", -0.5, local_mean, local_error + 0.005),
+        harness.near("exponent of the half boundary against T, fitted, mean over draws", -0.5, mean, min(error, 0.05)),
+        harness.near("the same between the two longest T", -0.5, local_mean, min(local_error + 0.005, 0.05)),
         harness.at_most(f"half boundary x sqrt(T) / law - 1 at T = {longest}, median draw", 0.02, law.median()),
-        harness.at_most(f"weak plateau of S / law - 1 at T = {longest}", 0.01, plateau.max()),
+        harness.at_most("weak RL: |log (1 - S) / (1 - law)| where personas are told apart, largest", 0.05, weak.max()),
         harness.at_most("collapse on s sqrt(T): log ratio of distances, two longest T, median draw", 0.02, collapsed),
         harness.at_most(f"collapse on sT: selection weight - law at T = {longest}", 0.01, weights),
     ]
@@ -203,21 +207,19 @@ def _breaks(dataset: xr.Dataset) -> list[harness.Claim]:
     told = boundaries.from_dataset(distances, along="scaled", samples=(100,)).detectable.sel(
         bound="middle", samples=100
     )
-    moved = np.log(told.isel(length=-1) / told.isel(length=1)) / np.log(dataset.length[-1] / dataset.length[1])
-    largest = dataset.exact_fraction.isel(length=slice(1, None)).max(["length", "scaled"])
+    # Distortion is the distance, and its S the selection fraction, only where personas can be told apart.
+    moved = np.log(told.isel(length=-1) / told.isel(length=-2)) / np.log(dataset.length[-1] / dataset.length[-2])
+    largest = dataset.exact_fraction.isel(length=slice(-2, None)).max(["length", "scaled"])
     made = []
     for case, predicted in (("per word", -0.5), ("equal means", -0.5), ("one persona", -0.5), ("last word", 0.0)):
         slopes = moved.sel(case=case).values.ravel() + (0.0 if case == "last word" else -0.5)
         what = f"{case}: exponent against T of the strength at which 100 samples tell"
-        made.append(harness.near(what, predicted, slopes.mean(), max(_interval(slopes)[1], 0.02)))
+        made.append(harness.near(what, predicted, slopes.mean(), 0.03))
     return [
         *made,
-        harness.at_most(
-            "equal means: largest S at any strength and length", 0.5, largest.sel(case="equal means").max()
-        ),
-        harness.at_most("last word: largest S at any strength and length", 0.5, largest.sel(case="last word").max()),
-        harness.at_most(
-            "one persona: largest S at any strength and length", 0.0, largest.sel(case="one persona").max()
+        *(
+            harness.at_most(f"{case}: largest S at any strength, two longest T", 0.5, largest.sel(case=case).max())
+            for case in ("equal means", "last word")
         ),
     ]
 
@@ -236,8 +238,8 @@ def findings(config: Config, dataset: xr.Dataset) -> list[str]:
         f"An answer of {short} words is mostly persona selection up to strength {at[short]:.2g}, one of {long} only "
         f"up to {at[long]:.2g} (medians over draws): {long // short} times as long, it stands "
         f"{at[short] / at[long]:.0f} times less RL before it stops sounding like anyone.",
-        f"Answers shorter than about {crossing:.0f} words are never mostly selection: the words of one persona differ "
-        "more in pay than the personas do.",
+        f"Weak RL of answers shorter than about {crossing:.0f} words is not mostly selection: what one persona says "
+        "differs more in pay than the personas do.",
         f"The half boundary falls as T to the power {mean:.3f} ± {error:.3f} (law: -1/2).",
         "Where all personas are paid alike or only the last word is paid there is no stretch of selection; then hull "
         "distance still runs on s sqrt(T) in the first case, and does not depend on T in the second.",

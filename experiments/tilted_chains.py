@@ -13,6 +13,12 @@ from toypersona.measures import drift
 from toypersona.types import Key
 
 CASES = ("per word", "equal means", "last word", "one persona")
+WEAK = 1e-2
+"""sT of the weak limit."""
+
+WEAK_LENGTH = 65_536
+"""Rounding of the chains' rows adds up to 1e-16 T nats: there up to a hundredth of so weak a distortion."""
+
 LISTED = 4096
 """Responses that are also listed, to compare samples with."""
 
@@ -29,7 +35,7 @@ class Setting(NamedTuple):
     log_prompts: Float[Array, " C"]
     scores: Float[Array, " V"]
 
-    def horizon(self, strength: Array, length: int, **how) -> theory.Horizon:
+    def horizon(self, strength: Array | float, length: int, **how) -> theory.Horizon:
         """The closed forms at one strength and length."""
         made = theory.horizon(*self, strength, (length,), **how)
         return jax.tree.map(lambda x: x[0], made)
@@ -66,6 +72,11 @@ def exact(setting: Setting, lengths: tuple[int, ...], scaled: Float[Array, " R"]
     grid = (len(CASES), len(lengths), len(scaled))
     stacked = jax.tree.map(lambda *x: jnp.stack(x).reshape(*grid, *x[0].shape[1:]), *made)
     return {"exact_distortion": stacked.distortion, "exact_fraction": stacked.selection_fraction}
+
+
+def weak(setting: Setting, lengths: tuple[int, ...]) -> Float[Array, " L"]:
+    """S at every length, under RL so weak that selection has hardly begun."""
+    return jnp.stack([setting.horizon(WEAK / length, length).selection_fraction for length in lengths])
 
 
 def selected(

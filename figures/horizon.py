@@ -79,8 +79,8 @@ def draw_half(axis: Axes, dataset: xr.Dataset) -> None:
 
 def draw_plateau(axis: Axes, dataset: xr.Dataset) -> None:
     """S of weak RL against T in all draws, and its law."""
-    weak = dataset.exact_fraction.sel(case="per word").isel(scaled=0).stack(draw=("world", "seed"))
-    law = dataset.plateau.stack(draw=("world", "seed"))
+    weak = dataset.weak.stack(draw=("world", "seed"))
+    law = dataset.weak_law.stack(draw=("world", "seed"))
     for draw in range(weak.sizes["draw"]):
         label = ("exact", "law: T / (T + within/between)") if draw == 0 else (None, None)
         axis.plot(weak.length, weak.isel(draw=draw), color=style.COLOURS["blue"], lw=0.9, label=label[0])

@@ -75,7 +75,7 @@ def draw_lock_in(axis: Axes, dataset: xr.Dataset) -> None:
     """Share of REINFORCE's runs that settle on the worse answer, with 95% intervals, and the law."""
     how = datasets.config_of(dataset)["settings"]["lock_in"]
     runs = how["num_runs"] * dataset.sizes["seed"]
-    rates = dataset.learning_rate.values
+    rates = dataset.rate.values
     for gap, colour in zip(dataset.gap.values, style.COLOURS.values(), strict=False):
         share = dataset.noise_wrong.sel(gap=gap).mean("seed").values
         error = boundaries.CONFIDENCE * np.sqrt(share * (1 - share) / runs)
@@ -91,7 +91,7 @@ def draw_threshold(axis: Axes, dataset: xr.Dataset) -> None:
     """The learning rate at which one run of ten is wrong, against the gap."""
     runs = datasets.config_of(dataset)["settings"]["lock_in"]["num_runs"] * dataset.sizes["seed"]
     law = dataset.threshold.isel(seed=0)
-    found = boundaries.from_dataset(dataset[["noise_wrong"]].mean("seed"), num_runs=runs).noise * law
+    found = boundaries.from_dataset(dataset[["noise_wrong"]].mean("seed"), rates="rate", num_runs=runs).noise * law
     low, middle, high = (found.sel(bound=name) for name in boundaries.BOUNDS)
     axis.errorbar(dataset.gap, middle, [middle - low, high - middle], fmt="s", ms=3.5, color=style.COLOURS["green"])
     axis.plot(dataset.gap, law, "k:", label="law: gap / E[r²]")

@@ -271,7 +271,7 @@ def long_run(
 
 
 class Takeover(NamedTuple):
-    """Where an exploit has half of the probability: s_c = 1/beta_c, and the slope of that against log s there."""
+    """Where an exploit has probability 1/2: s_c = 1/beta_c, and the slope of its probability against log s there."""
 
     strength: Float[Array, "*batch"]
     beta: Float[Array, "*batch"]
@@ -339,7 +339,7 @@ def lock_in(gap: Scalar, mean_square: Scalar, learning_rate: Scalar, *, share: S
 
     Args:
         gap: difference of the mean rewards, > 0.
-        mean_square: E[r²], baseline subtracted, under equal chances; not much changed by the gap.
+        mean_square: E[r²] under equal chances, of the reward less its baseline; not much changed by the gap.
         learning_rate: a.
         share: q, the probability that counts as settled.
     """

@@ -74,10 +74,12 @@ def moments(
         Log Z in nats [L], and the mean reward [L].
 
     Raises:
-        ValueError: a chain without memory or a length below 1.
+        ValueError: a chain without memory, a prompt shorter than its order, or a length below 1.
     """
     if min(lengths, default=0) < 1:
         raise ValueError(f"Lengths have to be one or more whole numbers from 1, not {lengths}.")
+    if prompt.shape[0] < table.ndim - 1:
+        raise ValueError(f"A chain of order {table.ndim - 1} needs prompts at least as long, not {prompt.shape[0]}.")
     log_matrix, said = _lifted(table)
     paid = scores[said]
     tilted = Paths(log_matrix + strength * paid, jnp.where(jnp.isneginf(log_matrix), 0.0, paid))

@@ -22,8 +22,9 @@ SMALL = {
 }
 TOO_SMALL = {
     horizon: ("the same between", "half boundary x sqrt(T) / law", "exponent of the half", "collapse on s sqrt(T)"),
+    exploit: ("vanilla gradient, tabular: loop's width",),
 }
-"""Claims about averages over draws, of which a small run has too few."""
+"""Claims about averages over draws or slow sweeps, of which a small run has too few."""
 
 
 def run(experiment, arguments, capsys):
@@ -50,6 +51,17 @@ def test_a_small_run_keeps_its_claims_and_is_drawn(experiment, tmp_path, capsys)
     assert (tmp_path / f"{experiment.NAME}.png").stat().st_size > 20_000
 
 
+def test_a_horizon_too_long_to_be_listed_is_sampled_alone(tmp_path, capsys):
+    given = (
+        SMALL[horizon]
+        .replace("--sampled-lengths 4 256", "--sampled-lengths 256 65536")
+        .replace("--sampled 1.0 3.0", "--sampled 1.0 3.0 --num-samples 4")
+    )
+    code, said = run(horizon, f"--out {tmp_path} {given}", capsys)
+    assert code in (0, 1), said.err
+    assert "listed" not in datasets.load(tmp_path / "horizon.zarr")
+
+
 @pytest.mark.parametrize(
     "experiment, arguments, message",
     [
@@ -62,6 +74,7 @@ def test_a_small_run_keeps_its_claims_and_is_drawn(experiment, tmp_path, capsys)
         (exploit, "--masses 0.1 0.7", "an exploit is rare"),
         (exploit, "--bonus 0", "--bonus has to be above 0"),
         (exploit, "--length 40", "can be listed"),
+        (exploit, "--length 0", "a length of 1 or more"),
         (leash, "--masses 0.1 0.9", "--masses have to be below 1/2"),
         (leash, "--times 1 2 3", "equally many"),
         (leash, "--lock-in.num-runs 0", "--lock-in.num-runs has to be above 0"),

@@ -64,16 +64,22 @@ def reached(curve: xr.DataArray, level: float, along: str) -> xr.DataArray:
 
 
 def from_dataset(
-    dataset: xr.Dataset, *, along: str = "strength", samples: Sequence[int] = SAMPLES, num_runs: int | None = None
+    dataset: xr.Dataset,
+    *,
+    along: str = "strength",
+    samples: Sequence[int] = SAMPLES,
+    rates: str = "learning_rate",
+    num_runs: int | None = None,
 ) -> xr.Dataset:
     """The boundaries of every curve in a dataset, as many of the four as it has the variables for.
 
     Args:
         dataset: ``selection_fraction`` gives half, ``largest_weight`` (max_k w*_k averaged over prompts) vertex,
-            ``hull_distance`` (nats) detectable, ``noise_wrong`` (share of runs, over ``learning_rate``) noise; those
-            named ``NAME_se`` are standard errors.
+            ``hull_distance`` (nats) detectable, ``noise_wrong`` (share of runs) noise; those named ``NAME_se`` are
+            standard errors.
         along: the dimension of strengths.
         samples: n of the detectable boundary.
+        rates: the dimension of learning rates.
         num_runs: how many runs each ``noise_wrong`` is the share of, for its standard error.
 
     Returns:
@@ -101,7 +107,7 @@ def from_dataset(
     if "noise_wrong" in dataset:
         share = dataset.noise_wrong
         error = np.sqrt(WRONG * (1 - WRONG) / num_runs) if num_runs else 0.0
-        made["noise"] = _boundary(share, error, "learning_rate", WRONG)
+        made["noise"] = _boundary(share, error, rates, WRONG)
     if not made:
         raise ValueError("This dataset has none of selection_fraction, largest_weight, hull_distance and noise_wrong.")
     return xr.Dataset(made)
