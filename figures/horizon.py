@@ -82,7 +82,7 @@ def draw_plateau(axis: Axes, dataset: xr.Dataset) -> None:
     weak = dataset.weak.stack(draw=("world", "seed"))
     law = dataset.weak_law.stack(draw=("world", "seed"))
     for draw in range(weak.sizes["draw"]):
-        label = ("exact", "law: T / (T + within/between)") if draw == 0 else (None, None)
+        label = ("exact", "law: T/(T + T*)") if draw == 0 else (None, None)
         axis.plot(weak.length, weak.isel(draw=draw), color=style.COLOURS["blue"], lw=0.9, label=label[0])
         axis.plot(law.length, law.isel(draw=draw), "k:", lw=0.9, label=label[1])
     axis.set(xscale="log", xlabel="T, words", ylabel="S(0+), the weak plateau")
