@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from toypersona.types import Key, Params
+from toypersona.types import Key, Params, Scalar
 
 Optimizer = Callable[[Any], optax.GradientTransformation]
 """Makes an optax transform from a (traced) learning rate: ``optax.sgd``, ``optax.adam``, ..."""
@@ -36,6 +36,11 @@ class UpdateRule(NamedTuple):
 
     init: Callable[[Params], RuleState]
     update: Callable[[Key, RuleState], tuple[RuleState, dict[str, Float[Array, ""]]]]
+
+
+def is_off(coefficient: Scalar) -> bool:
+    """Whether a coefficient is known to be zero before anything is traced, so that its term can be left out."""
+    return isinstance(coefficient, int | float) and coefficient == 0
 
 
 def ascend(

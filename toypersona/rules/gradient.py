@@ -15,7 +15,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from toypersona.policies.base import Policy, all_probs
-from toypersona.rules.base import Optimizer, UpdateRule, ascend
+from toypersona.rules.base import Optimizer, UpdateRule, ascend, is_off
 from toypersona.types import Key, Params, Scalar
 
 
@@ -42,7 +42,7 @@ def _linearize(policy, prompts, log_prompts, reward, kl_coefficient, log_base, p
 
 
 def _check_base(kl_coefficient: Scalar, log_base: Array | None) -> None:
-    if log_base is None and not (isinstance(kl_coefficient, float) and kl_coefficient == 0.0):
+    if log_base is None and not is_off(kl_coefficient):
         raise ValueError("kl_coefficient needs log_base, the base policy's log-probabilities [C, N]: pass both.")
 
 

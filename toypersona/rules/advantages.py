@@ -1,0 +1,47 @@
+"""What a sampled response is credited with: its reward against those of the other responses to the same prompt.
+
+Each is a function of the rewards ``[..., M]`` of M independent responses; ``raw`` and ``leave_one_out`` keep the policy
+gradient unbiased, ``centred`` shrinks it by ``(M - 1)/M``, ``normalised`` divides every prompt's by its own spread.
+"""
+
+from collections.abc import Callable
+
+from jaxtyping import Array, Float
+
+Advantage = Callable[[Float[Array, "*batch M"]], Float[Array, "*batch M"]]
+
+SPREAD = 1e-4
+"""Added to the standard deviation that ``normalised`` divides by, as GRPO's authors do."""
+
+
+def raw(rewards: Float[Array, "*batch M"]) -> Float[Array, "*batch M"]:
+    """The reward itself (Williams 1992)."""
+    return rewards
+
+
+def centred(rewards: Float[Array, "*batch M"]) -> Float[Array, "*batch M"]:
+    """Less the mean of all M, the response's own included (Dr. GRPO: Liu et al. 2025)."""
+    return rewards - rewards.mean(axis=-1, keepdims=True)
+
+
+def leave_one_out(rewards: Float[Array, "*batch M"]) -> Float[Array, "*batch M"]:
+    """Less the mean of the other M - 1 (Kool et al. 2019; RLOO: Ahmadian et al. 2024).
+
+    Raises:
+        ValueError: there is no other.
+    """
+    num = rewards.shape[-1]
+    if num < 2:
+        raise ValueError(f"Leaving one out needs two or more responses to each prompt, not {num}.")
+    return centred(rewards) * num / (num - 1)
+
+
+def normalised(rewards: Float[Array, "*batch M"]) -> Float[Array, "*batch M"]:
+    """``centred``, divided by the sample standard deviation (GRPO: Shao et al. 2024).
+
+    Raises:
+        ValueError: one response has no spread.
+    """
+    if rewards.shape[-1] < 2:
+        raise ValueError(f"Normalising needs two or more responses to each prompt, not {rewards.shape[-1]}.")
+    return centred(rewards) / (rewards.std(axis=-1, ddof=1, keepdims=True) + SPREAD)
