@@ -17,7 +17,7 @@ import xarray as xr
 from jaxtyping import Array, Float, Int
 
 from experiments import harness
-from toypersona import chains, numerics, rewards, theory
+from toypersona import chains, directions, numerics, rewards, theory
 from toypersona.measures import drift
 from toypersona.policies import mixture
 from toypersona.policies.base import all_log_probs
@@ -146,10 +146,10 @@ def _steps(
         log_probs = lambda p: all_log_probs(policy, p, truth.prompts)  # noqa: E731
         precondition = {
             "vanilla": lambda g: g,
-            "natural": theory.natural(log_probs, params, truth.log_prompts, **SOLVE),
+            "natural": directions.natural(log_probs, params, truth.log_prompts, **SOLVE),
             "adam": lambda g: jax.tree.map(lambda x: x / (jnp.abs(x) + ADAM_EPSILON), g),
         }[kind]
-        direction = theory.direction(log_probs, params, truth.log_prompts, reward, precondition=precondition)
+        direction = directions.first(log_probs, params, truth.log_prompts, reward, precondition=precondition)
 
         def step(learning_rate: Float[Array, ""]) -> Float[Array, "C N"]:
             given = (policy, truth.prompts, truth.log_prompts, reward)

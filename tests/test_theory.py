@@ -1,14 +1,13 @@
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.flatten_util import ravel_pytree
 from scipy.integrate import solve_ivp
 from scipy.special import softmax
 
 from toypersona import chains, hulls, numerics, rewards, theory
-from toypersona.policies import mixture
-from toypersona.policies.base import all_log_probs
 
 C, K, N = 3, 3, 40
 LOG_PROMPTS = jnp.log(jnp.array([0.5, 0.3, 0.2]))
@@ -76,47 +75,6 @@ def test_weak_limit_of_persona_affine_rewards_is_one_and_of_k_one_zero():
 
 def test_angle_of_the_ends():
     np.testing.assert_allclose(theory.angle(jnp.array([1.0, 0.75, 0.0, 1 + 1e-15])), [0, np.pi / 6, np.pi / 2, 0])
-
-
-PROMPTS = jnp.array([[4, 1], [3, 2], [0, 4]])
-MIXTURE = mixture.mixture(PROMPTS, num_personas=2, num_units=5, num_words=3, length=3)
-REWARD = jax.random.normal(jax.random.key(7), (3, 27))
-
-
-@pytest.mark.parametrize("scope", list(mixture.SCOPES))
-def test_directions_as_by_the_whole_jacobian(scope):
-    params = MIXTURE.policy.init(jax.random.key(0))
-    policy = mixture.scoped(MIXTURE.policy, mixture.SCOPES[scope])
-    log_probs = lambda p: all_log_probs(policy, p, PROMPTS)  # noqa: E731
-    flat, unravel = ravel_pytree(params)
-    jacobian = np.asarray(jax.jit(jax.jacobian(lambda x: log_probs(unravel(x)).reshape(-1)))(flat))
-    log_base = log_probs(params)
-    mass = np.exp(LOG_PROMPTS[:, None] + log_base).reshape(-1)
-    advantages = np.asarray(REWARD - numerics.expectation(log_base, REWARD)[:, None]).reshape(-1)
-    gradient = jacobian.T @ (mass * advantages)
-    made = jax.jit(lambda p: theory.direction(log_probs, p, LOG_PROMPTS, REWARD))(params)
-    np.testing.assert_allclose(made.reshape(-1), jacobian @ gradient, atol=1e-12)
-
-    @jax.jit
-    def natural(params):
-        inverse = theory.natural(log_probs, params, LOG_PROMPTS, tolerance=1e-12, max_iterations=2000)
-        return theory.direction(log_probs, params, LOG_PROMPTS, REWARD, precondition=inverse)
-
-    # The natural gradient regresses the advantage on the scores.
-    root = np.sqrt(mass)
-    solution = np.linalg.lstsq(root[:, None] * jacobian, root * advantages, rcond=1e-10)[0]
-    np.testing.assert_allclose(natural(params).reshape(-1), jacobian @ solution, atol=1e-6)
-
-
-def test_training_the_gates_alone_is_all_selection():
-    params = MIXTURE.policy.init(jax.random.key(0))
-    policy = mixture.scoped(MIXTURE.policy, mixture.SCOPES["gates"])
-    log_personas = jax.vmap(MIXTURE.log_experts, (None, 0))(params, PROMPTS)
-    moved = jax.jit(lambda p: theory.direction(lambda q: all_log_probs(policy, q, PROMPTS), p, LOG_PROMPTS, REWARD))(
-        params
-    )
-    limit = theory.weak_limit(all_log_probs(policy, params, PROMPTS), log_personas, moved, LOG_PROMPTS)
-    np.testing.assert_allclose(limit, 1, rtol=1e-9)
 
 
 def test_a_tilt_is_a_mix_of_tilted_personas_for_a_hundred_worlds():
@@ -256,3 +214,39 @@ def test_at_the_noise_threshold_so_many_runs_are_wrong():
     for share, wrong in ((0.9, 0.1), (0.99, 0.2)):
         rate = theory.noise_threshold(gap, mean_square, share=share, wrong=wrong)
         np.testing.assert_allclose(theory.lock_in(gap, mean_square, rate, share=share), wrong, rtol=1e-12)
+
+
+def test_best_of_n_as_by_every_draw():
+    log_base = jax.nn.log_softmax(jax.random.normal(jax.random.key(1), (2, 6)) * 2)
+    reward = jnp.array([[1.0, 3.0, 2.0, 3.0, 0.0, 2.0], [0.1, 0.5, 0.4, -1.0, 0.2, 0.3]])
+    for num in (1, 2, 4):
+        by_hand = np.zeros((2, 6))
+        for c, p in enumerate(np.exp(np.asarray(log_base))):
+            for draws in itertools.product(range(6), repeat=num):
+                best = draws[int(np.argmax(np.asarray(reward)[c, list(draws)]))]
+                by_hand[c, best] += np.prod(p[list(draws)])
+        np.testing.assert_allclose(jnp.exp(theory.best_of_n(log_base, reward, num)), by_hand, rtol=1e-10)
+
+
+def test_best_of_n_keeps_the_bound_and_reaches_it_where_rewards_are_continuous():
+    def divergence(seed, num):
+        keys = jax.random.split(jax.random.key(seed))
+        log_base = jax.nn.log_softmax(jax.random.normal(keys[0], (50,)) * 2)
+        reward = jnp.round(jax.random.normal(keys[1], (50,)), 1)
+        return numerics.kl_divergence(theory.best_of_n(log_base, reward, num), log_base)
+
+    nums = jnp.array([1.0, 2.0, 3.5, 10.0, 1000.0])
+    found = jax.vmap(lambda seed: jax.vmap(lambda n: divergence(seed, n))(nums))(jnp.arange(100))
+    assert (found <= theory.best_of_n_bound(nums)[None] + 1e-12).all()
+    many = 200_000
+    even = jnp.full(many, -jnp.log(many))
+    reached = numerics.kl_divergence(theory.best_of_n(even, jnp.arange(many) * 1.0, 16.0), even)
+    np.testing.assert_allclose(reached, theory.best_of_n_bound(jnp.asarray(16.0)), atol=1e-3)
+
+
+def test_best_of_n_at_the_edges():
+    log_base = jnp.log(jnp.array([0.5, 0.5 - 1e-12, 0.0, 1e-12]))
+    np.testing.assert_allclose(theory.best_of_n(log_base, jnp.arange(4) * 1.0, 1), log_base, atol=1e-9)
+    np.testing.assert_allclose(theory.best_of_n(log_base, jnp.ones(4), 7), log_base, atol=1e-9)
+    rare = jnp.exp(theory.best_of_n(log_base, jnp.arange(4) * 1.0, 1000))
+    np.testing.assert_allclose(rare[2:], [0, 1e-9], rtol=1e-6)

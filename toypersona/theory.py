@@ -1,10 +1,11 @@
 """Closed forms, to be drawn over measurements: code that shares nothing with the measures it is compared with.
 
-The laws are numbered as in DESIGN section 5: L1 ``weak_limit`` and ``direction``, L2 ``factorise``, L3 ``horizon``, L4
-``exploit``, L5 ``time_to_half``, ``surviving_odds``, ``lock_in`` and ``noise_threshold``. All in nats.
+The laws are numbered as in DESIGN section 5: L1 ``weak_limit`` (of any rule, see ``directions``), L2 ``factorise``, L3
+``horizon``, L4 ``exploit``, L5 ``time_to_half``, ``surviving_odds``, ``lock_in`` and ``noise_threshold``, L6
+``best_of_n``. All in nats.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from toypersona import hulls, numerics, transfer
-from toypersona.types import Params, Scalar
+from toypersona.types import Scalar
 
 
 def tilt(
@@ -41,7 +42,8 @@ def weak_limit(
 
     To second order in s, ``total = s²/2 Var(r)`` and projecting removes the part of r that the personas' likelihood
     ratios explain, so S(0+) is the R² of that regression; numerators and denominators are pooled over prompts. A rule
-    that moves log pi along another ``direction`` than the reward has the R² of that direction: pass it as ``reward``.
+    that moves log pi along another direction than the reward has the R² of that direction: pass ``directions.first``
+    as ``reward``.
 
     Args:
         log_base: log pi0 [C, N], inside the hull with all gates positive.
@@ -62,60 +64,6 @@ def weak_limit(
 def angle(weak_limit: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
     """The reward's angle to the personas, ``arccos sqrt(R²)``, in radians: 0 is all selection, pi/2 none."""
     return jnp.arccos(jnp.sqrt(jnp.clip(weak_limit, min=0.0, max=1.0)))
-
-
-def direction(
-    log_probs: Callable[[Params], Float[Array, "C N"]],
-    params: Params,
-    log_prompts: Float[Array, " C"],
-    reward: Float[Array, "C N"],
-    *,
-    precondition: Callable[[Params], Params] = lambda gradient: gradient,
-) -> Float[Array, "C N"]:
-    """Where a rule first moves log pi: ``d = J M J^T (rho pi0 A)``, J the Jacobian of log-probabilities (law L1).
-
-    A rule changes the parameters by ``M g``, g the gradient of ``E[r]``, and so log pi by ``J M g``. J is applied by
-    ``jax.vjp`` and ``jax.jvp`` and never formed.
-
-    Args:
-        log_probs: log pi(x|c) of any parametrised policy; what it freezes is out of scope.
-        params: the base's.
-        log_prompts: log rho(c) [C].
-        reward: [C, N].
-        precondition: M, a function of the gradient: the identity for policy gradient, ``natural(...)`` for the natural
-            gradient, the sign for Adam's first step.
-
-    Returns:
-        d [C, N], in nats per unit of the rule's learning rate.
-    """
-    log_base, pull_back = jax.vjp(log_probs, params)
-    advantages = reward - numerics.expectation(log_base, reward)[:, None]
-    (gradient,) = pull_back(jnp.exp(log_prompts[:, None] + log_base) * advantages)
-    return jax.jvp(log_probs, (params,), (precondition(gradient),))[1]
-
-
-def natural(
-    log_probs: Callable[[Params], Float[Array, "C N"]],
-    params: Params,
-    log_prompts: Float[Array, " C"],
-    *,
-    damping: Scalar = 0.0,
-    tolerance: float = 1e-10,
-    max_iterations: int = 200,
-) -> Callable[[Params], Params]:
-    """The natural gradient's preconditioner ``(F + damping I)^-1``, ``F = J^T diag(rho pi0) J`` (Amari 1998).
-
-    Conjugate gradients, which give the shortest solution where F is singular; stopped at a relative residual of
-    ``tolerance`` or after ``max_iterations`` products with F. Other arguments as in ``direction``.
-    """
-    log_base, pull_back = jax.vjp(log_probs, params)
-    mass = jnp.exp(log_prompts[:, None] + log_base)
-
-    def fisher(vector: Params) -> Params:
-        (product,) = pull_back(mass * jax.jvp(log_probs, (params,), (vector,))[1])
-        return jax.tree.map(lambda x, v: x + damping * v, product, vector)
-
-    return lambda g: jax.scipy.sparse.linalg.cg(fisher, g, tol=tolerance, maxiter=max_iterations)[0]
 
 
 class Factors(NamedTuple):
@@ -351,3 +299,42 @@ def noise_threshold(
 ) -> Float[Array, "*batch"]:
     """The learning rate at which ``lock_in`` is ``wrong``: ``gap / E[r²]`` at the default shares."""
     return gap / mean_square * jnp.log(share / (1 - share)) / jnp.log((1 - wrong) / wrong)
+
+
+def best_of_n(
+    log_base: Float[Array, "*batch N"], reward: Float[Array, "*batch N"], num: Scalar
+) -> Float[Array, "*batch N"]:
+    """Log-probabilities of the best of n independent responses, the first of them where several are best (law L6).
+
+    The best pays r with probability ``F(r)^n - F(r-)^n``, F the reward's distribution function under the base; those
+    that pay the same keep their odds.
+
+    Args:
+        log_base: log pi0 [..., N].
+        reward: [..., N].
+        num: n >= 1; any real number, so that it is a knob like the others.
+    """
+
+    def one(log_base: Float[Array, " N"], reward: Float[Array, " N"]) -> Float[Array, " N"]:
+        order = jnp.argsort(reward)
+        paid, base = reward[order], jnp.exp(log_base[order])
+        first = jnp.searchsorted(paid, paid, side="left")
+        level = jax.ops.segment_sum(base, first, base.shape[0])[first]
+        below = jnp.concatenate([jnp.zeros(1), jnp.cumsum(base)])[first]
+        # F^n - F(r-)^n without cancellation where a level is rare; F comes out above 1 by rounding.
+        up_to = jnp.minimum(below + level, 1.0)
+        part = jnp.clip(level / jnp.where(up_to > 0, up_to, 1.0), max=1.0)
+        log_won = num * jnp.log(up_to) + jnp.log(-jnp.expm1(num * jnp.log1p(-part)))
+        log_law = jnp.where(level > 0, log_base[order] - jnp.log(level) + log_won, -jnp.inf)
+        return jnp.zeros_like(log_law).at[order].set(log_law)
+
+    flat = jax.vmap(one)(log_base.reshape(-1, log_base.shape[-1]), reward.reshape(-1, reward.shape[-1]))
+    return numerics.log_normalize(flat.reshape(log_base.shape))
+
+
+def best_of_n_bound(num: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
+    """``ln n - (n - 1)/n`` nats, which KL(best of n‖base) never exceeds (Beirami et al. 2024).
+
+    It is reached where rewards are continuous: no response has mass of its own, no two pay the same.
+    """
+    return jnp.log(num) - (num - 1) / num

@@ -92,3 +92,31 @@ def test_renaming_the_experts_changes_nothing_else(gate):
 def test_unknown_gate():
     with pytest.raises(ValueError, match="one of network, table, not 'neural'"):
         mixture.mixture(PROMPTS, gate="neural", **SHAPE)
+
+
+@pytest.mark.parametrize("gate, order", KINDS)
+def test_token_log_probs_add_up_and_are_conditional(gate, order):
+    made, params = make(gate, order)
+    check_tokens(made.policy, params)
+
+
+def test_tabular_token_log_probs():
+    policy = tabular.tabular(PROMPTS, 3, 3)
+    check_tokens(policy, 2 * jax.random.normal(jax.random.key(5), (3, 27)))
+
+
+def check_tokens(policy, params):
+    """Summed over all ends of a response, each token's probability is the share of its beginning."""
+    responses, log_probs = listed(policy, params, PROMPTS[1])
+    by_token = jax.vmap(policy.token_log_probs, (None, None, 0))(params, PROMPTS[1], responses)
+    np.testing.assert_allclose(by_token.sum(axis=1), log_probs, atol=1e-12)
+    tree = np.exp(np.asarray(log_probs)).reshape(3, 3, 3)
+    first, second = tree.sum((1, 2)), tree.sum(2)
+    by_hand = np.stack(
+        np.broadcast_arrays(first[:, None, None], (second / first[:, None])[..., None], tree / second[..., None]), -1
+    )
+    np.testing.assert_allclose(np.exp(by_token), by_hand.reshape(27, 3), rtol=1e-11)
+    gradient = jax.grad(lambda p: policy.token_log_probs(p, PROMPTS[1], responses[5]).sum())(params)
+    whole = jax.grad(lambda p: policy.log_prob(p, PROMPTS[1], responses[5]))(params)
+    for one, other in zip(jax.tree.leaves(gradient), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-12)

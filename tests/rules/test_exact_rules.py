@@ -174,7 +174,7 @@ def test_reinforce_is_unbiased_and_more_samples_are_less_noise():
 
 
 def test_reinforce_without_samples():
-    with pytest.raises(ValueError, match="num_samples of 1 or more, not 0"):
+    with pytest.raises(ValueError, match="1 or more samples and epochs, not 0 and 1"):
         reinforce.reinforce(MIXTURE.policy, PROMPTS, LOG_PROMPTS, lookup, learning_rate=1.0, num_samples=0)
 
 

@@ -5,46 +5,30 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from sampled import (
+    GIVEN,
+    LOG_PROMPTS,
+    PARAMS,
+    PLACES,
+    POLICY,
+    PROMPTS,
+    REF,
+    REWARD,
+    assert_unbiased,
+    gradient_of,
+    lookup,
+    reward_alone,
+    steps,
+)
 
 from toypersona import numerics
-from toypersona.policies import tabular
-from toypersona.policies.base import all_log_probs
-from toypersona.rules import advantages, divergences, reinforce
+from toypersona.rules import advantages, divergences, reinforce, rollouts
 
-PROMPTS = jnp.array([[4, 1], [3, 2]])
-LOG_PROMPTS = jnp.log(jnp.array([0.7, 0.3]))
-REWARD = jax.random.normal(jax.random.key(7), (2, 9))
-POLICY = tabular.tabular(PROMPTS, 3, 2)
-PARAMS = jax.random.normal(jax.random.key(8), (2, 9))
-REF = jax.random.normal(jax.random.key(9), (2, 9))
 BETA = 0.6
 
 
-def lookup(c, tokens):
-    return REWARD[c, tokens @ jnp.array([3, 1])]
-
-
-def steps(num_steps, reward=lookup, **how):
-    """Directions of many independent steps from PARAMS."""
-    rule = reinforce.reinforce(POLICY, PROMPTS, LOG_PROMPTS, reward, learning_rate=1.0, **how)
-    moved = lambda key: rule.update(key, rule.init(PARAMS))[0].params - PARAMS  # noqa: E731
-    return jax.jit(jax.vmap(moved))(jax.random.split(jax.random.key(5), num_steps)).reshape(num_steps, -1)
-
-
-def exact(objective):
-    """Gradient of an objective of log pi and pi [C, N], summed over every response."""
-    value = lambda params: jnp.exp(LOG_PROMPTS) @ objective(all_log_probs(POLICY, params, PROMPTS))  # noqa: E731
-    return jax.grad(value)(PARAMS).reshape(-1)
-
-
-def assert_unbiased(samples, target):
-    error = samples.std(0) / jnp.sqrt(samples.shape[0])
-    assert jnp.abs((samples.mean(0) - target) / error).max() < 5
-    assert jnp.abs(target).max() > 20 * error.max(), "the test has no power"
-
-
-def reward_alone(log_policy):
-    return numerics.expectation(log_policy, REWARD)
+def reinforced(num_steps, reward=lookup, **how):
+    return steps(reinforce.reinforce(POLICY, PROMPTS, LOG_PROMPTS, reward, learning_rate=1.0, **how), num_steps)
 
 
 def kl_to_base(log_policy):
@@ -57,8 +41,8 @@ def kl_from_base(log_policy):
 
 @pytest.mark.parametrize("advantage, factor", [("raw", 1.0), ("leave_one_out", 1.0), ("centred", 0.75)])
 def test_advantages_that_keep_the_gradient_keep_it(advantage, factor):
-    samples = steps(20_000, num_samples=4, advantage=getattr(advantages, advantage))
-    assert_unbiased(samples, factor * exact(reward_alone))
+    samples = reinforced(20_000, num_samples=4, advantage=getattr(advantages, advantage))
+    assert_unbiased(samples, factor * gradient_of(reward_alone))
 
 
 @pytest.mark.parametrize(
@@ -72,13 +56,13 @@ def test_advantages_that_keep_the_gradient_keep_it(advantage, factor):
 )
 def test_every_way_to_penalise_kl_has_the_gradient_it_is_said_to_have(kl_loss, penalty):
     how = {"num_samples": 4, "kl_coefficient": BETA, "ref_params": REF, "kl_loss": kl_loss}
-    target = exact(lambda log_policy: reward_alone(log_policy) - BETA * penalty(log_policy))
-    assert_unbiased(steps(20_000, **how), target)
+    target = gradient_of(lambda log_policy: reward_alone(log_policy) - BETA * penalty(log_policy))
+    assert_unbiased(reinforced(20_000, **how), target)
 
 
 def test_the_entropy_bonus_has_the_entropy_s_gradient():
-    target = exact(lambda log_policy: reward_alone(log_policy) + 0.8 * numerics.entropy(log_policy))
-    assert_unbiased(steps(20_000, num_samples=4, entropy_coefficient=0.8), target)
+    target = gradient_of(lambda log_policy: reward_alone(log_policy) + 0.8 * numerics.entropy(log_policy))
+    assert_unbiased(reinforced(20_000, num_samples=4, entropy_coefficient=0.8), target)
 
 
 @pytest.mark.parametrize("name", ["k1", "k3"])
@@ -107,10 +91,8 @@ def test_advantages_as_by_hand():
 def test_one_step_as_by_numpy_on_the_same_batch(advantage):
     """Softmax's derivative by hand: a response's own logit less its probability, for each of the sampled ones."""
     key = jax.random.key(3)
-    keys = jax.random.split(key, (2, 5))
-    drawn = np.asarray(
-        jax.vmap(jax.vmap(POLICY.sample, (0, None, None)), (0, None, 0))(keys, PARAMS, PROMPTS) @ jnp.array([3, 1])
-    )
+    tokens = rollouts.sample(jax.random.split(key)[0], POLICY, PARAMS, PROMPTS, 5)
+    drawn = np.asarray(tokens @ PLACES)
     probs = np.exp(np.asarray(jax.nn.log_softmax(PARAMS)))
     paid = np.take_along_axis(np.asarray(REWARD), drawn, axis=1)
     ratio = np.log(probs) - np.asarray(jax.nn.log_softmax(REF))
@@ -129,10 +111,9 @@ def test_one_step_as_by_numpy_on_the_same_batch(advantage):
 
 
 def test_rloo_is_reinforce_that_leaves_one_out():
-    given = (POLICY, PROMPTS, LOG_PROMPTS, lookup)
     how = {"learning_rate": 0.5, "num_samples": 3, "kl_coefficient": BETA, "ref_params": REF}
-    one = reinforce.rloo(*given, **how)
-    other = reinforce.reinforce(*given, advantage=advantages.leave_one_out, **how)
+    one = reinforce.rloo(*GIVEN, **how)
+    other = reinforce.reinforce(*GIVEN, advantage=advantages.leave_one_out, **how)
     made = [jax.jit(rule.update)(jax.random.key(1), rule.init(PARAMS))[0].params for rule in (one, other)]
     np.testing.assert_array_equal(*made)
     assert not jnp.array_equal(made[0], PARAMS)
@@ -140,7 +121,7 @@ def test_rloo_is_reinforce_that_leaves_one_out():
 
 def test_with_leave_one_out_a_constant_reward_more_is_no_noise_more():
     noise = [
-        steps(4000, lambda c, tokens, offset=offset: lookup(c, tokens) + offset, num_samples=4, advantage=kind)
+        reinforced(4000, lambda c, tokens, offset=offset: lookup(c, tokens) + offset, num_samples=4, advantage=kind)
         .var(0)
         .sum()
         for kind in (advantages.raw, advantages.leave_one_out)
@@ -152,16 +133,15 @@ def test_with_leave_one_out_a_constant_reward_more_is_no_noise_more():
 
 def test_clipping_by_the_optimizer():
     clipped = lambda rate: optax.chain(optax.clip_by_global_norm(0.01), optax.sgd(rate))  # noqa: E731
-    lengths = jnp.linalg.norm(steps(10, num_samples=4, optimizer=clipped), axis=1)
+    lengths = jnp.linalg.norm(reinforced(10, num_samples=4, optimizer=clipped), axis=1)
     np.testing.assert_allclose(lengths, 0.01, rtol=1e-9)
 
 
 def test_wrong_input():
-    given = (POLICY, PROMPTS, LOG_PROMPTS, lookup)
-    with pytest.raises(ValueError, match="num_samples of 1 or more, not 0"):
-        reinforce.reinforce(*given, learning_rate=1.0, num_samples=0)
+    with pytest.raises(ValueError, match="1 or more samples and epochs, not 0 and 1"):
+        reinforce.reinforce(*GIVEN, learning_rate=1.0, num_samples=0)
     with pytest.raises(ValueError, match="needs ref_params"):
-        reinforce.reinforce(*given, learning_rate=1.0, kl_coefficient=0.5)
+        reinforce.reinforce(*GIVEN, learning_rate=1.0, kl_coefficient=0.5)
     for advantage in (advantages.leave_one_out, advantages.normalised):
         with pytest.raises(ValueError, match="two or more responses to each prompt, not 1"):
             advantage(jnp.ones((2, 1)))

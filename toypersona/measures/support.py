@@ -1,4 +1,4 @@
-"""How many different things a policy still says: entropy, and what entered or left its support.
+"""How many different things a policy still says: entropy, what entered or left its support, pass@k.
 
 The support at threshold eps is the set of responses with probability >= eps, as n samples see it for eps = 1/n
 (Wu et al. 2025, "The invisible leash"). Shrinkage is what the base said that training silenced; expansion is what
@@ -8,7 +8,8 @@ training says that the base did not.
 from typing import NamedTuple
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jax.scipy.special import gammaln
+from jaxtyping import Array, Float, Int
 
 from toypersona import numerics
 from toypersona.types import Scalar
@@ -53,3 +54,42 @@ def support(
     entered = jnp.where(said & ~was_said, jnp.exp(log_policy), 0.0).sum(axis=-1)
     sequence_entropy = rho @ numerics.entropy(log_policy)
     return Support(sequence_entropy, sequence_entropy / length, rho @ left, rho @ entered)
+
+
+def pass_at_k(
+    log_policy: Float[Array, "C N"], correct: Float[Array, "C N"], log_prompts: Float[Array, " C"], k: Scalar
+) -> Float[Array, ""]:
+    """The probability that at least one of k independent responses is correct, exactly.
+
+    Args:
+        log_policy: log pi(x|c) [C, N].
+        correct: 1 where a response is right, 0 elsewhere [C, N].
+        log_prompts: log rho(c) [C].
+        k: how many responses.
+    """
+    wrong = numerics.expectation(log_policy, 1 - correct)
+    # From the smaller of the two sides: the other one is 1 less rounding.
+    right = numerics.expectation(log_policy, correct)
+    log_wrong = jnp.where(right < 0.5, jnp.log1p(-jnp.minimum(right, 0.5)), jnp.log(jnp.maximum(wrong, 0.0)))
+    return jnp.exp(log_prompts) @ -jnp.expm1(k * log_wrong)
+
+
+def pass_at_k_from_samples(num_correct: Int[Array, "*batch"], num_samples: int, k: int) -> Float[Array, "*batch"]:
+    """Unbiased estimate of pass@k from n samples, c of them correct: ``1 - C(n-c, k)/C(n, k)`` (Chen et al. 2021).
+
+    Args:
+        num_correct: c, of each prompt [...].
+        num_samples: n.
+        k: at most n.
+
+    Raises:
+        ValueError: k above n, or below 1.
+    """
+    if not 1 <= k <= num_samples:
+        raise ValueError(f"pass@k needs 1 <= k <= the number of samples {num_samples}, not {k}.")
+    wrong = num_samples - num_correct
+    enough = wrong >= k
+    some = jnp.where(enough, wrong, k)
+    log_none = gammaln(some + 1.0) - gammaln(some - k + 1.0)
+    log_none += gammaln(num_samples - k + 1.0) - gammaln(num_samples + 1.0)
+    return jnp.where(enough, -jnp.expm1(log_none), 1.0)

@@ -18,6 +18,8 @@ class Policy(NamedTuple):
     Attributes:
         init: ``(key) -> params``.
         log_prob: ``(params, prompt [P], tokens [T]) -> []``, nats, for any T.
+        token_log_probs: ``(params, prompt [P], tokens [T]) -> [T]``, nats, of each token given those before; their sum
+            is ``log_prob``.
         log_probs: ``(params, prompt [P]) -> [N]``, nats, of all V^T responses in the order of ``chains.outcomes``.
         probs: ``(params, prompt [P]) -> [N]``, the same without the logarithm, by the fastest way there is: for sums
             over responses and their gradients, thousands of times over. Below about 1e-300 (1e-38 in float32) it is 0.
@@ -26,6 +28,7 @@ class Policy(NamedTuple):
 
     init: Callable[[Key], Params]
     log_prob: Callable[[Params, Int[Array, " P"], Int[Array, " T"]], Float[Array, ""]]
+    token_log_probs: Callable[[Params, Int[Array, " P"], Int[Array, " T"]], Float[Array, " T"]]
     log_probs: Callable[[Params, Int[Array, " P"]], Float[Array, " N"]]
     probs: Callable[[Params, Int[Array, " P"]], Float[Array, " N"]]
     sample: Callable[[Key, Params, Int[Array, " P"]], Int[Array, " T"]]
@@ -58,6 +61,7 @@ def with_frozen(policy: Policy, trainable: Any) -> Policy:
 
     return policy._replace(
         log_prob=lambda params, *rest: policy.log_prob(freeze(params), *rest),
+        token_log_probs=lambda params, *rest: policy.token_log_probs(freeze(params), *rest),
         log_probs=lambda params, *rest: policy.log_probs(freeze(params), *rest),
         probs=lambda params, *rest: policy.probs(freeze(params), *rest),
     )

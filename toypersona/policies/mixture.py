@@ -161,13 +161,19 @@ def mixture(
         by_expert = over_experts(lambda table: chains.log_prob(table, prompt, tokens), params)
         return jax.nn.logsumexp(log_gate(params, prompt) + by_expert)
 
+    def token_log_probs(params: Params, prompt: Int[Array, " P"], tokens: Int[Array, " T"]) -> Float[Array, " T"]:
+        by_expert = over_experts(lambda table: chains.token_log_probs(table, prompt, tokens), params)
+        begun = jax.nn.logsumexp(log_gate(params, prompt)[:, None] + jnp.cumsum(by_expert, axis=1), axis=0)
+        return jnp.diff(begun, prepend=0.0)
+
     def sample(key: Key, params: Params, prompt: Int[Array, " P"]) -> Int[Array, " T"]:
         # Drawing the persona first and then only its tokens is the same law as mixing at every token.
         persona_key, token_key = jax.random.split(key)
         persona = jax.random.categorical(persona_key, log_gate(params, prompt))
         return chains.sample(token_key, jax.nn.log_softmax(params["experts"]), persona, prompt, length)
 
-    return Mixture(Policy(init, log_prob, log_probs, probs, sample), log_gate, log_experts, init_from_text)
+    policy = Policy(init, log_prob, token_log_probs, log_probs, probs, sample)
+    return Mixture(policy, log_gate, log_experts, init_from_text)
 
 
 def scoped(policy: Policy, scope: Scope) -> Policy:

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, Int
 
 from toypersona import chains
@@ -37,10 +38,16 @@ def tabular(prompts: Int[Array, "C P"], num_words: int, length: int) -> Policy:
     def log_prob(params: Params, prompt: Int[Array, " P"], tokens: Int[Array, " T"]) -> Float[Array, ""]:
         return log_probs(params, prompt)[(tokens * place_values).sum()]
 
+    def token_log_probs(params: Params, prompt: Int[Array, " P"], tokens: Int[Array, " T"]) -> Float[Array, " T"]:
+        joint = log_probs(params, prompt)
+        prefix = (tokens * place_values).sum() // place_values
+        begun = [logsumexp(joint.reshape(num_words ** (t + 1), -1), axis=1)[prefix[t]] for t in range(length)]
+        return jnp.diff(jnp.stack(begun), prepend=0.0)
+
     def sample(key: Key, params: Params, prompt: Int[Array, " P"]) -> Int[Array, " T"]:
         return responses[jax.random.categorical(key, log_probs(params, prompt))]
 
     def probs(params: Params, prompt: Int[Array, " P"]) -> Float[Array, " N"]:
         return jnp.exp(log_probs(params, prompt))
 
-    return Policy(init, log_prob, log_probs, probs, sample)
+    return Policy(init, log_prob, token_log_probs, log_probs, probs, sample)

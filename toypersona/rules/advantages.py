@@ -2,11 +2,15 @@
 
 Each is a function of the rewards ``[..., M]`` of M independent responses; ``raw`` and ``leave_one_out`` keep the policy
 gradient unbiased, ``centred`` shrinks it by ``(M - 1)/M``, ``normalised`` divides every prompt's by its own spread.
+``best`` and ``accepted`` credit what is worth imitating and nothing else.
 """
 
 from collections.abc import Callable
 
+import jax
 from jaxtyping import Array, Float
+
+from toypersona.types import Scalar
 
 Advantage = Callable[[Float[Array, "*batch M"]], Float[Array, "*batch M"]]
 
@@ -45,3 +49,14 @@ def normalised(rewards: Float[Array, "*batch M"]) -> Float[Array, "*batch M"]:
     if rewards.shape[-1] < 2:
         raise ValueError(f"Normalising needs two or more responses to each prompt, not {rewards.shape[-1]}.")
     return centred(rewards) / (rewards.std(axis=-1, ddof=1, keepdims=True) + SPREAD)
+
+
+def best(rewards: Float[Array, "*batch M"]) -> Float[Array, "*batch M"]:
+    """M for the first of the best, 0 for the others: the mean over M imitates the best of M."""
+    num = rewards.shape[-1]
+    return num * jax.nn.one_hot(rewards.argmax(axis=-1), num, dtype=rewards.dtype)
+
+
+def accepted(threshold: Scalar) -> Advantage:
+    """1 for a reward of ``threshold`` or more, 0 otherwise: rejection sampling (STaR: Zelikman et al. 2022)."""
+    return lambda rewards: (rewards >= threshold).astype(rewards.dtype)

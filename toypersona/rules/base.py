@@ -43,17 +43,24 @@ def is_off(coefficient: Scalar) -> bool:
     return isinstance(coefficient, int | float) and coefficient == 0
 
 
+def climb(optimizer: optax.GradientTransformation, state: RuleState, uphill: Params) -> RuleState:
+    """One step of an optax optimiser, which goes downhill, along a direction that goes up."""
+    updates, opt_state = optimizer.update(jax.tree.map(jnp.negative, uphill), state.opt_state, state.params)
+    return RuleState(optax.apply_updates(state.params, updates), opt_state)
+
+
+def start(optimizer: optax.GradientTransformation, params: Params) -> RuleState:
+    """The state before the first step."""
+    return RuleState(params, optimizer.init(params))
+
+
 def ascend(
     direction: Callable[[Key, Params], tuple[Params, dict[str, Array]]], optimizer: optax.GradientTransformation
 ) -> UpdateRule:
     """The rule that follows ``direction(key, params) -> (direction, info)`` uphill with an optax optimiser."""
 
-    def init(params: Params) -> RuleState:
-        return RuleState(params, optimizer.init(params))
-
     def update(key: Key, state: RuleState) -> tuple[RuleState, dict[str, Array]]:
         uphill, info = direction(key, state.params)
-        updates, opt_state = optimizer.update(jax.tree.map(jnp.negative, uphill), state.opt_state, state.params)
-        return RuleState(optax.apply_updates(state.params, updates), opt_state), info
+        return climb(optimizer, state, uphill), info
 
-    return UpdateRule(init, update)
+    return UpdateRule(lambda params: start(optimizer, params), update)

@@ -15,6 +15,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from toypersona.policies.base import Policy, all_probs
+from toypersona.rules.advantages import SPREAD
 from toypersona.rules.base import Optimizer, UpdateRule, ascend, is_off
 from toypersona.types import Key, Params, Scalar
 
@@ -55,6 +56,7 @@ def policy_gradient(
     learning_rate: Scalar,
     kl_coefficient: Scalar = 0.0,
     log_base: Float[Array, "C N"] | None = None,
+    normalise: bool = False,
     optimizer: Optimizer = optax.sgd,
 ) -> UpdateRule:
     """Exact (vanilla) policy gradient.
@@ -67,6 +69,7 @@ def policy_gradient(
         learning_rate: step length; 0 is the identity.
         kl_coefficient: beta, weight of KL(pi‖pi0) in the objective.
         log_base: log pi0 [C, N], needed for a KL coefficient.
+        normalise: divide each prompt's advantages by their standard deviation, as GRPO does with a large group.
         optimizer: optax constructor that takes the learning rate.
 
     Returns:
@@ -80,7 +83,11 @@ def policy_gradient(
     def direction(key: Key, params: Params) -> tuple[Params, dict[str, Array]]:
         del key
         problem = _linearize(policy, prompts, log_prompts, reward, kl_coefficient, log_base, params)
-        gradient = problem.pull_back(problem.advantages)
+        advantages = problem.advantages
+        if normalise:
+            variance = (problem.joint * advantages**2).sum(axis=-1, keepdims=True) / jnp.exp(log_prompts)[:, None]
+            advantages = advantages / (jnp.sqrt(variance) + SPREAD)
+        gradient = problem.pull_back(advantages)
         return gradient, {"gradient_norm": optax.tree.norm(gradient)}
 
     return ascend(direction, optimizer(learning_rate))

@@ -1,0 +1,125 @@
+"""SFT, best of n and expert iteration against their exact counterpart, and DPO against sums over all pairs."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from sampled import (
+    GIVEN,
+    LOG_PROMPTS,
+    PARAMS,
+    PLACES,
+    POLICY,
+    PROMPTS,
+    REF,
+    REWARD,
+    assert_unbiased,
+    gradient_of,
+    lookup,
+    steps,
+)
+
+from toypersona import numerics, theory
+from toypersona.policies.base import all_log_probs
+from toypersona.rules import advantages, imitation, preferences, reinforce
+
+LOG_REF = jax.nn.log_softmax(REF)
+
+
+def matched(target, rate=1.0):
+    return imitation.match(POLICY, PROMPTS, LOG_PROMPTS, target, learning_rate=rate)
+
+
+def test_matching_goes_down_the_divergence_from_the_target():
+    down = gradient_of(lambda log_policy: -numerics.kl_divergence(LOG_REF, log_policy))
+    np.testing.assert_allclose(steps(matched(lambda _: LOG_REF), 1)[0], down, atol=1e-12)
+
+
+def test_matching_ends_at_the_target():
+    rule = matched(lambda _: LOG_REF, 1.0)
+    last = jax.lax.fori_loop(0, 2000, lambda i, s: rule.update(jax.random.key(0), s)[0], rule.init(PARAMS))
+    assert numerics.kl_divergence(LOG_REF, all_log_probs(POLICY, last.params, PROMPTS)).max() < 1e-3
+
+
+def test_sft_has_the_gradient_of_the_demonstrations_that_it_reads():
+    which = jnp.array([0, 1, 1, 0])
+    tokens = jnp.array([[0, 1], [2, 2], [1, 0], [2, 1]])
+    rule = imitation.sft(POLICY, PROMPTS[which], tokens, learning_rate=1.0, batch_size=8, num_lines=3)
+    mean = lambda params: all_log_probs(POLICY, params, PROMPTS)[which[:3], (tokens @ PLACES)[:3]].mean()  # noqa: E731
+    assert_unbiased(steps(rule, 20_000), jax.grad(mean)(PARAMS).reshape(-1))
+
+
+def test_best_of_n_distilled_imitates_the_best_of_n_of_the_base():
+    rule = imitation.best_of_n(*GIVEN, learning_rate=1.0, ref_params=REF, num_samples=3)
+    law = theory.best_of_n(LOG_REF, REWARD, 3)
+    assert_unbiased(steps(rule, 20_000), steps(matched(lambda _: law), 1)[0])
+
+
+def test_expert_iteration_imitates_the_best_of_n_of_the_policy_itself():
+    rule = imitation.expert_iteration(*GIVEN, learning_rate=1.0, num_samples=3)
+    exact = matched(lambda log_policy: theory.best_of_n(log_policy, REWARD, 3))
+    assert_unbiased(steps(rule, 20_000), steps(exact, 1)[0])
+
+
+def test_rejection_sampling_is_reinforce_on_a_pass():
+    rule = imitation.expert_iteration(*GIVEN, learning_rate=1.0, num_samples=4, keep=advantages.accepted(0.3))
+    passed = lambda c, tokens: (lookup(c, tokens) >= 0.3).astype(float)  # noqa: E731
+    same = reinforce.reinforce(POLICY, PROMPTS, LOG_PROMPTS, passed, learning_rate=1.0, num_samples=4)
+    np.testing.assert_array_equal(steps(rule, 5), steps(same, 5))
+
+
+def test_more_epochs_imitate_more():
+    once, often = (
+        jnp.linalg.norm(steps(imitation.expert_iteration(*GIVEN, learning_rate=0.1, num_epochs=n), 20), axis=1)
+        for n in (1, 8)
+    )
+    assert (often > 4 * once).all()
+
+
+def all_pairs():
+    """P(first), P(second) under REF and P(the first is preferred) for all pairs [C, N, N], and indices."""
+    base = jnp.exp(LOG_REF)
+    drawn = jnp.exp(LOG_PROMPTS)[:, None, None] * base[:, :, None] * base[:, None, :]
+    return drawn, jax.nn.sigmoid(REWARD[:, :, None] - REWARD[:, None, :])
+
+
+def test_pairs_are_drawn_and_judged_as_they_should():
+    num = 200_000
+    pairs = preferences.sample_pairs(jax.random.key(4), POLICY, REF, PROMPTS, LOG_PROMPTS, lookup, num)
+    drawn, preferred = all_pairs()
+    # A pair is seen as (chosen, rejected), from either order of drawing.
+    expected = 2 * drawn * preferred
+    places = 81 * pairs.prompt_index + 9 * (pairs.chosen @ PLACES) + pairs.rejected @ PLACES
+    counts = jnp.bincount(places, length=162).reshape(2, 9, 9)
+    likely = expected > 1e-4
+    z = (counts - num * expected) / jnp.sqrt(num * expected * (1 - expected))
+    assert likely.sum() > 50 and jnp.abs(jnp.where(likely, z, 0.0)).max() < 5
+
+
+def test_dpo_has_the_gradient_of_all_pairs_and_its_optimum_is_the_tilt():
+    beta = 0.7
+
+    def population(params):
+        drawn, preferred = all_pairs()
+        ratio = all_log_probs(POLICY, params, PROMPTS) - LOG_REF
+        chosen, rejected = jnp.broadcast_arrays(ratio[:, :, None], ratio[:, None, :])
+        return (2 * drawn * preferred * preferences.preference(chosen, rejected, beta)).sum()
+
+    key = jax.random.key(6)
+    pairs = preferences.sample_pairs(key, POLICY, REF, PROMPTS, LOG_PROMPTS, lookup, 100_000)
+    rule = preferences.dpo(POLICY, PROMPTS, pairs, learning_rate=1.0, beta=beta, ref_params=REF, batch_size=512)
+    made = steps(rule, 3000)
+    whole = jax.grad(population)(PARAMS).reshape(-1)
+    # The pairs themselves are a sample, of 100 000.
+    error = made.std(0) * jnp.sqrt(512) * jnp.sqrt(1 / 100_000 + 1 / (512 * 3000))
+    assert (jnp.abs(made.mean(0) - whole) < 5 * error).all() and jnp.abs(whole).max() > 20 * error.max()
+    tilted = theory.tilt(LOG_REF, REWARD, 1 / beta)
+    assert jnp.abs(jax.grad(population)(tilted)).max() < 1e-12 < jnp.abs(whole).max()
+
+
+def test_wrong_input():
+    with pytest.raises(ValueError, match="1 or more demonstrations and a batch of 1 or more, not 2 and 0"):
+        imitation.sft(POLICY, PROMPTS, jnp.zeros((2, 2), int), learning_rate=1.0, batch_size=0)
+    pairs = preferences.Pairs(jnp.zeros(1, int), jnp.zeros((1, 2), int), jnp.zeros((1, 2), int))
+    with pytest.raises(ValueError, match="batch_size of 1 or more, not 0"):
+        preferences.dpo(POLICY, PROMPTS, pairs, learning_rate=1.0, beta=1.0, ref_params=REF, batch_size=0)

@@ -1,0 +1,121 @@
+"""Direct preference optimisation (Rafailov et al. 2023): learns from which of two responses was preferred.
+
+``-log sigmoid(beta [log pi/pi0 (chosen) - log pi/pi0 (rejected)])``. If preferences follow the rewards by Bradley and
+Terry's law, ``P(chosen) = sigmoid(r - r')``, and pairs come without end, its optimum on a table is the exponential tilt
+of strength 1/beta.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from toypersona.policies.base import Policy
+from toypersona.rules import rollouts
+from toypersona.rules.base import Optimizer, UpdateRule, ascend
+from toypersona.types import Key, Params, Scalar
+
+
+class Pairs(NamedTuple):
+    """B judged pairs of responses.
+
+    Attributes:
+        prompt_index: [B].
+        chosen: the preferred responses [B, T].
+        rejected: the others [B, T].
+    """
+
+    prompt_index: Int[Array, " B"]
+    chosen: Int[Array, "B T"]
+    rejected: Int[Array, "B T"]
+
+
+def sample_pairs(
+    key: Key,
+    policy: Policy,
+    params: Params,
+    prompts: Int[Array, "C P"],
+    log_prompts: Float[Array, " C"],
+    reward: rollouts.SampledReward,
+    num_pairs: int,
+    *,
+    reward_noise: Scalar = 0.0,
+) -> Pairs:
+    """Pairs of a policy's responses, judged by Bradley and Terry's law.
+
+    Args:
+        key: one key.
+        policy: whose responses, usually the base's.
+        params: its parameters.
+        prompts: [C, P].
+        log_prompts: log rho(c) [C].
+        reward: ``(prompt index [], tokens [T]) -> []``, in nats of preference.
+        num_pairs: B.
+        reward_noise: standard deviation of a normal error on every reward.
+    """
+    prompt_key, sample_key, noise_key, judge_key = jax.random.split(key, 4)
+    which = jax.random.categorical(prompt_key, log_prompts, shape=(num_pairs,))
+    tokens = rollouts.sample(sample_key, policy, params, prompts[which], 2)
+    rewards = jax.vmap(jax.vmap(reward, in_axes=(None, 0)))(which, tokens)
+    rewards = rewards + reward_noise * jax.random.normal(noise_key, rewards.shape)
+    first = jax.random.bernoulli(judge_key, jax.nn.sigmoid(rewards[:, 0] - rewards[:, 1]))[:, None]
+    return Pairs(which, jnp.where(first, tokens[:, 0], tokens[:, 1]), jnp.where(first, tokens[:, 1], tokens[:, 0]))
+
+
+def preference(
+    chosen: Float[Array, "*batch"], rejected: Float[Array, "*batch"], beta: Scalar
+) -> Float[Array, "*batch"]:
+    """``log sigmoid(beta (chosen - rejected))``, minus DPO's loss, of the two responses' ``log pi/pi0``, nats."""
+    return jax.nn.log_sigmoid(beta * (chosen - rejected))
+
+
+def dpo(
+    policy: Policy,
+    prompts: Int[Array, "C P"],
+    pairs: Pairs,
+    *,
+    learning_rate: Scalar,
+    beta: Scalar,
+    ref_params: Params,
+    batch_size: int = 64,
+    optimizer: Optimizer = optax.sgd,
+) -> UpdateRule:
+    """DPO on judged pairs, a batch drawn with replacement each step.
+
+    Args:
+        policy: any policy with ``log_prob``.
+        prompts: [C, P].
+        pairs: what was preferred, such as ``sample_pairs`` of the base.
+        learning_rate: step length; 0 is the identity.
+        beta: the inverse strength of the optimum.
+        ref_params: the base's parameters.
+        batch_size: pairs a step.
+        optimizer: optax constructor that takes the learning rate.
+
+    Returns:
+        An ``UpdateRule`` whose info holds the batch's mean ``log_preference``, nats a pair.
+
+    Raises:
+        ValueError: an empty batch.
+    """
+    if batch_size < 1:
+        raise ValueError(f"DPO needs a batch_size of 1 or more, not {batch_size}.")
+    log_prob = jax.vmap(policy.log_prob, in_axes=(None, 0, 0))
+
+    def ratio(params: Params, which: Int[Array, " B"], tokens: Int[Array, "B T"]) -> Float[Array, " B"]:
+        return log_prob(params, prompts[which], tokens) - log_prob(ref_params, prompts[which], tokens)
+
+    def direction(key: Key, params: Params) -> tuple[Params, dict[str, Array]]:
+        batch = jax.random.randint(key, (batch_size,), 0, pairs.prompt_index.shape[0])
+        some = jax.tree.map(lambda x: x[batch], pairs)
+
+        def mean(params: Params) -> Float[Array, ""]:
+            chosen = ratio(params, some.prompt_index, some.chosen)
+            return preference(chosen, ratio(params, some.prompt_index, some.rejected), beta).mean()
+
+        log_preference, uphill = jax.value_and_grad(mean)(params)
+        return uphill, {"log_preference": log_preference}
+
+    return ascend(direction, optimizer(learning_rate))

@@ -1,0 +1,180 @@
+"""What all sampled rules share: draw responses, credit them, and climb an objective on the batch for some epochs.
+
+Every prompt is answered equally often and counted with its probability, so that the noise is the responses' alone. A
+response is credited as a whole, without a critic. A penalty on KL(pi‖pi0) enters the reward, as ``-beta log(pi/pi0)``,
+or the objective, through an estimator of ``divergences`` that is differentiated at the samples.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from toypersona.policies.base import Policy
+from toypersona.rules.advantages import Advantage
+from toypersona.rules.base import RuleState, UpdateRule, climb, is_off, start
+from toypersona.rules.divergences import Estimator
+from toypersona.types import Key, Params, Scalar
+
+SampledReward = Callable[[Int[Array, ""], Int[Array, " T"]], Float[Array, ""]]
+"""``(prompt index [], tokens [T]) -> []``."""
+
+
+class Batch(NamedTuple):
+    """M sampled responses to each prompt.
+
+    Attributes:
+        tokens: [C, M, T].
+        credit: what each is credited with [C, M].
+        log_old: log-probability of each token, in nats, under the policy that was to be improved [C, M, T].
+        log_ref: the same under the base, zeros without one [C, M, T].
+    """
+
+    tokens: Int[Array, "C M T"]
+    credit: Float[Array, "C M"]
+    log_old: Float[Array, "C M T"]
+    log_ref: Float[Array, "C M T"]
+
+
+Objective = Callable[[Float[Array, "C M T"], Batch], Float[Array, "C M"]]
+"""``(log-probabilities of the batch's tokens under the parameters that learn [C, M, T], batch) -> [C, M]``."""
+
+
+def likelihood(log_probs: Float[Array, "C M T"], batch: Batch) -> Float[Array, "C M"]:
+    """``credit log pi(x)``: one step on it is REINFORCE's, several imitate what was credited."""
+    return batch.credit * log_probs.sum(axis=-1)
+
+
+def penalised(objective: Objective, kl_coefficient: Scalar, kl_loss: Estimator | None, *, by_token: bool) -> Objective:
+    """An objective minus ``kl_coefficient`` times an estimate of KL(pi‖pi0), of each token and summed, or at once."""
+    if kl_loss is None or is_off(kl_coefficient):
+        return objective
+
+    def less(log_probs: Float[Array, "C M T"], batch: Batch) -> Float[Array, "C M"]:
+        log_ratio = log_probs - batch.log_ref
+        spent = kl_loss(log_ratio).sum(axis=-1) if by_token else kl_loss(log_ratio.sum(axis=-1))
+        return objective(log_probs, batch) - kl_coefficient * spent
+
+    return less
+
+
+def token_log_probs(
+    policy: Policy, params: Params, prompts: Int[Array, "C P"], tokens: Int[Array, "C M T"]
+) -> Float[Array, "C M T"]:
+    """Nats of every token of M responses to each prompt."""
+    by_response = jax.vmap(policy.token_log_probs, in_axes=(None, None, 0))
+    return jax.vmap(by_response, in_axes=(None, 0, 0))(params, prompts, tokens)
+
+
+def sample(
+    key: Key, policy: Policy, params: Params, prompts: Int[Array, "C P"], num_samples: int
+) -> Int[Array, "C M T"]:
+    """M responses to each prompt."""
+    keys = jax.random.split(key, (prompts.shape[0], num_samples))
+    by_response = jax.vmap(policy.sample, in_axes=(0, None, None))
+    return jax.vmap(by_response, in_axes=(0, None, 0))(keys, params, prompts)
+
+
+def pay(reward: SampledReward, tokens: Int[Array, "C M T"]) -> Float[Array, "C M"]:
+    """The reward of M responses to each prompt."""
+    return jax.vmap(jax.vmap(reward, in_axes=(None, 0)))(jnp.arange(tokens.shape[0]), tokens)
+
+
+def value(
+    objective: Objective,
+    policy: Policy,
+    params: Params,
+    prompts: Int[Array, "C P"],
+    log_prompts: Float[Array, " C"],
+    batch: Batch,
+) -> Float[Array, ""]:
+    """The objective's mean over a batch, prompts counted with their probability."""
+    values = objective(token_log_probs(policy, params, prompts, batch.tokens), batch)
+    return jnp.exp(log_prompts) @ values.mean(axis=1)
+
+
+def train(
+    policy: Policy,
+    prompts: Int[Array, "C P"],
+    log_prompts: Float[Array, " C"],
+    reward: SampledReward,
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    *,
+    num_samples: int,
+    advantage: Advantage,
+    num_epochs: int = 1,
+    kl_in_reward: Scalar = 0.0,
+    ref_params: Params | None = None,
+    entropy_coefficient: Scalar = 0.0,
+    reward_noise: Scalar = 0.0,
+    behaviour: Params | None = None,
+) -> UpdateRule:
+    """The rule that draws a batch and climbs an objective on it.
+
+    Args:
+        policy: any policy with ``sample`` and ``token_log_probs``.
+        prompts: [C, P].
+        log_prompts: log rho(c) [C].
+        reward: ``(prompt index [], tokens [T]) -> []``.
+        objective: what to climb, see ``Objective``.
+        optimizer: optax transform.
+        num_samples: M, responses to each prompt.
+        advantage: what a response is credited with, from the rewards of all M.
+        num_epochs: steps on each batch.
+        kl_in_reward: beta, what each nat of log(pi/pi0) takes from the reward.
+        ref_params: the base's parameters; needed for any penalty on KL(pi‖pi0).
+        entropy_coefficient: weight of the entropy, nats a response, which enters the reward.
+        reward_noise: standard deviation of a normal error on every reward paid.
+        behaviour: parameters to draw from instead of the learning ones.
+
+    Returns:
+        An ``UpdateRule`` whose info holds the sampled mean ``reward``, noise included.
+
+    Raises:
+        ValueError: no sample or no epoch.
+    """
+    if num_samples < 1 or num_epochs < 1:
+        raise ValueError(f"A sampled rule needs 1 or more samples and epochs, not {num_samples} and {num_epochs}.")
+    rho = jnp.exp(log_prompts)
+
+    def draw(key: Key, params: Params) -> tuple[Batch, dict[str, Array]]:
+        sample_key, noise_key = jax.random.split(key)
+        tokens = sample(sample_key, policy, params if behaviour is None else behaviour, prompts, num_samples)
+        rewards = pay(reward, tokens)
+        if not is_off(reward_noise):
+            rewards = rewards + reward_noise * jax.random.normal(noise_key, rewards.shape)
+        log_old = token_log_probs(policy, params, prompts, tokens)
+        log_ref = jnp.zeros_like(log_old)
+        if ref_params is not None:
+            log_ref = token_log_probs(policy, ref_params, prompts, tokens)
+        returns = rewards
+        if not is_off(entropy_coefficient):
+            returns = returns - entropy_coefficient * log_old.sum(axis=-1)
+        if not is_off(kl_in_reward):
+            returns = returns - kl_in_reward * (log_old - log_ref).sum(axis=-1)
+        return Batch(tokens, advantage(returns), log_old, log_ref), {"reward": rho @ rewards.mean(axis=1)}
+
+    def update(key: Key, state: RuleState) -> tuple[RuleState, dict[str, Array]]:
+        batch, info = draw(key, state.params)
+
+        def epoch(state: RuleState, _: None) -> tuple[RuleState, None]:
+            uphill = jax.grad(lambda params: value(objective, policy, params, prompts, log_prompts, batch))
+            return climb(optimizer, state, uphill(state.params)), None
+
+        return jax.lax.scan(epoch, state, None, length=num_epochs)[0], info
+
+    return UpdateRule(lambda params: start(optimizer, params), update)
+
+
+def check_reference(kl_coefficient: Scalar, ref_params: Params | None) -> None:
+    """Refuse a penalty on the distance to nothing.
+
+    Raises:
+        ValueError: a KL coefficient without ``ref_params``.
+    """
+    if ref_params is None and not is_off(kl_coefficient):
+        raise ValueError("kl_coefficient needs ref_params, the base policy's parameters: pass both.")
