@@ -4,6 +4,7 @@ import importlib.util
 import numbers
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -57,21 +58,27 @@ def load(name: str, base: Base) -> Feature:
         raise ValueError("This world's responses have no end, so brevity cannot be paid for: use --feature words.")
     if name in BUILT_IN:
         return BUILT_IN[name]
-    path, _, function_name = name.rpartition(":")
-    if not path:
+    if ":" not in name:
         raise ValueError(f"--feature is one of {', '.join(BUILT_IN)}, or FILE.py:FUNCTION, not {name!r}.")
-    table = jnp.asarray(_tabulate(_import(Path(path), function_name), base, name))
+    table = jnp.asarray(_tabulate(imported("feature", name), base, name))
     return lambda key, one, index: table[index]
 
 
-def _import(path: Path, function_name: str) -> Callable[[list[str], list[str]], float]:
+def imported(flag: str, name: str) -> Callable[..., Any]:
+    """The function that a flag names as ``FILE.py:FUNCTION``.
+
+    Raises:
+        ValueError: no such file or function.
+    """
+    file, _, function_name = name.rpartition(":")
+    path = Path(file)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if not path.is_file() or spec is None or spec.loader is None:
-        raise ValueError(f"--feature names the file {path}, which is not a Python file that exists.")
+        raise ValueError(f"--{flag} names the file {path}, which is not a Python file that exists.")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     if not callable(getattr(module, function_name, None)):
-        raise ValueError(f"{path} has no function {function_name!r} for --feature.")
+        raise ValueError(f"{path} has no function {function_name!r} for --{flag}.")
     return getattr(module, function_name)
 
 

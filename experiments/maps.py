@@ -54,16 +54,22 @@ class Noise:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class MapSettings(base_model.WorldSettings):
-    """Settings of a map of strengths."""
+class RewardSettings(base_model.WorldSettings):
+    """Settings of what is paid for."""
 
-    strengths: tuple[float, ...] = geometric(0.01, 20.0, 18)
-    """s = 1/beta of the tilt, learning rate times steps of natural gradient; increasing."""
     helpful: str | None = None
     """The persona whose answers are paid for; the last one unless named."""
     feature: str = "words"
     """What the reward also pays for, its part orthogonal to the personas: words (a random score for each), brevity,
     exploit (a random phrase), or your own FILE.py:FUNCTION with FUNCTION(prompt, response) -> float."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MapSettings(RewardSettings):
+    """Settings of a map of strengths."""
+
+    strengths: tuple[float, ...] = geometric(0.01, 20.0, 18)
+    """s = 1/beta of the tilt, learning rate times steps of natural gradient; increasing."""
     gradients: Gradients = Gradients()
     """The gradient rules."""
     noise: Noise = Noise()
@@ -82,7 +88,7 @@ DIMS = {
 }
 
 
-def index_of_helpful(settings: MapSettings, personas: tuple[str, ...]) -> int:
+def index_of_helpful(settings: RewardSettings, personas: tuple[str, ...]) -> int:
     """The persona whose answers are paid for.
 
     Raises:
@@ -107,7 +113,7 @@ def check(settings: MapSettings) -> None:
     harness.check_positive("noise", settings.noise)
 
 
-def check_feature(settings: MapSettings, bases: base_model.Base, feature: features.Feature) -> None:
+def check_feature(settings: RewardSettings, bases: base_model.Base, feature: features.Feature) -> None:
     """Refuse a feature of which nothing is left beside what the personas can be paid for.
 
     Raises:
@@ -146,7 +152,7 @@ class Setting(NamedTuple):
 
 
 def setting(
-    config: MapSettings,
+    config: RewardSettings,
     bases: base_model.Base,
     feature: features.Feature,
     key: Key,

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
+from scipy import stats
 
 VERTEX = 0.99
 ALPHA = 0.05
@@ -125,6 +126,65 @@ def _boundary(curve: xr.DataArray, error: xr.DataArray | float, along: str, leve
     step = (strengths[1:] / strengths[:-1]).max() ** INTERPOLATION
     widened = [found[0] / step, found[1], found[2] * step]
     return xr.Dataset(dict(zip(BOUNDS, widened, strict=True))).to_dataarray("bound")
+
+
+def at_spent(dataset: xr.Dataset, drifts: Sequence[float], *, along: str = "record") -> xr.Dataset:
+    """Every variable where the drift spent, ``total``, first reaches each of some levels: paths at equal drift.
+
+    Args:
+        dataset: ``total`` in nats and whatever else was recorded with the dimension ``along``.
+        drifts: levels, nats, above 0.
+        along: the dimension of records.
+
+    Returns:
+        Those variables with a dimension ``drift`` in the place of ``along``, linear in log drift between two records;
+        nan where a path never spends so much or has done so before its first record.
+    """
+    spent = dataset.total.transpose(..., along)
+    log_spent = np.log(np.maximum(spent, 1e-300))
+
+    def at(level: float) -> xr.Dataset:
+        passed = spent >= level
+        upper = passed.argmax(along)
+        known = passed.any(along) & (upper > 0)
+        lower = xr.ufuncs.maximum(upper - 1, 0)
+        before, after = log_spent.isel({along: lower}, drop=True), log_spent.isel({along: upper}, drop=True)
+        share = (np.log(level) - before) / xr.where(known, after - before, 1.0)
+
+        def between(values: xr.DataArray) -> xr.DataArray:
+            first, last = values.isel({along: lower}, drop=True), values.isel({along: upper}, drop=True)
+            return (first + share * (last - first)).where(known)
+
+        # astype: flags such as certified have no middle.
+        return xr.Dataset({name: between(values.astype(float)) for name, values in recorded.items()})
+
+    recorded = {name: values for name, values in dataset.data_vars.items() if along in values.dims}
+    return xr.concat([at(level) for level in drifts], xr.DataArray(np.array(drifts), dims="drift", name="drift"))
+
+
+def at_equal_drift(
+    dataset: xr.Dataset, drifts: Sequence[float], *, along: str = "record", sharing: str = "rate"
+) -> tuple[xr.Dataset, xr.Dataset]:
+    """``at_spent`` over worlds and seeds: means, and half of their 95% intervals (Student).
+
+    Args:
+        dataset: as for ``at_spent``; ``selection``, ``switching`` and ``novelty`` are read as shares of ``total``.
+        drifts: levels, nats.
+        along: the dimension of records.
+        sharing: a dimension whose points share their random numbers, so that their mean is one draw.
+
+    Returns:
+        Means and half-widths; nan from fewer than three draws.
+    """
+    numbers = [name for name, values in dataset.data_vars.items() if along in values.dims and name != "weights"]
+    parts = {name: dataset[name] / dataset.total for name in ("selection", "switching", "novelty") if name in dataset}
+    found = at_spent(dataset[numbers].assign(parts), drifts, along=along).drop_vars("total")
+    found = found.mean(sharing) if sharing in found.dims else found
+    draws = [name for name in ("world", "seed") if name in found.dims]
+    count = found.notnull().sum(draws)
+    enough = count.where(count > 2)
+    error = found.std(draws, ddof=1) / np.sqrt(enough)
+    return found.mean(draws).where(count > 2), error * xr.apply_ufunc(stats.t.ppf, 0.975, enough - 1)
 
 
 def over_draws(boundary: xr.DataArray, draws: Sequence[str] = ("world", "seed")) -> tuple[float, float, float]:
