@@ -187,6 +187,25 @@ def at_equal_drift(
     return found.mean(draws).where(count > 2), error * xr.apply_ufunc(stats.t.ppf, 0.975, enough - 1)
 
 
+def half_spent(dataset: xr.Dataset, along: str = "record") -> xr.DataArray:
+    """The drift, nats of ``total``, at which ``selection_fraction`` first falls through 1/2; inf where it does not."""
+    return xr.apply_ufunc(
+        lambda total, fraction: crossing(np.maximum(total, 1e-300), -fraction, -0.5),
+        dataset.total,
+        dataset.selection_fraction,
+        input_core_dims=[[along]] * 2,
+        vectorize=True,
+    )
+
+
+def turn_spent(dataset: xr.Dataset, name: str, along: str = "record", *, loss: float = 0.05) -> xr.DataArray:
+    """The drift, in nats of ``total``, of a variable's largest value; inf where no more than ``loss`` of it is lost."""
+    values = dataset[name]
+    largest = values.max(along)
+    lost = values.isel({along: -1}) < (1 - loss) * largest
+    return dataset.total.isel({along: values.argmax(along)}, drop=True).where(lost, np.inf)
+
+
 def over_draws(boundary: xr.DataArray, draws: Sequence[str] = ("world", "seed")) -> tuple[float, float, float]:
     """Low, middle and high of a boundary over its draws: the median, and what encloses the middle 95% of them.
 
