@@ -5,7 +5,9 @@ RESULTS ?= results
 PRESET ?= quick
 WORLD ?= larry_bob_alice
 WORLDS ?= larry_bob_alice speakers markov
+MAPS := phase_diagram pretraining rules
 LAWS := weak_limit horizon exploit leash
+TRAINING := sft overoptimisation amplification
 BIN := .venv/bin
 ENV := .venv/.$(ACCELERATOR)-ready
 LOCKS := requirements/main.lock requirements/text.lock $(if $(filter-out cpu,$(ACCELERATOR)),requirements/$(ACCELERATOR).lock)
@@ -30,15 +32,17 @@ map: env
 	@$(BIN)/python -m experiments.phase_diagram --preset $(PRESET) --world $(WORLD) --out $(RESULTS)/$(PRESET)/$(WORLD)
 	@$(BIN)/python -m figures.phase_diagram --data $(RESULTS)/$(PRESET)/$(WORLD) --out $(RESULTS)/$(PRESET)/$(WORLD)
 
-# Runs what is not in results/ yet, then draws everything that figures/out holds.
-figures: env
-	@set -e; for world in $(WORLDS); do for name in phase_diagram pretraining; do \
-		$(BIN)/python -m experiments.$$name --preset $(PRESET) --world $$world --out $(RESULTS)/$(PRESET)/$$world; \
-		$(BIN)/python -m figures.$$name --data $(RESULTS)/$(PRESET)/$$world --out figures/out/$$world; \
-	done; done; for name in $(LAWS); do \
-		$(BIN)/python -m experiments.$$name --preset $(PRESET) --out $(RESULTS)/$(PRESET)/laws; \
-		$(BIN)/python -m figures.$$name --data $(RESULTS)/$(PRESET)/laws --out figures/out/laws; \
+# Runs what is not in results/ yet, then draws it: $(call draw,NAMES,FOLDER,FLAGS)
+draw = set -e; for name in $(1); do \
+	$(BIN)/python -m experiments.$$name --preset $(PRESET) $(3) --out $(RESULTS)/$(PRESET)/$(2); \
+	$(BIN)/python -m figures.$$name --data $(RESULTS)/$(PRESET)/$(2) --out figures/out/$(2); \
 	done
+
+# Everything that figures/out holds.
+figures: env
+	@for world in $(WORLDS); do $(call draw,$(MAPS),$$world,--world $$world); done
+	@$(call draw,$(TRAINING),larry_bob_alice)
+	@$(call draw,$(LAWS),laws)
 
 test: env
 	@$(BIN)/python -m pytest

@@ -19,7 +19,18 @@ import tyro
 from experiments import harness
 from toypersona import datasets
 
-EXPERIMENTS = ("pretraining", "phase_diagram", "weak_limit", "horizon", "exploit", "leash")
+EXPERIMENTS = (
+    "pretraining",
+    "phase_diagram",
+    "weak_limit",
+    "horizon",
+    "exploit",
+    "leash",
+    "rules",
+    "sft",
+    "overoptimisation",
+    "amplification",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

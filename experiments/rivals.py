@@ -6,7 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from experiments import base_model, trainers
 from toypersona import theory, trajectories
@@ -77,7 +77,6 @@ def compete(
         []: how often a listener takes one persona for another.
     """
     log_gates, log_personas, log_base = table.personas()
-    data_key, walk_key = jax.random.split(key)
     world, rho = table.world, jnp.exp(table.world.log_prompts)
     problem = trainers.Problem(
         mixture.scoped(table.mixture.policy, mixture.SCOPES["gates"]),
@@ -89,31 +88,35 @@ def compete(
         log_personas[:, -1],
         reward_for_all_but(wrong, log_gates, log_personas),
         jnp.zeros_like(log_base),
-        data_key,
     )
-    rivals = jnp.where(jnp.arange(log_gates.shape[1]) == wrong, -jnp.inf, log_gates)
+    rivals = jnp.where((jnp.arange(log_gates.shape[1]) == wrong)[None], -jnp.inf, log_gates)
     likeliest = rivals.argmax(axis=1)
 
-    def walk(make: Callable[[Scalar], UpdateRule], rate: Scalar, key: Key) -> Float[Array, "R C K"]:
+    def walk(name: str, rate: Scalar, key: Key, number: Int[Array, ""]) -> Float[Array, "R C K"]:
+        data_key, walk_key = jax.random.split(jax.random.fold_in(key, number))
         logits, _, _ = trajectories.run(
-            make, _gate_logits, table.params, key=key, marks=rate * jnp.asarray(steps), max_step=rate
+            _make(name, problem._replace(key=data_key)),
+            _gate_logits,
+            table.params,
+            key=walk_key,
+            marks=rate * jnp.asarray(steps),
+            max_step=rate,
         )
         return logits
 
     def shares(logits: Float[Array, "R C K"]) -> tuple[Array, Array, Array]:
         """Of the likeliest [R, C], the largest [R] and all right ones' weight [R]."""
         gates = jax.nn.softmax(logits)
-        right = gates * (jnp.arange(gates.shape[-1]) != wrong)
+        right = gates * (jnp.arange(gates.shape[-1]) != wrong)[None, None]
         total = right.sum(axis=-1)
         first = jnp.take_along_axis(right, likeliest[None, :, None], axis=-1)[..., 0]
         return first / total, (right.max(axis=-1) / total) @ rho, total @ rho
 
     made = []
-    for name in RULES:
+    for name, own_key in zip(RULES, jax.random.split(key, len(RULES)), strict=True):
         rate = trainers.TRAINERS[name].rate * RATE if name in trainers.TRAINERS else natural_rate
-        make = functools.partial(_make, name, problem)
-        runs = jax.random.split(walk_key, 1 if name in EXACT else num_runs)
-        logits = jax.lax.map(lambda k, make=make, rate=rate: walk(make, rate, k), runs)
+        runs = jnp.arange(1 if name in EXACT else num_runs)
+        logits = jax.lax.map(functools.partial(walk, name, rate, own_key), runs)
         share, largest, right = jax.vmap(shares)(logits)
         made.append((share.mean(0), largest.mean(0), right.mean(0), (share[:, -1] > 0.5).mean(0), logits[0]))
     share, largest, right, won, first = (jnp.stack(x) for x in zip(*made, strict=True))
@@ -132,10 +135,10 @@ def _gate_logits(params: Params) -> Float[Array, "C K"]:
     return params["gate"]["personas"]
 
 
-def _make(name: str, problem: trainers.Problem, rate: Scalar) -> UpdateRule:
+def _make(name: str, problem: trainers.Problem) -> Callable[[Scalar], UpdateRule]:
     if name == "natural gradient":
-        return gradient.natural_gradient(*problem.exact(), learning_rate=rate)
-    return trainers.TRAINERS[name].make(problem, rate)
+        return lambda rate: gradient.natural_gradient(*problem.exact(), learning_rate=rate)
+    return trainers.TRAINERS[name].make(problem)
 
 
 def _law(

@@ -92,23 +92,24 @@ def run(config: Config) -> xr.Dataset:
     steps = np.unique(np.geomspace(1, config.num_steps, config.num_records).round().astype(int))
 
     def point(key: Key, *, rate: Float[Array, ""], world: Array) -> dict[str, Array]:
-        feature_key, data_key, walk_key, try_key = jax.random.split(key, 4)
+        feature_key, walk_key, try_key = jax.random.split(key, 3)
         start = maps.setting(config, bases, feature, feature_key, jnp.asarray(config.angle), world)
-        problem = _problem(config, start, data_key)
+        problem = _problem(config, start)
 
-        def walk(trainer: trainers.Trainer) -> Float[Array, "R C N"]:
+        def walk(trainer: trainers.Trainer, keys: tuple[Key, Key]) -> Float[Array, "R C N"]:
             step = trainer.rate * rate
             path, _, _ = trajectories.run(
-                lambda size: trainer.make(problem, size),
+                trainer.make(problem._replace(key=keys[0])),
                 lambda params: all_log_probs(problem.policy, params, problem.prompts),
                 problem.params,
-                key=walk_key,
+                key=keys[1],
                 marks=step * jnp.asarray(steps),
                 max_step=step,
             )
             return path
 
-        paths = jnp.stack([walk(trainer) for trainer in walked.values()])
+        keys = jax.random.split(walk_key, (len(walked), 2))
+        paths = jnp.stack([walk(trainer, (k[0], k[1])) for trainer, k in zip(walked.values(), keys, strict=True)])
         best = _best(problem)
         return {
             **jax.lax.map(lambda path: _measure(problem, start.log_personas, best, path), paths),
@@ -147,7 +148,7 @@ def run(config: Config) -> xr.Dataset:
     )
 
 
-def _problem(config: Config, start: maps.Setting, key: Key) -> trainers.Problem:
+def _problem(config: Config, start: maps.Setting) -> trainers.Problem:
     helpful = maps.index_of_helpful(config, start.base.labels.personas)
     # From the best down, as long as the base says them with no more than the probability wanted.
     order = jnp.argsort(-start.reward, axis=1)
@@ -164,7 +165,6 @@ def _problem(config: Config, start: maps.Setting, key: Key) -> trainers.Problem:
         start.log_personas[:, helpful],
         start.reward,
         right,
-        key,
     )
 
 

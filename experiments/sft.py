@@ -132,8 +132,9 @@ def _learn(config: Config, scene: calling.Scene, steps: np.ndarray, key: Key) ->
         path, scene.log_base, scene.log_personas, base.responses, log_prompts
     )
 
-    def on(demonstrator: Float[Array, "C N"], key: Key) -> tuple[Array, Array]:
-        line_key, walk_key = jax.random.split(key)
+    def on(given: tuple[Float[Array, "C N"], Int[Array, ""]]) -> tuple[Array, Array]:
+        demonstrator, number = given
+        line_key, walk_key = jax.random.split(jax.random.fold_in(key, number))
         which, tokens = trainers.demonstrations(line_key, demonstrator, log_prompts, base.responses, max(config.lines))
 
         def walk(num_lines: Int[Array, ""]) -> Float[Array, "R C N"]:
@@ -152,7 +153,7 @@ def _learn(config: Config, scene: calling.Scene, steps: np.ndarray, key: Key) ->
         return paths, missed
 
     wanted = jnp.stack([scene.log_helpful, scene.log_stranger])
-    paths, missed = jax.lax.map(lambda pair: on(*pair), (wanted, jax.random.split(key)))
+    paths, missed = jax.lax.map(on, (wanted, jnp.arange(2)))
     spent = jax.lax.map(spend, paths.reshape(-1, *paths.shape[2:]))
     kept = {name: getattr(spent, name).reshape(missed.shape) for name in PARTS}
     ends = jax.vmap(spend)(wanted[:, None])
@@ -168,7 +169,7 @@ def _call(config: Config, scene: calling.Scene, steps: np.ndarray, key: Key) -> 
     """What SFT and RL to the same drift leave of the persona called, and what brings him back."""
     base, log_prompts = scene.base, scene.base.world.log_prompts
     policy, prompts = base.mixture.policy, base.world.prompts
-    line_key, walk_key, back_key = jax.random.split(key, 3)
+    line_key, walk_key, back_key, new_key = jax.random.split(key, 4)
     num_lines = max(config.lines)
     which, tokens = trainers.demonstrations(line_key, scene.log_helpful, log_prompts, base.responses, num_lines)
     ways = (
@@ -183,10 +184,12 @@ def _call(config: Config, scene: calling.Scene, steps: np.ndarray, key: Key) -> 
     def moved(log_policy: Float[Array, "C N"]) -> Float[Array, ""]:
         return jnp.exp(log_prompts) @ numerics.kl_divergence(log_policy, scene.log_base)
 
-    def after(params: Params) -> dict[str, Array]:
+    def after(tuned: tuple[Params, Int[Array, ""]]) -> dict[str, Array]:
+        params, number = tuned
+        own_key = jax.random.fold_in(back_key, number)
         log_policy = all_log_probs(policy, params, prompts)
         spent = drift.budget(log_policy, scene.log_base, scene.log_personas, base.responses, log_prompts)
-        away, nats = calling.bring_back(back_key, scene, params, called, jnp.asarray(steps), config.learning_rate)
+        away, nats = calling.bring_back(own_key, scene, params, called, jnp.asarray(steps), config.learning_rate)
         return {
             "spent": spent.total,
             "tuned_fraction": spent.selection_fraction,
@@ -197,12 +200,12 @@ def _call(config: Config, scene: calling.Scene, steps: np.ndarray, key: Key) -> 
         }
 
     tuned = []
-    for make, rate in ways:
+    for (make, rate), own_key in zip(ways, jax.random.split(walk_key), strict=True):
         path, _, _ = trajectories.run(
             make,
             lambda params: params,
             base.params,
-            key=walk_key,
+            key=own_key,
             marks=rate * jnp.asarray(steps),
             max_step=rate,
         )
@@ -210,10 +213,10 @@ def _call(config: Config, scene: calling.Scene, steps: np.ndarray, key: Key) -> 
         nearest = jnp.argmin(abs(jnp.log(spent[None] / jnp.asarray(config.drifts)[:, None])), axis=1)
         tuned.append(jax.tree.map(operator.itemgetter(nearest), path))
     flat = jax.tree.map(lambda *x: jnp.concatenate(x), *tuned)
-    made = jax.lax.map(after, flat)
+    made = jax.lax.map(after, (flat, jnp.arange(len(ways) * len(config.drifts))))
     made = jax.tree.map(lambda x: x.reshape(len(ways), len(config.drifts), *x.shape[1:]), made)
     new_away, new_nats = calling.bring_back(
-        back_key, scene, base.params, scene.log_stranger, jnp.asarray(steps), config.learning_rate
+        new_key, scene, base.params, scene.log_stranger, jnp.asarray(steps), config.learning_rate
     )
     return {
         **made,

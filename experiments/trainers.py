@@ -36,7 +36,7 @@ class Problem(NamedTuple):
         log_helpful: the helpful persona's responses [C, N].
         reward: [C, N].
         right: 1 where a response counts as right [C, N].
-        key: for demonstrations and pairs.
+        key: for demonstrations and pairs, where there are any.
     """
 
     policy: Policy
@@ -48,7 +48,7 @@ class Problem(NamedTuple):
     log_helpful: Float[Array, "C N"]
     reward: Float[Array, "C N"]
     right: Float[Array, "C N"]
-    key: Key
+    key: Key | None = None
 
     def given(self) -> tuple[Policy, Array, Array, Callable[[Array, Array], Array]]:
         """The first arguments of a sampled rule."""
@@ -58,64 +58,67 @@ class Problem(NamedTuple):
         """The first arguments of an exact rule."""
         return self.policy, self.prompts, self.log_prompts, self.reward
 
-    def index(self, tokens: Int[Array, " T"]) -> Int[Array, ""]:
+    def place(self, tokens: Int[Array, " T"]) -> Int[Array, ""]:
         """Where in the list of responses one stands."""
         num_words = round(self.responses.shape[0] ** (1 / tokens.shape[0]))
         return tokens @ num_words ** jnp.arange(tokens.shape[0] - 1, -1, -1)
 
     def pay(self, prompt_index: Int[Array, ""], tokens: Int[Array, " T"]) -> Float[Array, ""]:
         """The reward of one response."""
-        return self.reward[prompt_index, self.index(tokens)]
+        return self.reward[prompt_index, self.place(tokens)]
+
+
+Make = Callable[[Problem], Callable[[Scalar], UpdateRule]]
 
 
 class Trainer(NamedTuple):
     """A way to train.
 
     Attributes:
-        make: ``(problem, learning rate) -> UpdateRule``.
+        make: ``(problem) -> (learning rate) -> UpdateRule``; data is drawn by the first call.
         rate: learning rate at factor 1, at which a few hundred steps spend about a nat.
         exact: its exact counterpart.
         oracle: the independent implementation that its step agrees with in tests.
         knob: what sets its strength beside learning rate and steps.
     """
 
-    make: Callable[[Problem, Scalar], UpdateRule]
+    make: Make
     rate: float
     exact: str = ""
     oracle: str = ""
     knob: str = ""
 
 
-def _sampled(rule: Callable[..., UpdateRule], **how: Any) -> Callable[[Problem, Scalar], UpdateRule]:
+def _sampled(rule: Callable[..., UpdateRule], **how: Any) -> Make:
     how = {"num_samples": NUM_SAMPLES} | how
-    return lambda problem, rate: rule(*problem.given(), learning_rate=rate, **how)
+    return lambda problem: lambda rate: rule(*problem.given(), learning_rate=rate, **how)
 
 
-def _to_base(rule: Callable[..., UpdateRule], **how: Any) -> Callable[[Problem, Scalar], UpdateRule]:
-    return lambda problem, rate: _sampled(rule, ref_params=problem.params, **how)(problem, rate)
+def _to_base(rule: Callable[..., UpdateRule], **how: Any) -> Make:
+    return lambda problem: _sampled(rule, ref_params=problem.params, **how)(problem)
 
 
-def _clipped_adam(problem: Problem, rate: Scalar) -> UpdateRule:
-    adam = lambda rate: optax.chain(optax.clip_by_global_norm(0.1), optax.adam(rate))  # noqa: E731
-    return _sampled(reinforce.rloo, optimizer=adam)(problem, rate)
+def _clipped_adam(rate: Scalar) -> optax.GradientTransformation:
+    return optax.chain(optax.clip_by_global_norm(0.1), optax.adam(rate))
 
 
-def _gates_only(problem: Problem, rate: Scalar) -> UpdateRule:
+def _gates_only(problem: Problem) -> Callable[[Scalar], UpdateRule]:
     gates = mixture.scoped(problem.policy, mixture.SCOPES["gates"])
-    return _sampled(reinforce.rloo)(problem._replace(policy=gates), rate)
+    return _sampled(reinforce.rloo)(problem._replace(policy=gates))
 
 
-def _rejection(problem: Problem, rate: Scalar) -> UpdateRule:
-    passed = problem._replace(reward=problem.right)
-    return _sampled(imitation.expert_iteration, keep=advantages.accepted(0.5), num_epochs=2)(passed, rate)
+def _rejection(problem: Problem) -> Callable[[Scalar], UpdateRule]:
+    keep = advantages.accepted(0.5)
+    return _sampled(imitation.expert_iteration, keep=keep, num_epochs=2)(problem._replace(reward=problem.right))
 
 
-def _dpo(beta: float) -> Callable[[Problem, Scalar], UpdateRule]:
-    def make(problem: Problem, rate: Scalar) -> UpdateRule:
+def _dpo(beta: float) -> Make:
+    def make(problem: Problem) -> Callable[[Scalar], UpdateRule]:
         who = problem.policy, problem.params, problem.prompts, problem.log_prompts
+        assert problem.key is not None
         pairs = preferences.sample_pairs(problem.key, *who, problem.pay, NUM_LINES)
         how = {"beta": beta, "ref_params": problem.params}
-        return preferences.dpo(problem.policy, problem.prompts, pairs, learning_rate=rate, **how)
+        return lambda rate: preferences.dpo(problem.policy, problem.prompts, pairs, learning_rate=rate, **how)
 
     return make
 
@@ -129,33 +132,38 @@ def demonstrations(
     return which, responses[jax.random.categorical(response_key, log_persona[which])]
 
 
-def _sft(num_lines: int) -> Callable[[Problem, Scalar], UpdateRule]:
-    def make(problem: Problem, rate: Scalar) -> UpdateRule:
+def _sft(num_lines: int) -> Make:
+    def make(problem: Problem) -> Callable[[Scalar], UpdateRule]:
         given = problem.log_helpful, problem.log_prompts, problem.responses
+        assert problem.key is not None
         which, tokens = demonstrations(problem.key, *given, num_lines)
-        return imitation.sft(problem.policy, problem.prompts[which], tokens, learning_rate=rate)
+        return lambda rate: imitation.sft(problem.policy, problem.prompts[which], tokens, learning_rate=rate)
 
     return make
 
 
-def _paid_by_chance(problem: Problem, rate: Scalar) -> UpdateRule:
+def _paid_by_chance(problem: Problem) -> Callable[[Scalar], UpdateRule]:
     nothing = problem._replace(reward=jnp.zeros_like(problem.reward))
-    return _sampled(reinforce.rloo, reward_noise=1.0)(nothing, rate)
+    return _sampled(reinforce.rloo, reward_noise=1.0)(nothing)
 
 
-def _paid_alike(problem: Problem, rate: Scalar, **how: Any) -> UpdateRule:
-    return _sampled(reinforce.reinforce, **how)(problem._replace(reward=jnp.ones_like(problem.reward)), rate)
+def _paid_alike(**how: Any) -> Make:
+    def make(problem: Problem) -> Callable[[Scalar], UpdateRule]:
+        return _sampled(reinforce.reinforce, **how)(problem._replace(reward=jnp.ones_like(problem.reward)))
+
+    return make
 
 
-def _best_of_n_exact(problem: Problem, rate: Scalar) -> UpdateRule:
+def _best_of_n_exact(problem: Problem) -> Callable[[Scalar], UpdateRule]:
     law = theory.best_of_n(problem.log_base, problem.reward, NUM_SAMPLES)
-    return imitation.match(problem.policy, problem.prompts, problem.log_prompts, lambda _: law, learning_rate=rate)
+    who = problem.policy, problem.prompts, problem.log_prompts
+    return lambda rate: imitation.match(*who, lambda _: law, learning_rate=rate)
 
 
 _EXACT = "policy gradient"
 _ALL = "rlax, TRL, Tunix"
 TRAINERS = {
-    _EXACT: Trainer(lambda problem, rate: gradient.policy_gradient(*problem.exact(), learning_rate=rate), 0.5),
+    _EXACT: Trainer(lambda problem: lambda rate: gradient.policy_gradient(*problem.exact(), learning_rate=rate), 0.5),
     "REINFORCE": Trainer(_sampled(reinforce.reinforce), 0.5, _EXACT, "rlax"),
     "REINFORCE, mean": Trainer(
         _sampled(reinforce.reinforce, advantage=advantages.centred), 0.5, f"{_EXACT} × (M−1)/M", "TRL, Tunix"
@@ -181,7 +189,7 @@ TRAINERS = {
     "RLOO, entropy": Trainer(
         _sampled(reinforce.rloo, entropy_coefficient=0.3), 0.5, f"{_EXACT} with KL to uniform", "rlax", "its weight"
     ),
-    "RLOO, clipped Adam": Trainer(_clipped_adam, 0.02, "", "optax", "norm"),
+    "RLOO, clipped Adam": Trainer(_sampled(reinforce.rloo, optimizer=_clipped_adam), 0.02, "", "optax", "norm"),
     "RLOO, gates only": Trainer(_gates_only, 2.0, f"{_EXACT} on the gates", "enumeration", "scope"),
     "GRPO": Trainer(_sampled(clipped.grpo), 0.5, f"{_EXACT} / standard deviation, M → ∞", "TRL, Tunix", "M"),
     "GRPO, M = 2": Trainer(_sampled(clipped.grpo, num_samples=2), 0.5, "", "TRL, Tunix", "M"),
@@ -212,10 +220,8 @@ TRAINERS = {
     "SFT": Trainer(_sft(NUM_LINES), 0.5, "imitation of the demonstrator", "enumeration", "demonstrations"),
     "SFT, 64 lines": Trainer(_sft(64), 0.5, "imitation of the lines", "enumeration", "demonstrations"),
     "paid by chance": Trainer(_paid_by_chance, 0.5),
-    "paid alike": Trainer(_paid_alike, 0.5),
-    "paid alike, RLOO": Trainer(
-        lambda problem, rate: _paid_alike(problem, rate, advantage=advantages.leave_one_out), 0.5
-    ),
+    "paid alike": Trainer(_paid_alike(), 0.5),
+    "paid alike, RLOO": Trainer(_paid_alike(advantage=advantages.leave_one_out), 0.5),
 }
 CONTROLS = ("paid by chance", "paid alike", "paid alike, RLOO")
 
@@ -231,10 +237,17 @@ def own(name: str) -> Trainer:
     """
     function = features.imported("own", name)
 
-    def make(problem: Problem, rate: Scalar) -> UpdateRule:
-        made = function(problem.policy, problem.params, problem.prompts, problem.log_prompts, problem.pay, rate)
-        if not isinstance(made, UpdateRule):
-            raise ValueError(f"--own {name} returned {type(made).__name__}, not a toypersona.rules.base.UpdateRule.")
-        return made
+    def make(problem: Problem) -> Callable[[Scalar], UpdateRule]:
+        given = problem.policy, problem.params, problem.prompts, problem.log_prompts, problem.pay
+
+        def at(rate: Scalar) -> UpdateRule:
+            made = function(*given, rate)
+            if not isinstance(made, UpdateRule):
+                raise ValueError(
+                    f"--own {name} returned {type(made).__name__}, not a toypersona.rules.base.UpdateRule."
+                )
+            return made
+
+        return at
 
     return Trainer(make, 0.5)

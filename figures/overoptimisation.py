@@ -19,7 +19,7 @@ TITLES = {"normal": "normal errors", "words": "normal, by words", "student": "he
 def draw_paid(axis: Axes, dataset: xr.Dataset, error: str) -> None:
     """Gold and proxy along all three ways, in the first draw; where gold turns over and where half is left."""
     one = dataset.sel(error=error).isel(seed=0, world=0)
-    half, turn = np.sqrt(boundaries.half_spent(one)), np.sqrt(boundaries.turn_spent(one, "gold"))
+    half, turn = boundaries.half_spent(one) ** 0.5, boundaries.turn_spent(one, "gold") ** 0.5
     for way, colour in LOOKS.items():
         here, shade = one.sel(way=way), style.COLOURS[colour]
         root = np.sqrt(here.total)
@@ -55,7 +55,7 @@ def draw_bound(axis: Axes, dataset: xr.Dataset, nums: np.ndarray) -> None:
 
 def draw_turns(axis: Axes, dataset: xr.Dataset) -> None:
     """Where gold turns over against where half of the drift is no longer selection, every draw."""
-    half, turn = np.sqrt(boundaries.half_spent(dataset)), np.sqrt(boundaries.turn_spent(dataset, "gold"))
+    half, turn = boundaries.half_spent(dataset) ** 0.5, boundaries.turn_spent(dataset, "gold") ** 0.5
     top = float(np.sqrt(dataset.total.max())) * 1.1
     for way, colour in LOOKS.items():
         x, y = (np.minimum(values.sel(way=way).values.ravel(), top) for values in (half, turn))

@@ -60,7 +60,7 @@ def reached(curve: xr.DataArray, level: float, along: str) -> xr.DataArray:
     """
     if along not in curve.dims:
         raise ValueError(f"The dimension {along!r} is none of {', '.join(map(str, curve.dims))}: name it with along=.")
-    strengths = curve[along].values
+    strengths = curve[along].values.astype(float)
     return xr.apply_ufunc(lambda values: crossing(strengths, values, level), curve, input_core_dims=[[along]])
 
 
@@ -137,8 +137,8 @@ def at_spent(dataset: xr.Dataset, drifts: Sequence[float], *, along: str = "reco
         along: the dimension of records.
 
     Returns:
-        Those variables with a dimension ``drift`` in the place of ``along``, linear in log drift between two records;
-        nan where a path never spends so much or has done so before its first record.
+        The others with a dimension ``drift`` in the place of ``along``, linear in log drift between two records; nan
+        where a path never spends so much or has done so before its first record.
     """
     spent = dataset.total.transpose(..., along)
     log_spent = np.log(np.maximum(spent, 1e-300))
@@ -158,7 +158,7 @@ def at_spent(dataset: xr.Dataset, drifts: Sequence[float], *, along: str = "reco
         # astype: flags such as certified have no middle.
         return xr.Dataset({name: between(values.astype(float)) for name, values in recorded.items()})
 
-    recorded = {name: values for name, values in dataset.data_vars.items() if along in values.dims}
+    recorded = {name: values for name, values in dataset.data_vars.items() if along in values.dims and name != "total"}
     return xr.concat([at(level) for level in drifts], xr.DataArray(np.array(drifts), dims="drift", name="drift"))
 
 
@@ -178,7 +178,7 @@ def at_equal_drift(
     """
     numbers = [name for name, values in dataset.data_vars.items() if along in values.dims and name != "weights"]
     parts = {name: dataset[name] / dataset.total for name in ("selection", "switching", "novelty") if name in dataset}
-    found = at_spent(dataset[numbers].assign(parts), drifts, along=along).drop_vars("total")
+    found = at_spent(dataset[numbers].assign(parts), drifts, along=along)
     found = found.mean(sharing) if sharing in found.dims else found
     draws = [name for name in ("world", "seed") if name in found.dims]
     count = found.notnull().sum(draws)
