@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from experiments import phase_diagram
+from experiments import phase_diagram, rules
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -24,7 +24,7 @@ def test_its_paths_targets_and_flags_exist():
         assert f"\n{target}:" in makefile
     for link in re.findall(r"\]\((.*?)\)", README):
         assert (ROOT / link).is_file()
-    settings = vars(phase_diagram.PRESETS["quick"])
+    settings = vars(phase_diagram.PRESETS["quick"]) | vars(rules.PRESETS["quick"])
     for flag in re.findall(r"--([a-z]+)", README):
         assert flag in {*settings, "help", "options"}
 

@@ -214,7 +214,10 @@ def test_a_local_job_array_makes_the_bytes_of_one_process(small_map, tmp_path):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ("phase_diagrm --tasks 2", "weak_limit, horizon, exploit, leash, not 'phase_diagrm'."),
+        (
+            "phase_diagrm --tasks 2",
+            "weak_limit, horizon, exploit, leash, rules, sft, overoptimisation, amplification, not 'phase_diagrm'.",
+        ),
         ("phase_diagram --tasks 0", "--tasks has to be 1 or more, not 0."),
         ("phase_diagram --tasks 2 -- --part 0 2", "leave it out"),
         ("phase_diagram --tasks 2 -- --preset papr", "did you mean 'paper'?"),

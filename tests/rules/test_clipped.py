@@ -1,5 +1,6 @@
 """PPO-clip and GRPO: first steps against exact gradients, later ones against the clipping's own conditions."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -104,6 +105,38 @@ def test_noise_on_the_reward_is_noise_and_no_direction():
     clean, noisy = (steps(rule, 20_000) for rule in made)
     assert_unbiased(noisy, gradient_of(reward_alone))
     assert noisy.var(0).sum() > 3 * clean.var(0).sum()
+
+
+def test_without_learning_rate_nothing_moves_and_jit_changes_nothing():
+    how = {"kl_coefficient": 0.3, "ref_params": REF, "reward_noise": 0.5, "entropy_coefficient": 0.1}
+    for make in (reinforce.rloo, clipped.grpo, clipped.ppo_clip):
+        still, moves = (make(*GIVEN, learning_rate=rate, **how) for rate in (0.0, 0.5))
+        np.testing.assert_array_equal(steps(still, 2), 0)
+        one = moves.update(jax.random.key(1), moves.init(PARAMS))[0].params
+        np.testing.assert_allclose(
+            jax.jit(moves.update)(jax.random.key(1), moves.init(PARAMS))[0].params, one, atol=1e-14
+        )
+
+
+def test_hyperparameters_are_traced():
+    @jax.jit
+    @chex.assert_max_traces(n=1)
+    def step(learning_rate, clip_range, kl_coefficient, entropy_coefficient, reward_noise):
+        rule = clipped.ppo_clip(
+            *GIVEN,
+            learning_rate=learning_rate,
+            clip_range=clip_range,
+            kl_coefficient=kl_coefficient,
+            ref_params=REF,
+            entropy_coefficient=entropy_coefficient,
+            reward_noise=reward_noise,
+        )
+        return rule.update(jax.random.key(0), rule.init(PARAMS))[0].params
+
+    made = [
+        step(*given) for given in ((0.5, 0.2, 0.0, 0.0, 0.0), (0.5, 0.01, 0.0, 0.0, 0.0), (0.5, 0.2, 1.0, 1.0, 1.0))
+    ]
+    assert not jnp.array_equal(made[0], made[1]) and not jnp.array_equal(made[0], made[2])
 
 
 def test_wrong_input():

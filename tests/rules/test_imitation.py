@@ -117,6 +117,19 @@ def test_dpo_has_the_gradient_of_all_pairs_and_its_optimum_is_the_tilt():
     assert jnp.abs(jax.grad(population)(tilted)).max() < 1e-12 < jnp.abs(whole).max()
 
 
+def test_without_learning_rate_nothing_moves():
+    pairs = preferences.sample_pairs(jax.random.key(4), POLICY, REF, PROMPTS, LOG_PROMPTS, lookup, 8)
+    tokens = pairs.chosen
+    for rule in (
+        imitation.sft(POLICY, PROMPTS[pairs.prompt_index], tokens, learning_rate=0.0),
+        imitation.best_of_n(*GIVEN, learning_rate=0.0, ref_params=REF),
+        imitation.expert_iteration(*GIVEN, learning_rate=0.0, num_epochs=3),
+        preferences.dpo(POLICY, PROMPTS, pairs, learning_rate=0.0, beta=1.0, ref_params=REF),
+        matched(lambda _: LOG_REF, 0.0),
+    ):
+        np.testing.assert_array_equal(steps(rule, 2), 0)
+
+
 def test_wrong_input():
     with pytest.raises(ValueError, match="1 or more demonstrations and a batch of 1 or more, not 2 and 0"):
         imitation.sft(POLICY, PROMPTS, jnp.zeros((2, 2), int), learning_rate=1.0, batch_size=0)
