@@ -4,7 +4,7 @@ How fast entropy changes under every exact rule against its covariance formula, 
 under which it rises (what is rare pays more). Then all personas but one are right and paid alike: which of them is left
 when gates are trained, by exact and sampled rules? Seeds draw rewards and runs.
 
-On 2 cores the preset quick takes TODO, paper TODO.
+On 2 cores the preset quick takes a minute, paper TODO.
 """
 
 import dataclasses
@@ -30,6 +30,9 @@ SOLVE = {"damping": 1e-4, "tolerance": 1e-12, "max_iterations": 200}
 ANGLE = 45.0
 """Degrees between the personas and the reward for words."""
 
+NOISE = 0.05
+"""Share by which the noise of sampling may move a rule from its exact counterpart."""
+
 STEP = 1e-4
 """Drift, in root nats, of the steps that entropy is measured by."""
 
@@ -52,7 +55,7 @@ class Config(maps.RewardSettings):
 
 PRESETS = {
     "quick": Config(seeds=tuple(range(4))),
-    "paper": Config(seeds=tuple(range(16)), num_runs=32, num_steps=3000),
+    "paper": Config(seeds=tuple(range(8)), num_runs=32, num_steps=2000),
 }
 
 
@@ -63,6 +66,8 @@ def run(config: Config) -> xr.Dataset:
         raise ValueError("--num-records has to be 2 or more, and --num-steps at least as many.")
     if min(config.num_runs, config.natural_rate) <= 0:
         raise ValueError("--num-runs and --natural-rate have to be above 0.")
+    if len(config.seeds) < 2:
+        raise ValueError("--seeds has to be two or more: what is sampled is compared by its spread.")
     bases = base_model.prepare(config)
     names = bases.labels.personas
     if len(names) < 3:
@@ -94,6 +99,7 @@ def run(config: Config) -> xr.Dataset:
             "right": along,
             "won": ("rule", "prompt"),
             "law": ("record", "prompt"),
+            "natural_law": ("record", "prompt"),
             "base_share": ("prompt",),
         },
         coords={
@@ -166,46 +172,39 @@ def _entropy(config: Config, start: maps.Setting) -> dict[str, Array]:
 def claims(config: Config, dataset: xr.Dataset) -> list[harness.Claim]:
     """Entropy by its formula, and who is kept or amplified by law."""
     error = abs(dataset.change - dataset.formula)
-    end, draws = dataset.isel(record=-1), ("world", "seed")
-    moved = abs(end.share.mean(draws) - dataset.base_share.mean(draws))
-    vanilla = dataset.share.sel(rule="policy gradient")
-    rloo = (end.share.sel(rule="RLOO") - end.share.sel(rule="policy gradient")).mean("prompt")
-    return [
-        *(
-            harness.at_most(
-                f"{way}: |entropy's change - formula|, nats for a root nat, largest",
-                1e-6,
-                error.sel(way=way).max(),
-            )
-            for way in maps.RULES
-        ),
+    end = dataset.isel(record=-1)
+    laws = {"policy gradient": dataset.law, "natural gradient": dataset.natural_law}
+    sampled = {"RLOO": "policy gradient", "RLOO, KL in reward": "policy gradient, KL"}
+    made = [
         harness.at_most(
-            "what is rare pays: entropy falls, any rule, most",
+            f"{way}: |entropy's change - formula|, nats for a root nat, largest", 1e-6, error.sel(way=way).max()
+        )
+        for way in maps.RULES
+    ]
+    made.append(
+        harness.at_most(
+            "what is rare pays: entropy rises by any rule; the least, minus",
             0.0,
             -dataset.change.sel(paid="what is rare").min(),
-        ),
-        harness.at_most(
-            "what is likely pays: entropy rises, any rule, most",
-            0.0,
-            dataset.change.sel(paid="what is likely").max(),
-        ),
-        harness.at_most(
-            "natural gradient: change of right personas' shares, largest (bound: how often they are mistaken)",
-            dataset.mistaken.max(),
-            moved.sel(rule="natural gradient").max(),
-        ),
-        harness.at_most("policy gradient: |share - conservation law|, largest", 0.01, abs(vanilla - dataset.law).max()),
-        harness.near(
-            "RLOO - policy gradient: share of the likeliest right persona at the end, mean",
-            0.0,
-            rloo.mean(),
-            0.1,
-        ),
-        harness.at_most(
-            "RLOO, KL in reward: change of right personas' shares, largest (the same bound)",
-            dataset.mistaken.max(),
-            moved.sel(rule="RLOO, KL in reward").max(),
-        ),
+        )
+    )
+    for rule, law in laws.items():
+        made.append(
+            harness.at_most(f"{rule}: |share - its law|, largest", 0.01, abs(dataset.share.sel(rule=rule) - law).max())
+        )
+    for rule, exact in sampled.items():
+        apart = (end.share.sel(rule=rule) - end.share.sel(rule=exact)).mean(("prompt", "world")).values
+        error = 3 * apart.std(ddof=1) / np.sqrt(apart.size)
+        made.append(
+            harness.near(
+                f"{rule} - {exact}: share of the likeliest right persona at the end, mean",
+                0.0,
+                apart.mean(),
+                error + NOISE,
+            )
+        )
+    return [
+        *made,
         harness.at_most(
             "expert iteration: share of all right personas but one at the end, mean",
             0.05,

@@ -66,7 +66,7 @@ def scene(base: base_model.Base, helpful: int, called: int, key: Key) -> Scene:
 def presence(scene: Scene, log_policy: Float[Array, "C N"]) -> Float[Array, " T"]:
     """Weight of the persona in the mix nearest to how the policy goes on after none, one, ... of his words.
 
-    Without words it is asked at prompts like his; with some, at all prompts, averaged over what he would say.
+    At prompts as he opens them, averaged over what he would say.
     """
     length = scene.base.responses.shape[1]
     num_prompts, num_personas, num_responses = scene.log_personas.shape
@@ -80,7 +80,7 @@ def presence(scene: Scene, log_policy: Float[Array, "C N"]) -> Float[Array, " T"
         rest = jax.nn.log_softmax(joint, axis=-1), personas - begun[..., None]
         flat = (x.reshape(-1, *x.shape[2:]) for x in rest)
         weights = hulls.project_batch(*flat, tolerance=1e-9).weights.reshape(num_prompts, -1, num_personas)
-        log_weight = begun[..., scene.called] + (scene.base.world.log_prompts if said else scene.log_called)[:, None]
+        log_weight = begun[..., scene.called] + scene.log_called[:, None]
         found.append((jnp.exp(log_weight) * weights[..., scene.called]).sum())
     return jnp.stack(found)
 

@@ -71,12 +71,19 @@ def imported(flag: str, name: str) -> Callable[..., Any]:
         ValueError: no such file or function.
     """
     file, _, function_name = name.rpartition(":")
+    if not file:
+        raise ValueError(f"--{flag} has to be FILE.py:FUNCTION, not {name!r}.")
     path = Path(file)
     spec = importlib.util.spec_from_file_location(path.stem, path)
     if not path.is_file() or spec is None or spec.loader is None:
         raise ValueError(f"--{flag} names the file {path}, which is not a Python file that exists.")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise ValueError(
+            f"--{flag} names {path}, which fails when imported: {type(error).__name__}: {error}."
+        ) from error
     if not callable(getattr(module, function_name, None)):
         raise ValueError(f"{path} has no function {function_name!r} for --{flag}.")
     return getattr(module, function_name)

@@ -5,7 +5,7 @@ words in common (responses that share words share errors), or heavy-tailed (Stud
 (the tilt), policy gradient and best of n follow the proxy; gold, proxy and the drift budget are read against
 sqrt(KL(policy‖base)) (Gao, Schulman and Hilton 2022; heavy tails: Kwa et al. 2024). Seeds draw words and errors.
 
-On 2 cores the preset quick takes TODO, paper TODO.
+On 2 cores the preset quick takes three quarters of a minute, paper five and a half.
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ class Config(maps.RewardSettings):
     angle: float = 30.0
     """Degrees between gold and the personas."""
     sizes: tuple[float, ...] = (0.5, 1.0, 2.0)
-    """Standard deviations of the error, in units of gold's; increasing."""
+    """Sizes of the error, standard deviations of gold's (of Student's t: the same median); increasing."""
     strengths: tuple[float, ...] = maps.geometric(0.01, 100.0, 41)
     """s of the tilt; increasing."""
     nums: tuple[float, ...] = maps.geometric(1.1, 1e6, 41)
@@ -234,7 +234,7 @@ def findings(config: Config, dataset: xr.Dataset) -> list[str]:
 
     def where(found: xr.DataArray) -> str:
         middle = float(found.quantile(0.5, method="closest_observation"))
-        return "never" if np.isinf(middle) else f"{np.sqrt(middle):.1f}" if middle else "once"
+        return "never" if np.isinf(middle) else f"{np.sqrt(middle):.1f}" if middle else "0"
 
     said = []
     for error in ERRORS:

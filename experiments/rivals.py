@@ -16,7 +16,7 @@ from toypersona.rules.base import UpdateRule
 from toypersona.types import Key, Params, Scalar
 from toypersona.worlds import base as worlds
 
-EXACT = ("policy gradient", "natural gradient")
+EXACT = ("policy gradient", "policy gradient, KL", "natural gradient")
 SAMPLED = (
     "REINFORCE",
     "RLOO",
@@ -73,8 +73,9 @@ def compete(
         Means over runs for each of L rules and R records: ``share`` [L, R, C], of the right personas' weight, that of
         whoever of them is likeliest under the base (there: ``base_share`` [C]); ``largest`` [L, R], the largest such
         share, whosoever it is; ``right`` [L, R], the weight of all right ones. ``won`` [L, C]: how often the likeliest
-        has more than half at the end. ``law`` [R, C]: ``share`` by vanilla gradient's conservation law. ``mistaken``
-        []: how often a listener takes one persona for another.
+        has more than half at the end. ``law`` and ``natural_law`` [R, C]: ``share`` by vanilla gradient's conservation
+        law, and by natural gradient with Fisher matrices written out. ``mistaken`` []: how often a listener takes one
+        persona for another.
     """
     log_gates, log_personas, log_base = table.personas()
     world, rho = table.world, jnp.exp(table.world.log_prompts)
@@ -114,7 +115,8 @@ def compete(
 
     made = []
     for name, own_key in zip(RULES, jax.random.split(key, len(RULES)), strict=True):
-        rate = trainers.TRAINERS[name].rate * RATE if name in trainers.TRAINERS else natural_rate
+        like = trainers.TRAINERS.get(name, trainers.TRAINERS["policy gradient"])
+        rate = natural_rate if name == "natural gradient" else like.rate * RATE
         runs = jnp.arange(1 if name in EXACT else num_runs)
         logits = jax.lax.map(functools.partial(walk, name, rate, own_key), runs)
         share, largest, right = jax.vmap(shares)(logits)
@@ -125,6 +127,7 @@ def compete(
         "largest": largest,
         "right": right,
         "won": won,
+        "natural_law": shares(_natural_law(log_gates, log_personas, problem.reward, natural_rate, steps))[0],
         "law": _law(log_gates, first[RULES.index("policy gradient")], likeliest, wrong),
         "mistaken": 1 - rho @ jnp.einsum("ck,ckk->c", jnp.exp(log_gates), taken_for(log_gates, log_personas)),
         "base_share": jnp.take_along_axis(jax.nn.softmax(rivals), likeliest[:, None], axis=1)[:, 0],
@@ -138,7 +141,36 @@ def _gate_logits(params: Params) -> Float[Array, "C K"]:
 def _make(name: str, problem: trainers.Problem) -> Callable[[Scalar], UpdateRule]:
     if name == "natural gradient":
         return lambda rate: gradient.natural_gradient(*problem.exact(), learning_rate=rate)
+    if name == "policy gradient, KL":
+        how = {"kl_coefficient": trainers.KL, "log_base": problem.log_base}
+        return lambda rate: gradient.policy_gradient(*problem.exact(), learning_rate=rate, **how)
     return trainers.TRAINERS[name].make(problem)
+
+
+def _natural_law(
+    log_gates: Float[Array, "C K"],
+    log_personas: Float[Array, "C K N"],
+    reward: Float[Array, "C N"],
+    rate: Scalar,
+    steps: np.ndarray,
+) -> Float[Array, "R C K"]:
+    """Gate logits under natural gradient, each prompt's Fisher matrix of its K gates written out and inverted.
+
+    ``d log pi / d logit_k = w_k (p_k/pi - 1)``: where personas overlap, a persona's logit rises by what it adds to the
+    reward, not by what it is paid.
+    """
+    personas = jnp.exp(log_personas)
+
+    def step(logits: Float[Array, "C K"], _: None) -> tuple[Array, Array]:
+        weights = jax.nn.softmax(logits)
+        policy = jnp.einsum("ck,ckn->cn", weights, personas)
+        scores = weights[..., None] * (personas / policy[:, None] - 1)
+        fisher = jnp.einsum("ckn,cjn,cn->ckj", scores, scores, policy)
+        uphill = jnp.einsum("ckn,cn,cn->ck", scores, policy, reward)
+        logits = logits + rate * jnp.einsum("ckj,cj->ck", jnp.linalg.pinv(fisher, rtol=1e-9, hermitian=True), uphill)
+        return logits, logits
+
+    return jax.lax.scan(step, log_gates, None, length=int(steps[-1]))[1][steps - 1]
 
 
 def _law(

@@ -4,7 +4,7 @@ The reward is for helpfulness and for words that tell no persona from another, a
 same base; its drift budget, reward, entropy, routing and support are read where it has spent the same KL(policy‖base).
 Controls are paid by chance, or alike for everything. Seeds draw the words and all that is sampled.
 
-On 2 cores the preset quick takes a minute and a half, paper TODO.
+On 2 cores the preset quick takes a minute and a half, paper TODO2.
 """
 
 import dataclasses
@@ -81,6 +81,8 @@ def run(config: Config) -> xr.Dataset:
     base_model.check(config)
     for name in ("rates", "drifts"):
         harness.check_increasing(name, getattr(config, name), at_least=1)
+    if max(len(config.seeds), config.num_worlds) < 3:
+        raise ValueError("--seeds or --num-worlds has to be three or more: rules are compared by their spread.")
     if not 0 <= config.angle <= 90 or not 0 < config.right < 1:
         raise ValueError("--angle has to be degrees from 0 to 90, and --right between 0 and 1.")
     if config.num_records < 2 or config.num_steps < config.num_records:
@@ -239,9 +241,10 @@ def claims(config: Config, dataset: xr.Dataset) -> list[harness.Claim]:
 
 
 def _mean(values: xr.DataArray) -> tuple[float, float]:
-    """Of independent draws, with three standard errors; what is nan is left out."""
-    known = values.values[np.isfinite(values.values)]
-    return known.mean(), 3 * known.std(ddof=1) / np.sqrt(known.size) if known.size > 1 else np.nan
+    """Over independent draws, with three standard errors; what is nan is left out."""
+    draws = boundaries.independent(values)
+    known = draws.mean([name for name in draws.dims if name != "draw"]).dropna("draw")
+    return known.mean().item(), 3 * known.std(ddof=1).item() / np.sqrt(known.size)
 
 
 def _counterparts(config: Config, dataset: xr.Dataset) -> list[harness.Claim]:
@@ -251,18 +254,17 @@ def _counterparts(config: Config, dataset: xr.Dataset) -> list[harness.Claim]:
     for rule, exact in COUNTERPARTS.items():
         for level in config.drifts:
             difference = (slow.sel(rule=rule) - slow.sel(rule=exact)).sel(drift=level)
-            if difference.notnull().sum() > 1:
+            if boundaries.independent(difference).notnull().sum() > 2:
                 mean, error = _mean(difference)
-                made.append(
-                    harness.near(
-                        f"{rule} - {exact}: selection fraction at {level:g} nats, mean", 0.0, mean, error + NOISE
-                    )
-                )
-    return made
+                what = f"{rule} - {exact}: selection fraction at {level:g} nats, mean"
+                made.append(harness.near(what, 0.0, mean, error + NOISE))
+    asked = len(COUNTERPARTS) * len(config.drifts)
+    left = harness.at_most("share of these comparisons that too few draws reach", 0.34, 1 - len(made) / asked)
+    return [*made, left]
 
 
 def _by_chance(dataset: xr.Dataset) -> list[harness.Claim]:
-    """Noise moves the policy, and not toward the reward: all draws are independent."""
+    """Noise moves the policy, and not toward the reward."""
     chance = dataset.sel(rule="paid by chance").isel(record=-1, rate=0)
     mean, error = _mean(chance.reward)
     return [harness.near("paid by chance, lowest learning rate: reward at the end, mean", 0.0, mean, error)]

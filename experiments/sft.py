@@ -4,7 +4,7 @@ Supervised fine-tuning (SFT) on few to many demonstrations, by the helpful perso
 nobody. Then, at equal drift, what SFT and RL for helpfulness leave of the persona ``--called``: at prompts like his,
 after a few of his words, and how much fine-tuning on his lines brings him back. Seeds draw lines and the stranger.
 
-On 2 cores the preset quick takes half a minute, paper TODO.
+On 2 cores the preset quick takes half a minute, paper three and a half.
 """
 
 import dataclasses
@@ -292,27 +292,32 @@ def _there(dataset: xr.Dataset) -> list[harness.Claim]:
     draws = ("world", "seed")
     tuned, words = at_drift(dataset), dataset.words.values[-1]
     back, new = steps_back(dataset)
-    ratio = (back / new).where(tuned.spent.notnull())
-    gate = dataset.base_presence.sel(words=0)
+    base = dataset.base_presence.mean(draws)
+    # Whoever has not come by the last record takes longer than that; the persona called has to have come.
+    ratio = back / xr.ufuncs.minimum(new, dataset.back[-1])
     made = [
-        harness.at_most("base: |weight by his prompts - gate|, largest", 1e-4, abs(gate - dataset.base_gate).max()),
+        harness.at_most(
+            "base: |weight by his prompts - gate|, largest",
+            1e-4,
+            abs(dataset.base_presence.sel(words=0) - dataset.base_gate).max(),
+        ),
     ]
     for way in TUNED:
-        for level in dataset.drift.values:
-            here = tuned.sel(tuned=way, drift=level)
-            if here.presence.isnull().all():
-                continue
-            presence = here.presence.mean(draws)
+        near = tuned.spent.sel(tuned=way).notnull().all(draws)
+        reached = dataset.drift.values[near]
+        made.append(harness.at_most(f"{way}: drifts that not all draws reach", near.size - 1, (~near).sum()))
+        for level in reached:
+            presence = tuned.presence.sel(tuned=way, drift=level).mean(draws)
             made += [
                 harness.at_most(
-                    f"{way}, {level:g} nats: weight by his prompts / after {words} of his words",
+                    f"{way}, {level:g} nats: share of his weight left, by his prompts / after {words} of his words",
                     1.0,
-                    presence.sel(words=0) / presence.sel(words=words),
+                    (presence / base).sel(words=0) / (presence / base).sel(words=words),
                 ),
                 harness.at_most(
                     f"{way}, {level:g} nats: steps that bring him back / that bring a stranger",
                     0.5,
-                    ratio.sel(tuned=way, drift=level).mean(draws),
+                    ratio.sel(tuned=way, drift=level).max(),
                 ),
             ]
     return made

@@ -19,6 +19,9 @@ from toypersona.types import Key, Params, Scalar
 NUM_SAMPLES = 8
 """Responses to each prompt at every step of a sampled rule."""
 
+KL = 0.3
+"""Of rules with a penalty on KL(pi‖pi0)."""
+
 NUM_LINES = 4096
 """Demonstrations and judged pairs that offline rules are given."""
 
@@ -170,21 +173,21 @@ TRAINERS = {
     ),
     "RLOO": Trainer(_sampled(reinforce.rloo), 0.5, _EXACT, _ALL, "M"),
     "RLOO, KL in reward": Trainer(
-        _to_base(reinforce.rloo, kl_coefficient=0.3),
+        _to_base(reinforce.rloo, kl_coefficient=KL),
         0.5,
-        f"{_EXACT} with KL, ends at the tilt",
+        f"{_EXACT} with KL; on a table the tilt",
         "TRL",
         "β",
     ),
     "RLOO, k2 in loss": Trainer(
-        _to_base(reinforce.rloo, kl_coefficient=0.3, kl_loss=divergences.k2),
+        _to_base(reinforce.rloo, kl_coefficient=KL, kl_loss=divergences.k2),
         0.5,
         f"{_EXACT} with KL",
         "enumeration",
         "β",
     ),
     "RLOO, k1 in loss": Trainer(
-        _to_base(reinforce.rloo, kl_coefficient=0.3, kl_loss=divergences.k1), 0.5, _EXACT, "Tunix", "β, in vain"
+        _to_base(reinforce.rloo, kl_coefficient=KL, kl_loss=divergences.k1), 0.5, _EXACT, "Tunix", "β, in vain"
     ),
     "RLOO, entropy": Trainer(
         _sampled(reinforce.rloo, entropy_coefficient=0.3), 0.5, f"{_EXACT} with KL to uniform", "rlax", "its weight"
@@ -194,7 +197,7 @@ TRAINERS = {
     "GRPO": Trainer(_sampled(clipped.grpo), 0.5, f"{_EXACT} / standard deviation, M → ∞", "TRL, Tunix", "M"),
     "GRPO, M = 2": Trainer(_sampled(clipped.grpo, num_samples=2), 0.5, "", "TRL, Tunix", "M"),
     "GRPO, k3 in loss": Trainer(
-        _to_base(clipped.grpo, kl_coefficient=0.3), 0.5, "KL(base‖policy) of each next word", "TRL, Tunix", "β"
+        _to_base(clipped.grpo, kl_coefficient=KL), 0.5, "KL(base‖policy) of each next word", "TRL, Tunix", "β"
     ),
     "Dr. GRPO": Trainer(_sampled(clipped.grpo, normalise=False), 0.5, f"{_EXACT} × (M−1)/M", "TRL, Tunix", "M"),
     "PPO, token": Trainer(_sampled(clipped.ppo_clip), 0.2, f"first epoch: {_EXACT}", "TRL, Tunix", "clip range"),
@@ -207,18 +210,18 @@ TRAINERS = {
     "expert iteration": Trainer(
         _sampled(imitation.expert_iteration, num_epochs=2),
         0.2,
-        "imitation of its best of n",
+        "exact imitation of its best",
         "enumeration",
         "n, epochs",
     ),
     "rejection": Trainer(_rejection, 1.0, f"first epoch: {_EXACT} on passing", "REINFORCE", "threshold"),
-    "best of 8": Trainer(_to_base(imitation.best_of_n), 0.5, "best of n, exact", "enumeration", "n"),
+    "best of 8": Trainer(_to_base(imitation.best_of_n), 0.5, "best of 8, exact", "enumeration", "n"),
     "best of 8, exact": Trainer(_best_of_n_exact, 0.5, "", "every draw of n", "n"),
-    "best of 64": Trainer(_to_base(imitation.best_of_n, num_samples=64), 0.5, "best of n, exact", "enumeration", "n"),
-    "DPO": Trainer(_dpo(0.5), 4.0, "ends at the tilt", "TRL, Tunix", "β"),
-    "DPO, β = 0.1": Trainer(_dpo(0.1), 20.0, "ends at the tilt", "TRL, Tunix", "β"),
-    "SFT": Trainer(_sft(NUM_LINES), 0.5, "imitation of the demonstrator", "enumeration", "demonstrations"),
-    "SFT, 64 lines": Trainer(_sft(64), 0.5, "imitation of the lines", "enumeration", "demonstrations"),
+    "best of 64": Trainer(_to_base(imitation.best_of_n, num_samples=64), 0.5, "exact imitation", "enumeration", "n"),
+    "DPO": Trainer(_dpo(0.5), 4.0, "on a table the tilt", "TRL, Tunix", "β"),
+    "DPO, β = 0.1": Trainer(_dpo(0.1), 20.0, "on a table the tilt", "TRL, Tunix", "β"),
+    "SFT": Trainer(_sft(NUM_LINES), 0.5, "exact imitation", "enumeration", "demonstrations"),
+    "SFT, 64 lines": Trainer(_sft(64), 0.5, "exact imitation", "enumeration", "demonstrations"),
     "paid by chance": Trainer(_paid_by_chance, 0.5),
     "paid alike": Trainer(_paid_alike(), 0.5),
     "paid alike, RLOO": Trainer(_paid_alike(advantage=advantages.leave_one_out), 0.5),

@@ -66,6 +66,9 @@ def test_a_small_run_keeps_its_claims_and_is_drawn(experiment, tmp_path, capsys)
         (rules, "--angle 91", "--angle has to be degrees from 0 to 90"),
         (rules, "--num-records 1", "--num-records has to be 2 or more"),
         (rules, "--own nowhere.py:rule", "--own names the file nowhere.py"),
+        (rules, "--own rule", "--own has to be FILE.py:FUNCTION, not 'rule'"),
+        (rules, "--seeds 0", "--seeds or --num-worlds has to be three or more"),
+        (amplification, "--seeds 0", "--seeds has to be two or more"),
         (sft, "--helpful larry", "two different personas"),
         (sft, "--called nobody", "--called names a persona of the world, larry, bob, alice, not 'nobody'"),
         (sft, "--lines 8 2", "--lines has to be 2 or more increasing"),
@@ -101,7 +104,7 @@ def test_who_goes_on_in_the_base_is_the_posterior(base):
     first = jnp.exp(scene.log_personas).reshape(*scene.log_personas.shape[:2], 12, 12).sum(axis=-1)
     posterior = gates[..., None] * first / jnp.einsum("ck,ckv->cv", gates, first)[:, None]
     opened = rho * gates[:, 0] / (rho @ gates[:, 0])
-    by_hand = [opened @ gates[:, 0], rho @ jnp.einsum("cv,cv->c", first[:, 0], posterior[:, 0])]
+    by_hand = [opened @ gates[:, 0], opened @ jnp.einsum("cv,cv->c", first[:, 0], posterior[:, 0])]
     # After some words everybody goes on alike, so that any mix is near.
     np.testing.assert_allclose(found, by_hand, atol=2e-3)
 

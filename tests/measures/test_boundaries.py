@@ -110,16 +110,29 @@ def test_intervals_at_equal_drift_count_rates_as_one_draw():
     rng = np.random.default_rng(0)
     fractions = np.repeat(rng.normal(0.5, 0.1, (1, 2000, 1, 1)), 2, axis=2) + np.zeros((1, 2000, 2, 3))
     dataset = xr.Dataset(
-        {
+        coords={"seed": np.arange(2000)},
+        data_vars={
             "total": (("rule", "seed", "rate", "record"), np.broadcast_to([0.1, 0.2, 0.4], fractions.shape)),
             "selection": (("rule", "seed", "rate", "record"), fractions * [0.1, 0.2, 0.4]),
-        }
+        },
     )
     mean, error = boundaries.at_equal_drift(dataset, (0.3,))
     np.testing.assert_allclose(mean.selection.item(), fractions.mean(), rtol=1e-9)
     np.testing.assert_allclose(error.selection.item(), 1.96 * 0.1 / np.sqrt(2000), rtol=0.1)
     few = boundaries.at_equal_drift(dataset.isel(seed=slice(2)), (0.3,))[0]
     assert np.isnan(few.selection.item())
+    # A fifth of the draws and one more never get there.
+    missed = dataset.assign(total=dataset.total.where(dataset.total.seed >= 401, 0.1))
+    assert np.isnan(boundaries.at_equal_drift(missed, (0.3,))[0].selection.item())
+
+
+def test_seeds_of_one_world_are_one_draw_where_there_are_worlds():
+    rng = np.random.default_rng(1)
+    worlds, seeds = rng.normal(0.5, 0.1, (300, 1)), rng.normal(0.0, 0.01, (300, 20))
+    values = xr.DataArray((worlds + seeds)[..., None] * [0.1, 0.2, 0.4], dims=("world", "seed", "record"))
+    dataset = xr.Dataset({"total": xr.DataArray([0.1, 0.2, 0.4], dims="record") + 0 * values, "selection": values})
+    error = boundaries.at_equal_drift(dataset, (0.3,))[1].selection.item()
+    np.testing.assert_allclose(error, 1.97 * worlds.std() / np.sqrt(300), rtol=0.1)
 
 
 def test_where_half_is_spent_and_where_a_value_turns_over():

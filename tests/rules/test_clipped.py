@@ -22,18 +22,18 @@ from sampled import (
 from toypersona import numerics
 from toypersona.rules import advantages, clipped, divergences, gradient, reinforce, rollouts
 
-LEVELS = pytest.mark.parametrize("level", clipped.LEVELS)
+LEVELS = pytest.mark.parametrize("level, share", [("token", 1), ("sequence", 1), ("geometric", 1 / 2)])
 
 
 @LEVELS
-def test_the_first_step_is_rloo_s(level):
+def test_the_first_step_is_rloo_s(level, share):
     how = {"learning_rate": 0.5, "num_samples": 5}
     one = clipped.ppo_clip(*GIVEN, num_epochs=1, level=level, **how)
-    np.testing.assert_allclose(steps(one, 3), steps(reinforce.rloo(*GIVEN, **how), 3), atol=1e-14)
+    np.testing.assert_allclose(steps(one, 3), share * steps(reinforce.rloo(*GIVEN, **how), 3), atol=1e-14)
 
 
 @LEVELS
-def test_where_the_ratio_left_the_range_to_the_better_nothing_pulls(level):
+def test_where_the_ratio_left_the_range_to_the_better_nothing_pulls(level, share):
     tokens = rollouts.sample(jax.random.key(1), POLICY, PARAMS, PROMPTS, 6)
     now, old = (rollouts.token_log_probs(POLICY, p, PROMPTS, tokens) for p in (PARAMS, REF))
     credit = jax.random.normal(jax.random.key(2), (2, 6))
@@ -41,12 +41,12 @@ def test_where_the_ratio_left_the_range_to_the_better_nothing_pulls(level):
     objective = clipped.clipped(0.2, level=level)
     value, pull = jax.value_and_grad(lambda log_probs: objective(log_probs, batch).sum())(now)
     log_ratio = np.asarray(now - old)
-    if level == "sequence":
-        log_ratio = log_ratio.sum(axis=-1, keepdims=True)
+    if level != "token":
+        log_ratio = share * log_ratio.sum(axis=-1, keepdims=True)
     ratio, credit = np.exp(log_ratio), np.asarray(credit)[..., None]
     done = ((ratio > 1.2) & (credit > 0)) | ((ratio < 0.8) & (credit < 0))
     assert done.any() and not done.all()
-    wanted = np.where(done, 0.0, ratio * credit)
+    wanted = share * np.where(done, 0.0, ratio * credit)
     np.testing.assert_allclose(pull, np.broadcast_to(wanted, now.shape), atol=1e-12)
     capped = np.where(done, np.where(credit > 0, 1.2, 0.8) * credit, ratio * credit)
     np.testing.assert_allclose(value, capped.sum(), rtol=1e-12)
@@ -140,7 +140,7 @@ def test_hyperparameters_are_traced():
 
 
 def test_wrong_input():
-    with pytest.raises(ValueError, match="token or sequence, not 'word'"):
+    with pytest.raises(ValueError, match="token, sequence, geometric, not 'word'"):
         clipped.ppo_clip(*GIVEN, learning_rate=1.0, level="word")
     with pytest.raises(ValueError, match="not 4 and 0"):
         clipped.ppo_clip(*GIVEN, learning_rate=1.0, num_epochs=0)

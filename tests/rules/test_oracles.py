@@ -85,7 +85,7 @@ def on_batch(library, objective, credit):
     return lambda table: rollouts.value(objective, BIGRAM, table, prompts, even, batch)
 
 
-TOKENS, RESPONSE = clipped.clipped(EPSILON, level="token"), clipped.clipped(EPSILON, level="sequence")
+TOKENS, RESPONSE, MEAN = (clipped.clipped(EPSILON, level=level) for level in clipped.LEVELS)
 BY_K3 = rollouts.penalised(TOKENS, BETA, divergences.k3, by_token=True)
 BY_K1 = rollouts.penalised(TOKENS, BETA, divergences.k1, by_token=True)
 
@@ -95,6 +95,7 @@ BY_K1 = rollouts.penalised(TOKENS, BETA, divergences.k1, by_token=True)
     [
         ("grpo", BY_K3, lambda rewards, *_: advantages.normalised(rewards), 1 / 3),
         ("dr_grpo", TOKENS, lambda rewards, *_: advantages.centred(rewards), 1 / 3),
+        ("gspo", MEAN, lambda rewards, *_: advantages.normalised(rewards), 1.0),
         (
             "rloo",
             RESPONSE,
@@ -114,6 +115,7 @@ def test_trl(name, objective, credit, scale):
         ("grpo_k1", BY_K1, advantages.normalised),
         ("dr_grpo", TOKENS, advantages.centred),
         ("rloo", TOKENS, advantages.leave_one_out),
+        ("gspo_token", MEAN, advantages.normalised),
         ("ppo", TOKENS, advantages.normalised),
     ],
 )
@@ -125,7 +127,7 @@ def test_tunix(name, objective, advantage):
         # It divides by the number of tokens plus 1e-8.
         assert_same("tunix", name, on_batch("tunix", objective, credit), 1 / 3 / (1 + 1e-8 / 24))
     else:
-        assert_same("tunix", name, on_batch("tunix", objective, credit), 1 / 3)
+        assert_same("tunix", name, on_batch("tunix", objective, credit), 1.0 if objective is MEAN else 1 / 3)
 
 
 @pytest.mark.parametrize("library", ["trl", "tunix"])

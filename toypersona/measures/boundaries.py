@@ -11,6 +11,7 @@ jax, so that figures draw what claims check.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -162,29 +163,41 @@ def at_spent(dataset: xr.Dataset, drifts: Sequence[float], *, along: str = "reco
     return xr.concat([at(level) for level in drifts], xr.DataArray(np.array(drifts), dims="drift", name="drift"))
 
 
+REACHED = 0.8
+"""Share of the draws that have to reach a drift, or a rule would be compared on others than its rivals."""
+
+
+def independent(values: xr.DataArray | xr.Dataset) -> Any:
+    """Draws as independent as there are, along a dimension ``draw``: whatever shares something is averaged first.
+
+    Learning rates share their random numbers, and so do worlds those of a seed; seeds of one world share its base. With
+    three worlds or more a draw is a world, otherwise a seed: its spread is then that around one base.
+    """
+    by_world = values.sizes.get("world", 1) > 2
+    draw, others = ("world", ("rate", "seed")) if by_world else ("seed", ("rate", "world"))
+    return values.mean([name for name in others if name in values.dims]).rename({draw: "draw"})
+
+
 def at_equal_drift(
-    dataset: xr.Dataset, drifts: Sequence[float], *, along: str = "record", sharing: str = "rate"
+    dataset: xr.Dataset, drifts: Sequence[float], *, along: str = "record"
 ) -> tuple[xr.Dataset, xr.Dataset]:
-    """``at_spent`` over worlds and seeds: means, and half of their 95% intervals (Student).
+    """``at_spent`` over draws: means, and half of their 95% intervals (Student).
 
     Args:
         dataset: as for ``at_spent``; ``selection``, ``switching`` and ``novelty`` are read as shares of ``total``.
         drifts: levels, nats.
         along: the dimension of records.
-        sharing: a dimension whose points share their random numbers, so that their mean is one draw.
 
     Returns:
-        Means and half-widths; nan from fewer than three draws.
+        Means and half-widths; nan where fewer than three draws, or than ``REACHED`` of them, reach the drift.
     """
     numbers = [name for name, values in dataset.data_vars.items() if along in values.dims and name != "weights"]
     parts = {name: dataset[name] / dataset.total for name in ("selection", "switching", "novelty") if name in dataset}
-    found = at_spent(dataset[numbers].assign(parts), drifts, along=along)
-    found = found.mean(sharing) if sharing in found.dims else found
-    draws = [name for name in ("world", "seed") if name in found.dims]
-    count = found.notnull().sum(draws)
-    enough = count.where(count > 2)
-    error = found.std(draws, ddof=1) / np.sqrt(enough)
-    return found.mean(draws).where(count > 2), error * xr.apply_ufunc(stats.t.ppf, 0.975, enough - 1)
+    found = independent(at_spent(dataset[numbers].assign(parts), drifts, along=along))
+    count = found.notnull().sum("draw")
+    enough = count.where(count >= max(3, REACHED * found.sizes["draw"]))
+    error = found.std("draw", ddof=1) / np.sqrt(enough)
+    return found.mean("draw").where(enough.notnull()), error * xr.apply_ufunc(stats.t.ppf, 0.975, enough - 1)
 
 
 def half_spent(dataset: xr.Dataset, along: str = "record") -> xr.DataArray:

@@ -42,7 +42,9 @@ def tabular(prompts: Int[Array, "C P"], num_words: int, length: int) -> Policy:
         joint = log_probs(params, prompt)
         prefix = (tokens * place_values).sum() // place_values
         begun = [logsumexp(joint.reshape(num_words ** (t + 1), -1), axis=1)[prefix[t]] for t in range(length)]
-        return jnp.diff(jnp.stack(begun), prepend=0.0)
+        # After a beginning that is impossible every word is: -inf less -inf would be nan.
+        before = jnp.stack([jnp.zeros(()), *begun[:-1]])
+        return jnp.stack(begun) - jnp.where(jnp.isneginf(before), 0.0, before)
 
     def sample(key: Key, params: Params, prompt: Int[Array, " P"]) -> Int[Array, " T"]:
         return responses[jax.random.categorical(key, log_probs(params, prompt))]

@@ -15,7 +15,7 @@ from toypersona.types import Scalar
 Advantage = Callable[[Float[Array, "*batch M"]], Float[Array, "*batch M"]]
 
 SPREAD = 1e-4
-"""Added to the standard deviation that ``normalised`` divides by, as GRPO's authors do."""
+"""Added to the standard deviation that ``normalised`` divides by, as TRL does (Tunix: 1e-6)."""
 
 
 def raw(rewards: Float[Array, "*batch M"]) -> Float[Array, "*batch M"]:

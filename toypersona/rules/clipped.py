@@ -4,8 +4,8 @@
 
     E min(ratio A, clip(ratio, 1 - epsilon, 1 + epsilon) A)
 
-with the ratio of each token, summed over a response, or of the whole response (Schulman et al. 2017; of the response:
-GSPO, Zheng et al. 2025, without its root of order T). The first step on a batch is REINFORCE's.
+with the ratio of each token, summed over a response (Schulman et al. 2017), of the whole response, or the geometric
+mean over its tokens (GSPO: Zheng et al. 2025). The first step on a batch is REINFORCE's, with the mean a T-th of it.
 """
 
 from typing import Any
@@ -20,7 +20,7 @@ from toypersona.rules.base import Optimizer, UpdateRule
 from toypersona.rules.divergences import Estimator
 from toypersona.types import Params, Scalar
 
-LEVELS = ("token", "sequence")
+LEVELS = ("token", "sequence", "geometric")
 
 
 def clipped(clip_range: Scalar, *, level: str = "token") -> rollouts.Objective:
@@ -28,18 +28,19 @@ def clipped(clip_range: Scalar, *, level: str = "token") -> rollouts.Objective:
 
     Args:
         clip_range: epsilon, how far the ratio may leave 1 and still be paid for.
-        level: whose ratio, "token" or "sequence".
+        level: whose ratio: "token", "sequence", or "geometric", a sequence's mean over tokens.
 
     Raises:
         ValueError: another level.
     """
     if level not in LEVELS:
-        raise ValueError(f"The clipped ratio's level is {' or '.join(LEVELS)}, not {level!r}.")
+        raise ValueError(f"The clipped ratio's level is {', '.join(LEVELS)}, not {level!r}.")
 
     def objective(log_probs: Float[Array, "C M T"], batch: rollouts.Batch) -> Float[Array, "C M"]:
         log_ratio = log_probs - batch.log_old
-        if level == "sequence":
-            log_ratio = log_ratio.sum(axis=-1, keepdims=True)
+        if level != "token":
+            pool = jnp.sum if level == "sequence" else jnp.mean
+            log_ratio = pool(log_ratio, axis=-1, keepdims=True)
         ratio, credit = jnp.exp(log_ratio), batch.credit[..., None]
         kept = jnp.clip(ratio, min=1 - clip_range, max=1 + clip_range)
         return jnp.minimum(ratio * credit, kept * credit).sum(axis=-1)
@@ -77,12 +78,12 @@ def ppo_clip(
         num_samples: M, responses to each prompt a batch.
         num_epochs: steps on each batch.
         clip_range: epsilon.
-        level: whose ratio is clipped, "token" or "sequence".
+        level: whose ratio is clipped: "token", "sequence" or "geometric".
         advantage: what a response is credited with, from the rewards of all M (``advantages``).
         kl_coefficient: beta, weight of KL(pi‖pi0), nats.
         ref_params: the base's parameters, needed for a KL coefficient.
-        kl_loss: the estimator (``divergences``) whose derivative is taken, at the same level as the ratio; None puts
-            the penalty into the reward.
+        kl_loss: the estimator (``divergences``) whose derivative is taken, of tokens or sequences as the ratio is; None
+            puts the penalty into the reward.
         entropy_coefficient: weight of the entropy, nats a response, which enters the reward.
         reward_noise: standard deviation of a normal error on every reward paid.
         optimizer: optax constructor that takes the learning rate.

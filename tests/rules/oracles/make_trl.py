@@ -115,10 +115,6 @@ def make() -> dict[str, dict]:
     bradley_terry = "mean over prompts of -log sigmoid(beta (log(pi / ref of chosen) - log(pi / ref of rejected)))"
     return {
         "grpo": online(f"mean_i mean_t (pg(r_it, A_i) + beta k3_it), {std}", **grpo),
-        "grpo_corrected_kl": online(  # the default of TRL
-            f"mean_i mean_t (pg(r_it, A_i) + beta r_it k3_it), {std}, the r_it of k3 unclipped and differentiated",
-            **grpo | dict(use_bias_correction_kl=True),
-        ),
         "dr_grpo": online("mean_i sum_t pg(r_it, A_i) / max_completion_length, A = R - mean", **dr),
         "gspo": online(f"mean_i pg((pi / old of y_i) ** (1 / length), A_i), {std}", **gspo),
         "rloo": online(kl_in_reward, RLOOTrainer, RLOOConfig, **rloo),
