@@ -4,7 +4,7 @@ The reward is for helpfulness and for words that tell no persona from another, a
 same base; its drift budget, reward, entropy, routing and support are read where it has spent the same KL(policy‖base).
 Controls are paid by chance, or alike for everything. Seeds draw the words and all that is sampled.
 
-On 2 cores the preset quick takes a minute and a half, paper TODO2.
+On 2 cores the preset quick takes a minute and a half, paper nine.
 """
 
 import dataclasses

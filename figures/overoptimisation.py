@@ -50,7 +50,7 @@ def draw_bound(axis: Axes, dataset: xr.Dataset, nums: np.ndarray) -> None:
         axis.plot(nums, dataset.sel(way="best of n", error=error).total.mean(("seed", "world")), ls=dash, label=error)
     axis.plot(nums, np.log(nums) - (nums - 1) / nums, "k:", label="ln n − (n−1)/n")
     axis.set(xscale="log", xlabel="n", ylabel="KL(best of n‖base), nats")
-    axis.legend()
+    axis.legend(loc="lower right", fontsize=5.5)
 
 
 def draw_turns(axis: Axes, dataset: xr.Dataset) -> None:
@@ -61,7 +61,7 @@ def draw_turns(axis: Axes, dataset: xr.Dataset) -> None:
         x, y = (np.minimum(values.sel(way=way).values.ravel(), top) for values in (half, turn))
         axis.plot(x, y, "o", ms=2.5, color=style.COLOURS[colour], label=way)
     axis.plot([0, top], [0, top], "k:", lw=0.8)
-    axis.set(xlabel="√KL where S falls below ½", ylabel="√KL of gold's peak")
+    axis.set(xlabel="√KL where S = ½", ylabel="√KL of gold's peak")
     style.ticks(axis.yaxis, [0, 1, 2, 3, top])
     axis.yaxis.set_major_formatter(lambda value, _: "never" if value >= top - 1e-9 else f"{value:g}")
 
@@ -78,7 +78,7 @@ def main(data: Path, out: Path) -> None:
         draw_paid(axes[0, i], here, error)
         draw_fraction(axes[1, i], here, error)
     axes[0, 0].legend()
-    axes[1, 2].legend()
+    axes[1, 0].legend(loc="upper right", fontsize=5.5)
     draw_bound(axes[0, 3], here, nums)
     draw_turns(axes[1, 3], dataset)
     style.save(figure, out, NAME)
