@@ -4,10 +4,13 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import xarray as xr
 from jaxtyping import Array, Float, Int
 
 from experiments import base_model, trainers
 from toypersona import chains, hulls, numerics, rewards, trajectories
+from toypersona.measures import boundaries
 from toypersona.policies.base import all_log_probs
 from toypersona.rules import imitation
 from toypersona.types import Key, Params, Scalar
@@ -118,3 +121,29 @@ def bring_back(
         max_step=learning_rate,
     )
     return made
+
+
+def at_drift(dataset: xr.Dataset) -> xr.Dataset:
+    """What was recorded after SFT and RL, nan where the path did not come within a quarter of the drift asked for."""
+    recorded = [name for name, values in dataset.data_vars.items() if {"tuned", "drift"} <= set(values.dims)]
+    return dataset[recorded].where(abs(np.log(dataset.spent / dataset.drift)) < 0.25)
+
+
+def steps_back(dataset: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
+    """Steps of SFT until the persona called, and a stranger, answer nearly as often as the persona did in the base."""
+    enough = dataset.base_absence + np.log(2)
+    called = boundaries.reached(enough - dataset.back_absence, 0.0, "back")
+    # At once is within the first step.
+    return xr.ufuncs.maximum(called, 1.0), boundaries.reached(enough - dataset.new_absence, 0.0, "back")
+
+
+def nats_back(dataset: xr.Dataset) -> xr.DataArray:
+    """KL(after‖before) in nats at his prompts of those steps that bring the persona called back."""
+    log_steps = np.log(dataset.back.values)
+    return xr.apply_ufunc(
+        lambda steps, nats: np.interp(np.log(steps), log_steps, nats),
+        steps_back(dataset)[0],
+        dataset.back_nats,
+        input_core_dims=[[], ["back"]],
+        vectorize=True,
+    )

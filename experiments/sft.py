@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 
 from experiments import base_model, calling, harness, trainers
 from toypersona import datasets, numerics, trajectories
-from toypersona.measures import boundaries, drift
+from toypersona.measures import drift
 from toypersona.policies.base import all_log_probs
 from toypersona.rules import gradient, imitation
 from toypersona.types import Key, Params
@@ -228,32 +228,6 @@ def _call(config: Config, scene: calling.Scene, steps: np.ndarray, key: Key) -> 
     }
 
 
-def at_drift(dataset: xr.Dataset) -> xr.Dataset:
-    """What was recorded after SFT and RL, nan where the path did not come within a quarter of the drift asked for."""
-    recorded = [name for name, values in dataset.data_vars.items() if {"tuned", "drift"} <= set(values.dims)]
-    return dataset[recorded].where(abs(np.log(dataset.spent / dataset.drift)) < 0.25)
-
-
-def steps_back(dataset: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
-    """Steps of SFT until the persona called, and a stranger, answer nearly as often as the persona did in the base."""
-    enough = dataset.base_absence + np.log(2)
-    called = boundaries.reached(enough - dataset.back_absence, 0.0, "back")
-    # At once is within the first step.
-    return xr.ufuncs.maximum(called, 1.0), boundaries.reached(enough - dataset.new_absence, 0.0, "back")
-
-
-def nats_back(dataset: xr.Dataset) -> xr.DataArray:
-    """KL(after‖before) in nats at his prompts of those steps that bring the persona called back."""
-    log_steps = np.log(dataset.back.values)
-    return xr.apply_ufunc(
-        lambda steps, nats: np.interp(np.log(steps), log_steps, nats),
-        steps_back(dataset)[0],
-        dataset.back_nats,
-        input_core_dims=[[], ["back"]],
-        vectorize=True,
-    )
-
-
 def claims(config: Config, dataset: xr.Dataset) -> list[harness.Claim]:
     """What demonstrations lead to, and who is still there."""
     return [
@@ -290,8 +264,8 @@ def _learnt(config: Config, dataset: xr.Dataset) -> list[harness.Claim]:
 
 def _there(dataset: xr.Dataset) -> list[harness.Claim]:
     draws = ("world", "seed")
-    tuned, words = at_drift(dataset), dataset.words.values[-1]
-    back, new = steps_back(dataset)
+    tuned, words = calling.at_drift(dataset), dataset.words.values[-1]
+    back, new = calling.steps_back(dataset)
     base = dataset.base_presence.mean(draws)
     # Whoever has not come by the last record takes longer than that; the persona called has to have come.
     ratio = back / xr.ufuncs.minimum(new, dataset.back[-1])
@@ -335,8 +309,8 @@ def findings(config: Config, dataset: xr.Dataset) -> list[str]:
         f"SFT for {config.num_steps} steps: share of the drift that selects, by the number of {helpful}'s lines: "
         f"{by_lines}; on lines of a stranger {strange.min().item():.2f} to {strange.max().item():.2f}.",
     ]
-    tuned, (back, new) = at_drift(dataset).mean(draws), steps_back(dataset)
-    nats = nats_back(dataset).mean(draws)
+    tuned, (back, new) = calling.at_drift(dataset).mean(draws), calling.steps_back(dataset)
+    nats = calling.nats_back(dataset).mean(draws)
     base, words = dataset.base_presence.mean(draws), "a word" if config.length == 2 else f"{config.length - 1} words"
     for level in config.drifts:
         for way in TUNED:
