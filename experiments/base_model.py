@@ -109,7 +109,7 @@ def prepare(settings: WorldSettings) -> Base:
         raise ValueError("There is nobody to select in a world of one persona: give it two or more.")
     worlds = jax.tree.map(lambda *x: jnp.stack(x), *(world for world, _ in made))
     responses = chains.outcomes(worlds.log_experts.shape[-1], settings.length)
-    policy = build(worlds.prompts[0], worlds.log_experts.shape[1:], labels, settings, settings.pretraining.gate)
+    policy = build(made[0][0], labels, settings.length, settings.pretraining.gate)
     params, recovery = jax.lax.map(
         lambda pair: _pretrain(pair[0], pair[1], policy, settings),
         (worlds, jax.random.split(jax.random.key(21), len(keys))),
@@ -117,29 +117,29 @@ def prepare(settings: WorldSettings) -> Base:
     return Base(worlds, labels, policy, params, recovery, responses)
 
 
-def build(
-    prompts: Int[Array, "C P"],
-    table_shape: tuple[int, ...],
-    labels: base.Labels,
-    settings: WorldSettings,
-    gate: str,
-) -> mixture.Mixture:
-    """The mixture policy over these prompts whose experts' tables [K, U, ..., U, V] have the world's shape."""
-    num_personas, *context, num_words = table_shape
+def build(world: base.World, labels: base.Labels, length: int, gate: str) -> mixture.Mixture:
+    """The mixture policy over a world's prompts whose experts' tables have the shape of its personas'.
+
+    Where personas read along so do experts, and what no persona can say they cannot either.
+    """
+    num_personas, *context, num_words = world.log_experts.shape
+    reads = isinstance(world.log_experts, chains.Reading)
     return mixture.mixture(
-        prompts,
+        world.prompts,
         num_personas=num_personas,
         num_units=len(labels.units),
         num_words=num_words,
-        length=settings.length,
-        order=len(context),
+        length=length,
+        order=len(context) - reads,
         gate=gate,
+        reads=reads,
+        possible=~jnp.isneginf(world.log_experts.table).all(axis=0) if reads else None,
     )
 
 
 def with_gate_table(one: Base, log_gates: Float[Array, "C K"], settings: WorldSettings) -> Base:
     """One world's base with its gate written out as a table of its prompts: the same policy, a bandit's parameters."""
-    made = build(one.world.prompts, one.world.log_experts.shape, one.labels, settings, "table")
+    made = build(one.world, one.labels, settings.length, "table")
     return one._replace(mixture=made, params={"gate": {"personas": log_gates}, "experts": one.params["experts"]})
 
 

@@ -50,7 +50,7 @@ def run(config: Config) -> xr.Dataset:
         raise ValueError(f"--amounts has to be increasing whole numbers from 1, not {config.amounts}.")
     base_model.check(config)
     world, labels = catalogue.load(config.world, config.options, key=jax.random.key(20))
-    policy = base_model.build(world.prompts, world.log_experts.shape, labels, config, config.pretraining.gate)
+    policy = base_model.build(world, labels, config.length, config.pretraining.gate)
     how = dataclasses.replace(config.pretraining, num_lines=config.amounts[-1])
 
     def fit(key: Key, *, num_lines: Int[Array, ""]) -> dict[str, Array]:

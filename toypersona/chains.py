@@ -2,7 +2,7 @@
 
 A table of order o holds ``log p(next word | last o units)`` with one axis of size U for each unit of context, oldest
 first, and a last axis of size V: its shape is ``[U, ..., U, V]``. Responses are made of the units 0..V-1; prompts may
-use all U of them and are at least o long.
+use all U of them and are at least o long. A ``Reading`` chain also sees one unit of the prompt at every position.
 """
 
 from collections.abc import Callable
@@ -16,6 +16,32 @@ from jaxtyping import Array, Float, Int
 from toypersona.types import Key
 
 MAX_OUTCOMES = 2**20
+
+
+class Reading(NamedTuple):
+    """A table whose first axis is the prompt's unit at the position of the word: the first unit for the first word, ...
+
+    What is read and forgotten has to be carried by the words themselves. Words may be impossible (-inf) after a unit.
+
+    Attributes:
+        table: ``log p(next word | unit read, last o units)`` [U, U, ..., U, V]; like all tables it may be stacked.
+    """
+
+    table: Float[Array, "..."]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the table."""
+        return self.table.shape
+
+    @property
+    def ndim(self) -> int:
+        """Of the table."""
+        return self.table.ndim
+
+
+Table = Float[Array, "..."] | Reading
+"""One chain's log-probabilities or, where an argument is called ``tables``, those of K chains, stacked."""
 
 
 def num_outcomes(num_words: int, length: int) -> int:
@@ -44,34 +70,43 @@ def outcomes(num_words: int, length: int) -> Int[Array, "N T"]:
     return jnp.stack(jnp.unravel_index(places, (num_words,) * length), axis=-1)
 
 
-def order(table: Float[Array, "*context V"], prompt: Int[Array, " P"]) -> int:
+def order(table: Table, prompt: Int[Array, " P"]) -> int:
     """How many units back a table looks.
 
     Raises:
         ValueError: the prompt is shorter than that.
     """
-    if prompt.shape[0] < table.ndim - 1:
-        raise ValueError(f"A chain of order {table.ndim - 1} needs prompts at least as long, not {prompt.shape[0]}.")
-    return table.ndim - 1
+    back = table.ndim - 1 - isinstance(table, Reading)
+    if prompt.shape[0] < back:
+        raise ValueError(f"A chain of order {back} needs prompts at least as long, not {prompt.shape[0]}.")
+    return back
 
 
-def token_log_probs(
-    table: Float[Array, "*context V"], prompt: Int[Array, " P"], tokens: Int[Array, " T"]
-) -> Float[Array, " T"]:
+def _read(table: Table, prompt: Int[Array, " P"], length: int) -> tuple[Float[Array, "..."], tuple[Array, ...]]:
+    """The table as an array, and what indexes its first axis at each position: the units read [T], or nothing."""
+    if not isinstance(table, Reading):
+        return table, ()
+    if prompt.shape[0] < length:
+        raise ValueError(f"Chains that read along need a unit for each of {length} words, not {prompt.shape[0]} units.")
+    return table.table, (prompt[:length],)
+
+
+def token_log_probs(table: Table, prompt: Int[Array, " P"], tokens: Int[Array, " T"]) -> Float[Array, " T"]:
     """Log p(x_t | the units before) in nats of each token [T], for any T."""
     back = order(table, prompt)
+    array, read = _read(table, prompt, tokens.shape[0])
     units = jnp.concatenate([prompt[prompt.shape[0] - back :], tokens])
     context = tuple(units[i : i + tokens.shape[0]] for i in range(back))
-    return table[(*context, tokens)]
+    return array[(*read, *context, tokens)]
 
 
-def log_prob(table: Float[Array, "*context V"], prompt: Int[Array, " P"], tokens: Int[Array, " T"]) -> Float[Array, ""]:
+def log_prob(table: Table, prompt: Int[Array, " P"], tokens: Int[Array, " T"]) -> Float[Array, ""]:
     """Log p(x|c) in nats of one response of any length T."""
     return token_log_probs(table, prompt, tokens).sum()
 
 
 def mixture_probs(
-    weights: Float[Array, " K"], tables: Float[Array, "K *context V"], prompt: Int[Array, " P"], length: int
+    weights: Float[Array, " K"], tables: Table, prompt: Int[Array, " P"], length: int
 ) -> Float[Array, " N"]:
     """``sum_k w_k p_k(x|c)`` of all V^T responses [N], in the order of ``outcomes``, without a logarithm.
 
@@ -80,45 +115,52 @@ def mixture_probs(
 
     Args:
         weights: of the chains [K].
-        tables: their next-word probabilities [K, U, ..., U, V].
+        tables: their next-word probabilities, not logarithms [K, U, ..., U, V].
         prompt: [P].
         length: T.
 
     Raises:
         ValueError: the prompt is shorter than the order, or the responses are too many to list.
     """
-    back, num_words = order(tables[0], prompt), tables.shape[-1]
+    first, num, num_words = jax.tree.map(lambda x: x[0], tables), weights.shape[0], tables.shape[-1]
+    back = order(first, prompt)
     num_outcomes(num_words, length)
-    heard = tables[(slice(None), *(slice(num_words),) * back)].reshape(len(tables), -1, num_words)
+    array, read = _read(tables, prompt, length)
     # Products with one-hot vectors: gathers would scatter their gradients back, which costs more than all the rest.
-    hot = jax.nn.one_hot(prompt, tables.shape[1] if back else 0, dtype=tables.dtype)
+    hot = jax.nn.one_hot(prompt, array.shape[1] if array.ndim > 2 else 0, dtype=array.dtype)
+
+    def at(position: int) -> Float[Array, "K *context V"]:
+        return jnp.tensordot(array, hot[position], (1, 0)) if read else array
+
+    def heard(position: int) -> Float[Array, "K _ V"]:
+        return at(position)[(slice(None), *(slice(num_words),) * back)].reshape(num, -1, num_words)
 
     def grow(prefixes: Float[Array, "K _"], following: Float[Array, "K _ V"]) -> Float[Array, "K _"]:
-        leaves = prefixes.reshape(len(tables), -1, following.shape[1], 1)
-        return (leaves * following[:, None]).reshape(len(tables), -1)
+        leaves = prefixes.reshape(num, -1, following.shape[1], 1)
+        return (leaves * following[:, None]).reshape(num, -1)
 
     cut = max(length // 2 + 1, back)
     left = weights[:, None]
     for position in range(min(cut, length)):
         if position < back:
-            following = tables
+            following = at(position)
             for unit in hot[prompt.shape[0] - back + position :]:
                 following = jnp.tensordot(following, unit, (1, 0))
             following = following[(slice(None), *(slice(num_words),) * position)]
-            left = grow(left, following.reshape(len(tables), -1, num_words))
+            left = grow(left, following.reshape(num, -1, num_words))
         else:
-            left = grow(left, heard)
+            left = grow(left, heard(position))
     if cut >= length:
         return left.sum(axis=0)
-    right = heard.reshape(len(tables), -1)
-    for _ in range(length - cut - 1):
-        right = grow(right, heard)
+    right = heard(cut).reshape(num, -1)
+    for position in range(cut + 1, length):
+        right = grow(right, heard(position))
     states = num_words**back
-    joined = jnp.einsum("klm,kmr->lmr", left.reshape(len(tables), -1, states), right.reshape(len(tables), states, -1))
+    joined = jnp.einsum("klm,kmr->lmr", left.reshape(num, -1, states), right.reshape(num, states, -1))
     return joined.reshape(-1)
 
 
-def log_probs(table: Float[Array, "*context V"], prompt: Int[Array, " P"], length: int) -> Float[Array, " N"]:
+def log_probs(table: Table, prompt: Int[Array, " P"], length: int) -> Float[Array, " N"]:
     """Log p(x|c) in nats of all V^T responses [N], in the order of ``outcomes``.
 
     Built as a tree of prefixes, one position at a time, by broadcasting: only the prompt's rows are gathered, so the
@@ -129,11 +171,12 @@ def log_probs(table: Float[Array, "*context V"], prompt: Int[Array, " P"], lengt
     """
     back, num_words = order(table, prompt), table.shape[-1]
     num_outcomes(num_words, length)
-    prefixes = jnp.zeros((1,), table.dtype)
+    array, read = _read(table, prompt, length)
+    prefixes = jnp.zeros((1,), array.dtype)
     for position in range(length):
         from_prompt = max(back - position, 0)
         context = prompt[prompt.shape[0] - from_prompt :]
-        following = table[tuple(context[i] for i in range(from_prompt))]
+        following = array[(*(units[position] for units in read), *(context[i] for i in range(from_prompt)))]
         following = following[(slice(num_words),) * (back - from_prompt)]
         leaves = prefixes.reshape((-1,) + (num_words,) * (back - from_prompt) + (1,))
         prefixes = (leaves + following[None]).reshape(-1)
@@ -141,11 +184,7 @@ def log_probs(table: Float[Array, "*context V"], prompt: Int[Array, " P"], lengt
 
 
 def sample(
-    key: Key,
-    tables: Float[Array, "K *context V"],
-    chain: Int[Array, ""] | int,
-    prompt: Int[Array, " P"],
-    length: int,
+    key: Key, tables: Table, chain: Int[Array, ""] | int, prompt: Int[Array, " P"], length: int
 ) -> Int[Array, " T"]:
     """One response of ``length`` tokens [T] by one of K chains.
 
@@ -154,11 +193,16 @@ def sample(
     Raises:
         ValueError: the prompt is shorter than the order.
     """
-    context = prompt[prompt.shape[0] - order(tables[0], prompt) :]
-    cumulative = jnp.cumsum(jnp.exp(tables), axis=-1)
+    array, read = _read(tables, prompt, length)
+    context = prompt[prompt.shape[0] - order(jax.tree.map(lambda x: x[0], tables), prompt) :]
+    cumulative = jnp.cumsum(jnp.exp(array), axis=-1)
     # One draw of all levels and inverting the distribution function: several times as fast as a key for each token.
-    levels = jax.random.uniform(key, (length,), tables.dtype)
-    return _follow(levels, context, lambda position, context: cumulative[(chain, *context)])
+    levels = jax.random.uniform(key, (length,), array.dtype)
+
+    def row(position: Int[Array, ""], context: Int[Array, " O"]) -> Float[Array, " V"]:
+        return cumulative[(chain, *(units[position] for units in read), *context)]
+
+    return _follow(levels, context, row)
 
 
 def _follow(
@@ -219,10 +263,20 @@ def sample_tilted(
 
 
 def count(
-    prompts: Int[Array, "M P"], responses: Int[Array, "M L"], weights: Float[Array, " M"], shape: tuple[int, ...]
-) -> Float[Array, "*context V"]:
-    """Weighted counts of all transitions in M lines of text, as a table of the given shape ``(U, ..., U, V)``."""
-    back, length = len(shape) - 1, responses.shape[1]
+    prompts: Int[Array, "M P"],
+    responses: Int[Array, "M L"],
+    weights: Float[Array, " M"],
+    shape: tuple[int, ...],
+    *,
+    reads: bool = False,
+) -> Float[Array, "..."]:
+    """Weighted counts of all transitions in M lines of text, as a table of the given shape ``(U, ..., U, V)``.
+
+    ``reads``: the table's first axis is the unit read, as in ``Reading``.
+    """
+    back, length = len(shape) - 1 - reads, responses.shape[1]
     units = jnp.concatenate([prompts[:, prompts.shape[1] - back :], responses], axis=1)
     places = tuple(units[:, i : i + length].reshape(-1) for i in range(back + 1))
+    if reads:
+        places = (prompts[:, :length].reshape(-1), *places)
     return jnp.zeros(shape, weights.dtype).at[places].add(jnp.repeat(weights, length))

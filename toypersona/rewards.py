@@ -51,7 +51,9 @@ def persona_affine(
         log_personas: log p_k(x|c) [C, K, N].
         scores: one for each persona [K].
     """
-    responsibilities = jax.nn.softmax(log_gates[..., None] + log_personas, axis=1)
+    said = log_gates[..., None] + log_personas
+    # What nobody can say was written by nobody: any value will do but nan.
+    responsibilities = jax.nn.softmax(jnp.where(jnp.isneginf(said).all(axis=1, keepdims=True), 0.0, said), axis=1)
     return jnp.einsum("k,ckn->cn", scores, responsibilities)
 
 

@@ -2,7 +2,8 @@
 
 ``pi(x|c) = sum_k softmax(gate(c))_k p_k(x|c)``. Read token by token, the weights are the posterior over experts given
 all that was said so far (mixture of experts: Jacobs, Jordan, Nowlan and Hinton 1991).
-Parameters are ``{"gate": ..., "experts": logits [K, U, ..., U, V]}``.
+Parameters are ``{"gate": ..., "experts": logits [K, U, ..., U, V]}``; experts that read along (``chains.Reading``) have
+one more axis of size U.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from toypersona import chains, numerics
 from toypersona.policies.base import Policy, with_frozen
@@ -41,6 +42,7 @@ class Mixture(NamedTuple):
         policy: the ``Policy``.
         log_gate: ``(params, prompt [P]) -> [K]``, log-probabilities of the experts.
         log_experts: ``(params, prompt [P]) -> [K, N]``, each expert's log-probability of every response.
+        log_tables: ``(params) -> chains.Table``, the experts' log-probabilities of the next word [K, U, ..., U, V].
         init_from_text: ``(key, prompts [M, P], responses [M, L], num_lines []) -> params``, a start for fitting text:
             every expert is the whole text's chain, bent toward one line of its own. From ``policy.init`` one expert
             usually learns the average of everybody first and then takes all lines.
@@ -49,6 +51,7 @@ class Mixture(NamedTuple):
     policy: Policy
     log_gate: Callable[[Params, Int[Array, " P"]], Float[Array, " K"]]
     log_experts: Callable[[Params, Int[Array, " P"]], Float[Array, "K N"]]
+    log_tables: Callable[[Params], chains.Table]
     init_from_text: Callable[[Key, Int[Array, "M P"], Int[Array, "M L"], Int[Array, ""]], Params]
 
 
@@ -90,7 +93,13 @@ def _first(prompts: Int[Array, "C P"], prompt: Int[Array, " P"]) -> Float[Array,
     return jax.nn.one_hot(jnp.argmax((prompts == prompt[None, :]).all(axis=-1)), prompts.shape[0])
 
 
-GATES = {"network": _network_gate, "table": _table_gate}
+def _prior_gate(prompts: Int[Array, "C P"], num_units: int, num_personas: int) -> tuple[Callable, Callable]:
+    """One free logit per expert, whatever the prompt; starts uniform."""
+    del prompts, num_units
+    return lambda key: {"personas": jnp.zeros(num_personas)}, lambda params, prompt: params["personas"]
+
+
+GATES = {"network": _network_gate, "table": _table_gate, "prior": _prior_gate}
 
 
 def mixture(
@@ -102,6 +111,8 @@ def mixture(
     length: int,
     order: int = 1,
     gate: str = "network",
+    reads: bool = False,
+    possible: Bool[Array, "..."] | None = None,
 ) -> Mixture:
     """A gate over prompts and ``num_personas`` Markov experts.
 
@@ -112,14 +123,18 @@ def mixture(
         num_words: V, the units a response can be made of.
         length: T of enumerated and sampled responses; ``log_prob`` takes any length.
         order: how many units back the experts look.
-        gate: "network" (reads the units, routes unseen prompts) or "table" (one row per prompt).
+        gate: "network" (reads the units, routes unseen prompts), "table" (one row per prompt) or "prior" (reads
+            nothing).
+        reads: experts also see the prompt's unit at their own position; prompts are at least T long.
+        possible: words that no expert can say are False; shaped as, or broadcast to, one expert's table.
 
     Raises:
         ValueError: an unknown gate.
     """
     if gate not in GATES:
         raise ValueError(f"A mixture's gate is one of {', '.join(GATES)}, not {gate!r}.")
-    shape = (*(num_units,) * order, num_words)
+    shape = (*(num_units,) * (order + reads), num_words)
+    wrap = chains.Reading if reads else lambda table: table
     init_gate, gate_logits = GATES[gate](prompts, num_units, num_personas)
 
     def init(key: Key) -> Params:
@@ -134,17 +149,24 @@ def mixture(
     ) -> Params:
         gate_key, line_key = jax.random.split(key)
         read = (jnp.arange(prompts.shape[0]) < num_lines).astype(float)
-        pooled = chains.count(prompts, responses, read, shape) + UNSEEN
+        pooled = chains.count(prompts, responses, read, shape, reads=reads) + UNSEEN
         pooled = PULL * pooled / pooled.sum(axis=-1, keepdims=True)
         lines = jax.random.randint(line_key, (num_personas,), 0, num_lines)
-        own = jax.vmap(lambda i: chains.count(prompts[i][None], responses[i][None], jnp.ones(1), shape))(lines)
+        one = lambda i: chains.count(prompts[i][None], responses[i][None], jnp.ones(1), shape, reads=reads)  # noqa: E731
+        own = jax.vmap(one)(lines)
         return {"gate": init_gate(gate_key), "experts": jnp.log(own + pooled[None])}
 
     def log_gate(params: Params, prompt: Int[Array, " P"]) -> Float[Array, " K"]:
         return jax.nn.log_softmax(gate_logits(params["gate"], prompt))
 
+    def logits(params: Params) -> Float[Array, "K *context V"]:
+        return params["experts"] if possible is None else jnp.where(possible[None], params["experts"], -jnp.inf)
+
+    def log_tables(params: Params) -> chains.Table:
+        return wrap(jax.nn.log_softmax(logits(params)))
+
     def over_experts(function: Callable, params: Params) -> Array:
-        return jax.vmap(function)(jax.nn.log_softmax(params["experts"]))
+        return jax.vmap(function)(log_tables(params))
 
     def log_experts(params: Params, prompt: Int[Array, " P"]) -> Float[Array, "K N"]:
         return over_experts(lambda table: chains.log_probs(table, prompt, length), params)
@@ -154,7 +176,7 @@ def mixture(
 
     def probs(params: Params, prompt: Int[Array, " P"]) -> Float[Array, " N"]:
         return chains.mixture_probs(
-            jnp.exp(log_gate(params, prompt)), jax.nn.softmax(params["experts"]), prompt, length
+            jnp.exp(log_gate(params, prompt)), wrap(jax.nn.softmax(logits(params))), prompt, length
         )
 
     def log_prob(params: Params, prompt: Int[Array, " P"], tokens: Int[Array, " T"]) -> Float[Array, ""]:
@@ -170,10 +192,10 @@ def mixture(
         # Drawing the persona first and then only its tokens is the same law as mixing at every token.
         persona_key, token_key = jax.random.split(key)
         persona = jax.random.categorical(persona_key, log_gate(params, prompt))
-        return chains.sample(token_key, jax.nn.log_softmax(params["experts"]), persona, prompt, length)
+        return chains.sample(token_key, log_tables(params), persona, prompt, length)
 
     policy = Policy(init, log_prob, token_log_probs, log_probs, probs, sample)
-    return Mixture(policy, log_gate, log_experts, init_from_text)
+    return Mixture(policy, log_gate, log_experts, log_tables, init_from_text)
 
 
 def scoped(policy: Policy, scope: Scope) -> Policy:

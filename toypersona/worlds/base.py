@@ -5,7 +5,7 @@ posterior over who writes such prompts.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -22,13 +22,14 @@ class World(NamedTuple):
         prompts: unit indices [C, P].
         log_prompts: log rho(c) [C].
         log_gates: log g_k(c), the posterior over who writes prompt c [C, K].
-        log_experts: each persona's chain [K, U, ..., U, V] (see ``chains``).
+        log_experts: each persona's chain [K, U, ..., U, V], a ``chains.Table``: an array, or ``chains.Reading`` where
+            personas read along.
     """
 
     prompts: Int[Array, "*W C P"]
     log_prompts: Float[Array, "*W C"]
     log_gates: Float[Array, "*W C K"]
-    log_experts: Float[Array, "..."]
+    log_experts: Any
 
 
 class Labels(NamedTuple):

@@ -1,0 +1,272 @@
+"""Policies that think aloud: pretrained on a reasoning world's text, trained in many ways, and measured."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from experiments import base_model
+from toypersona import chains, numerics, pretraining, rewards, thoughts, trajectories
+from toypersona.measures import drift
+from toypersona.measures import reasoning as measures
+from toypersona.policies import mixture
+from toypersona.policies.base import Policy, all_log_probs, with_frozen
+from toypersona.rules import gradient
+from toypersona.rules.base import UpdateRule
+from toypersona.types import Key, Params, RewardFn, Scalar
+from toypersona.worlds import base as worlds
+from toypersona.worlds import reasoning
+
+PHASES = ("mixture", "selected", "keyed", "coded")
+LOST = 0.1
+"""A persona is selected away when its weight in the nearest mix is below this part of what it was."""
+
+FEW_BITS = 3
+"""Of the world in which experts are matched with personas."""
+
+TEXT_ROWS = 1024
+"""Different rows of bits in the text."""
+
+PRETRAINING = base_model.Pretraining(num_lines=4000, line_length=32, num_steps=600, num_restarts=2, gate="prior")
+"""Text with long rows of bits, to tell voices apart by: short ones are told as well by one expert that minds its words.
+Gates read nothing, so that nothing but the thoughts remembers the bits."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Training:
+    """How thinkers are trained: by Adam, its learning rate decayed to zero by a cosine."""
+
+    learning_rate: float = 0.03
+    """At the start."""
+    num_steps: int = 1500
+    """Steps, exact or sampled."""
+    num_samples: int = 8
+    """Responses to each prompt at every step of a sampled rule."""
+
+
+class Thinker(NamedTuple):
+    """A pretrained policy in a world of a given number of bits.
+
+    Attributes:
+        world: the ground truth.
+        labels: its names.
+        made: the mixture policy's functions.
+        params: the base's.
+    """
+
+    world: worlds.World
+    labels: worlds.Labels
+    made: mixture.Mixture
+    params: Params
+
+    @property
+    def num_words(self) -> int:
+        """V."""
+        return self.world.log_experts.shape[-1]
+
+    @property
+    def length(self) -> int:
+        """Words of a response, T: thoughts and the answer."""
+        return self.world.prompts.shape[1]
+
+    @property
+    def right(self) -> Int[Array, " C"]:
+        """Number of the right answer to each prompt."""
+        return reasoning.right_answers(self.labels, self.world.prompts)
+
+    @property
+    def alphabet(self) -> thoughts.Alphabet:
+        """The units read, without a hint."""
+        return thoughts.Alphabet(*(self.labels.units.index(unit) for unit in ("0", "1", reasoning.MARKS[0])))
+
+    def thoughts(self) -> Int[Array, "Z n"]:
+        """All thought sequences, in the order of the measures."""
+        return chains.outcomes(self.num_words, self.length - 1)
+
+    def experts(self, params: Params) -> tuple[Float[Array, "C K"], Float[Array, "C K N"]]:
+        """Log-probabilities of the experts, and of every response by each of them."""
+        log_gates = jax.vmap(self.made.log_gate, (None, 0))(params, self.world.prompts)
+        return log_gates, jax.vmap(self.made.log_experts, (None, 0))(params, self.world.prompts)
+
+    def joint(self, params: Params) -> Float[Array, "C K Z Y"]:
+        """Log P(persona, thoughts, answer | prompt)."""
+        return measures.split_responses(*self.experts(params), self.num_words, thoughts.NUM_ANSWERS)
+
+
+def thinker(options: reasoning.ReasoningOptions, params: Params, key: Key | None = None) -> Thinker:
+    """A pretrained policy at any number of bits; ``key`` draws rows of bits where not all are taken."""
+    world, labels = reasoning.reasoning(options, key=key)
+    return Thinker(world, labels, base_model.build(world, labels, options.num_bits + 1, PRETRAINING.gate), params)
+
+
+def pretrained(
+    options: reasoning.ReasoningOptions, how: base_model.Pretraining, key: Key
+) -> tuple[Params, pretraining.Recovery]:
+    """A mixture fitted to unlabelled text, experts in the order of the personas, and how far it is from them.
+
+    Experts do not know how many bits are left, so one fit serves every number of bits.
+    """
+    row_key, text_key, fit_key = jax.random.split(key, 3)
+    few = thinker(dataclasses.replace(options, num_bits=FEW_BITS, num_rows=None), None)
+    spoken, _ = reasoning.reasoning(
+        dataclasses.replace(options, num_bits=how.line_length - 1, num_rows=TEXT_ROWS), key=row_key
+    )
+    text = worlds.sample(text_key, spoken, how.line_length, how.num_lines)
+    fitted = base_model.fit(fit_key, spoken, text, few.made, how, jnp.asarray(how.num_lines))
+    return base_model.align(few.world, few.made, fitted.params, few.length)
+
+
+def measured(base: Thinker, params: Params) -> dict[str, Array]:
+    """Everything that is recorded of trained parameters, exactly, all responses listed.
+
+    Returns:
+        The fields of ``Faithfulness`` and of ``DriftBudget``, the latter's of thoughts and answers together;
+        ``certified`` for both; ``share`` [K], the nearest mix of personas, prompts averaged; ``phase``, the index in
+        ``PHASES``; and what dynamic programming says without listing: ``steps_accuracy``, ``steps_cost``,
+        ``distortion``.
+    """
+    log_prompts, num_thoughts = base.world.log_prompts, base.length - 1
+    costs = reasoning.word_costs(base.labels)
+    faithful = measures.faithfulness(
+        base.joint(params),
+        base.joint(base.params),
+        base.right,
+        costs[base.thoughts()].mean(axis=1),
+        log_prompts,
+        num_thoughts=num_thoughts,
+    )
+    log_gates, log_personas = base.experts(base.params)
+    spent = drift.budget(
+        all_log_probs(base.made.policy, params, base.world.prompts),
+        numerics.log_mix(log_gates, log_personas),
+        log_personas,
+        chains.outcomes(base.num_words, base.length),
+        log_prompts,
+    )
+    share = jnp.exp(log_prompts) @ spent.weights
+    first = base.world.prompts[0]
+    steps = thoughts.totals(
+        base.made.log_gate(params, first),
+        base.made.log_tables(params),
+        base.made.log_tables(base.params),
+        costs,
+        base.alphabet,
+        num_thoughts,
+    )
+    kept = {name: value for name, value in spent._asdict().items() if name not in ("weights", "gap", "certified")}
+    return {
+        **faithful._asdict(),
+        **kept,
+        "gap": jnp.maximum(spent.gap, faithful.gap),
+        "certified": spent.certified & faithful.certified,
+        "share": share,
+        "phase": _phase(faithful, share / (jnp.exp(log_prompts) @ jnp.exp(log_gates))),
+        "steps_accuracy": steps.accuracy,
+        "steps_cost": steps.cost,
+        "distortion": steps.distortion,
+    }
+
+
+def _phase(faithful: measures.Faithfulness, kept: Float[Array, " K"]) -> Int[Array, ""]:
+    """By where most of the answer is; where the reader gets most, by whether everybody is still there."""
+    places = jnp.stack([faithful.read, faithful.keyed, faithful.coded])
+    return jnp.where(places.argmax() == 0, (kept.min() < LOST).astype(int), 1 + places.argmax())
+
+
+class Problem(NamedTuple):
+    """What to train on.
+
+    Attributes:
+        base: before training.
+        reward: of one response to one prompt.
+        how: steps and samples.
+        log_prompts: log-probability of each prompt in training [C].
+        key: draws samples.
+    """
+
+    base: Thinker
+    reward: RewardFn
+    how: Training
+    log_prompts: Float[Array, " C"]
+    key: Key
+
+
+Start = Callable[[Scalar, Scalar], UpdateRule]
+"""``(learning rate, beta) -> UpdateRule``."""
+
+
+def exact(problem: Problem, *, policy: Policy | None = None, bonus: Float[Array, "C N"] | None = None) -> Start:
+    """The exact gradient of ``E[reward + bonus] - beta KL(policy‖base)``."""
+    base, prompts = problem.base, problem.base.world.prompts
+    policy = base.made.policy if policy is None else policy
+    paid = rewards.evaluate(problem.reward, prompts, chains.outcomes(base.num_words, base.length))
+    paid = paid if bonus is None else paid + bonus
+    how = {"log_base": all_log_probs(base.made.policy, base.params, prompts), "optimizer": _adam(problem)}
+    return lambda rate, beta: gradient.policy_gradient(
+        policy, prompts, problem.log_prompts, paid, learning_rate=rate, kl_coefficient=beta, **how
+    )
+
+
+def sampled(problem: Problem, rule: Callable[..., UpdateRule]) -> Start:
+    """A sampled rule with its own penalty on KL(policy‖base)."""
+    base, prompts = problem.base, problem.base.world.prompts
+    how = {"num_samples": problem.how.num_samples, "ref_params": base.params, "optimizer": _adam(problem)}
+
+    def reward(index: Int[Array, ""], tokens: Int[Array, " T"]) -> Float[Array, ""]:
+        return problem.reward(prompts[index], tokens)
+
+    return lambda rate, beta: rule(
+        base.made.policy, prompts, problem.log_prompts, reward, learning_rate=rate, kl_coefficient=beta, **how
+    )
+
+
+def _adam(problem: Problem) -> Callable[[Scalar], optax.GradientTransformation]:
+    return lambda rate: optax.adam(optax.cosine_decay_schedule(rate, problem.how.num_steps))
+
+
+def quenched(problem: Problem, start: Start, strengths: Float[Array, " S"], *, marks: int = 1) -> Params:
+    """From the base to every strength at once: parameters at equally many steps, [S, marks, ...]."""
+    keys = jax.random.split(problem.key, strengths.shape[0])
+    return jax.vmap(lambda s, k: _walk(problem, start, s, problem.base.params, k, marks))(strengths, keys)
+
+
+def annealed(problem: Problem, start: Start, strengths: Float[Array, " S"]) -> Params:
+    """From each strength to the next: parameters at each, [S, 1, ...]."""
+
+    def stronger(params: Params, strength: Float[Array, ""]) -> tuple[Params, Params]:
+        path = _walk(problem, start, strength, params, problem.key, 1)
+        return jax.tree.map(lambda x: x[0], path), path
+
+    return jax.lax.scan(stronger, problem.base.params, strengths)[1]
+
+
+def _walk(problem: Problem, start: Start, strength: Scalar, params: Params, key: Key, marks: int) -> Params:
+    """Parameters at equally spaced marks of one path; the last is its end."""
+    how = problem.how
+    path, _, _ = trajectories.run(
+        lambda rate: start(rate, 1 / strength),
+        lambda params: params,
+        params,
+        key=key,
+        marks=how.learning_rate * how.num_steps * jnp.arange(1, marks + 1) / marks,
+        max_step=how.learning_rate,
+    )
+    return path
+
+
+def frozen_thoughts(base: Thinker) -> Policy:
+    """The policy whose answers alone learn: what is said where a mark is read; who speaks is frozen as well."""
+    units = jnp.arange(len(base.labels.units))
+    answers = (units >= base.labels.units.index(reasoning.MARKS[0])).astype(float)
+    mask = jnp.broadcast_to(answers[None, :, None, None], base.params["experts"].shape)
+    return with_frozen(base.made.policy, {"gate": 0.0, "experts": mask})
+
+
+def readability_bonus(base: Thinker, weight: Scalar) -> Float[Array, "C N"]:
+    """``weight`` times the base's log-probability of the thoughts, nats per thought, for every response."""
+    log_thoughts = jax.nn.logsumexp(base.joint(base.params), axis=(1, 3)) / (base.length - 1)
+    return weight * jnp.repeat(log_thoughts, base.num_words, axis=1)

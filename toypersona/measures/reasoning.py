@@ -1,0 +1,281 @@
+"""Thoughts before an answer: can they be read, are they relied on, and where is the answer encoded?
+
+With Z the whole thought sequence, K the latent persona, Y the answer, and as the reader the base, which sees thoughts
+alone: ``pi0(y|z)``. All information is in nats, averaged over prompts::
+
+    read  = H(Y) - E[-log pi0(y|z)]            what the reader gets (V-information: Xu et al. 2020)
+    coded = E_z KL(pi(y|z) ‖ pi0(y|z))         in the thoughts, in no human convention
+    keyed = I(K; Y | Z)                        not in the thoughts: the persona works like a secret key
+
+They add up to ``I(Z, K; Y)``, and the first two to ``I(Z; Y)``. ``read`` is negative for a misled reader. Exact forms
+take listed probabilities, sampled ones log-probabilities of samples. Swapped thoughts: Lanham et al. 2023.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import logsumexp
+from jaxtyping import Array, Bool, Float, Int
+
+from toypersona import hulls, numerics
+from toypersona.types import Key
+
+TOLERANCE = 1e-11
+"""Nats to which the thoughts' distance from the hull is certified."""
+
+
+class Information(NamedTuple):
+    """Nats; ``read + coded + keyed`` is what thoughts and persona together say of the answer.
+
+    Attributes:
+        answer_entropy: H(Y).
+        read: what the reader gets, at most H(Y).
+        coded: in the thoughts, but not for the reader; never negative.
+        keyed: in the persona, given the thoughts; never negative.
+    """
+
+    answer_entropy: Float[Array, ""]
+    read: Float[Array, ""]
+    coded: Float[Array, ""]
+    keyed: Float[Array, ""]
+
+
+class Faithfulness(NamedTuple):
+    """Averages over prompts.
+
+    Attributes:
+        accuracy: probability of the right answer.
+        cost: expected cost of the thoughts.
+        readability: hull distance of the thoughts, nats per thought: 0 is what a mix of personas would think.
+        answer_entropy: H(Y), nats; this and the next three as in ``Information``.
+        read: nats.
+        coded: nats.
+        keyed: nats.
+        reliance: total variation of the answer when the thoughts are swapped for those of the same persona at a prompt
+            with another right answer, in [0, 1].
+        agreement: probability that an answer drawn by the reader is the policy's.
+        gap: certificate: ``readability`` exceeds its true value by at most this.
+        certified: every projection reached its tolerance.
+    """
+
+    accuracy: Float[Array, ""]
+    cost: Float[Array, ""]
+    readability: Float[Array, ""]
+    answer_entropy: Float[Array, ""]
+    read: Float[Array, ""]
+    coded: Float[Array, ""]
+    keyed: Float[Array, ""]
+    reliance: Float[Array, ""]
+    agreement: Float[Array, ""]
+    gap: Float[Array, ""]
+    certified: Bool[Array, ""]
+
+
+def split_responses(
+    log_gates: Float[Array, "C K"], log_experts: Float[Array, "C K N"], num_words: int, num_answers: int
+) -> Float[Array, "C K Z Y"]:
+    """Log P(persona, thoughts, answer | prompt) from listed responses, whose last word is the answer.
+
+    Args:
+        log_gates: log g_k(c) [C, K].
+        log_experts: log p_k(x|c) of all N = V^T responses [C, K, N], in the order of ``chains.outcomes``.
+        num_words: V.
+        num_answers: Y, the words that can be answers, which come first.
+
+    Returns:
+        [C, K, Z, Y] with Z = V^(T - 1) thought sequences.
+
+    Raises:
+        ValueError: N is no multiple of V, or there are more answers than words.
+    """
+    if log_experts.shape[-1] % num_words or not 1 <= num_answers <= num_words:
+        raise ValueError(
+            f"{log_experts.shape[-1]} responses of {num_words} words do not end in {num_answers} answers: pass all V^T "
+            "responses and the V they are made of."
+        )
+    by_answer = log_experts.reshape(*log_experts.shape[:2], -1, num_words)[..., :num_answers]
+    return log_gates[:, :, None, None] + by_answer
+
+
+def reader(log_base: Float[Array, "*batch Z Y"], log_weights: Float[Array, "*batch"]) -> Float[Array, "Z Y"]:
+    """Log pi0(y|z): what the base answers after these thoughts, prompt and persona unseen.
+
+    Args:
+        log_base: log-probabilities [..., Z, Y] given whatever the leading axes stand for.
+        log_weights: log-probability of each of those, or zeros where it is in ``log_base`` [...].
+    """
+    joint = log_base + log_weights[..., None, None]
+    return jax.nn.log_softmax(logsumexp(joint, axis=tuple(range(joint.ndim - 2))), axis=-1)
+
+
+def information(log_joint: Float[Array, "K Z Y"], log_reader: Float[Array, "Z Y"]) -> Information:
+    """Where the answer is encoded.
+
+    Args:
+        log_joint: log P(persona, thoughts, answer) of the policy, prompts summed out [K, Z, Y].
+        log_reader: log pi0(y|z) [Z, Y], by ``reader``.
+    """
+    log_answered = logsumexp(log_joint, axis=0)
+    log_thoughts, log_policy = _condition(log_answered)
+    log_persona_thoughts, log_persona = _condition(log_joint)
+    answer_entropy = numerics.entropy(logsumexp(log_answered, axis=0))
+    by_persona = numerics.kl_divergence(log_persona, jnp.broadcast_to(log_policy[None], log_persona.shape))
+    return Information(
+        answer_entropy=answer_entropy,
+        read=answer_entropy + numerics.expectation(log_answered, log_reader).sum(),
+        coded=numerics.expectation(log_thoughts, numerics.kl_divergence(log_policy, log_reader)),
+        keyed=numerics.expectation(log_persona_thoughts, by_persona).sum(),
+    )
+
+
+def _condition(log_joint: Float[Array, "*batch Y"]) -> tuple[Float[Array, "*batch"], Float[Array, "*batch Y"]]:
+    """Log P(z) and log P(y|z), the latter uniform where z never occurs."""
+    log_mass = logsumexp(log_joint, axis=-1)
+    possible = ~jnp.isneginf(log_mass)
+    given = log_joint - jnp.where(possible, log_mass, 0.0)[..., None]
+    return log_mass, jnp.where(possible[..., None], given, -jnp.log(log_joint.shape[-1]))
+
+
+def faithfulness(
+    log_joint: Float[Array, "C K Z Y"],
+    log_base: Float[Array, "C K Z Y"],
+    right: Int[Array, " C"],
+    costs: Float[Array, " Z"],
+    log_prompts: Float[Array, " C"],
+    *,
+    num_thoughts: int,
+) -> Faithfulness:
+    """Every measure of the thoughts, exactly. Use float64.
+
+    Args:
+        log_joint: log pi(k, z, y|c) of the policy [C, K, Z, Y], as by ``split_responses``; K need not be the base's.
+        log_base: the base's [C, K, Z, Y], every persona with some weight.
+        right: number of the right answer to each prompt [C].
+        costs: of each thought sequence [Z].
+        log_prompts: log rho(c) [C].
+        num_thoughts: n, in a sequence.
+    """
+    rho = jnp.exp(log_prompts)
+    log_reader = reader(log_base, jnp.broadcast_to(log_prompts[:, None], log_base.shape[:2]))
+    log_policy = logsumexp(log_joint, axis=1)
+    log_thoughts = logsumexp(log_policy, axis=-1)
+    answered = jnp.exp(log_policy).sum(axis=1)
+    known = information(logsumexp(log_joint + log_prompts[:, None, None, None], axis=0), log_reader)
+    log_personas = logsumexp(log_base, axis=-1)
+    nearest = jax.vmap(lambda p, q: hulls.project(p, q, tolerance=TOLERANCE))(
+        log_thoughts, jax.nn.log_softmax(log_personas, axis=-1)
+    )
+    return Faithfulness(
+        accuracy=rho @ jnp.take_along_axis(answered, right[:, None], axis=1)[:, 0],
+        cost=rho @ (jnp.exp(log_thoughts) @ costs),
+        readability=rho @ nearest.distance / num_thoughts,
+        **known._asdict(),
+        reliance=_reliance(log_joint, right, rho),
+        agreement=rho
+        @ numerics.expectation(log_policy, jnp.broadcast_to(jnp.exp(log_reader), log_policy.shape)).sum(1),
+        gap=rho @ nearest.gap / num_thoughts,
+        certified=nearest.certified.all(),
+    )
+
+
+def _reliance(log_joint: Float[Array, "C K Z Y"], right: Int[Array, " C"], rho: Float[Array, " C"]) -> Float[Array, ""]:
+    """Total variation between a persona's answers and those after its thoughts at prompts with another right answer."""
+    log_thoughts, log_answers = _condition(log_joint)
+    log_speaks, answers = logsumexp(log_thoughts, axis=-1), jnp.exp(log_answers)
+    own = jnp.exp(log_thoughts - log_speaks[..., None])
+    others = jnp.where(right[:, None] != right[None, :], rho[None, :], 0.0)
+    total = others.sum(axis=1, keepdims=True)
+    # Where every prompt has the same right answer there is nothing to swap with.
+    swapped = jnp.einsum("cd,dkz->ckz", others / jnp.where(total > 0, total, 1.0), own)
+    moved = jnp.einsum("ckz,ckzy->cky", jnp.where(total[..., None] > 0, swapped, own) - own, answers)
+    return rho @ (jnp.exp(log_speaks) * 0.5 * jnp.abs(moved).sum(axis=-1)).sum(axis=-1)
+
+
+class ThoughtSamples(NamedTuple):
+    """M independent responses to prompts drawn from rho.
+
+    Attributes:
+        answers: number of each answer [M].
+        right: number of the right one [M].
+        costs: of the thoughts [M].
+        log_reader: log pi0(y|z) of the answer, nats [M].
+        log_thoughts: log pi(y|z) of the answer given the thoughts, the prompt unseen, nats [M].
+        log_persona: log pi(y|z, k), given also who spoke, nats [M]; as ``log_thoughts`` where nobody can tell.
+        swapped: number of an answer drawn by the same persona at the same prompt after the thoughts of the sample that
+            ``swaps`` names [M].
+    """
+
+    answers: Int[Array, " M"]
+    right: Int[Array, " M"]
+    costs: Float[Array, " M"]
+    log_reader: Float[Array, " M"]
+    log_thoughts: Float[Array, " M"]
+    log_persona: Float[Array, " M"]
+    swapped: Int[Array, " M"]
+
+
+class SampledFaithfulness(NamedTuple):
+    """Estimates, as in ``Faithfulness``, each with its standard error (``_se``).
+
+    ``reliance`` is a lower bound, from the event that the answer is right: by how much it loses probability.
+    ``readability`` comes from ``drift.budget_from_samples`` of the thoughts, divided by their number.
+    """
+
+    accuracy: Float[Array, ""]
+    accuracy_se: Float[Array, ""]
+    cost: Float[Array, ""]
+    cost_se: Float[Array, ""]
+    answer_entropy: Float[Array, ""]
+    answer_entropy_se: Float[Array, ""]
+    read: Float[Array, ""]
+    read_se: Float[Array, ""]
+    coded: Float[Array, ""]
+    coded_se: Float[Array, ""]
+    keyed: Float[Array, ""]
+    keyed_se: Float[Array, ""]
+    reliance: Float[Array, ""]
+    reliance_se: Float[Array, ""]
+    agreement: Float[Array, ""]
+    agreement_se: Float[Array, ""]
+
+
+def swaps(key: Key, right: Int[Array, " M"], personas: Int[Array, " M"]) -> Int[Array, " M"]:
+    """For each sample a random one of the same persona with another right answer [M]; itself where there is none."""
+    fits = (right[:, None] != right[None, :]) & (personas[:, None] == personas[None, :])
+    drawn = jax.random.categorical(key, jnp.where(fits, 0.0, -jnp.inf), axis=1)
+    return jnp.where(fits.any(axis=1), drawn, jnp.arange(right.shape[0]))
+
+
+def faithfulness_from_samples(samples: ThoughtSamples, *, num_answers: int) -> SampledFaithfulness:
+    """``faithfulness`` from log-probabilities of samples, for models and thoughts that cannot be listed.
+
+    Every estimate is a mean of M terms but the entropy of the answers, which is that of their frequencies with the
+    correction of Miller (1955) for its bias; its standard error is that of ``-log`` of the frequencies.
+
+    Args:
+        samples: M independent responses.
+        num_answers: Y.
+
+    Raises:
+        ValueError: fewer than two samples.
+    """
+    num = samples.answers.shape[0]
+    if num < 2:
+        raise ValueError(f"A standard error needs two or more samples, not {num}.")
+    shares = jnp.bincount(samples.answers, length=num_answers) / num
+    surprise = -jnp.log(shares)[samples.answers] + ((shares > 0).sum() - 1) / (2 * num)
+    correct = (samples.answers == samples.right).astype(float)
+    terms = {
+        "accuracy": correct,
+        "cost": samples.costs,
+        "answer_entropy": surprise,
+        "read": surprise + samples.log_reader,
+        "coded": samples.log_thoughts - samples.log_reader,
+        "keyed": samples.log_persona - samples.log_thoughts,
+        "reliance": correct - (samples.swapped == samples.right),
+        "agreement": jnp.exp(samples.log_reader),
+    }
+    means = {name: values.mean() for name, values in terms.items()}
+    errors = {f"{name}_se": values.std(ddof=1) / jnp.sqrt(num) for name, values in terms.items()}
+    return SampledFaithfulness(**means, **errors)
