@@ -120,6 +120,18 @@ def pretrained(
     return base_model.align(few.world, few.made, fitted.params, few.length)
 
 
+def spent(base: Thinker, params: Params) -> drift.DriftBudget:
+    """The drift budget of trained parameters, thoughts and answers together."""
+    log_gates, log_personas = base.experts(base.params)
+    return drift.budget(
+        all_log_probs(base.made.policy, params, base.world.prompts),
+        numerics.log_mix(log_gates, log_personas),
+        log_personas,
+        chains.outcomes(base.num_words, base.length),
+        base.world.log_prompts,
+    )
+
+
 def measured(base: Thinker, params: Params) -> dict[str, Array]:
     """Everything that is recorded of trained parameters, exactly, all responses listed.
 
@@ -139,30 +151,23 @@ def measured(base: Thinker, params: Params) -> dict[str, Array]:
         log_prompts,
         num_thoughts=num_thoughts,
     )
-    log_gates, log_personas = base.experts(base.params)
-    spent = drift.budget(
-        all_log_probs(base.made.policy, params, base.world.prompts),
-        numerics.log_mix(log_gates, log_personas),
-        log_personas,
-        chains.outcomes(base.num_words, base.length),
-        log_prompts,
-    )
-    share = jnp.exp(log_prompts) @ spent.weights
-    first = base.world.prompts[0]
+    budget = spent(base, params)
+    share = jnp.exp(log_prompts) @ budget.weights
+    log_gates = jax.vmap(base.made.log_gate, (None, 0))(base.params, base.world.prompts)
     steps = thoughts.totals(
-        base.made.log_gate(params, first),
+        base.made.log_gate(params, base.world.prompts[0]),
         base.made.log_tables(params),
         base.made.log_tables(base.params),
         costs,
         base.alphabet,
         num_thoughts,
     )
-    kept = {name: value for name, value in spent._asdict().items() if name not in ("weights", "gap", "certified")}
+    kept = {name: value for name, value in budget._asdict().items() if name not in ("weights", "gap", "certified")}
     return {
         **faithful._asdict(),
         **kept,
-        "gap": jnp.maximum(spent.gap, faithful.gap),
-        "certified": spent.certified & faithful.certified,
+        "gap": jnp.maximum(budget.gap, faithful.gap),
+        "certified": budget.certified & faithful.certified,
         "share": share,
         "phase": _phase(faithful, share / (jnp.exp(log_prompts) @ jnp.exp(log_gates))),
         "steps_accuracy": steps.accuracy,
@@ -175,6 +180,17 @@ def _phase(faithful: measures.Faithfulness, kept: Float[Array, " K"]) -> Int[Arr
     """By where most of the answer is; where the reader gets most, by whether everybody is still there."""
     places = jnp.stack([faithful.read, faithful.keyed, faithful.coded])
     return jnp.where(places.argmax() == 0, (kept.min() < LOST).astype(int), 1 + places.argmax())
+
+
+MEASURES = (
+    *measures.Faithfulness._fields,
+    *(name for name in drift.DriftBudget._fields if name not in ("weights", "gap", "certified")),
+    "phase",
+    "steps_accuracy",
+    "steps_cost",
+    "distortion",
+)
+"""What ``measured`` returns beside ``share``."""
 
 
 class Problem(NamedTuple):
@@ -270,3 +286,28 @@ def readability_bonus(base: Thinker, weight: Scalar) -> Float[Array, "C N"]:
     """``weight`` times the base's log-probability of the thoughts, nats per thought, for every response."""
     log_thoughts = jax.nn.logsumexp(base.joint(base.params), axis=(1, 3)) / (base.length - 1)
     return weight * jnp.repeat(log_thoughts, base.num_words, axis=1)
+
+
+def lines(base: Thinker, params: Params, key: Key, num: int) -> dict[str, Array]:
+    """Responses to read: to the same prompts with the same draws at every strength, and what the reader concludes.
+
+    Returns:
+        ``line_prompt`` and ``line_tokens`` [S, L, T], and ``line_reader`` [S, L], the reader's probability of ``odd``.
+    """
+    which_key, draw_key = jax.random.split(key)
+    which = jax.random.choice(
+        which_key, base.world.prompts.shape[0], (num,), replace=False, p=jnp.exp(base.world.log_prompts)
+    )
+    prompts = base.world.prompts[which]
+    log_reader = measures.reader(base.joint(base.params), base.world.log_prompts[:, None])
+    places = base.num_words ** jnp.arange(base.length - 2, -1, -1)
+
+    def at(path: Params) -> dict[str, Array]:
+        one = jax.tree.map(lambda x: x[0], path)
+        tokens = jax.vmap(lambda k, prompt: base.made.policy.sample(k, one, prompt))(
+            jax.random.split(draw_key, num), prompts
+        )
+        odd = jnp.exp(log_reader)[tokens[:, :-1] @ places, 1]
+        return {"line_prompt": prompts, "line_tokens": tokens, "line_reader": odd}
+
+    return jax.lax.map(at, params)

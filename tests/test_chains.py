@@ -203,3 +203,79 @@ def test_a_tilted_chain_is_the_tilted_law_and_samples_it(order):
     expected = np.asarray(jax.nn.softmax(joint))
     z = (seen - expected) / np.sqrt(expected * (1 - expected) / 20_000)
     assert np.abs(z).max() < 5
+
+
+READS = jnp.array([3, 0, 2, 3])
+
+
+def reading_by_hand(table, prompt, tokens):
+    """Log p(x|c) of a chain that reads along, one Python index at a time."""
+    table, units, back = np.asarray(table), [*np.asarray(prompt), *tokens], np.ndim(table) - 2
+    start = len(prompt)
+    places = [(units[i], *units[start + i - back : start + i + 1]) for i in range(len(tokens))]
+    return float(np.sum([table[place] for place in places]))
+
+
+@ORDERS
+@pytest.mark.parametrize("length", [1, 2, 4])
+def test_a_chain_that_reads_along_as_by_hand(order, length):
+    table = random_table(order + 1)
+    reading, every = chains.Reading(table), list(itertools.product(range(V), repeat=length))
+    expected = [reading_by_hand(table, READS, tokens) for tokens in every]
+    np.testing.assert_allclose(chains.log_probs(reading, READS, length), expected, rtol=1e-12)
+    single = jax.vmap(chains.log_prob, (None, None, 0))(reading, READS, chains.outcomes(V, length))
+    np.testing.assert_allclose(single, expected, rtol=1e-12)
+    np.testing.assert_allclose(
+        chains.mixture_probs(jnp.ones(1), chains.Reading(jnp.exp(table)[None]), READS, length),
+        np.exp(expected),
+        rtol=1e-12,
+    )
+
+
+@ORDERS
+def test_mixtures_of_reading_chains_have_the_plain_form_s_gradient(order):
+    logits = jax.random.normal(jax.random.key(order), (2, *(U,) * (order + 1), V))
+    values, weights = jax.random.normal(jax.random.key(9), (V**4,)), jnp.array([0.3, 0.7])
+
+    def fast(logits):
+        return chains.mixture_probs(weights, chains.Reading(jax.nn.softmax(logits)), READS, 4) @ values
+
+    def plain(logits):
+        log_tables = chains.Reading(jax.nn.log_softmax(logits))
+        return weights @ jnp.exp(jax.vmap(lambda table: chains.log_probs(table, READS, 4))(log_tables)) @ values
+
+    np.testing.assert_allclose(jax.grad(fast)(logits), jax.grad(plain)(logits), atol=1e-12)
+
+
+@ORDERS
+def test_samples_of_a_reading_chain_follow_the_exact_probabilities(order):
+    reading, number = chains.Reading(random_table(order + 1)), 20_000
+    stacked = jax.tree.map(lambda x: x[None], reading)
+    keys = jax.random.split(jax.random.key(3), number)
+    tokens = jax.jit(jax.vmap(lambda key: chains.sample(key, stacked, 0, READS, T)))(keys)
+    measured = np.bincount(np.ravel_multi_index(np.asarray(tokens).T, (V,) * T), minlength=V**T) / number
+    exact = np.exp(chains.log_probs(reading, READS, T))
+    error = np.sqrt(np.maximum(measured * (1 - measured), 1 / number) / number)
+    assert (np.abs(measured - exact) < 5 * error).all()
+
+
+def test_counts_of_what_reading_chains_said():
+    prompts, responses = jnp.array([[3, 0, 2], [1, 3, 0]]), jnp.array([[1, 1, 2], [0, 2, 2]])
+    expected = np.zeros((U, U, V))
+    for prompt, response in zip(np.asarray(prompts), np.asarray(responses), strict=True):
+        before = [prompt[-1], *response[:-1]]
+        for place in zip(prompt, before, response, strict=True):
+            expected[place] += 1
+    made = chains.count(prompts, responses, jnp.ones(2), (U, U, V), reads=True)
+    np.testing.assert_array_equal(made, expected)
+
+
+def test_a_chain_cannot_read_beyond_the_prompt():
+    reading = chains.Reading(random_table(2))
+    for refused in (
+        lambda: chains.log_probs(reading, READS, 5),
+        lambda: chains.log_prob(reading, READS, jnp.zeros(5, int)),
+        lambda: chains.sample(jax.random.key(0), jax.tree.map(lambda x: x[None], reading), 0, READS, 5),
+    ):
+        with pytest.raises(ValueError, match="need a unit for each of 5 words, not 4 units"):
+            refused()

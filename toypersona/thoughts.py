@@ -3,19 +3,17 @@
 The bits are independent and fair, the marks fixed. What matters of the bits read so far is their parity, so nothing is
 listed but (position, last thought, parity, persona): the forward algorithm of a hidden Markov model (Baum and Petrie
 1966; Rabiner 1989), here with known transitions and the parity as the hidden state. Gates must not depend on the bits.
-Everything is in log space, in nats; tables are those of ``chains.Reading``, of order 1.
+Tables are those of ``chains.Reading``, of order 1: log-probabilities, in nats.
 """
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, Int
 
 from toypersona import numerics
-from toypersona.chains import Reading
-
+from toypersona.chains import Reading, Table
 
 NUM_ANSWERS = 2
 """Y: the first words answer, the first one for an even number of ones."""
@@ -50,19 +48,19 @@ class Totals(NamedTuple):
     distortion: Float[Array, ""]
 
 
-def _steps(tables: Reading, alphabet: Alphabet) -> Float[Array, "2 K U V"]:
+def _array(tables: Table) -> Float[Array, "K U U V"]:
+    if not isinstance(tables, Reading) or tables.ndim != 4:
+        raise ValueError("Thoughts are summed over prompts for chains.Reading of order 1: pass tables [K, U, U, V].")
+    return tables.table
+
+
+def _steps(array: Float[Array, "K U U V"], alphabet: Alphabet) -> Float[Array, "2 K U V"]:
     """Log next-thought probabilities after bit 0 and after bit 1, and whatever was said before."""
-    return jnp.stack([tables.table[:, alphabet.zero], tables.table[:, alphabet.one]])
+    return jnp.stack([array[:, alphabet.zero], array[:, alphabet.one]])
 
 
-def _said(before: Float[Array, "K 2 U"], steps: Float[Array, "2 K U V"]) -> Float[Array, "K 2 V"]:
-    """One message on: from log P(parity, unit before | k) to log P(parity, thought | k)."""
-    even, odd = (logsumexp(before[..., None] + step[:, None], axis=2) for step in steps)
-    return jnp.logaddexp(even, odd[:, ::-1]) - jnp.log(2.0)
-
-
-def forward(tables: Reading, alphabet: Alphabet, num_thoughts: int) -> Float[Array, "L K 2 U"]:
-    """Log P(parity of the bits read, unit last seen | persona) before each of the n thoughts and before the answer.
+def forward(tables: Table, alphabet: Alphabet, num_thoughts: int) -> Float[Array, "L K 2 U"]:
+    """P(parity of the bits read, unit last seen | persona) before each of the n thoughts and before the answer.
 
     Args:
         tables: log-probabilities [K, U, U, V].
@@ -70,15 +68,20 @@ def forward(tables: Reading, alphabet: Alphabet, num_thoughts: int) -> Float[Arr
         num_thoughts: n.
 
     Returns:
-        n + 1 messages [L, K, 2, U], the first one all on the mark.
+        n + 1 messages [L, K, 2, U], the first one all on the mark; probabilities, for none of them is ever tiny as a
+        whole.
+
+    Raises:
+        ValueError: chains that do not read along, or of another order than 1; so do the functions below.
     """
-    num, num_units, _, num_words = tables.shape
-    start = jnp.full((num, 2, num_units), -jnp.inf).at[:, 0, alphabet.mark].set(0.0)
-    steps = _steps(tables, alphabet)
+    array = _array(tables)
+    num, num_units, _, num_words = array.shape
+    after_zero, after_one = jnp.exp(_steps(array, alphabet))
+    start = jnp.zeros((num, 2, num_units), array.dtype).at[:, 0, alphabet.mark].set(1.0)
 
     def step(before: Float[Array, "K 2 U"], _: None) -> tuple[Array, Array]:
-        said = _said(before, steps)
-        after = jnp.full_like(before, -jnp.inf).at[..., :num_words].set(said)
+        said = (before @ after_zero + before[:, ::-1] @ after_one) / 2
+        after = jnp.zeros_like(before).at[..., :num_words].set(said)
         return after, after
 
     return jnp.concatenate([start[None], jax.lax.scan(step, start, None, length=num_thoughts)[1]])
@@ -86,8 +89,8 @@ def forward(tables: Reading, alphabet: Alphabet, num_thoughts: int) -> Float[Arr
 
 def totals(
     log_gate: Float[Array, " K"],
-    tables: Reading,
-    log_base_tables: Reading,
+    tables: Table,
+    log_base_tables: Table,
     costs: Float[Array, " V"],
     alphabet: Alphabet,
     num_thoughts: int,
@@ -104,23 +107,22 @@ def totals(
     """
     messages = forward(tables, alphabet, num_thoughts)
     gate, num_words = jnp.exp(log_gate), costs.shape[0]
-    answers = tables.table[:, alphabet.mark, :, :NUM_ANSWERS]
-    right = messages[-1] + jnp.moveaxis(answers, 2, 1)
-    thoughts = jnp.exp(logsumexp(messages[1:, ..., :num_words], axis=2)).mean(axis=0)
-    before = jnp.exp(logsumexp(messages, axis=2))
-    apart = numerics.kl_divergence(tables.table, log_base_tables.table)
-    # What is never said before, or never read, does not count, however far apart.
-    after_bits = jnp.where(before[:-1] > 0, before[:-1] * (apart[:, alphabet.zero] + apart[:, alphabet.one]) / 2, 0.0)
-    at_answer = jnp.where(before[-1] > 0, before[-1] * apart[:, alphabet.mark], 0.0)
+    array, base = _array(tables), _array(log_base_tables)
+    answers = jnp.exp(array[:, alphabet.mark, :, :NUM_ANSWERS])
+    before = messages.sum(axis=2)
+    apart = numerics.kl_divergence(array, base)
+    at_bits = (apart[:, alphabet.zero] + apart[:, alphabet.one]) / 2
+    at = jnp.concatenate([jnp.broadcast_to(at_bits, before[:-1].shape), apart[None, :, alphabet.mark]])
     return Totals(
-        accuracy=gate @ jnp.exp(logsumexp(right, axis=(1, 2))),
-        cost=gate @ (thoughts @ costs),
-        distortion=gate @ (after_bits.sum(axis=(0, 2)) + at_answer.sum(axis=1)),
+        accuracy=gate @ jnp.einsum("kyu,kuy->k", messages[-1], answers),
+        cost=gate @ (before[1:, :, :num_words].mean(axis=0) @ costs),
+        # What is never said before does not count, however far apart.
+        distortion=gate @ jnp.where(before > 0, before * at, 0.0).sum(axis=(0, 2)),
     )
 
 
 def log_joint(
-    log_gate: Float[Array, " K"], tables: Reading, thoughts: Int[Array, " n"], alphabet: Alphabet
+    log_gate: Float[Array, " K"], tables: Table, thoughts: Int[Array, " n"], alphabet: Alphabet
 ) -> Float[Array, "K 2 Y"]:
     """Log P(persona, parity, these thoughts, answer) in nats, summed over all prompts.
 
@@ -134,7 +136,8 @@ def log_joint(
         [K, 2, Y]: normalised over Y it is what a persona answers after these thoughts, summed over K what a reader of
         the thoughts alone may conclude.
     """
-    steps = _steps(tables, alphabet)
+    array = _array(tables)
+    steps = _steps(array, alphabet)
 
     def step(carry: tuple[Array, Array], thought: Int[Array, ""]) -> tuple[tuple[Array, Array], None]:
         mass, before = carry
@@ -143,5 +146,5 @@ def log_joint(
 
     start = jnp.stack([log_gate, jnp.full_like(log_gate, -jnp.inf)], axis=1)
     (mass, last), _ = jax.lax.scan(step, (start, jnp.asarray(alphabet.mark, thoughts.dtype)), thoughts)
-    answers = tables.table[:, alphabet.mark, last, :NUM_ANSWERS]
+    answers = array[:, alphabet.mark, last, :NUM_ANSWERS]
     return mass[:, :, None] + answers[:, None]

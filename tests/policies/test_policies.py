@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,13 +9,14 @@ from toypersona import chains
 from toypersona.policies import mixture, tabular
 from toypersona.policies.base import all_log_probs
 
-PROMPTS = jnp.array([[4, 1], [3, 2], [0, 4]])
-SHAPE = dict(num_personas=2, num_units=5, num_words=3, length=3)
-KINDS = [("network", 1), ("network", 2), ("table", 1)]
+PROMPTS = jnp.array([[4, 1, 3], [3, 2, 2], [0, 4, 1]])
+SHAPE: dict[str, Any] = dict(num_personas=2, num_units=5, num_words=3, length=3)
+KINDS = [("network", 1), ("network", 2), ("table", 1), ("prior", "reads")]
 
 
 def make(gate, order):
-    made = mixture.mixture(PROMPTS, gate=gate, order=order, **SHAPE)
+    how = {"order": 1, "reads": True} if order == "reads" else {"order": order}
+    made = mixture.mixture(PROMPTS, gate=gate, **how, **SHAPE)
     params = made.policy.init(jax.random.key(0))
     # A fresh gate table is uniform; move everything away from symmetric places.
     noise = jax.random.normal(jax.random.key(1), (2,))
@@ -79,7 +82,7 @@ def test_scope_freezes_the_rest_and_changes_no_value(name, moves):
     assert moved == moves
 
 
-@pytest.mark.parametrize("gate", ["network", "table"])
+@pytest.mark.parametrize("gate", ["network", "table", "prior"])
 def test_renaming_the_experts_changes_nothing_else(gate):
     made, params = make(gate, 1)
     renamed = mixture.permuted(params, jnp.array([1, 0]))
@@ -89,8 +92,29 @@ def test_renaming_the_experts_changes_nothing_else(gate):
     np.testing.assert_allclose(made.log_gate(renamed, PROMPTS[0]), made.log_gate(params, PROMPTS[0])[::-1])
 
 
+def test_what_no_expert_can_say_is_never_said_and_learns_nothing():
+    possible = jnp.array([True, False, True])
+    made = mixture.mixture(PROMPTS, gate="prior", possible=possible, **SHAPE)
+    params = made.policy.init(jax.random.key(0))
+    says = (chains.outcomes(3, 3) == 1).any(axis=1)
+    for prompt in PROMPTS:
+        listed = made.policy.log_probs(params, prompt)
+        np.testing.assert_array_equal(jnp.isneginf(listed), says)
+        np.testing.assert_array_equal(made.policy.probs(params, prompt) == 0, says)
+        np.testing.assert_allclose(jnp.exp(listed).sum(), 1, rtol=1e-12)
+    gradient = jax.grad(lambda p: made.policy.probs(p, PROMPTS[0]) @ jnp.arange(27.0))(params)
+    assert (gradient["experts"][..., 1] == 0).all() and (gradient["experts"][..., 0] != 0).any()
+
+
+def test_a_prior_reads_nothing():
+    made = mixture.mixture(PROMPTS, gate="prior", **SHAPE)
+    params = {"gate": {"personas": jnp.array([0.3, -1.0])}, "experts": made.policy.init(jax.random.key(0))["experts"]}
+    for prompt in PROMPTS:
+        np.testing.assert_allclose(made.log_gate(params, prompt), jax.nn.log_softmax(jnp.array([0.3, -1.0])))
+
+
 def test_unknown_gate():
-    with pytest.raises(ValueError, match="one of network, table, not 'neural'"):
+    with pytest.raises(ValueError, match="one of network, table, prior, not 'neural'"):
         mixture.mixture(PROMPTS, gate="neural", **SHAPE)
 
 
