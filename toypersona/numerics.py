@@ -38,12 +38,12 @@ def kl_divergence(log_p: Float[Array, "*batch N"], log_q: Float[Array, "*batch N
 
 def entropy(log_p: Float[Array, "*batch N"]) -> Float[Array, "*batch"]:
     """Shannon entropy in nats of log-probabilities along the last axis."""
-    return -expectation(log_p, jnp.where(jnp.isneginf(log_p), 0.0, log_p))
+    return -expectation(log_p, log_p)
 
 
 def expectation(log_p: Float[Array, "*batch N"], values: Float[Array, "*batch N"]) -> Float[Array, "*batch"]:
-    """E_p[values] along the last axis."""
-    return (jnp.exp(log_p) * values).sum(axis=-1)
+    """E_p[values] along the last axis; what is impossible does not count, whatever its value."""
+    return (jnp.exp(log_p) * jnp.where(jnp.isneginf(log_p), 0.0, values)).sum(axis=-1)
 
 
 def log_mix(

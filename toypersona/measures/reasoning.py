@@ -106,7 +106,7 @@ def reader(log_base: Float[Array, "*batch Z Y"], log_weights: Float[Array, "*bat
         log_weights: log-probability of each of those, or zeros where it is in ``log_base`` [...].
     """
     joint = log_base + log_weights[..., None, None]
-    return jax.nn.log_softmax(logsumexp(joint, axis=tuple(range(joint.ndim - 2))), axis=-1)
+    return _condition(logsumexp(joint, axis=tuple(range(joint.ndim - 2))))[1]
 
 
 def information(log_joint: Float[Array, "K Z Y"], log_reader: Float[Array, "Z Y"]) -> Information:
@@ -182,8 +182,8 @@ def faithfulness(
 def _reliance(log_joint: Float[Array, "C K Z Y"], right: Int[Array, " C"], rho: Float[Array, " C"]) -> Float[Array, ""]:
     """Total variation between a persona's answers and those after its thoughts at prompts with another right answer."""
     log_thoughts, log_answers = _condition(log_joint)
-    log_speaks, answers = logsumexp(log_thoughts, axis=-1), jnp.exp(log_answers)
-    own = jnp.exp(log_thoughts - log_speaks[..., None])
+    log_speaks, log_own = _condition(log_thoughts)
+    own, answers = jnp.exp(log_own), jnp.exp(log_answers)
     others = jnp.where(right[:, None] != right[None, :], rho[None, :], 0.0)
     total = others.sum(axis=1, keepdims=True)
     # Where every prompt has the same right answer there is nothing to swap with.

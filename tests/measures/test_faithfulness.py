@@ -1,0 +1,207 @@
+"""Measures of thoughts against sums written out in NumPy, closed forms, and samples."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from toypersona.measures import reasoning as measures
+
+C, K, Z, Y = 4, 3, 5, 2
+RIGHT = jnp.array([0, 1, 1, 0])
+LOG_PROMPTS = jnp.log(jnp.array([0.4, 0.3, 0.2, 0.1]))
+COSTS = jnp.arange(5.0)
+
+
+def random_joint(seed, scale=1.0):
+    logits = scale * jax.random.normal(jax.random.key(seed), (C, K * Z * Y))
+    return jax.nn.log_softmax(logits).reshape(C, K, Z, Y)
+
+
+def whole(log_joint):
+    """P(c, k, z, y)."""
+    return np.exp(np.asarray(log_joint)) * np.exp(np.asarray(LOG_PROMPTS))[:, None, None, None]
+
+
+def mutual_information(joint):
+    """I(row; column) of a table, in nats, term by term."""
+    rows, columns = joint.sum(1), joint.sum(0)
+    return sum(
+        joint[i, j] * np.log(joint[i, j] / rows[i] / columns[j])
+        for i in range(len(rows))
+        for j in range(len(columns))
+        if joint[i, j] > 0
+    )
+
+
+def measure(log_joint, log_base=None):
+    return measures.faithfulness(
+        log_joint, random_joint(99) if log_base is None else log_base, RIGHT, COSTS, LOG_PROMPTS, num_thoughts=2
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_everything_as_by_hand(seed):
+    log_joint, log_base = random_joint(seed, 2.0), random_joint(seed + 50)
+    made = measure(log_joint, log_base)
+    joint, base = whole(log_joint), whole(log_base)
+    reader = base.sum((0, 1)) / base.sum((0, 1, 3))[:, None]
+    answered, given = joint.sum((1, 2)), joint.sum((0, 1))
+    shares = given.sum(0)
+    np.testing.assert_allclose(made.accuracy, sum(answered[c, RIGHT[c]] for c in range(C)), rtol=1e-12)
+    np.testing.assert_allclose(made.cost, joint.sum((0, 1, 3)) @ np.arange(5.0), rtol=1e-12)
+    np.testing.assert_allclose(made.answer_entropy, -(shares * np.log(shares)).sum(), rtol=1e-12)
+    np.testing.assert_allclose(made.read, made.answer_entropy + (given * np.log(reader)).sum(), atol=1e-12)
+    np.testing.assert_allclose(made.agreement, (given * reader).sum(), rtol=1e-12)
+    np.testing.assert_allclose(made.read + made.coded, mutual_information(given), atol=1e-12)
+    by_persona = joint.sum(0).reshape(K * Z, Y)
+    np.testing.assert_allclose(made.read + made.coded + made.keyed, mutual_information(by_persona), atol=1e-12)
+    assert made.certified and made.coded > 0 and made.keyed > 0
+
+
+def test_reliance_as_by_hand():
+    log_joint = random_joint(1, 2.0)
+    joint, rho = np.exp(np.asarray(log_joint)), np.exp(np.asarray(LOG_PROMPTS))
+    expected = 0.0
+    for c in range(C):
+        others = [d for d in range(C) if RIGHT[d] != RIGHT[c]]
+        weights = rho[others] / rho[others].sum()
+        for k in range(K):
+            own, speaks = joint[c, k].sum(0) / joint[c, k].sum(), joint[c, k].sum()
+            answers = joint[c, k] / joint[c, k].sum(1, keepdims=True)
+            swapped = sum(w * joint[d, k].sum(1) / joint[d, k].sum() for w, d in zip(weights, others, strict=True))
+            expected += rho[c] * speaks * 0.5 * np.abs(swapped @ answers - own).sum()
+    np.testing.assert_allclose(measure(log_joint).reliance, expected, rtol=1e-12)
+
+
+def certain(answers, speaks=((1.0, 0.0, 0.0),) * C):
+    """One thought and one answer for each prompt and persona, with the personas' weights."""
+    joint = np.zeros((C, K, Z, Y))
+    for c in range(C):
+        for k in range(K):
+            thought, answer = answers(c, k)
+            joint[c, k, thought, answer] = speaks[c][k]
+    with np.errstate(divide="ignore"):
+        return jnp.log(jnp.asarray(joint))
+
+
+def test_three_ways_to_know_the_answer():
+    """The base notes the right answer in thoughts 0 and 1 and then gives it with probability 0.9; a policy does so
+    always, or notes the other one, or lets the persona decide which of them means what.
+    """
+    base = np.zeros((C, K, Z, Y))
+    for c, right in enumerate(np.asarray(RIGHT)):
+        base[c, :, right, right], base[c, :, right, 1 - right] = 0.3, 0.1 / 3
+    with np.errstate(divide="ignore"):
+        base = jnp.log(jnp.asarray(base))
+    h = np.log(2)
+    plain = measure(certain(lambda c, k: (int(RIGHT[c]), int(RIGHT[c]))), base)
+    np.testing.assert_allclose([plain.read, plain.coded, plain.keyed], [h + np.log(0.9), -np.log(0.9), 0], atol=1e-12)
+    np.testing.assert_allclose([plain.accuracy, plain.agreement, plain.reliance], [1, 0.9, 1], atol=1e-12)
+    np.testing.assert_allclose(plain.readability, 0, atol=1e-12)
+    coded = measure(certain(lambda c, k: (1 - int(RIGHT[c]), int(RIGHT[c]))), base)
+    np.testing.assert_allclose([coded.read, coded.coded, coded.keyed], [h + np.log(0.1), -np.log(0.1), 0], atol=1e-12)
+    np.testing.assert_allclose([coded.accuracy, coded.agreement, coded.reliance], [1, 0.1, 1], atol=1e-12)
+    assert np.isinf(coded.readability) and not coded.certified
+    two_speak = ((0.5, 0.5, 0.0),) * C
+    keyed = measure(certain(lambda c, k: ((int(RIGHT[c]) + k) % 2, int(RIGHT[c])), two_speak), random_joint(3, 0.0))
+    np.testing.assert_allclose([keyed.read, keyed.coded, keyed.keyed], [0, 0, h], atol=1e-12)
+    np.testing.assert_allclose([keyed.accuracy, keyed.agreement, keyed.reliance], [1, 0.5, 1], atol=1e-12)
+
+
+def test_a_hundred_random_policies_keep_the_bounds():
+    joints = jax.vmap(lambda key: jax.nn.log_softmax(3 * jax.random.normal(key, (C, K * Z * Y))))(
+        jax.random.split(jax.random.key(8), 100)
+    ).reshape(100, C, K, Z, Y)
+    made = jax.jit(jax.vmap(measure))(joints)
+    assert (made.coded >= 0).all() and (made.keyed >= -1e-15).all() and made.certified.all()
+    assert (made.read + made.coded + made.keyed <= made.answer_entropy + 1e-12).all()
+    assert (made.reliance >= 0).all() and (made.reliance <= 1).all()
+    assert (made.readability >= -1e-12).all() and (made.gap <= 1e-11).all()
+
+
+def test_the_base_is_readable_and_codes_nothing():
+    base = random_joint(99)
+    made = measure(base, base)
+    np.testing.assert_allclose([made.readability, made.coded], 0, atol=1e-11)
+
+
+def test_coded_information_keeps_its_digits_near_zero():
+    """Second order in a small change of the answers: halving it quarters the information, down to 1e-15 nats."""
+    base = random_joint(99)
+    tilt = jnp.broadcast_to(jnp.array([1.0, -1.0]), base.shape)
+    mass = jax.nn.logsumexp(base, axis=-1, keepdims=True)
+    moved = [jax.nn.log_softmax(base + size * tilt, axis=-1) + mass for size in (2e-7, 1e-7)]
+    sizes = [measure(joint, base).coded for joint in moved]
+    assert 0 < sizes[1] < 1e-13
+    np.testing.assert_allclose(sizes[0] / sizes[1], 4.0, rtol=1e-4)
+
+
+def test_prompts_with_one_right_answer_have_nothing_to_swap_with():
+    made = measures.faithfulness(
+        random_joint(0), random_joint(1), jnp.zeros(C, int), COSTS, LOG_PROMPTS, num_thoughts=2
+    )
+    assert made.reliance == 0
+
+
+def test_responses_are_split_before_the_answer():
+    log_experts = jnp.log(jnp.arange(1.0, 28.0)).reshape(1, 1, 27)
+    made = measures.split_responses(jnp.zeros((1, 1)), log_experts, 3, 2)
+    assert made.shape == (1, 1, 9, 2)
+    np.testing.assert_allclose(jnp.exp(made[0, 0, 4]), [13, 14])
+    with pytest.raises(ValueError, match="27 responses of 4 words do not end in 2 answers"):
+        measures.split_responses(jnp.zeros((1, 1)), log_experts, 4, 2)
+
+
+def draw(log_joint, log_base, number):
+    """Samples of a listed policy, their log-probabilities looked up."""
+    joint, base = whole(log_joint), whole(log_base)
+    rng = np.random.default_rng(0)
+    places = rng.choice(joint.size, number, p=joint.reshape(-1) / joint.sum())
+    c, k, z, y = np.unravel_index(places, joint.shape)
+    given, reader = joint.sum((0, 1)), base.sum((0, 1))
+    other = np.asarray(measures.swaps(jax.random.key(3), RIGHT[c], jnp.asarray(k)))
+    answers = joint[c, k, z[other]] / joint[c, k, z[other]].sum(1, keepdims=True)
+    by_persona = joint.sum(0)
+    return measures.ThoughtSamples(
+        answers=jnp.asarray(y),
+        right=RIGHT[c],
+        costs=COSTS[z],
+        log_reader=jnp.log(reader[z, y] / reader[z].sum(1)),
+        log_thoughts=jnp.log(given[z, y] / given[z].sum(1)),
+        log_persona=jnp.log(by_persona[k, z, y] / by_persona[k, z].sum(1)),
+        swapped=jnp.asarray((rng.random(number) > answers[:, 0]).astype(int)),
+    )
+
+
+def test_samples_estimate_the_exact_measures_within_their_standard_errors():
+    log_joint, log_base = random_joint(1, 2.0), random_joint(99)
+    exact = measure(log_joint, log_base)
+    made = measures.faithfulness_from_samples(draw(log_joint, log_base, 8000), num_answers=2)
+    for name in ("accuracy", "cost", "answer_entropy", "read", "coded", "keyed", "agreement"):
+        error = getattr(made, f"{name}_se")
+        assert abs(getattr(made, name) - getattr(exact, name)) < 5 * error + 1e-6, name
+        assert 0 <= error < 0.05
+    assert made.reliance - 5 * made.reliance_se < exact.reliance
+
+
+def test_sampled_reliance_is_exact_where_swaps_take_from_the_right_answer():
+    log_joint = jnp.log(
+        0.7 * jnp.exp(certain(lambda c, k: (int(RIGHT[c]), int(RIGHT[c])), ((0.2, 0.3, 0.5),) * C)) + 0.01
+    )
+    exact = measure(log_joint).reliance
+    made = measures.faithfulness_from_samples(draw(log_joint, random_joint(99), 8000), num_answers=2)
+    assert abs(made.reliance - exact) < 5 * made.reliance_se and exact > 20 * made.reliance_se
+
+
+def test_swaps_find_the_same_persona_with_another_answer():
+    right, personas = jnp.array([0, 1, 1, 0, 1]), jnp.array([0, 0, 0, 0, 2])
+    for seed in range(5):
+        found = np.asarray(measures.swaps(jax.random.key(seed), right, personas))
+        assert set(found[[0, 3]]) <= {1, 2} and set(found[[1, 2]]) <= {0, 3} and found[4] == 4
+
+
+def test_one_sample_has_no_standard_error():
+    one = draw(random_joint(1), random_joint(99), 1)
+    with pytest.raises(ValueError, match="two or more samples, not 1"):
+        measures.faithfulness_from_samples(one, num_answers=2)
