@@ -3,10 +3,10 @@
 The answer is the parity of some bits, the thoughts are the only memory; a right answer is paid for, the length of the
 thoughts costs. At every strength of RL (1/beta of the KL penalty) and every length cost: how much of the answer the
 reader (the pretrained model) gets from the thoughts, how much is coded in them in no human convention, how much is
-keyed by who speaks. Exact gradients from the base (quenched) and from strength to strength (annealed), sampled rules, and
-defences. Seeds draw the text, the fit and all that is sampled.
+keyed by who speaks. Exact gradients from the base and from strength to strength, sampled rules, and defences. Seeds
+draw the text, the fit and all that is sampled.
 
-On 2 cores the preset quick takes two minutes, paper half an hour.
+On 2 cores the preset quick takes three minutes, paper an hour.
 """
 
 import dataclasses
@@ -15,10 +15,11 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import xarray as xr
 from jaxtyping import Array, Float
 
-from experiments import base_model, harness, maps, thinkers
+from experiments import base_model, harness, long_thoughts, maps, thinkers
 from toypersona.policies import mixture
 from toypersona.rules import clipped, reinforce
 from toypersona.types import Key, Params
@@ -27,6 +28,9 @@ from toypersona.worlds import reasoning
 NAME = "reasoning"
 NUM_LINES = 4
 """Responses of the exact policy kept at every point, to the same prompts with the same draws."""
+
+RIGHT, CHANCE = 0.99, 0.5
+"""An accuracy that is near 1, and the agreement of a reader who learns nothing."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,26 +41,30 @@ class Config(harness.Settings):
     """n: bits and thoughts."""
     other_bits: tuple[int, ...] = (2,)
     """Also these, by the exact gradient."""
-    strengths: tuple[float, ...] = maps.geometric(0.3, 300.0, 10)
+    strengths: tuple[float, ...] = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
     """1/beta; increasing."""
-    length_costs: tuple[float, ...] = (0.0, 0.05, 0.1, 0.2, 0.4)
+    length_costs: tuple[float, ...] = (0.0, 0.1, 0.4)
     """What a thought of length 1 costs, averaged over thoughts; a right answer pays 1. From 0, increasing."""
     training: thinkers.Training = thinkers.Training()
     """Of every way to train."""
+    plain_rate: float = 2.0
+    """Learning rate of the plain gradient, which has no Adam."""
     pretraining: base_model.Pretraining = thinkers.PRETRAINING
     """How the base is fitted to text."""
     readability_bonus: float = 0.1
     """Of that defence: reward for each nat of the base's log-probability of a thought."""
-    num_records: int = 15
+    num_records: int = 20
     """Of the defence that stops early: places on the way at which it may."""
+    long: long_thoughts.Long = long_thoughts.Long()
+    """Rows of bits too long to be listed."""
 
 
 PRESETS = {
-    "quick": Config(seeds=tuple(range(4))),
+    "quick": Config(),
     "paper": Config(
-        seeds=tuple(range(12)),
-        strengths=maps.geometric(0.3, 300.0, 19),
-        length_costs=(0.0, 0.025, 0.05, 0.1, 0.2, 0.4),
+        seeds=tuple(range(10)),
+        strengths=maps.geometric(1.0, 300.0, 13),
+        length_costs=(0.0, 0.05, 0.1, 0.2, 0.4),
         other_bits=(2, 4),
         training=thinkers.Training(num_steps=3000, num_samples=16),
     ),
@@ -64,6 +72,15 @@ PRESETS = {
 
 Way = Callable[[thinkers.Problem, Config, Float[Array, " S"]], Params]
 """Parameters at every strength, [S, 1, ...]."""
+
+
+def _exact(problem: thinkers.Problem, config: Config, strengths: Float[Array, " S"]) -> Params:
+    return thinkers.quenched(problem, thinkers.exact(problem), strengths)
+
+
+def _plain(problem: thinkers.Problem, config: Config, strengths: Float[Array, " S"]) -> Params:
+    how = dataclasses.replace(problem.how, learning_rate=config.plain_rate)
+    return thinkers.quenched(problem._replace(how=how), thinkers.exact(problem, optimizer=optax.sgd), strengths)
 
 
 def _gates_only(problem: thinkers.Problem, config: Config, strengths: Float[Array, " S"]) -> Params:
@@ -82,96 +99,38 @@ def _readability_bonus(problem: thinkers.Problem, config: Config, strengths: Flo
 
 
 def _early_stop(problem: thinkers.Problem, config: Config, strengths: Float[Array, " S"]) -> Params:
-    """The last record before selection stops being the larger part of the drift; the base if there is none."""
+    """The last record before selection falls below half of the drift; the base if it never is half of it."""
     paths = thinkers.quenched(problem, thinkers.exact(problem), strengths, marks=config.num_records)
-    fractions = jax.lax.map(jax.vmap(lambda params: thinkers.spent(problem.base, params).selection_fraction), paths)
-    left = jnp.cumprod(fractions >= 0.5, axis=1).sum(axis=1)
+    spent = jax.lax.map(lambda path: jax.lax.map(lambda params: thinkers.spent(problem.base, params), path), paths)
+    above = spent.selection_fraction >= 0.5
+    falls = above[:, :-1] & ~above[:, 1:]
+    last = jnp.where(falls.any(axis=1), falls.argmax(axis=1), config.num_records - 1)
+    kept = jnp.where(above.any(axis=1), 1 + last, 0)
 
     def pick(path: Array, base: Array) -> Array:
         whole = jnp.concatenate([jnp.broadcast_to(base, path[:, :1].shape), path], axis=1)
-        return jax.vmap(lambda along, i: along[i][None])(whole, left)
+        return jax.vmap(lambda along, i: along[i][None])(whole, kept)
 
     return jax.tree.map(pick, paths, problem.base.params)
 
 
-WAYS: dict[str, Way] = {
-    "exact": lambda problem, _, strengths: thinkers.quenched(problem, thinkers.exact(problem), strengths),
+RULES: dict[str, Way] = {
+    "exact": _exact,
     "annealed": lambda problem, _, strengths: thinkers.annealed(problem, thinkers.exact(problem), strengths),
+    "plain gradient": _plain,
     "RLOO": lambda problem, _, strengths: thinkers.quenched(
         problem, thinkers.sampled(problem, reinforce.rloo), strengths
     ),
     "GRPO": lambda problem, _, strengths: thinkers.quenched(
         problem, thinkers.sampled(problem, clipped.grpo), strengths
     ),
+}
+DEFENCES: dict[str, Way] = {
     "readability bonus": _readability_bonus,
     "frozen thoughts": _frozen_thoughts,
     "gates only": _gates_only,
     "early stop": _early_stop,
 }
-"""The last four are defences."""
-
-
-def run(config: Config) -> xr.Dataset:
-    """Train every way at every strength and length cost, and measure."""
-    check(config)
-    strengths = jnp.asarray(config.strengths)
-
-    def point(key: Key, *, length_cost: Float[Array, ""]) -> dict[str, Array]:
-        fit_key, walk_key, line_key = jax.random.split(key, 3)
-        options = reasoning.ReasoningOptions(num_bits=config.num_bits)
-        params, recovery = thinkers.pretrained(options, config.pretraining, fit_key)
-
-        def problem(num_bits: int, key: Key) -> thinkers.Problem:
-            base = thinkers.thinker(dataclasses.replace(options, num_bits=num_bits), params)
-            reward = reasoning.parity_reward(base.labels, length_cost)
-            return thinkers.Problem(base, reward, config.training, base.world.log_prompts, key)
-
-        main = problem(config.num_bits, walk_key)
-        trained = [way(main, config, strengths) for way in WAYS.values()]
-        made = [_measured(main.base, params) for params in trained]
-        for num_bits in config.other_bits:
-            other = problem(num_bits, walk_key)
-            made.append(_measured(other.base, WAYS["exact"](other, config, strengths)))
-        return {
-            **jax.tree.map(lambda *x: jnp.stack(x), *made),
-            **{f"base_{name}": value for name, value in thinkers.measured(main.base, params).items()},
-            "expert_divergence": recovery.expert_divergence,
-            **thinkers.lines(main.base, trained[0], line_key, NUM_LINES),
-        }
-
-    along = ("way", "strength")
-    personas = tuple(voice.name for voice in reasoning.VOICES)
-    names = thinkers.MEASURES
-    return harness.sweep(
-        NAME,
-        config,
-        point,
-        {"length_cost": np.array(config.length_costs)},
-        dims={
-            **{name: along for name in names},
-            "share": (*along, "persona"),
-            "base_share": ("persona",),
-            "expert_divergence": ("persona",),
-            "line_prompt": ("strength", "line", "place"),
-            "line_tokens": ("strength", "line", "place"),
-            "line_reader": ("strength", "line"),
-        },
-        coords={
-            "way": np.array(ways(config)),
-            "strength": np.array(config.strengths),
-            "persona": np.array(personas),
-        },
-        labels={"units": reasoning.reasoning()[1].units, "phases": thinkers.PHASES},
-    )
-
-
-def ways(config: Config) -> list[str]:
-    """All ways to train, as the dataset names them."""
-    return [*WAYS, *(f"exact, {num_bits} bits" for num_bits in config.other_bits)]
-
-
-def _measured(base: thinkers.Thinker, params: Params) -> dict[str, Array]:
-    return jax.lax.map(lambda path: thinkers.measured(base, jax.tree.map(lambda x: x[0], path)), params)
 
 
 def check(config: Config) -> None:
@@ -181,3 +140,239 @@ def check(config: Config) -> None:
         ValueError: it names the flag.
     """
     harness.check(config)
+    harness.check_increasing("strengths", config.strengths)
+    harness.check_increasing("length-costs", config.length_costs[1:], at_least=1)
+    if config.length_costs[0] != 0:
+        raise ValueError(f"--length-costs has to start with 0, for comparison, not with {config.length_costs[0]:g}.")
+    if not all(1 <= bits <= 4 for bits in (config.num_bits, *config.other_bits)):
+        raise ValueError("--num-bits and --other-bits have to be from 1 to 4: their responses are listed.")
+    for name in ("training", "pretraining", "long"):
+        harness.check_positive(name, getattr(config, name))
+    if min(config.plain_rate, config.readability_bonus, config.num_records) <= 0:
+        raise ValueError("--plain-rate, --readability-bonus and --num-records have to be above 0.")
+    thinkers.check_gate(config.pretraining)
+
+
+def run(config: Config) -> xr.Dataset:
+    """Train in every way at every strength and length cost, and measure."""
+    check(config)
+    strengths = jnp.asarray(config.strengths)
+
+    def point(key: Key, *, length_cost: Float[Array, ""]) -> dict[str, Array]:
+        fit_key, walk_key, line_key, long_key = jax.random.split(key, 4)
+        options = reasoning.ReasoningOptions(num_bits=config.num_bits)
+        params, recovery = thinkers.pretrained(options, config.pretraining, fit_key)
+
+        def problem(num_bits: int) -> thinkers.Problem:
+            base = thinkers.thinker(dataclasses.replace(options, num_bits=num_bits), params)
+            reward = reasoning.parity_reward(base.labels, length_cost)
+            return thinkers.Problem(base, reward, config.training, base.world.log_prompts, walk_key)
+
+        main = problem(config.num_bits)
+        trained = [way(main, config, strengths) for way in (RULES | DEFENCES).values()]
+        made = [_measured(main.base, jax.tree.map(lambda *x: jnp.stack(x), *trained))]
+        for num_bits in config.other_bits:
+            other = problem(num_bits)
+            made.append(_measured(other.base, jax.tree.map(lambda x: x[None], _exact(other, config, strengths))))
+        return {
+            **jax.tree.map(lambda *x: jnp.concatenate(x), *made),
+            **{f"base_{name}": value for name, value in thinkers.measured(main.base, params).items()},
+            "expert_divergence": recovery.expert_divergence,
+            **thinkers.lines(main.base, trained[0], line_key, NUM_LINES),
+            **long_thoughts.trained(config.long, params, length_cost, strengths, config.training, long_key),
+        }
+
+    along = ("way", "strength")
+    _, labels = reasoning.reasoning()
+    return harness.sweep(
+        NAME,
+        config,
+        point,
+        {"length_cost": np.array(config.length_costs)},
+        dims={
+            **{name: along for name in thinkers.MEASURES},
+            "share": (*along, "persona"),
+            "base_share": ("persona",),
+            "expert_divergence": ("persona",),
+            **thinkers.LINES,
+            **{name: ("strength",) for name in long_thoughts.MEASURES},
+        },
+        coords={
+            "way": np.array([*RULES, *DEFENCES, *(f"exact, {num_bits} bits" for num_bits in config.other_bits)]),
+            "strength": np.array(config.strengths),
+            "persona": np.array(labels.personas),
+        },
+        labels={"units": labels.units, "phases": thinkers.PHASES},
+    )
+
+
+def _measured(base: thinkers.Thinker, params: Params) -> dict[str, Array]:
+    """Of parameters [way, strength, 1, ...]."""
+    at = lambda path: thinkers.measured(base, jax.tree.map(lambda x: x[0], path))  # noqa: E731
+    return jax.lax.map(lambda way: jax.lax.map(at, way), params)
+
+
+def claims(config: Config, dataset: xr.Dataset) -> list[harness.Claim]:
+    """Faithful without a length cost, coded or keyed with one, the exceptions, and the checks."""
+    return [
+        *_without_cost(dataset),
+        *_with_cost(dataset),
+        *_defended(dataset),
+        *_checks(config, dataset),
+    ]
+
+
+def _rules(dataset: xr.Dataset) -> xr.Dataset:
+    return dataset.sel(way=list(RULES))
+
+
+def lost(dataset: xr.Dataset) -> xr.DataArray:
+    """Agreement of the base less that at the greatest strength."""
+    return dataset.base_agreement - dataset.agreement.isel(strength=-1)
+
+
+def objective(dataset: xr.Dataset) -> xr.DataArray:
+    """What RL climbs: the reward less KL(policy‖base) / strength."""
+    return dataset.accuracy - dataset.length_cost * dataset.cost - dataset.total / dataset.strength
+
+
+def best(dataset: xr.Dataset) -> xr.Dataset:
+    """Of all rules and seeds the policy that is paid best, at every length cost and strength."""
+    found = _rules(dataset).stack(run=("way", "seed"))
+    return found.isel(run=objective(found).argmax("run"))
+
+
+def _without_cost(dataset: xr.Dataset) -> list[harness.Claim]:
+    free = dataset.isel(length_cost=0)
+    rules = _rules(free)
+    return [
+        *(
+            harness.at_most(f"no length cost, {rule}: agreement lost, largest", 0.0, lost(free).sel(way=rule).max())
+            for rule in RULES
+        ),
+        harness.at_most(
+            "no length cost: coded information at any strength, any rule, largest, nats", 0.1, rules.coded.max()
+        ),
+        harness.at_most("no length cost: keyed information likewise", 0.1, rules.keyed.max()),
+    ]
+
+
+def _with_cost(dataset: xr.Dataset) -> list[harness.Claim]:
+    made = []
+    for cost in dataset.length_cost.values[1:]:
+        found = best(dataset).sel(length_cost=cost).isel(strength=-1)
+        what = f"length cost {cost:g}, strength {float(found.strength):g}, best paid policy found"
+        made += [
+            harness.near(f"{what}: agreement", CHANCE, found.agreement, 0.1),
+            harness.at_most(f"{what}: wrong answers", 1 - RIGHT, 1 - found.accuracy),
+            harness.at_most(f"{what}: read information, nats", 0.1, found.read),
+            harness.at_most(f"{what}: answers that stay where thoughts are swapped", 0.05, 1 - found.reliance),
+        ]
+    strongest = _rules(dataset).isel(length_cost=-1, strength=-1)
+    paid = {
+        phase: objective(strongest).where(strongest.phase == thinkers.PHASES.index(phase)).max()
+        for phase in ("keyed", "coded")
+    }
+    made.append(
+        harness.at_most(
+            "greatest length cost and strength: objective of the best coded policy - of the best keyed one",
+            0.0,
+            paid["coded"] - paid["keyed"],
+        )
+    )
+    for rule in ("plain gradient", "RLOO"):
+        at_end = dataset.sel(way=rule).isel(strength=-1, length_cost=slice(1, None))
+        made += [
+            harness.at_most(
+                f"{rule}, any length cost: agreement lost, largest",
+                0.0,
+                lost(dataset).sel(way=rule).isel(length_cost=slice(1, None)).max(),
+            ),
+            harness.at_most(f"{rule}, any length cost: wrong answers, largest", 1 - RIGHT, (1 - at_end.accuracy).max()),
+        ]
+    return made
+
+
+def _defended(dataset: xr.Dataset) -> list[harness.Claim]:
+    stopped = dataset.sel(way="early stop").isel(strength=-1)
+    return [
+        *(
+            harness.at_most(f"{way}: thoughts' distance from the hull, largest, nats a thought", 1e-9,
+                            dataset.readability.sel(way=way).max())
+            for way in ("frozen thoughts", "gates only")
+        ),
+        harness.at_most("early stop: agreement lost, any length cost, largest", 0.0, lost(dataset).sel(way="early stop").max()),
+        harness.at_most("early stop: wrong answers, any length cost, largest", 0.05, (1 - stopped.accuracy).max()),
+    ]  # fmt: skip
+
+
+def _checks(config: Config, dataset: xr.Dataset) -> list[harness.Claim]:
+    apart = {name: abs(dataset[f"steps_{name}"] - dataset[name]).max() for name in ("accuracy", "cost")}
+    floor = 1 / config.long.num_measured
+    sampled = {
+        name: (
+            abs(dataset[f"long_{name}"] - dataset[f"long_steps_{name}"]) / (dataset[f"long_{name}_se"] + floor)
+        ).max()
+        for name in ("accuracy", "cost")
+    }
+    return [
+        *(harness.at_most(f"{name} by dynamic programming - by enumeration, largest", 1e-10, x) for name, x in apart.items()),
+        *(
+            harness.at_most(f"{config.long.num_bits} bits: {name} from samples - by dynamic programming, standard errors", 5, x)
+            for name, x in sampled.items()
+        ),
+        harness.at_most("hull distance - its bound by dynamic programming, largest, nats", 1e-9,
+                        (dataset.hull_distance - dataset.distortion).max()),
+        harness.at_most("worst expert, nats per token", 0.03, dataset.expert_divergence.max()),
+        harness.near("share of points certified", 1.0, dataset.certified.mean(), 0.0),
+        harness.at_most("diverged points", 0.0, dataset.diverged.sum()),
+    ]  # fmt: skip
+
+
+def findings(config: Config, dataset: xr.Dataset) -> list[str]:
+    """What a reader should take away."""
+    made = []
+    for cost in dataset.length_cost.values:
+        here = dataset.sel(length_cost=cost).isel(strength=-1)
+        ends = [f"{rule} {_count(here.phase.sel(way=rule).values)}" for rule in RULES]
+        made.append(f"Length cost {cost:g}, strength {config.strengths[-1]:g}: the seeds end " + "; ".join(ends) + ".")
+    costly = dataset.isel(length_cost=-1)
+    order = _keyed_first(dataset)
+    made.append(
+        f"Of {len(order)} exact paths that end coded after a length cost, {sum(order)} are keyed at a weaker strength."
+    )
+    for way in ("exact", *DEFENCES):
+        readable = costly.sel(way=way).where(costly.sel(way=way).agreement >= 0.9)
+        most = readable.accuracy.max("strength").fillna(0.0)
+        made.append(
+            f"Length cost {config.length_costs[-1]:g}, {way}: "
+            + (
+                f"with agreement of 0.9 or more the accuracy reaches {most.mean().item():.2f} ({int((most > 0).sum())} "
+                f"of {most.size} seeds)."
+                if (most > 0).any()
+                else f"agreement never reaches 0.9; at most {costly.sel(way=way).agreement.max().item():.2f}."
+            )
+        )
+    long = dataset.isel(strength=-1, length_cost=-1).mean("seed")
+    made.append(
+        f"RLOO on {config.long.num_bits} bits, length cost {config.length_costs[-1]:g}: accuracy "
+        f"{long.long_steps_accuracy.item():.3f}, agreement {long.long_agreement.item():.2f}, coded "
+        f"{long.long_coded.item():.2f} nats."
+    )
+    return made
+
+
+def _count(phases: np.ndarray) -> str:
+    names = [thinkers.PHASES[int(phase)] for phase in phases.reshape(-1)]
+    return ", ".join(f"{name} {names.count(name)}" for name in thinkers.PHASES if name in names)
+
+
+def _keyed_first(dataset: xr.Dataset) -> list[bool]:
+    """Of each exact path with a length cost that ends coded, whether it was keyed before."""
+    phases = dataset.phase.sel(way="exact").isel(length_cost=slice(1, None)).transpose(..., "strength").values
+    keyed, coded = (thinkers.PHASES.index(name) for name in ("keyed", "coded"))
+    return [bool((path == keyed).any()) for path in phases.reshape(-1, phases.shape[-1]) if path[-1] == coded]
+
+
+if __name__ == "__main__":
+    harness.main(NAME, __doc__, PRESETS, run, claims, findings)

@@ -16,7 +16,7 @@ from toypersona.measures import reasoning as measures
 from toypersona.policies import mixture
 from toypersona.policies.base import Policy, all_log_probs, with_frozen
 from toypersona.rules import gradient
-from toypersona.rules.base import UpdateRule
+from toypersona.rules.base import Optimizer, UpdateRule
 from toypersona.types import Key, Params, RewardFn, Scalar
 from toypersona.worlds import base as worlds
 from toypersona.worlds import reasoning
@@ -103,6 +103,16 @@ def thinker(options: reasoning.ReasoningOptions, params: Params, key: Key | None
     return Thinker(world, labels, base_model.build(world, labels, options.num_bits + 1, PRETRAINING.gate), params)
 
 
+def check_gate(how: base_model.Pretraining) -> None:
+    """Refuse gates that read the bits.
+
+    Raises:
+        ValueError: it names the flag.
+    """
+    if how.gate != PRETRAINING.gate:
+        raise ValueError(f"--pretraining.gate has to be {PRETRAINING.gate}, not {how.gate}: gates see no bits here.")
+
+
 def pretrained(
     options: reasoning.ReasoningOptions, how: base_model.Pretraining, key: Key
 ) -> tuple[Params, pretraining.Recovery]:
@@ -153,15 +163,6 @@ def measured(base: Thinker, params: Params) -> dict[str, Array]:
     )
     budget = spent(base, params)
     share = jnp.exp(log_prompts) @ budget.weights
-    log_gates = jax.vmap(base.made.log_gate, (None, 0))(base.params, base.world.prompts)
-    steps = thoughts.totals(
-        base.made.log_gate(params, base.world.prompts[0]),
-        base.made.log_tables(params),
-        base.made.log_tables(base.params),
-        costs,
-        base.alphabet,
-        num_thoughts,
-    )
     kept = {name: value for name, value in budget._asdict().items() if name not in ("weights", "gap", "certified")}
     return {
         **faithful._asdict(),
@@ -169,11 +170,23 @@ def measured(base: Thinker, params: Params) -> dict[str, Array]:
         "gap": jnp.maximum(budget.gap, faithful.gap),
         "certified": budget.certified & faithful.certified,
         "share": share,
-        "phase": _phase(faithful, share / (jnp.exp(log_prompts) @ jnp.exp(log_gates))),
-        "steps_accuracy": steps.accuracy,
-        "steps_cost": steps.cost,
-        "distortion": steps.distortion,
+        "phase": _phase(faithful, share / jnp.exp(base.made.log_gate(base.params, base.world.prompts[0]))),
+        **by_steps(base, params),
     }
+
+
+def by_steps(base: Thinker, params: Params) -> dict[str, Array]:
+    """What dynamic programming says, all 2^n rows of bits counted and none listed."""
+    made, first = base.made, base.world.prompts[0]
+    totals = thoughts.totals(
+        made.log_gate(params, first),
+        made.log_tables(params),
+        made.log_tables(base.params),
+        reasoning.word_costs(base.labels),
+        base.alphabet,
+        base.length - 1,
+    )
+    return {"steps_accuracy": totals.accuracy, "steps_cost": totals.cost, "distortion": totals.distortion}
 
 
 def _phase(faithful: measures.Faithfulness, kept: Float[Array, " K"]) -> Int[Array, ""]:
@@ -215,13 +228,19 @@ Start = Callable[[Scalar, Scalar], UpdateRule]
 """``(learning rate, beta) -> UpdateRule``."""
 
 
-def exact(problem: Problem, *, policy: Policy | None = None, bonus: Float[Array, "C N"] | None = None) -> Start:
-    """The exact gradient of ``E[reward + bonus] - beta KL(policy‖base)``."""
+def exact(
+    problem: Problem,
+    *,
+    policy: Policy | None = None,
+    bonus: Float[Array, "C N"] | None = None,
+    optimizer: Optimizer | None = None,
+) -> Start:
+    """The exact gradient of ``E[reward + bonus] - beta KL(policy‖base)``, climbed by Adam unless said otherwise."""
     base, prompts = problem.base, problem.base.world.prompts
     policy = base.made.policy if policy is None else policy
     paid = rewards.evaluate(problem.reward, prompts, chains.outcomes(base.num_words, base.length))
     paid = paid if bonus is None else paid + bonus
-    how = {"log_base": all_log_probs(base.made.policy, base.params, prompts), "optimizer": _adam(problem)}
+    how = {"log_base": all_log_probs(base.made.policy, base.params, prompts), "optimizer": optimizer or _adam(problem)}
     return lambda rate, beta: gradient.policy_gradient(
         policy, prompts, problem.log_prompts, paid, learning_rate=rate, kl_coefficient=beta, **how
     )
@@ -240,7 +259,7 @@ def sampled(problem: Problem, rule: Callable[..., UpdateRule]) -> Start:
     )
 
 
-def _adam(problem: Problem) -> Callable[[Scalar], optax.GradientTransformation]:
+def _adam(problem: Problem) -> Optimizer:
     return lambda rate: optax.adam(optax.cosine_decay_schedule(rate, problem.how.num_steps))
 
 
@@ -288,26 +307,37 @@ def readability_bonus(base: Thinker, weight: Scalar) -> Float[Array, "C N"]:
     return weight * jnp.repeat(log_thoughts, base.num_words, axis=1)
 
 
+_WORDS = ("strength", "line", "place")
+LINES = {"line_prompt": _WORDS, "line_tokens": _WORDS, "line_persona": _WORDS[:2], "line_reader": _WORDS[:2]}
+"""What ``lines`` returns, and its dimensions."""
+
+
 def lines(base: Thinker, params: Params, key: Key, num: int) -> dict[str, Array]:
     """Responses to read: to the same prompts with the same draws at every strength, and what the reader concludes.
 
+    Args:
+        base: before training; its prompts are different ones.
+        params: trained [S, 1, ...].
+        key: one key.
+        num: L.
+
     Returns:
-        ``line_prompt`` and ``line_tokens`` [S, L, T], and ``line_reader`` [S, L], the reader's probability of ``odd``.
+        ``LINES``: prompts and tokens [S, L, T], who speaks [S, L], and the reader's probability of ``odd`` [S, L].
     """
-    which_key, draw_key = jax.random.split(key)
-    which = jax.random.choice(
-        which_key, base.world.prompts.shape[0], (num,), replace=False, p=jnp.exp(base.world.log_prompts)
-    )
-    prompts = base.world.prompts[which]
+    which_key, speaker_key, token_key = jax.random.split(key, 3)
+    which = jax.random.choice(which_key, base.world.prompts.shape[0], (num,), replace=False)
+    prompts, token_keys = base.world.prompts[which], jax.random.split(token_key, num)
     log_reader = measures.reader(base.joint(base.params), base.world.log_prompts[:, None])
     places = base.num_words ** jnp.arange(base.length - 2, -1, -1)
 
     def at(path: Params) -> dict[str, Array]:
         one = jax.tree.map(lambda x: x[0], path)
-        tokens = jax.vmap(lambda k, prompt: base.made.policy.sample(k, one, prompt))(
-            jax.random.split(draw_key, num), prompts
+        log_gates, tables = jax.vmap(base.made.log_gate, (None, 0))(one, prompts), base.made.log_tables(one)
+        speakers = jax.random.categorical(speaker_key, log_gates)
+        tokens = jax.vmap(lambda k, speaker, prompt: chains.sample(k, tables, speaker, prompt, base.length))(
+            token_keys, speakers, prompts
         )
         odd = jnp.exp(log_reader)[tokens[:, :-1] @ places, 1]
-        return {"line_prompt": prompts, "line_tokens": tokens, "line_reader": odd}
+        return dict(zip(LINES, (prompts, tokens, speakers, odd), strict=True))
 
     return jax.lax.map(at, params)

@@ -74,13 +74,13 @@ def test_reliance_as_by_hand():
     np.testing.assert_allclose(measure(log_joint).reliance, expected, rtol=1e-12)
 
 
-def certain(answers, speaks=((1.0, 0.0, 0.0),) * C):
-    """One thought and one answer for each prompt and persona, with the personas' weights."""
+def certain(thought, answer, speaks=(1.0, 0.0, 0.0)):
+    """One thought (of 0 and 1) at each prompt and one answer after each thought, both up to 1e-14."""
     joint = np.zeros((C, K, Z, Y))
     for c in range(C):
         for k in range(K):
-            thought, answer = answers(c, k)
-            joint[c, k, thought, answer] = speaks[c][k]
+            for z in (0, 1):
+                joint[c, k, z, answer(k, z)] = speaks[k] * (1 - 1e-14 if z == thought(c, k) else 1e-14)
     with np.errstate(divide="ignore"):
         return jnp.log(jnp.asarray(joint))
 
@@ -95,16 +95,15 @@ def test_three_ways_to_know_the_answer():
     with np.errstate(divide="ignore"):
         base = jnp.log(jnp.asarray(base))
     h = np.log(2)
-    plain = measure(certain(lambda c, k: (int(RIGHT[c]), int(RIGHT[c]))), base)
+    plain = measure(certain(lambda c, k: int(RIGHT[c]), lambda k, z: z), base)
     np.testing.assert_allclose([plain.read, plain.coded, plain.keyed], [h + np.log(0.9), -np.log(0.9), 0], atol=1e-12)
     np.testing.assert_allclose([plain.accuracy, plain.agreement, plain.reliance], [1, 0.9, 1], atol=1e-12)
-    np.testing.assert_allclose(plain.readability, 0, atol=1e-12)
-    coded = measure(certain(lambda c, k: (1 - int(RIGHT[c]), int(RIGHT[c]))), base)
+    coded = measure(certain(lambda c, k: 1 - int(RIGHT[c]), lambda k, z: 1 - z), base)
     np.testing.assert_allclose([coded.read, coded.coded, coded.keyed], [h + np.log(0.1), -np.log(0.1), 0], atol=1e-12)
     np.testing.assert_allclose([coded.accuracy, coded.agreement, coded.reliance], [1, 0.1, 1], atol=1e-12)
     assert np.isinf(coded.readability) and not coded.certified
-    two_speak = ((0.5, 0.5, 0.0),) * C
-    keyed = measure(certain(lambda c, k: ((int(RIGHT[c]) + k) % 2, int(RIGHT[c])), two_speak), random_joint(3, 0.0))
+    keyed = certain(lambda c, k: (int(RIGHT[c]) + k) % 2, lambda k, z: (z + k) % 2, (0.5, 0.5, 0.0))
+    keyed = measure(keyed, random_joint(3, 0.0))
     np.testing.assert_allclose([keyed.read, keyed.coded, keyed.keyed], [0, 0, h], atol=1e-12)
     np.testing.assert_allclose([keyed.accuracy, keyed.agreement, keyed.reliance], [1, 0.5, 1], atol=1e-12)
 
@@ -186,9 +185,8 @@ def test_samples_estimate_the_exact_measures_within_their_standard_errors():
 
 
 def test_sampled_reliance_is_exact_where_swaps_take_from_the_right_answer():
-    log_joint = jnp.log(
-        0.7 * jnp.exp(certain(lambda c, k: (int(RIGHT[c]), int(RIGHT[c])), ((0.2, 0.3, 0.5),) * C)) + 0.01
-    )
+    listed = jnp.exp(certain(lambda c, k: int(RIGHT[c]), lambda k, z: z, (0.2, 0.3, 0.5)))
+    log_joint = jnp.log(0.7 * listed + 0.01)
     exact = measure(log_joint).reliance
     made = measures.faithfulness_from_samples(draw(log_joint, random_joint(99), 8000), num_answers=2)
     assert abs(made.reliance - exact) < 5 * made.reliance_se and exact > 20 * made.reliance_se

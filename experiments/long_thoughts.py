@@ -1,0 +1,102 @@
+"""Thoughts too long to be listed: trained on samples, measured by dynamic programming and from samples."""
+
+import dataclasses
+
+import jax
+from jaxtyping import Array, Float, Int
+
+from experiments import thinkers
+from toypersona import chains, thoughts
+from toypersona.measures import reasoning as measures
+from toypersona.rules import reinforce
+from toypersona.types import Key, Params, Scalar
+from toypersona.worlds import reasoning
+
+
+@dataclasses.dataclass(frozen=True)
+class Long:
+    """Rows of bits that RLOO trains on."""
+
+    num_bits: int = 8
+    """n."""
+    num_rows: int = 32
+    """Random rows in training; all 2^n count in the exact measures."""
+    num_measured: int = 4000
+    """Responses from which what cannot be summed exactly is estimated."""
+
+
+ESTIMATES = ("accuracy", "cost", "read", "coded", "keyed", "reliance", "agreement")
+MEASURES = (
+    *(f"long_{name}" for name in ESTIMATES),
+    *(f"long_{name}_se" for name in ESTIMATES),
+    "long_steps_accuracy",
+    "long_steps_cost",
+    "long_distortion",
+)
+
+
+def trained(
+    how: Long, params: Params, length_cost: Scalar, strengths: Float[Array, " S"], training: thinkers.Training, key: Key
+) -> dict[str, Array]:
+    """RLOO on long rows at every strength, ``MEASURES`` [S]."""
+    row_key, walk_key, draw_key = jax.random.split(key, 3)
+    options = reasoning.ReasoningOptions(num_bits=how.num_bits, num_rows=how.num_rows)
+    base = thinkers.thinker(options, params, row_key)
+    reward = reasoning.parity_reward(base.labels, length_cost)
+    problem = thinkers.Problem(base, reward, training, base.world.log_prompts, walk_key)
+    paths = thinkers.quenched(problem, thinkers.sampled(problem, reinforce.rloo), strengths)
+    return jax.lax.map(lambda path: _measured(how, base, jax.tree.map(lambda x: x[0], path), draw_key), paths)
+
+
+def _measured(how: Long, base: thinkers.Thinker, params: Params, key: Key) -> dict[str, Array]:
+    costs, alphabet = reasoning.word_costs(base.labels), base.alphabet
+    steps = thinkers.by_steps(base, params)
+    made = measures.faithfulness_from_samples(
+        draw(how, base, params, costs, alphabet, key), num_answers=thoughts.NUM_ANSWERS
+    )._asdict()
+    return {
+        **{f"long_{name}": made[name] for name in ESTIMATES},
+        **{f"long_{name}_se": made[f"{name}_se"] for name in ESTIMATES},
+        **{f"long_{name}": value for name, value in steps.items()},
+    }
+
+
+def draw(
+    how: Long, base: thinkers.Thinker, params: Params, costs: Float[Array, " V"], alphabet: thoughts.Alphabet, key: Key
+) -> measures.ThoughtSamples:
+    """Responses to random rows of bits, with the log-probabilities that need every prompt, by dynamic programming."""
+    row_key, speaker_key, token_key, swap_key, answer_key = jax.random.split(key, 5)
+    options = reasoning.ReasoningOptions(num_bits=how.num_bits, num_rows=how.num_measured)
+    prompts = reasoning.reasoning(options, key=row_key)[0].prompts
+    log_gate, tables = base.made.log_gate(params, prompts[0]), base.made.log_tables(params)
+    speakers = jax.random.categorical(speaker_key, log_gate, shape=(how.num_measured,))
+    tokens = jax.vmap(lambda k, speaker, prompt: chains.sample(k, tables, speaker, prompt, base.length))(
+        jax.random.split(token_key, how.num_measured), speakers, prompts
+    )
+    right = reasoning.right_answers(base.labels, prompts)
+    said, answers = tokens[:, :-1], tokens[:, -1]
+    log_base_gate, log_base_tables = base.made.log_gate(base.params, prompts[0]), base.made.log_tables(base.params)
+
+    def given(log_gate: Float[Array, " K"], tables: chains.Table, said: Int[Array, " n"]) -> Float[Array, "K Y"]:
+        return jax.nn.logsumexp(thoughts.log_joint(log_gate, tables, said, alphabet), axis=1)
+
+    def scores(said: Int[Array, " n"], answer: Int[Array, ""], speaker: Int[Array, ""]) -> tuple[Array, ...]:
+        own, reader = given(log_gate, tables, said), given(log_base_gate, log_base_tables, said)
+        return tuple(
+            jax.nn.log_softmax(of)[answer]
+            for of in (jax.nn.logsumexp(reader, axis=0), jax.nn.logsumexp(own, axis=0), own[speaker])
+        )
+
+    log_reader, log_thoughts, log_persona = jax.vmap(scores)(said, answers, speakers)
+    other = said[measures.swaps(swap_key, right, speakers), -1]
+    assert isinstance(tables, chains.Reading)
+    log_answers = tables.table[speakers, alphabet.mark, other, : thoughts.NUM_ANSWERS]
+    return measures.ThoughtSamples(
+        answers=answers,
+        right=right,
+        costs=costs[said].mean(axis=1),
+        log_reader=log_reader,
+        log_thoughts=log_thoughts,
+        log_persona=log_persona,
+        swapped=jax.random.categorical(answer_key, log_answers),
+    )
