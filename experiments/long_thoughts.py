@@ -5,7 +5,7 @@ import dataclasses
 import jax
 from jaxtyping import Array, Float, Int
 
-from experiments import thinkers
+from experiments import thinkers, thinking_ways
 from toypersona import chains, thoughts
 from toypersona.measures import reasoning as measures
 from toypersona.rules import reinforce
@@ -36,15 +36,20 @@ MEASURES = (
 
 
 def trained(
-    how: Long, params: Params, length_cost: Scalar, strengths: Float[Array, " S"], training: thinkers.Training, key: Key
+    how: Long,
+    params: Params,
+    length_cost: Scalar,
+    strengths: Float[Array, " S"],
+    training: thinking_ways.Training,
+    key: Key,
 ) -> dict[str, Array]:
     """RLOO on long rows at every strength, ``MEASURES`` [S]."""
     row_key, walk_key, draw_key = jax.random.split(key, 3)
     options = reasoning.ReasoningOptions(num_bits=how.num_bits, num_rows=how.num_rows)
     base = thinkers.thinker(options, params, row_key)
     reward = reasoning.parity_reward(base.labels, length_cost)
-    problem = thinkers.Problem(base, reward, training, base.world.log_prompts, walk_key)
-    paths = thinkers.quenched(problem, thinkers.sampled(problem, reinforce.rloo), strengths)
+    problem = thinking_ways.Problem(base, reward, training, base.world.log_prompts, walk_key)
+    paths = thinking_ways.quenched(problem, thinking_ways.sampled(problem, reinforce.rloo), strengths)
     return jax.lax.map(lambda path: _measured(how, base, jax.tree.map(lambda x: x[0], path), draw_key), paths)
 
 

@@ -10,18 +10,15 @@ On 2 cores the preset quick takes three minutes, paper an hour.
 """
 
 import dataclasses
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import xarray as xr
 from jaxtyping import Array, Float
 
-from experiments import base_model, harness, long_thoughts, maps, thinkers
-from toypersona.policies import mixture
-from toypersona.rules import clipped, reinforce
+from experiments import base_model, harness, long_thoughts, maps, thinkers, thinking_ways
+from experiments.thinking_ways import DEFENCES, RULES
 from toypersona.types import Key, Params
 from toypersona.worlds import reasoning
 
@@ -45,16 +42,10 @@ class Config(harness.Settings):
     """1/beta; increasing."""
     length_costs: tuple[float, ...] = (0.0, 0.1, 0.4)
     """What a thought of length 1 costs, averaged over thoughts; a right answer pays 1. From 0, increasing."""
-    training: thinkers.Training = thinkers.Training()
+    training: thinking_ways.Training = thinking_ways.Training()
     """Of every way to train."""
-    plain_rate: float = 2.0
-    """Learning rate of the plain gradient, which has no Adam."""
     pretraining: base_model.Pretraining = thinkers.PRETRAINING
     """How the base is fitted to text."""
-    readability_bonus: float = 0.1
-    """Of that defence: reward for each nat of the base's log-probability of a thought."""
-    num_records: int = 20
-    """Of the defence that stops early: places on the way at which it may."""
     long: long_thoughts.Long = long_thoughts.Long()
     """Rows of bits too long to be listed."""
 
@@ -66,70 +57,8 @@ PRESETS = {
         strengths=maps.geometric(1.0, 300.0, 13),
         length_costs=(0.0, 0.05, 0.1, 0.2, 0.4),
         other_bits=(2, 4),
-        training=thinkers.Training(num_steps=3000, num_samples=16),
+        training=thinking_ways.Training(num_steps=3000, num_samples=16),
     ),
-}
-
-Way = Callable[[thinkers.Problem, Config, Float[Array, " S"]], Params]
-"""Parameters at every strength, [S, 1, ...]."""
-
-
-def _exact(problem: thinkers.Problem, config: Config, strengths: Float[Array, " S"]) -> Params:
-    return thinkers.quenched(problem, thinkers.exact(problem), strengths)
-
-
-def _plain(problem: thinkers.Problem, config: Config, strengths: Float[Array, " S"]) -> Params:
-    how = dataclasses.replace(problem.how, learning_rate=config.plain_rate)
-    return thinkers.quenched(problem._replace(how=how), thinkers.exact(problem, optimizer=optax.sgd), strengths)
-
-
-def _gates_only(problem: thinkers.Problem, config: Config, strengths: Float[Array, " S"]) -> Params:
-    policy = mixture.scoped(problem.base.made.policy, mixture.SCOPES["gates"])
-    return thinkers.quenched(problem, thinkers.exact(problem, policy=policy), strengths)
-
-
-def _frozen_thoughts(problem: thinkers.Problem, config: Config, strengths: Float[Array, " S"]) -> Params:
-    policy = thinkers.frozen_thoughts(problem.base)
-    return thinkers.quenched(problem, thinkers.exact(problem, policy=policy), strengths)
-
-
-def _readability_bonus(problem: thinkers.Problem, config: Config, strengths: Float[Array, " S"]) -> Params:
-    bonus = thinkers.readability_bonus(problem.base, config.readability_bonus)
-    return thinkers.quenched(problem, thinkers.exact(problem, bonus=bonus), strengths)
-
-
-def _early_stop(problem: thinkers.Problem, config: Config, strengths: Float[Array, " S"]) -> Params:
-    """The last record before selection falls below half of the drift; the base if it never is half of it."""
-    paths = thinkers.quenched(problem, thinkers.exact(problem), strengths, marks=config.num_records)
-    spent = jax.lax.map(lambda path: jax.lax.map(lambda params: thinkers.spent(problem.base, params), path), paths)
-    above = spent.selection_fraction >= 0.5
-    falls = above[:, :-1] & ~above[:, 1:]
-    last = jnp.where(falls.any(axis=1), falls.argmax(axis=1), config.num_records - 1)
-    kept = jnp.where(above.any(axis=1), 1 + last, 0)
-
-    def pick(path: Array, base: Array) -> Array:
-        whole = jnp.concatenate([jnp.broadcast_to(base, path[:, :1].shape), path], axis=1)
-        return jax.vmap(lambda along, i: along[i][None])(whole, kept)
-
-    return jax.tree.map(pick, paths, problem.base.params)
-
-
-RULES: dict[str, Way] = {
-    "exact": _exact,
-    "annealed": lambda problem, _, strengths: thinkers.annealed(problem, thinkers.exact(problem), strengths),
-    "plain gradient": _plain,
-    "RLOO": lambda problem, _, strengths: thinkers.quenched(
-        problem, thinkers.sampled(problem, reinforce.rloo), strengths
-    ),
-    "GRPO": lambda problem, _, strengths: thinkers.quenched(
-        problem, thinkers.sampled(problem, clipped.grpo), strengths
-    ),
-}
-DEFENCES: dict[str, Way] = {
-    "readability bonus": _readability_bonus,
-    "frozen thoughts": _frozen_thoughts,
-    "gates only": _gates_only,
-    "early stop": _early_stop,
 }
 
 
@@ -148,8 +77,6 @@ def check(config: Config) -> None:
         raise ValueError("--num-bits and --other-bits have to be from 1 to 4: their responses are listed.")
     for name in ("training", "pretraining", "long"):
         harness.check_positive(name, getattr(config, name))
-    if min(config.plain_rate, config.readability_bonus, config.num_records) <= 0:
-        raise ValueError("--plain-rate, --readability-bonus and --num-records have to be above 0.")
     thinkers.check_gate(config.pretraining)
 
 
@@ -163,17 +90,17 @@ def run(config: Config) -> xr.Dataset:
         options = reasoning.ReasoningOptions(num_bits=config.num_bits)
         params, recovery = thinkers.pretrained(options, config.pretraining, fit_key)
 
-        def problem(num_bits: int) -> thinkers.Problem:
+        def problem(num_bits: int) -> thinking_ways.Problem:
             base = thinkers.thinker(dataclasses.replace(options, num_bits=num_bits), params)
             reward = reasoning.parity_reward(base.labels, length_cost)
-            return thinkers.Problem(base, reward, config.training, base.world.log_prompts, walk_key)
+            return thinking_ways.Problem(base, reward, config.training, base.world.log_prompts, walk_key)
 
         main = problem(config.num_bits)
-        trained = [way(main, config, strengths) for way in (RULES | DEFENCES).values()]
+        trained = [way(main, strengths) for way in (RULES | DEFENCES).values()]
         made = [_measured(main.base, jax.tree.map(lambda *x: jnp.stack(x), *trained))]
         for num_bits in config.other_bits:
             other = problem(num_bits)
-            made.append(_measured(other.base, jax.tree.map(lambda x: x[None], _exact(other, config, strengths))))
+            made.append(_measured(other.base, jax.tree.map(lambda x: x[None], RULES["exact"](other, strengths))))
         return {
             **jax.tree.map(lambda *x: jnp.concatenate(x), *made),
             **{f"base_{name}": value for name, value in thinkers.measured(main.base, params).items()},
@@ -294,39 +221,50 @@ def _with_cost(dataset: xr.Dataset) -> list[harness.Claim]:
 
 
 def _defended(dataset: xr.Dataset) -> list[harness.Claim]:
-    stopped = dataset.sel(way="early stop").isel(strength=-1)
+    made = [
+        harness.at_most(
+            f"{way}: thoughts' distance from the hull, largest, nats a thought",
+            1e-9,
+            dataset.readability.sel(way=way).max(),
+        )
+        for way in ("frozen thoughts", "gates only")
+    ]
+    stopped = dataset.sel(way="early stop")
+    wrong = 1 - stopped.accuracy.isel(strength=-1)
     return [
-        *(
-            harness.at_most(f"{way}: thoughts' distance from the hull, largest, nats a thought", 1e-9,
-                            dataset.readability.sel(way=way).max())
-            for way in ("frozen thoughts", "gates only")
-        ),
-        harness.at_most("early stop: agreement lost, any length cost, largest", 0.0, lost(dataset).sel(way="early stop").max()),
-        harness.at_most("early stop: wrong answers, any length cost, largest", 0.05, (1 - stopped.accuracy).max()),
-    ]  # fmt: skip
+        *made,
+        harness.at_most("early stop, any length cost: agreement lost, largest", 0.0, lost(stopped).max()),
+        harness.at_most("early stop, any length cost: wrong answers, largest", 0.05, wrong.max()),
+    ]
 
 
 def _checks(config: Config, dataset: xr.Dataset) -> list[harness.Claim]:
-    apart = {name: abs(dataset[f"steps_{name}"] - dataset[name]).max() for name in ("accuracy", "cost")}
-    floor = 1 / config.long.num_measured
-    sampled = {
-        name: (
-            abs(dataset[f"long_{name}"] - dataset[f"long_steps_{name}"]) / (dataset[f"long_{name}_se"] + floor)
-        ).max()
-        for name in ("accuracy", "cost")
-    }
+    made, floor = [], 1 / config.long.num_measured
+    for name in ("accuracy", "cost"):
+        error = abs(dataset[f"long_{name}"] - dataset[f"long_steps_{name}"]) / (dataset[f"long_{name}_se"] + floor)
+        made += [
+            harness.at_most(
+                f"{name}: dynamic programming - enumeration, largest",
+                1e-10,
+                abs(dataset[f"steps_{name}"] - dataset[name]).max(),
+            ),
+            harness.at_most(
+                f"{config.long.num_bits} bits, {name}: samples - dynamic programming, standard errors, largest",
+                5,
+                error.max(),
+            ),
+        ]
     return [
-        *(harness.at_most(f"{name} by dynamic programming - by enumeration, largest", 1e-10, x) for name, x in apart.items()),
-        *(
-            harness.at_most(f"{config.long.num_bits} bits: {name} from samples - by dynamic programming, standard errors", 5, x)
-            for name, x in sampled.items()
+        *made,
+        harness.at_most(
+            "hull distance - its bound by dynamic programming, largest, nats",
+            1e-9,
+            (dataset.hull_distance - dataset.distortion).max(),
         ),
-        harness.at_most("hull distance - its bound by dynamic programming, largest, nats", 1e-9,
-                        (dataset.hull_distance - dataset.distortion).max()),
         harness.at_most("worst expert, nats per token", 0.03, dataset.expert_divergence.max()),
         harness.near("share of points certified", 1.0, dataset.certified.mean(), 0.0),
         harness.at_most("diverged points", 0.0, dataset.diverged.sum()),
-    ]  # fmt: skip
+    ]
 
 
 def findings(config: Config, dataset: xr.Dataset) -> list[str]:

@@ -1,23 +1,19 @@
-"""Policies that think aloud: pretrained on a reasoning world's text, trained in many ways, and measured."""
+"""Policies that think aloud: pretrained on a reasoning world's text, measured, and heard."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float, Int
 
 from experiments import base_model
-from toypersona import chains, numerics, pretraining, rewards, thoughts, trajectories
+from toypersona import chains, numerics, pretraining, thoughts
 from toypersona.measures import drift
 from toypersona.measures import reasoning as measures
 from toypersona.policies import mixture
-from toypersona.policies.base import Policy, all_log_probs, with_frozen
-from toypersona.rules import gradient
-from toypersona.rules.base import Optimizer, UpdateRule
-from toypersona.types import Key, Params, RewardFn, Scalar
+from toypersona.policies.base import all_log_probs
+from toypersona.types import Key, Params
 from toypersona.worlds import base as worlds
 from toypersona.worlds import reasoning
 
@@ -31,21 +27,9 @@ FEW_BITS = 3
 TEXT_ROWS = 1024
 """Different rows of bits in the text."""
 
-PRETRAINING = base_model.Pretraining(num_lines=4000, line_length=32, num_steps=600, num_restarts=2, gate="prior")
+PRETRAINING = base_model.Pretraining(num_lines=8000, line_length=32, num_steps=800, num_restarts=2, gate="prior")
 """Text with long rows of bits, to tell voices apart by: short ones are told as well by one expert that minds its words.
 Gates read nothing, so that nothing but the thoughts remembers the bits."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Training:
-    """How thinkers are trained: by Adam, its learning rate decayed to zero by a cosine."""
-
-    learning_rate: float = 0.03
-    """At the start."""
-    num_steps: int = 1500
-    """Steps, exact or sampled."""
-    num_samples: int = 8
-    """Responses to each prompt at every step of a sampled rule."""
 
 
 class Thinker(NamedTuple):
@@ -204,107 +188,6 @@ MEASURES = (
     "distortion",
 )
 """What ``measured`` returns beside ``share``."""
-
-
-class Problem(NamedTuple):
-    """What to train on.
-
-    Attributes:
-        base: before training.
-        reward: of one response to one prompt.
-        how: steps and samples.
-        log_prompts: log-probability of each prompt in training [C].
-        key: draws samples.
-    """
-
-    base: Thinker
-    reward: RewardFn
-    how: Training
-    log_prompts: Float[Array, " C"]
-    key: Key
-
-
-Start = Callable[[Scalar, Scalar], UpdateRule]
-"""``(learning rate, beta) -> UpdateRule``."""
-
-
-def exact(
-    problem: Problem,
-    *,
-    policy: Policy | None = None,
-    bonus: Float[Array, "C N"] | None = None,
-    optimizer: Optimizer | None = None,
-) -> Start:
-    """The exact gradient of ``E[reward + bonus] - beta KL(policy‖base)``, climbed by Adam unless said otherwise."""
-    base, prompts = problem.base, problem.base.world.prompts
-    policy = base.made.policy if policy is None else policy
-    paid = rewards.evaluate(problem.reward, prompts, chains.outcomes(base.num_words, base.length))
-    paid = paid if bonus is None else paid + bonus
-    how = {"log_base": all_log_probs(base.made.policy, base.params, prompts), "optimizer": optimizer or _adam(problem)}
-    return lambda rate, beta: gradient.policy_gradient(
-        policy, prompts, problem.log_prompts, paid, learning_rate=rate, kl_coefficient=beta, **how
-    )
-
-
-def sampled(problem: Problem, rule: Callable[..., UpdateRule]) -> Start:
-    """A sampled rule with its own penalty on KL(policy‖base)."""
-    base, prompts = problem.base, problem.base.world.prompts
-    how = {"num_samples": problem.how.num_samples, "ref_params": base.params, "optimizer": _adam(problem)}
-
-    def reward(index: Int[Array, ""], tokens: Int[Array, " T"]) -> Float[Array, ""]:
-        return problem.reward(prompts[index], tokens)
-
-    return lambda rate, beta: rule(
-        base.made.policy, prompts, problem.log_prompts, reward, learning_rate=rate, kl_coefficient=beta, **how
-    )
-
-
-def _adam(problem: Problem) -> Optimizer:
-    return lambda rate: optax.adam(optax.cosine_decay_schedule(rate, problem.how.num_steps))
-
-
-def quenched(problem: Problem, start: Start, strengths: Float[Array, " S"], *, marks: int = 1) -> Params:
-    """From the base to every strength at once: parameters at equally many steps, [S, marks, ...]."""
-    keys = jax.random.split(problem.key, strengths.shape[0])
-    return jax.vmap(lambda s, k: _walk(problem, start, s, problem.base.params, k, marks))(strengths, keys)
-
-
-def annealed(problem: Problem, start: Start, strengths: Float[Array, " S"]) -> Params:
-    """From each strength to the next: parameters at each, [S, 1, ...]."""
-
-    def stronger(params: Params, strength: Float[Array, ""]) -> tuple[Params, Params]:
-        path = _walk(problem, start, strength, params, problem.key, 1)
-        return jax.tree.map(lambda x: x[0], path), path
-
-    return jax.lax.scan(stronger, problem.base.params, strengths)[1]
-
-
-def _walk(problem: Problem, start: Start, strength: Scalar, params: Params, key: Key, marks: int) -> Params:
-    """Parameters at equally spaced marks of one path; the last is its end."""
-    how = problem.how
-    path, _, _ = trajectories.run(
-        lambda rate: start(rate, 1 / strength),
-        lambda params: params,
-        params,
-        key=key,
-        marks=how.learning_rate * how.num_steps * jnp.arange(1, marks + 1) / marks,
-        max_step=how.learning_rate,
-    )
-    return path
-
-
-def frozen_thoughts(base: Thinker) -> Policy:
-    """The policy whose answers alone learn: what is said where a mark is read; who speaks is frozen as well."""
-    units = jnp.arange(len(base.labels.units))
-    answers = (units >= base.labels.units.index(reasoning.MARKS[0])).astype(float)
-    mask = jnp.broadcast_to(answers[None, :, None, None], base.params["experts"].shape)
-    return with_frozen(base.made.policy, {"gate": 0.0, "experts": mask})
-
-
-def readability_bonus(base: Thinker, weight: Scalar) -> Float[Array, "C N"]:
-    """``weight`` times the base's log-probability of the thoughts, nats per thought, for every response."""
-    log_thoughts = jax.nn.logsumexp(base.joint(base.params), axis=(1, 3)) / (base.length - 1)
-    return weight * jnp.repeat(log_thoughts, base.num_words, axis=1)
 
 
 _WORDS = ("strength", "line", "place")
