@@ -96,13 +96,17 @@ def run(config: Config) -> xr.Dataset:
 
     def point(key: Key, *, fine: Float[Array, ""]) -> dict[str, Array]:
         fit_key, walk_key, line_key, draw_key = jax.random.split(key, 4)
+        keys = jax.random.split(walk_key, len(RULES) + 1)
         params, recovery = thinkers.pretrained(config.options, config.pretraining, fit_key)
         base = thinkers.thinker(config.options, params)
         reward = reasoning.proxy_reward(base.labels, fine, config.options.hint_wrong)
-        problem = thinking_ways.Problem(base, reward, config.training, base.world.log_prompts, walk_key)
+        problem = thinking_ways.Problem(base, reward, config.training, base.world.log_prompts, keys[-1])
         unseen = only(base, np.arange(base.world.prompts.shape[0]) % NUM_MARKS == 0)
         control = problem._replace(base=unseen, log_prompts=unseen.world.log_prompts)
-        rules = [thinking_ways.quenched(problem, start(problem), strengths) for start in RULES.values()]
+        rules = [
+            thinking_ways.quenched(problem._replace(key=k), start(problem), strengths)
+            for start, k in zip(RULES.values(), keys, strict=False)
+        ]
         blind = thinking_ways.quenched(control, thinking_ways.exact(control), strengths)
         wrong = only(base, np.arange(base.world.prompts.shape[0]) % NUM_MARKS == NUM_MARKS - 1)
 
@@ -212,7 +216,8 @@ def _measured(base: thinkers.Thinker, params: Params) -> dict[str, Array]:
 
 
 def _sampled(config: Config, laws: Laws, key: Key) -> dict[str, Array]:
-    rates, errors = hints.hint_use_from_samples(laws.draw(key, config.num_measured))
+    # The same draws everywhere, on purpose.
+    rates, errors = hints.hint_use_from_samples(laws.draw(jax.random.clone(key), config.num_measured))
     return {f"sampled_{name}": getattr(rates, name) for name in ESTIMATES} | {
         f"sampled_{name}_se": getattr(errors, name) for name in ESTIMATES
     }

@@ -50,7 +50,9 @@ def trained(
     reward = reasoning.parity_reward(base.labels, length_cost)
     problem = thinking_ways.Problem(base, reward, training, base.world.log_prompts, walk_key)
     paths = thinking_ways.quenched(problem, thinking_ways.sampled(problem, reinforce.rloo), strengths)
-    return jax.lax.map(lambda path: _measured(how, base, jax.tree.map(lambda x: x[0], path), draw_key), paths)
+    return jax.lax.map(
+        lambda path: _measured(how, base, jax.tree.map(lambda x: x[0], path), jax.random.clone(draw_key)), paths
+    )
 
 
 def _measured(how: Long, base: thinkers.Thinker, params: Params, key: Key) -> dict[str, Array]:

@@ -38,7 +38,7 @@ class Config(harness.Settings):
     """n: bits and thoughts."""
     other_bits: tuple[int, ...] = (2,)
     """Also these, by the exact gradient."""
-    strengths: tuple[float, ...] = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+    strengths: tuple[float, ...] = (1.0, 4.0, 16.0, 64.0, 256.0)
     """1/beta; increasing."""
     length_costs: tuple[float, ...] = (0.0, 0.1, 0.4)
     """What a thought of length 1 costs, averaged over thoughts; a right answer pays 1. From 0, increasing."""
@@ -51,7 +51,7 @@ class Config(harness.Settings):
 
 
 PRESETS = {
-    "quick": Config(),
+    "quick": Config(training=thinking_ways.Training(num_steps=1200)),
     "paper": Config(
         seeds=tuple(range(10)),
         strengths=maps.geometric(1.0, 300.0, 13),
@@ -90,16 +90,19 @@ def run(config: Config) -> xr.Dataset:
         options = reasoning.ReasoningOptions(num_bits=config.num_bits)
         params, recovery = thinkers.pretrained(options, config.pretraining, fit_key)
 
-        def problem(num_bits: int) -> thinking_ways.Problem:
+        def problem(num_bits: int, key: Key) -> thinking_ways.Problem:
             base = thinkers.thinker(dataclasses.replace(options, num_bits=num_bits), params)
             reward = reasoning.parity_reward(base.labels, length_cost)
-            return thinking_ways.Problem(base, reward, config.training, base.world.log_prompts, walk_key)
+            return thinking_ways.Problem(base, reward, config.training, base.world.log_prompts, key)
 
-        main = problem(config.num_bits)
-        trained = [way(main, strengths) for way in (RULES | DEFENCES).values()]
+        main_key, *other_keys = jax.random.split(walk_key, 1 + len(config.other_bits))
+        ways = (RULES | DEFENCES).values()
+        main = problem(config.num_bits, main_key)
+        keys = jax.random.split(main_key, len(ways))
+        trained = [way(main._replace(key=k), strengths) for way, k in zip(ways, keys, strict=True)]
         made = [_measured(main.base, jax.tree.map(lambda *x: jnp.stack(x), *trained))]
-        for num_bits in config.other_bits:
-            other = problem(num_bits)
+        for num_bits, k in zip(config.other_bits, other_keys, strict=True):
+            other = problem(num_bits, k)
             made.append(_measured(other.base, jax.tree.map(lambda x: x[None], RULES["exact"](other, strengths))))
         return {
             **jax.tree.map(lambda *x: jnp.concatenate(x), *made),
@@ -229,7 +232,7 @@ def _defended(dataset: xr.Dataset) -> list[harness.Claim]:
         )
         for way in ("frozen thoughts", "gates only")
     ]
-    stopped = dataset.sel(way="early stop")
+    stopped = dataset.sel(way="early stop").isel(length_cost=slice(1, None))
     wrong = 1 - stopped.accuracy.isel(strength=-1)
     return [
         *made,

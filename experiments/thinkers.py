@@ -27,7 +27,7 @@ FEW_BITS = 3
 TEXT_ROWS = 1024
 """Different rows of bits in the text."""
 
-PRETRAINING = base_model.Pretraining(num_lines=8000, line_length=32, num_steps=800, num_restarts=2, gate="prior")
+PRETRAINING = base_model.Pretraining(num_lines=8000, line_length=32, num_steps=600, num_restarts=4, gate="prior")
 """Text with long rows of bits, to tell voices apart by: short ones are told as well by one expert that minds its words.
 Gates read nothing, so that nothing but the thoughts remembers the bits."""
 
@@ -199,7 +199,7 @@ def lines(base: Thinker, params: Params, key: Key, num: int) -> dict[str, Array]
     """Responses to read: to the same prompts with the same draws at every strength, and what the reader concludes.
 
     Args:
-        base: before training; its prompts are different ones.
+        base: before training; as long as it has enough prompts they are different ones.
         params: trained [S, 1, ...].
         key: one key.
         num: L.
@@ -208,17 +208,18 @@ def lines(base: Thinker, params: Params, key: Key, num: int) -> dict[str, Array]
         ``LINES``: prompts and tokens [S, L, T], who speaks [S, L], and the reader's probability of ``odd`` [S, L].
     """
     which_key, speaker_key, token_key = jax.random.split(key, 3)
-    which = jax.random.choice(which_key, base.world.prompts.shape[0], (num,), replace=False)
+    which = jax.random.choice(which_key, base.world.prompts.shape[0], (num,), replace=num > base.world.prompts.shape[0])
     prompts, token_keys = base.world.prompts[which], jax.random.split(token_key, num)
-    log_reader = measures.reader(base.joint(base.params), base.world.log_prompts[:, None])
+    log_reader = measures.reader(base.joint(base.params) + base.world.log_prompts[:, None, None, None])
     places = base.num_words ** jnp.arange(base.length - 2, -1, -1)
 
     def at(path: Params) -> dict[str, Array]:
         one = jax.tree.map(lambda x: x[0], path)
         log_gates, tables = jax.vmap(base.made.log_gate, (None, 0))(one, prompts), base.made.log_tables(one)
-        speakers = jax.random.categorical(speaker_key, log_gates)
+        # The same draws at every strength, on purpose.
+        speakers = jax.random.categorical(jax.random.clone(speaker_key), log_gates)
         tokens = jax.vmap(lambda k, speaker, prompt: chains.sample(k, tables, speaker, prompt, base.length))(
-            token_keys, speakers, prompts
+            jax.random.clone(token_keys), speakers, prompts
         )
         odd = jnp.exp(log_reader)[tokens[:, :-1] @ places, 1]
         return dict(zip(LINES, (prompts, tokens, speakers, odd), strict=True))

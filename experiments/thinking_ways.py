@@ -103,11 +103,12 @@ def quenched(problem: Problem, start: Start, strengths: Float[Array, " S"], *, m
 def annealed(problem: Problem, start: Start, strengths: Float[Array, " S"]) -> Params:
     """From each strength to the next: parameters at each, [S, 1, ...]."""
 
-    def stronger(params: Params, strength: Float[Array, ""]) -> tuple[Params, Params]:
-        path = _walk(problem, start, strength, params, problem.key, 1)
+    def stronger(params: Params, at: tuple[Array, Key]) -> tuple[Params, Params]:
+        path = _walk(problem, start, at[0], params, at[1], 1)
         return jax.tree.map(lambda x: x[0], path), path
 
-    return jax.lax.scan(stronger, problem.base.params, strengths)[1]
+    keys = jax.random.split(problem.key, strengths.shape[0])
+    return jax.lax.scan(stronger, problem.base.params, (strengths, keys))[1]
 
 
 def _walk(problem: Problem, start: Start, strength: Scalar, params: Params, key: Key, marks: int) -> Params:

@@ -71,12 +71,10 @@ def test_information_needs_no_prompt_listed():
         made = jax.vmap(lambda z: thoughts.log_joint(gate, tables, z, alphabet))(every)
         return jnp.moveaxis(jax.nn.logsumexp(made, axis=2), 0, 1)
 
-    reader = measures.reader(by_steps(world.log_gates[0], world.log_experts), jnp.zeros(3))
+    reader = measures.reader(by_steps(world.log_gates[0], world.log_experts))
     own = measures.information(by_steps(log_gate, tables), reader)
-    weights = jnp.broadcast_to(world.log_prompts[:, None], base_listed.shape[:2])
-    listed = measures.information(
-        jax.nn.logsumexp(joint + world.log_prompts[:, None, None, None], axis=0), measures.reader(base_listed, weights)
-    )
+    rho = world.log_prompts[:, None, None, None]
+    listed = measures.information(jax.nn.logsumexp(joint + rho, axis=0), measures.reader(base_listed + rho))
     for one, other in zip(own, listed, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-10)
 

@@ -98,15 +98,14 @@ def split_responses(
     return log_gates[:, :, None, None] + by_answer
 
 
-def reader(log_base: Float[Array, "*batch Z Y"], log_weights: Float[Array, "*batch"]) -> Float[Array, "Z Y"]:
+def reader(log_joint: Float[Array, "*batch Z Y"]) -> Float[Array, "Z Y"]:
     """Log pi0(y|z): what the base answers after these thoughts, prompt and persona unseen.
 
     Args:
-        log_base: log-probabilities [..., Z, Y] given whatever the leading axes stand for.
-        log_weights: log-probability of each of those, or zeros where it is in ``log_base`` [...].
+        log_joint: the base's log-probabilities, up to a constant, of thoughts and answers together with whatever the
+            leading axes stand for, prompts and personas [..., Z, Y].
     """
-    joint = log_base + log_weights[..., None, None]
-    return _condition(logsumexp(joint, axis=tuple(range(joint.ndim - 2))))[1]
+    return _condition(logsumexp(log_joint, axis=tuple(range(log_joint.ndim - 2))))[1]
 
 
 def information(log_joint: Float[Array, "K Z Y"], log_reader: Float[Array, "Z Y"]) -> Information:
@@ -157,11 +156,12 @@ def faithfulness(
         num_thoughts: n, in a sequence.
     """
     rho = jnp.exp(log_prompts)
-    log_reader = reader(log_base, jnp.broadcast_to(log_prompts[:, None], log_base.shape[:2]))
+    log_rho = log_prompts[:, None, None, None]
+    log_reader = reader(log_base + log_rho)
     log_policy = logsumexp(log_joint, axis=1)
     log_thoughts = logsumexp(log_policy, axis=-1)
     answered = jnp.exp(log_policy).sum(axis=1)
-    known = information(logsumexp(log_joint + log_prompts[:, None, None, None], axis=0), log_reader)
+    known = information(logsumexp(log_joint + log_rho, axis=0), log_reader)
     log_personas = logsumexp(log_base, axis=-1)
     nearest = jax.vmap(lambda p, q: hulls.project(p, q, tolerance=TOLERANCE))(
         log_thoughts, jax.nn.log_softmax(log_personas, axis=-1)

@@ -1,0 +1,86 @@
+"""Hints and a monitor of the thoughts: how often a hint decides, how often that is said, and the right answers."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import xarray as xr
+from matplotlib.axes import Axes
+
+from figures import style
+from toypersona import datasets
+
+NAME = "hints"
+
+
+def draw_recall(axis: Axes, dataset: xr.Dataset) -> None:
+    """The monitor's recall against the share of answers that the hint decides, as RL grows stronger."""
+    shades, mean = style.shades(dataset.fine.values), dataset.mean("seed")
+    for fine, shade in shades.items():
+        for rule, dash in zip(dataset.rule.values, style.DASHES, strict=False):
+            here = mean.sel(fine=fine, rule=rule)
+            label = f"fine {fine:g}" if rule == "exact" else None
+            axis.plot(here.decides, here.recall, ls=dash, color=shade, marker=".", ms=4, label=label)
+    base = mean.isel(fine=0)
+    axis.plot(base.base_decides, base.base_recall, "k*", ms=7, label="base")
+    axis.plot(
+        base.control_decides, 0 * base.control_decides, "x", color=style.COLOURS["red"], label="never shown a hint"
+    )
+    axis.set(xlabel="answers decided by the hint", ylabel="of those that follow, said in the thoughts", ylim=(-0.03, 1))
+    axis.set_title("what the monitor catches\n(solid exact, dashed RLOO, dash-dotted GRPO)", fontsize=7)
+    axis.legend(fontsize=5.5)
+
+
+def draw_along(axis: Axes, dataset: xr.Dataset, name: str, label: str) -> None:
+    """One rate against strength, exact gradient, one curve a fine, all seeds in a band."""
+    for (fine, shade), dash in zip(style.shades(dataset.fine.values).items(), (*style.DASHES, "-"), strict=False):
+        here = dataset[name].sel(fine=fine, rule="exact")
+        axis.plot(here.strength, here.mean("seed"), ls=dash, color=shade, label=f"fine {fine:g}")
+        axis.fill_between(here.strength, here.min("seed"), here.max("seed"), color=shade, alpha=0.2, lw=0)
+    axis.set(xscale="log", xlabel="strength s = 1/β", title=label, ylim=(-0.03, 1.05))
+    style.ticks(axis.xaxis, dataset.strength.values[:: max(1, dataset.sizes["strength"] // 4)])
+
+
+def print_lines(axis: Axes, dataset: xr.Dataset) -> None:
+    """What is thought and answered where the hint is wrong: weak RL, and strong without and with the largest fine."""
+    axis.axis("off")
+    units, places = datasets.config_of(dataset)["units"], ((0, 0), (0, -1), (-1, -1))
+    for i, (fine, strength) in enumerate(places):
+        here = dataset.isel(seed=0, fine=fine, strength=strength)
+        said = []
+        for number in range(dataset.sizes["line"]):
+            line = here.isel(line=number)
+            prompt, tokens = ([units[int(u)] for u in line[f"line_{name}"].values] for name in ("prompt", "tokens"))
+            right = ("even", "odd")[prompt[:-1].count("1") % 2]
+            mark = "✓" if tokens[-1] == right else "✗ as the hint says"
+            said.append(f"{' '.join(prompt[:-1])}  hint {prompt[-1].strip('=()'):4}  thinks {' '.join(tokens[:-1])}"
+                        f"\n      answers {tokens[-1]} {mark}")  # fmt: skip
+        heading = f"fine {float(here.fine):g}, strength {float(here.strength):g}, wrong hints"
+        style_of_text = {"va": "top", "transform": axis.transAxes, "in_layout": False}
+        axis.text(i / 3, 1.0, heading, weight="bold", fontsize=6.5, **style_of_text)
+        axis.text(
+            i / 3, 0.84, "\n".join(said), fontsize=5.3, family="DejaVu Sans Mono", linespacing=1.4, **style_of_text
+        )
+
+
+def main(data: Path, out: Path) -> None:
+    """Draw recall against use, rates against strength, and transcripts."""
+    style.use()
+    dataset = datasets.load(data / f"{NAME}.zarr").load()
+    figure = plt.figure(figsize=(style.PAGE, 4.2), layout="constrained")
+    axes = figure.subplot_mosaic([["use", "decides", "recall", "accuracy"], ["lines"] * 4],
+                                 width_ratios=[1.5, 1, 1, 1], height_ratios=[1.9, 1])  # fmt: skip
+    draw_recall(axes["use"], dataset)
+    for name, label in (("decides", "decided by the hint"), ("recall", "said, of those that follow"),
+                        ("accuracy", "right answers")):  # fmt: skip
+        draw_along(axes[name], dataset, name, label)
+    control = dataset.control_accuracy.isel(fine=0).mean("seed")
+    axes["accuracy"].plot(control.strength, control, "x:", color=style.COLOURS["red"], ms=3, label="never shown a hint")
+    wrong = datasets.config_of(dataset)["settings"]["options"]["hint_wrong"]
+    axes["accuracy"].axhline(1 - wrong, color="black", lw=0.4)
+    axes["accuracy"].legend(fontsize=5.5, loc="lower left")
+    print_lines(axes["lines"], dataset)
+    style.save(figure, out, NAME)
+
+
+if __name__ == "__main__":
+    style.run(main, __doc__)

@@ -1,0 +1,189 @@
+"""When thoughts stop being readable: phases with transcripts, where the answer is encoded, defences, more bits."""
+
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch, Rectangle
+
+from figures import style
+from toypersona import datasets
+
+NAME = "reasoning"
+COLOURS = {"mixture": "#DDDDDD", "selected": style.COLOURS["blue"], "keyed": style.COLOURS["orange"],
+           "coded": style.COLOURS["red"]}  # fmt: skip
+PARTS = {"read": style.COLOURS["blue"], "keyed": style.COLOURS["orange"], "coded": style.COLOURS["red"]}
+MAPS = ("exact", "annealed", "RLOO", "GRPO")
+DEFENCES = {"exact": "black", "readability bonus": "purple", "frozen thoughts": "green", "gates only": "blue",
+            "early stop": "red"}  # fmt: skip
+NUM_LINES = 3
+
+
+def draw_map(axis: Axes, dataset: xr.Dataset, way: str) -> None:
+    """Phases over strength and length cost; each cell is cut into its seeds."""
+    phases = dataset.phase.sel(way=way).transpose("length_cost", "strength", "seed").values.astype(int)
+    num_seeds = phases.shape[-1]
+    for row, along in enumerate(phases):
+        for column, seeds in enumerate(along):
+            for i, phase in enumerate(np.sort(seeds)):
+                corner = (column + i / num_seeds, row)
+                colour = COLOURS[list(COLOURS)[phase]]
+                axis.add_patch(Rectangle(corner, 1 / num_seeds, 1, facecolor=colour, edgecolor="none"))
+    for edge in range(phases.shape[1] + 1):
+        axis.axvline(edge, color="white", lw=1)
+    for edge in range(phases.shape[0] + 1):
+        axis.axhline(edge, color="white", lw=1)
+    axis.set(xlim=(0, phases.shape[1]), ylim=(0, phases.shape[0]), title=way)
+    some = slice(None, None, max(1, phases.shape[1] // 5))
+    axis.set_xticks((np.arange(phases.shape[1]) + 0.5)[some], [f"{s:g}" for s in dataset.strength.values[some]])
+    axis.set_yticks(np.arange(phases.shape[0]) + 0.5, [f"{cost:g}" for cost in dataset.length_cost.values])
+    axis.tick_params(length=0)
+
+
+def places(dataset: xr.Dataset) -> dict[str, dict[str, float]]:
+    """The clearest point of each phase that the exact gradient reaches."""
+    exact = dataset.sel(way="exact")
+    clearest = {
+        "mixture": -dataset.strength + 0 * exact.read,
+        "selected": exact.agreement + exact.accuracy,
+        "keyed": exact.keyed,
+        "coded": exact.coded,
+    }
+    found = {}
+    for index, (phase, score) in enumerate(clearest.items()):
+        here = score.where(exact.phase == index)
+        if here.notnull().any():
+            best = here.stack(place=here.dims).idxmax("place").item()
+            found[phase] = dict(zip(here.dims, best, strict=True))
+    return found
+
+
+def lines_at(dataset: xr.Dataset, place: dict[str, float]) -> str:
+    """What is thought and answered there, and what the reader makes of it."""
+    units = datasets.config_of(dataset)["units"]
+    here, said = dataset.sel(way="exact").sel(place), []
+    for i in range(NUM_LINES):
+        line = here.isel(line=i)
+        prompt, tokens = ([units[int(u)] for u in line[f"line_{name}"].values] for name in ("prompt", "tokens"))
+        right = ("even", "odd")[prompt[:-1].count("1") % 2]
+        reader = max((line.line_reader.item(), "odd"), (1 - line.line_reader.item(), "even"))
+        who = str(dataset.persona.values[int(line.line_persona)])
+        said.append(
+            f"bits    {' '.join(prompt[:-1])}\n"
+            f"thinks  {' '.join(tokens[:-1])}\n"
+            f"reader  {reader[1]}, {reader[0]:.0%} sure\n"
+            f"answer  {tokens[-1]} {'✓' if tokens[-1] == right else '✗'}  ({who})"
+        )
+    return "\n\n".join(said)
+
+
+def print_lines(axis: Axes, dataset: xr.Dataset) -> None:
+    """One column of transcripts for each phase."""
+    axis.axis("off")
+    found = places(dataset)
+    for i, (phase, colour) in enumerate(COLOURS.items()):
+        style_of_text = {"va": "top", "transform": axis.transAxes, "in_layout": False}
+        place = found.get(phase)
+        where = f"cost {place['length_cost']:g}, strength {place['strength']:g}" if place else "not reached"
+        axis.add_patch(Rectangle((i / 4, 0.965), 0.012, 0.045, color=colour, transform=axis.transAxes, clip_on=False))
+        axis.text(i / 4 + 0.02, 1.0, f"{phase}: {where}", weight="bold", fontsize=6.5, **style_of_text)
+        if place:
+            text = lines_at(dataset, place)
+            axis.text(
+                i / 4 + 0.02, 0.9, text, fontsize=5.4, family="DejaVu Sans Mono", linespacing=1.35, **style_of_text
+            )
+
+
+def draw_information(axis: Axes, dataset: xr.Dataset, way: str, cost: float) -> None:
+    """Read, keyed and coded information stacked, a misled reader's below zero; accuracy, agreement and reliance."""
+    here = dataset.sel(way=way, length_cost=cost).mean("seed")
+    columns = np.arange(here.sizes["strength"])
+    bottom = np.minimum(here.read.values, 0.0)
+    for part, colour in PARTS.items():
+        height = np.abs(here[part].values) if part == "read" else here[part].values
+        axis.bar(columns, height, 0.8, bottom, color=colour, label=part)
+        bottom = bottom + height
+    axis.axhline(0, color="black", lw=0.4)
+    other = axis.twinx()
+    for name, look in (("accuracy", "k-"), ("agreement", "k--"), ("reliance", "k:")):
+        other.plot(columns, here[name], look, lw=1, label=name)
+    other.set(ylim=(-0.15, 1.08), yticks=[])
+    axis.set(ylim=(-0.15 * np.log(2), 1.08 * np.log(2)), title=f"{way}, length cost {cost:g}")
+    some = slice(None, None, max(1, len(columns) // 5))
+    axis.set_xticks(columns[some], [f"{s:g}" for s in here.strength.values[some]])
+    axis.set_xlabel("strength s = 1/β")
+
+
+def draw_defences(axis: Axes, dataset: xr.Dataset) -> None:
+    """Accuracy against agreement as the strength grows, at the greatest length cost, every seed's end a dot."""
+    cost = dataset.length_cost.values[-1]
+    for (way, colour), dash in zip(DEFENCES.items(), style.DASHES, strict=True):
+        here = dataset.sel(way=way, length_cost=cost)
+        mean, shade = here.mean("seed"), style.COLOURS[colour]
+        label = "none: KL coefficient alone" if way == "exact" else way
+        axis.plot(mean.agreement, mean.accuracy, ls=dash, color=shade, marker=".", ms=3, label=label)
+        end = here.isel(strength=-1)
+        axis.plot(end.agreement, end.accuracy, "o", ms=3.5, mfc="none", mec=shade, lw=0)
+    base = dataset.isel(length_cost=-1).mean("seed")
+    axis.plot(base.base_agreement, base.base_accuracy, "k*", ms=7, label="base")
+    axis.set(xlabel="agreement of reader and answer", ylabel="accuracy", title=f"defences, length cost {cost:g}")
+    axis.legend(fontsize=5.5, loc="lower left")
+
+
+def draw_bits(axis: Axes, dataset: xr.Dataset) -> None:
+    """Agreement against strength for different numbers of bits, at the greatest length cost."""
+    settings = datasets.config_of(dataset)["settings"]
+    here = dataset.isel(length_cost=-1)
+    main = settings["num_bits"]
+    curves = {
+        f"exact, {main} bits": here.agreement.sel(way="exact"),
+        f"RLOO, {main} bits": here.agreement.sel(way="RLOO"),
+    }
+    curves |= {way: here.agreement.sel(way=way) for way in here.way.values if way.startswith("exact, ")}
+    curves[f"RLOO, {settings['long']['num_bits']} bits (sampled)"] = here.long_agreement
+    looks = zip(style.COLOURS.values(), (*style.DASHES, "-"), strict=True)
+    for (label, values), (colour, dash) in zip(curves.items(), looks, strict=False):
+        mean = values.mean("seed")
+        axis.plot(here.strength, mean, ls=dash, color=colour, label=label)
+        axis.fill_between(here.strength, values.min("seed"), values.max("seed"), color=colour, alpha=0.12, lw=0)
+    axis.axhline(0.5, color="black", lw=0.4)
+    axis.set(xscale="log", xlabel="strength s = 1/β", ylabel="agreement", title="more bits (band: all seeds)")
+    style.ticks(axis.xaxis, here.strength.values[:: max(1, here.sizes["strength"] // 5)])
+    axis.legend(fontsize=5.5, loc="lower left")
+
+
+def main(data: Path, out: Path) -> None:
+    """Draw all of it on one page."""
+    style.use()
+    dataset = datasets.load(data / f"{NAME}.zarr").load()
+    figure = plt.figure(figsize=(style.PAGE, 8.6), layout="constrained")
+    rows = figure.subfigures(4, 1, squeeze=False, height_ratios=[1.5, 2.5, 1.9, 2.3])[:, 0]
+    maps = rows[0].subplots(1, len(MAPS), sharey=True)
+    for axis, way in zip(maps, MAPS, strict=True):
+        draw_map(axis, dataset, way)
+        axis.set_xlabel("strength s = 1/β")
+    maps[0].set_ylabel("length cost")
+    swatches = [Patch(color=colour, label=phase) for phase, colour in COLOURS.items()]
+    rows[0].legend(handles=swatches, loc="outside upper center", ncols=4)
+    print_lines(rows[1].subplots(), dataset)
+    costs = dataset.length_cost.values
+    shown = (("exact", costs[0]), ("exact", costs[-1]), ("annealed", costs[-1]), ("RLOO", costs[-1]))
+    axes = rows[2].subplots(1, len(shown), sharey=True)
+    for axis, (way, cost) in zip(axes, shown, strict=True):
+        draw_information(axis, dataset, way, float(cost))
+    axes[0].set_ylabel("information on the answer, nats")
+    lines = [
+        line for line in figure.axes if line.get_lines() and line.get_legend_handles_labels()[1][:1] == ["accuracy"]
+    ]
+    handles = [axes[0].get_legend_handles_labels(), lines[0].get_legend_handles_labels()]
+    rows[2].legend(handles[0][0] + handles[1][0], handles[0][1] + handles[1][1], loc="outside upper center", ncols=6)
+    left, right = rows[3].subplots(1, 2)
+    draw_defences(left, dataset)
+    draw_bits(right, dataset)
+    style.save(figure, out, NAME)
+
+
+if __name__ == "__main__":
+    style.run(main, __doc__)
