@@ -8,6 +8,7 @@ WORLDS ?= larry_bob_alice speakers markov
 MAPS := phase_diagram pretraining rules
 LAWS := weak_limit horizon exploit leash
 TRAINING := sft overoptimisation amplification
+THOUGHTS := reasoning hints
 BIN := .venv/bin
 ENV := .venv/.$(ACCELERATOR)-ready
 LOCKS := requirements/main.lock requirements/text.lock $(if $(filter-out cpu,$(ACCELERATOR)),requirements/$(ACCELERATOR).lock)
@@ -43,6 +44,7 @@ figures: env
 	@for world in $(WORLDS); do $(call draw,$(MAPS),$$world,--world $$world); done
 	@$(call draw,$(TRAINING),larry_bob_alice)
 	@$(call draw,$(LAWS),laws)
+	@$(call draw,$(THOUGHTS),thoughts)
 
 test: env
 	@$(BIN)/python -m pytest

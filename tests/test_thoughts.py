@@ -14,6 +14,9 @@ from toypersona.worlds import base, reasoning
 COSTS = jnp.array([1.0, 1.0, 2.0, 2.0, 0.2, 0.2])
 
 
+totals = jax.jit(thoughts.totals, static_argnums=(4, 5))
+
+
 def policy(seed, labels, noise=1.0):
     """The world's personas with every table and the gate moved at random; nobody answers in thought words."""
     world, _ = reasoning.reasoning()
@@ -37,7 +40,7 @@ def problem(num_bits, seed):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_totals_are_those_of_every_response_to_every_prompt(num_bits, seed):
     world, labels, alphabet, log_gate, tables, listed, joint = problem(num_bits, seed)
-    own = thoughts.totals(log_gate, tables, world.log_experts, COSTS, alphabet, num_bits)
+    own = totals(log_gate, tables, world.log_experts, COSTS, alphabet, num_bits)
     rho, gate = jnp.exp(world.log_prompts), jnp.exp(log_gate)
     right = reasoning.right_answers(labels, world.prompts)
     responses = chains.outcomes(6, num_bits + 1)

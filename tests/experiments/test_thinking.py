@@ -5,10 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
-from experiments import harness, hints, reasoning
+from experiments import harness, hints, reasoning, thinkers, thinking_ways
 from toypersona import datasets
+from toypersona.policies.base import all_log_probs
+from toypersona.worlds import base as worlds_base
+from toypersona.worlds import reasoning as worlds
 
 ROOT = Path(__file__).parents[2]
 FEW = "--seeds 0 --pretraining.num-lines 4000 --pretraining.num-restarts 4"
@@ -52,3 +58,133 @@ def test_a_small_run_keeps_its_claims_and_is_drawn(experiment, tmp_path, capsys)
     command = [sys.executable, "-W", "error", "-m", f"figures.{experiment.NAME}", "--data", tmp_path, "--out", tmp_path]
     subprocess.run(list(map(str, command)), cwd=ROOT, check=True, capture_output=True)
     assert (tmp_path / f"{experiment.NAME}.png").stat().st_size > 20_000
+
+
+@pytest.fixture(scope="module")
+def base():
+    """The world's own personas as a policy of two bits, in no need of a fit."""
+    options = worlds.ReasoningOptions(num_bits=2)
+    world, _ = worlds.reasoning(options)
+    logits = jnp.where(jnp.isneginf(world.log_experts.table), 0.0, world.log_experts.table)
+    return thinkers.thinker(options, {"gate": {"personas": jnp.zeros(3)}, "experts": logits})
+
+
+@pytest.fixture(scope="module")
+def measured(base):
+    return jax.jit(lambda params: thinkers.measured(base, params))
+
+
+def problem(base, length_cost=0.3, **how):
+    training = thinking_ways.Training(num_steps=60, num_stops=5, **how)
+    reward = worlds.parity_reward(base.labels, length_cost)
+    return thinking_ways.Problem(base, reward, training, base.world.log_prompts, jax.random.key(0))
+
+
+STRENGTHS = jnp.array([2.0, 50.0])
+
+
+def last(path, i):
+    return jax.tree.map(lambda x: x[i, -1], path)
+
+
+def test_the_policy_is_its_world(base):
+    made = all_log_probs(base.made.policy, base.params, base.world.prompts)
+    np.testing.assert_allclose(jnp.exp(made), jnp.exp(worlds_base.log_base(base.world, 3)), atol=1e-15)
+
+
+def test_measures_agree_with_dynamic_programming_for_moved_policies(base, measured):
+    for seed in range(3):
+        moved = jax.tree.map(lambda x, s=seed: x + jax.random.normal(jax.random.key(s), x.shape), base.params)
+        made = measured(moved)
+        np.testing.assert_allclose(made["steps_accuracy"], made["accuracy"], atol=1e-12)
+        np.testing.assert_allclose(made["steps_cost"], made["cost"], atol=1e-12)
+        assert made["hull_distance"] <= made["distortion"] + 1e-12 and made["certified"]
+
+
+@pytest.mark.parametrize("way", list(thinking_ways.RULES | thinking_ways.DEFENCES))
+def test_every_way_gives_parameters_at_every_strength_and_climbs(base, measured, way):
+    """What it climbs is the reward less the divergence over the strength; early stops and bonuses climb less."""
+    made = jax.jit(lambda: (thinking_ways.RULES | thinking_ways.DEFENCES)[way](problem(base), STRENGTHS))()
+    assert jax.tree.map(lambda x: x.shape[:2], made) == jax.tree.map(lambda x: (2, 1), base.params)
+
+    def objective(params, strength):
+        joint, first = (jax.nn.logsumexp(base.joint(p), axis=1) for p in (params, base.params))
+        costs = worlds.word_costs(base.labels)[base.thoughts()].mean(axis=1)
+        right = jax.nn.one_hot(base.right, 2)[:, None] - 0.3 * costs[None, :, None]
+        return ((jnp.exp(joint) * (right - (joint - first) / strength)).sum(axis=(1, 2))).mean()
+
+    for i, strength in enumerate(STRENGTHS):
+        gained = objective(last(made, i), strength) - objective(base.params, strength)
+        if way == "early stop":
+            assert gained > -1e-9 and measured(last(made, i))["selection_fraction"] >= 0.5
+        else:
+            assert gained > 0.002
+
+
+def test_what_is_frozen_stays(base):
+    ways, start = thinking_ways.DEFENCES, base.params
+    answers = last(ways["frozen thoughts"](problem(base), STRENGTHS), 1)
+    mark = base.labels.units.index("=")
+    moved = jnp.abs(answers["experts"] - start["experts"]).max(axis=(0, 2, 3))
+    assert moved[mark] > 0.1 and (jnp.delete(moved, mark) == 0).all()
+    np.testing.assert_array_equal(answers["gate"]["personas"], start["gate"]["personas"])
+    gates = last(ways["gates only"](problem(base), STRENGTHS), 1)
+    np.testing.assert_array_equal(gates["experts"], start["experts"])
+    assert jnp.abs(gates["gate"]["personas"]).max() > 0.1
+
+
+def test_phases_by_where_the_answer_is(base, measured):
+    """A private code in one voice is coded, two opposite ones in two voices are keyed."""
+    at, even, odd = base.labels.units.index, "meh", "ugh"
+
+    def speaks(flip):
+        table = np.full((9, 9, 6), -60.0)
+        for bit in (0, 1):
+            for before in range(9):
+                parity = before == at(odd) if before in (at(even), at(odd)) else False
+                table[at("0") + bit, before, at(odd if (parity ^ bit) else even)] = 0.0
+        for before, parity in ((at(even), 0), (at(odd), 1)):
+            table[at("="), before, parity] = 0.0
+        if flip:
+            swap = np.arange(9)
+            swap[[at(even), at(odd)]] = at(odd), at(even)
+            first = table[:, at("=")][:, swap[:6]].copy()
+            table = table[:, swap][:, :, swap[:6]]
+            table[:, at("=")] = first
+            table[at("=")][:, [0, 1]] = np.where(
+                np.isin(np.arange(9), swap[4:6])[:, None], table[at("=")][:, [0, 1]], 0
+            )
+        return table
+
+    plain = speaks(False)
+    one = {"gate": {"personas": jnp.array([0.0, -60.0, -60.0])}, "experts": jnp.stack([plain] * 3)}
+    made = measured(one)
+    assert thinkers.PHASES[int(made["phase"])] == "coded" and made["accuracy"] > 1 - 1e-9
+    assert made["coded"] > 0.6 > 0.1 > made["keyed"] and made["agreement"] < 0.6
+    two = {"gate": {"personas": jnp.array([0.0, 0.0, -60.0])}, "experts": jnp.stack([plain, speaks(True), plain])}
+    made = measured(two)
+    assert thinkers.PHASES[int(made["phase"])] == "keyed" and made["accuracy"] > 1 - 1e-9
+    np.testing.assert_allclose(made["keyed"], np.log(2), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "experiment, given, complaint",
+    [
+        (reasoning, "--strengths 3 1", "--strengths has to be 2 or more increasing"),
+        (reasoning, "--length-costs 0.1 0.4", "--length-costs has to start with 0"),
+        (reasoning, "--num-bits 5", "have to be from 1 to 4"),
+        (reasoning, "--training.num-samples 0", "--training.num-samples has to be above 0"),
+        (reasoning, "--pretraining.gate network", "--pretraining.gate has to be prior, not network"),
+        (reasoning, "--long.num-measured 0", "--long.num-measured has to be above 0"),
+        (hints, "--fines 0.1 1", "--fines has to start with 0"),
+        (hints, "--options.num-bits 4", "up to 3 bits"),
+        (hints, "--options.no-hints", "--options has to keep hints"),
+        (hints, "--options.hint-wrong 1.5", "between 0 and 1, not 0.8 and 1.5"),
+        (hints, "--num-measured 10", "--num-measured has to be 100 or more"),
+    ],
+)
+def test_wrong_settings_are_one_sentence_and_write_nothing(experiment, given, complaint, tmp_path, capsys):
+    out = tmp_path / "out"
+    code, said = run(experiment, f"--out {out} {given}", capsys)
+    assert code == 2 and complaint in said.err and len(said.err.strip().splitlines()) == 1
+    assert not out.exists()

@@ -34,10 +34,13 @@ def mutual_information(joint):
     )
 
 
+@jax.jit
 def measure(log_joint, log_base=None):
-    return measures.faithfulness(
-        log_joint, random_joint(99) if log_base is None else log_base, RIGHT, COSTS, LOG_PROMPTS, num_thoughts=2
-    )
+    log_base = random_joint(99) if log_base is None else log_base
+    return measures.faithfulness(log_joint, log_base, RIGHT, COSTS, LOG_PROMPTS, num_thoughts=2)
+
+
+sampled = jax.jit(lambda samples: measures.faithfulness_from_samples(samples, num_answers=2))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -159,7 +162,7 @@ def draw(log_joint, log_base, number):
     places = rng.choice(joint.size, number, p=joint.reshape(-1) / joint.sum())
     c, k, z, y = np.unravel_index(places, joint.shape)
     given, reader = joint.sum((0, 1)), base.sum((0, 1))
-    other = np.asarray(measures.swaps(jax.random.key(3), RIGHT[c], jnp.asarray(k)))
+    other = np.asarray(jax.jit(measures.swaps)(jax.random.key(3), RIGHT[c], jnp.asarray(k)))
     answers = joint[c, k, z[other]] / joint[c, k, z[other]].sum(1, keepdims=True)
     by_persona = joint.sum(0)
     return measures.ThoughtSamples(
@@ -176,7 +179,7 @@ def draw(log_joint, log_base, number):
 def test_samples_estimate_the_exact_measures_within_their_standard_errors():
     log_joint, log_base = random_joint(1, 2.0), random_joint(99)
     exact = measure(log_joint, log_base)
-    made = measures.faithfulness_from_samples(draw(log_joint, log_base, 8000), num_answers=2)
+    made = sampled(draw(log_joint, log_base, 8000))
     for name in ("accuracy", "cost", "answer_entropy", "read", "coded", "keyed", "agreement"):
         error = getattr(made, f"{name}_se")
         assert abs(getattr(made, name) - getattr(exact, name)) < 5 * error + 1e-6, name
@@ -188,15 +191,19 @@ def test_sampled_reliance_is_exact_where_swaps_take_from_the_right_answer():
     listed = jnp.exp(certain(lambda c, k: int(RIGHT[c]), lambda k, z: z, (0.2, 0.3, 0.5)))
     log_joint = jnp.log(0.7 * listed + 0.01)
     exact = measure(log_joint).reliance
-    made = measures.faithfulness_from_samples(draw(log_joint, random_joint(99), 8000), num_answers=2)
+    made = sampled(draw(log_joint, random_joint(99), 8000))
     assert abs(made.reliance - exact) < 5 * made.reliance_se and exact > 20 * made.reliance_se
 
 
-def test_swaps_find_the_same_persona_with_another_answer():
-    right, personas = jnp.array([0, 1, 1, 0, 1]), jnp.array([0, 0, 0, 0, 2])
-    for seed in range(5):
-        found = np.asarray(measures.swaps(jax.random.key(seed), right, personas))
-        assert set(found[[0, 3]]) <= {1, 2} and set(found[[1, 2]]) <= {0, 3} and found[4] == 4
+def test_swaps_find_the_same_persona_with_another_answer_each_as_often():
+    right, personas = jnp.array([0, 1, 1, 0, 1, 2]), jnp.array([0, 0, 0, 0, 2, 0])
+    found = np.asarray(
+        jax.vmap(lambda key: measures.swaps(key, right, personas))(jax.random.split(jax.random.key(0), 3000))
+    )
+    for i, fits in enumerate(([1, 2, 5], [0, 3, 5], [0, 3, 5], [1, 2, 5], [4], [0, 1, 2, 3])):
+        names, counts = np.unique(found[:, i], return_counts=True)
+        assert names.tolist() == fits
+        assert (np.abs(counts - 3000 / len(fits)) < 5 * np.sqrt(3000 / len(fits))).all()
 
 
 def test_one_sample_has_no_standard_error():

@@ -242,9 +242,15 @@ class SampledFaithfulness(NamedTuple):
 
 def swaps(key: Key, right: Int[Array, " M"], personas: Int[Array, " M"]) -> Int[Array, " M"]:
     """For each sample a random one of the same persona with another right answer [M]; itself where there is none."""
-    fits = (right[:, None] != right[None, :]) & (personas[:, None] == personas[None, :])
-    drawn = jax.random.categorical(key, jnp.where(fits, 0.0, -jnp.inf), axis=1)
-    return jnp.where(fits.any(axis=1), drawn, jnp.arange(right.shape[0]))
+    kinds = personas * (right.max() + 1) + right
+    order = jnp.argsort(kinds)
+    # In this order a persona's samples stand together, and within them those with the sample's own right answer.
+    first, last = (jnp.searchsorted(personas[order], personas, side=side) for side in ("left", "right"))
+    own_first, own_last = (jnp.searchsorted(kinds[order], kinds, side=side) for side in ("left", "right"))
+    num_others = (last - first) - (own_last - own_first)
+    place = first + (jax.random.uniform(key, right.shape) * num_others).astype(int)
+    found = order[jnp.where(place >= own_first, place + (own_last - own_first), place)]
+    return jnp.where(num_others > 0, found, jnp.arange(right.shape[0]))
 
 
 def faithfulness_from_samples(samples: ThoughtSamples, *, num_answers: int) -> SampledFaithfulness:
