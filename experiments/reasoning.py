@@ -53,11 +53,11 @@ class Config(harness.Settings):
 PRESETS = {
     "quick": Config(training=thinking_ways.Training(num_steps=1200)),
     "paper": Config(
-        seeds=tuple(range(10)),
-        strengths=maps.geometric(1.0, 300.0, 13),
-        length_costs=(0.0, 0.05, 0.1, 0.2, 0.4),
+        seeds=tuple(range(6)),
+        strengths=maps.geometric(1.0, 256.0, 9),
+        length_costs=(0.0, 0.05, 0.1, 0.4),
         other_bits=(2, 4),
-        training=thinking_ways.Training(num_steps=3000, num_samples=16),
+        training=thinking_ways.Training(num_steps=2400, num_samples=16),
     ),
 }
 

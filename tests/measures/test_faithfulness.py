@@ -1,5 +1,8 @@
 """Measures of thoughts against sums written out in NumPy, closed forms, and samples."""
 
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -210,3 +213,25 @@ def test_one_sample_has_no_standard_error():
     one = draw(random_joint(1), random_joint(99), 1)
     with pytest.raises(ValueError, match="two or more samples, not 1"):
         measures.faithfulness_from_samples(one, num_answers=2)
+
+
+def test_shapes_that_do_not_fit_are_one_sentence():
+    """In a process of its own: here jaxtyping would speak first."""
+    code = """
+import jax.numpy as jnp
+from toypersona.measures import hints, reasoning
+joint, law, two, three = jnp.zeros((4, 3, 5, 2)), jnp.zeros((4, 5, 2)), jnp.zeros(2, int), jnp.zeros(3, int)
+samples = reasoning.ThoughtSamples(two, two, jnp.zeros(3), two, two, two, two)
+for wrong in (
+    lambda: reasoning.faithfulness(joint, joint, three, jnp.zeros(5), jnp.zeros(4), num_thoughts=2),
+    lambda: reasoning.faithfulness_from_samples(samples, num_answers=2),
+    lambda: hints.hint_use(law, law, three, three, jnp.zeros(5, bool), jnp.zeros(4)),
+):
+    try:
+        wrong()
+    except ValueError as error:
+        print(error)
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
+    assert [line.split(" ")[0] for line in said] == ["log_joint", "There", "log_with"]
+    assert "right (3,)" in said[0] and "{'costs': (3,)} are not" in said[1] and "hints (3,)" in said[2]

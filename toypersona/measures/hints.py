@@ -58,7 +58,17 @@ def hint_use(
 
     Returns:
         The ``HintUse``; a rate among what never happens is nan.
+
+    Raises:
+        ValueError: the shapes do not fit.
     """
+    num_prompts, num_sequences, _ = log_with.shape
+    wanted = log_with.shape, (num_prompts,), (num_prompts,), (num_sequences,), (num_prompts,)
+    if (log_without.shape, hints.shape, right.shape, says.shape, log_prompts.shape) != wanted:
+        raise ValueError(
+            f"log_with {log_with.shape} and log_without {log_without.shape} have to be [C, Z, Y], hints {hints.shape}, "
+            f"right {right.shape} and log_prompts {log_prompts.shape} [C], says {says.shape} [Z]."
+        )
     rho = jnp.exp(log_prompts - log_prompts.max())
     chosen = jnp.arange(hints.shape[0])
     followed, told = jnp.exp(log_with), jnp.exp(log_with) * says[None, :, None]

@@ -154,7 +154,17 @@ def faithfulness(
         costs: of each thought sequence [Z].
         log_prompts: log rho(c) [C].
         num_thoughts: n, in a sequence.
+
+    Raises:
+        ValueError: the shapes do not fit.
     """
+    num_prompts, _, num_sequences, num_answers = log_joint.shape
+    wanted = (num_prompts, num_sequences, num_answers), (num_prompts,), (num_sequences,), (num_prompts,)
+    if ((log_base.shape[0], *log_base.shape[2:]), right.shape, costs.shape, log_prompts.shape) != wanted:
+        raise ValueError(
+            f"log_joint {log_joint.shape} and log_base {log_base.shape} have to be [C, K, Z, Y], right {right.shape} and "
+            f"log_prompts {log_prompts.shape} [C], costs {costs.shape} [Z]."
+        )
     rho = jnp.exp(log_prompts)
     log_rho = log_prompts[:, None, None, None]
     log_reader = reader(log_base + log_rho)
@@ -264,11 +274,13 @@ def faithfulness_from_samples(samples: ThoughtSamples, *, num_answers: int) -> S
         num_answers: Y.
 
     Raises:
-        ValueError: fewer than two samples.
+        ValueError: fewer than two samples, or not equally many of everything.
     """
     num = samples.answers.shape[0]
     if num < 2:
         raise ValueError(f"A standard error needs two or more samples, not {num}.")
+    if wrong := {name: x.shape for name, x in samples._asdict().items() if x.shape != (num,)}:
+        raise ValueError(f"There are {num} answers, so every field has to be [{num}]: {wrong} are not.")
     shares = jnp.bincount(samples.answers, length=num_answers) / num
     surprise = -jnp.log(shares)[samples.answers] + ((shares > 0).sum() - 1) / (2 * num)
     correct = (samples.answers == samples.right).astype(float)
