@@ -162,8 +162,8 @@ def faithfulness(
     wanted = (num_prompts, num_sequences, num_answers), (num_prompts,), (num_sequences,), (num_prompts,)
     if ((log_base.shape[0], *log_base.shape[2:]), right.shape, costs.shape, log_prompts.shape) != wanted:
         raise ValueError(
-            f"log_joint {log_joint.shape} and log_base {log_base.shape} have to be [C, K, Z, Y], right {right.shape} and "
-            f"log_prompts {log_prompts.shape} [C], costs {costs.shape} [Z]."
+            f"log_joint {log_joint.shape} and log_base {log_base.shape} have to be [C, K, Z, Y], right {right.shape} "
+            f"and log_prompts {log_prompts.shape} [C], costs {costs.shape} [Z]."
         )
     rho = jnp.exp(log_prompts)
     log_rho = log_prompts[:, None, None, None]
