@@ -46,3 +46,15 @@ def test_entropy_and_mix():
     assert numerics.entropy(jnp.log(jnp.array([1.0, 0.0]))) == 0
     w = jnp.array([0.2, 0.3, 0.5])
     np.testing.assert_allclose(jnp.exp(numerics.log_mix(jnp.log(w), p)), w @ jnp.exp(p), rtol=1e-12)
+
+
+def test_a_mix_of_what_nobody_can_say_is_impossible_and_flat():
+    components = jnp.log(jnp.array([[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]))
+    weights = jnp.log(jnp.array([0.25, 0.75]))
+    np.testing.assert_allclose(jnp.exp(numerics.log_mix(weights, components)), [0.875, 0.125, 0.0])
+
+    def likelihood(weights):
+        mixed = numerics.log_mix(weights, components)
+        return jnp.where(jnp.isneginf(mixed), 0.0, mixed).sum()
+
+    np.testing.assert_allclose(jax.grad(likelihood)(weights), [0.125 / 0.875 + 1.0, 0.75 / 0.875], rtol=1e-12)

@@ -49,5 +49,9 @@ def expectation(log_p: Float[Array, "*batch N"], values: Float[Array, "*batch N"
 def log_mix(
     log_weights: Float[Array, "*batch K"], log_components: Float[Array, "*batch K N"]
 ) -> Float[Array, "*batch N"]:
-    """The log-probabilities of sum_k w_k p_k."""
-    return logsumexp(log_weights[..., None] + log_components, axis=-2)
+    """The log-probabilities of sum_k w_k p_k; where that is 0 it is -inf, with a derivative of 0."""
+    joint = log_weights[..., None] + log_components
+    impossible = jnp.isneginf(joint.max(axis=-2))
+    # Replaced before the logarithm, not only after: 0 times the derivative of log 0 would be nan.
+    possible = jnp.where(impossible[..., None, :], 0.0, joint)
+    return jnp.where(impossible, -jnp.inf, logsumexp(possible, axis=-2))

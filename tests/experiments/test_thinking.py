@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import harness, hints, reasoning, thinkers, thinking_ways
-from toypersona import datasets
+from experiments import harness, hints, reasoning, thinkers, thinking_ways, trainers
+from toypersona import chains, datasets, numerics, rewards
 from toypersona.policies.base import all_log_probs
+from toypersona.rules import gradient
 from toypersona.worlds import base as worlds_base
 from toypersona.worlds import reasoning as worlds
 
@@ -188,3 +189,31 @@ def test_wrong_settings_are_one_sentence_and_write_nothing(experiment, given, co
     code, said = run(experiment, f"--out {out} {given}", capsys)
     assert code == 2 and complaint in said.err and len(said.err.strip().splitlines()) == 1
     assert not out.exists()
+
+
+def test_every_rule_trains_it_and_nobody_says_the_impossible(base):
+    """All rules of the package as they are, a step each; the answer is a word that may be one."""
+    prompts, log_prompts = base.world.prompts, base.world.log_prompts
+    responses = chains.outcomes(6, 3)
+    paid = rewards.evaluate(worlds.parity_reward(base.labels, 0.3), prompts, responses)
+    log_gates, log_personas = base.experts(base.params)
+    log_base = numerics.log_mix(log_gates, log_personas)
+    given = (base.made.policy, base.params, prompts, log_prompts, responses, log_base, log_personas[:, 0], paid)
+    problem = trainers.Problem(*given, (paid > 0.5).astype(float), jax.random.key(1))
+    natural = trainers.Trainer(lambda p: lambda rate: gradient.natural_gradient(*p.exact(), learning_rate=rate), 0.1)
+    ways = {name: way for name, way in trainers.TRAINERS.items() if not name.startswith("paid")} | {"natural": natural}
+
+    @jax.jit
+    def trained():
+        made = {}
+        for name, way in ways.items():
+            rule = way.make(problem._replace(key=jax.random.key(2)))(way.rate)
+            state, _ = rule.update(jax.random.key(3), rule.init(base.params))
+            made[name] = all_log_probs(base.made.policy, state.params, prompts)
+        return made
+
+    impossible = np.asarray(responses[:, -1] > 1)
+    for name, log_policy in trained().items():
+        np.testing.assert_array_equal(jnp.isneginf(log_policy), np.broadcast_to(impossible, log_policy.shape), name)
+        np.testing.assert_allclose(jnp.exp(log_policy).sum(axis=1), 1.0, rtol=1e-9, err_msg=name)
+        assert jnp.abs(jnp.exp(log_policy) - jnp.exp(log_base)).max() > 1e-4, name
