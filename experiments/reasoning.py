@@ -6,7 +6,7 @@ reader (the pretrained model) gets from the thoughts, how much is coded in them 
 keyed by who speaks. Exact gradients from the base and from strength to strength, sampled rules, and defences. Seeds
 draw the text, the fit and all that is sampled.
 
-On 2 cores the preset quick takes three minutes, paper an hour.
+On 2 cores the preset quick takes two and a half minutes, paper three quarters of an hour.
 """
 
 import dataclasses
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
+from scipy import stats
 
 from experiments import base_model, harness, long_thoughts, maps, thinkers, thinking_ways
 from experiments.thinking_ways import DEFENCES, RULES
@@ -28,6 +29,9 @@ NUM_LINES = 4
 
 RIGHT, CHANCE = 0.99, 0.5
 """An accuracy that is near 1, and the agreement of a reader who learns nothing."""
+
+READABLE, UNREADABLE = 0.9, 0.6
+"""Agreement from which thoughts count as readable, and up to which as not."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -272,35 +276,58 @@ def _checks(config: Config, dataset: xr.Dataset) -> list[harness.Claim]:
 
 def findings(config: Config, dataset: xr.Dataset) -> list[str]:
     """What a reader should take away."""
-    made = []
+    made, strength = [], f"strength {config.strengths[-1]:g}"
     for cost in dataset.length_cost.values:
         here = dataset.sel(length_cost=cost).isel(strength=-1)
         ends = [f"{rule} {_count(here.phase.sel(way=rule).values)}" for rule in RULES]
-        made.append(f"Length cost {cost:g}, strength {config.strengths[-1]:g}: the seeds end " + "; ".join(ends) + ".")
-    costly = dataset.isel(length_cost=-1)
+        made.append(f"Length cost {cost:g}, {strength}: the seeds end " + "; ".join(ends) + ".")
+    unreadable = (dataset.accuracy >= RIGHT) & (dataset.agreement <= UNREADABLE)
+    ends = unreadable.isel(length_cost=-1, strength=-1)
+    made.append(
+        f"Length cost {config.length_costs[-1]:g}, {strength}: right and unreadable (agreement of {UNREADABLE:g} or "
+        "less) are " + ", ".join(f"{rule} {_share(ends.sel(way=rule).values)}" for rule in RULES) + " of the seeds."
+    )
+    for cost in dataset.length_cost.values[1:]:
+        found = best(dataset).sel(length_cost=cost)
+        first = found.strength.values[((found.accuracy >= RIGHT) & (found.agreement <= UNREADABLE)).values]
+        if first.size:
+            made.append(f"Length cost {cost:g}: the best paid policy found is both from strength {first[0]:g} on.")
     order = _keyed_first(dataset)
     made.append(
         f"Of {len(order)} exact paths that end coded after a length cost, {sum(order)} are keyed at a weaker strength."
     )
+    return [*made, *_defences(config, dataset), _longer(config, dataset)]
+
+
+def _share(seeds: np.ndarray) -> str:
+    """A share and its 95% interval (Wilson 1927)."""
+    interval = stats.binomtest(int(seeds.sum()), seeds.size).proportion_ci(method="wilson")
+    return f"{int(seeds.sum())}/{seeds.size} ({interval.low:.2f}–{interval.high:.2f})"
+
+
+def _defences(config: Config, dataset: xr.Dataset) -> list[str]:
+    """The best accuracy on the way, seeds averaged, while the reader still agrees."""
+    costly, made = dataset.isel(length_cost=-1), []
     for way in ("exact", *DEFENCES):
-        readable = costly.sel(way=way).where(costly.sel(way=way).agreement >= 0.9)
-        most = readable.accuracy.max("strength").fillna(0.0)
-        made.append(
-            f"Length cost {config.length_costs[-1]:g}, {way}: "
-            + (
-                f"with agreement of 0.9 or more the accuracy reaches {most.mean().item():.2f} ({int((most > 0).sum())} "
-                f"of {most.size} seeds)."
-                if (most > 0).any()
-                else f"agreement never reaches 0.9; at most {costly.sel(way=way).agreement.max().item():.2f}."
-            )
-        )
-    long = dataset.isel(strength=-1, length_cost=-1).mean("seed")
-    made.append(
-        f"RLOO on {config.long.num_bits} bits, length cost {config.length_costs[-1]:g}: accuracy "
-        f"{long.long_steps_accuracy.item():.3f}, agreement {long.long_agreement.item():.2f}, coded "
-        f"{long.long_coded.item():.2f} nats."
-    )
+        here = costly.sel(way=way)
+        most = here.accuracy.where(here.agreement >= READABLE).max("strength").dropna("seed")
+        what = f"Length cost {config.length_costs[-1]:g}, {way}: agreement of {READABLE:g} or more"
+        if most.size:
+            made.append(f"{what} in {most.size} of {len(config.seeds)} seeds, accuracy then {most.mean().item():.2f}.")
+        else:
+            made.append(f"{what} never; at most {here.agreement.max().item():.2f}.")
     return made
+
+
+def _longer(config: Config, dataset: xr.Dataset) -> str:
+    long = dataset.isel(strength=-1, length_cost=-1)
+    return (
+        f"RLOO on {config.long.num_bits} bits, length cost {config.length_costs[-1]:g}: accuracy by seed "
+        + ", ".join(f"{x:.2f}" for x in long.long_steps_accuracy.values)
+        + "; agreement "
+        + ", ".join(f"{x:.2f}" for x in long.long_agreement.values)
+        + "."
+    )
 
 
 def _count(phases: np.ndarray) -> str:

@@ -12,6 +12,7 @@ LAYERS = [
     {"toypersona.types"},
     {"toypersona.numerics"},
     {"toypersona.chains", "toypersona.transfer", "toypersona.hulls"},
+    {"toypersona.thoughts"},
     {"toypersona.worlds", "toypersona.policies", "toypersona.rewards", "toypersona.theory", "toypersona.directions"},
     {"toypersona.pretraining", "toypersona.sft", "toypersona.rules", "toypersona.measures"},
     {"toypersona.trajectories"},
