@@ -61,10 +61,10 @@ class Config(harness.Settings):
 PRESETS = {
     "quick": Config(),
     "paper": Config(
-        seeds=tuple(range(10)),
-        strengths=maps.geometric(1.0, 100.0, 9),
-        fines=(0.0, 0.05, 0.1, 0.2, 0.3, 1.0),
-        training=thinking_ways.Training(num_steps=3000, num_samples=16),
+        seeds=tuple(range(6)),
+        strengths=maps.geometric(1.0, 100.0, 7),
+        fines=(0.0, 0.05, 0.1, 0.3, 1.0),
+        training=thinking_ways.Training(num_steps=2400, num_samples=16),
     ),
 }
 
@@ -75,18 +75,11 @@ def check(config: Config) -> None:
     Raises:
         ValueError: it names the flag.
     """
-    harness.check(config)
-    harness.check_increasing("strengths", config.strengths)
-    harness.check_increasing("fines", config.fines[1:], at_least=1)
-    if config.fines[0] != 0:
-        raise ValueError(f"--fines has to start with 0, for comparison, not with {config.fines[0]:g}.")
+    thinking_ways.check(config, "fines")
     if not config.options.hints or config.options.num_rows is not None or config.options.num_bits > 3:
         raise ValueError("--options has to keep hints, every row and up to 3 bits: their responses are listed.")
-    for name in ("training", "pretraining"):
-        harness.check_positive(name, getattr(config, name))
     if config.num_measured < 100:
         raise ValueError(f"--num-measured has to be 100 or more, not {config.num_measured}.")
-    thinkers.check_gate(config.pretraining)
 
 
 def run(config: Config) -> xr.Dataset:

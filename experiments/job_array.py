@@ -30,6 +30,8 @@ EXPERIMENTS = (
     "sft",
     "overoptimisation",
     "amplification",
+    "reasoning",
+    "hints",
 )
 
 

@@ -72,16 +72,10 @@ def check(config: Config) -> None:
     Raises:
         ValueError: it names the flag.
     """
-    harness.check(config)
-    harness.check_increasing("strengths", config.strengths)
-    harness.check_increasing("length-costs", config.length_costs[1:], at_least=1)
-    if config.length_costs[0] != 0:
-        raise ValueError(f"--length-costs has to start with 0, for comparison, not with {config.length_costs[0]:g}.")
+    thinking_ways.check(config, "length_costs")
     if not all(1 <= bits <= 4 for bits in (config.num_bits, *config.other_bits)):
         raise ValueError("--num-bits and --other-bits have to be from 1 to 4: their responses are listed.")
-    for name in ("training", "pretraining", "long"):
-        harness.check_positive(name, getattr(config, name))
-    thinkers.check_gate(config.pretraining)
+    harness.check_positive("long", config.long)
 
 
 def run(config: Config) -> xr.Dataset:

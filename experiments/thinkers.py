@@ -87,16 +87,6 @@ def thinker(options: reasoning.ReasoningOptions, params: Params, key: Key | None
     return Thinker(world, labels, base_model.build(world, labels, options.num_bits + 1, PRETRAINING.gate), params)
 
 
-def check_gate(how: base_model.Pretraining) -> None:
-    """Refuse gates that read the bits.
-
-    Raises:
-        ValueError: it names the flag.
-    """
-    if how.gate != PRETRAINING.gate:
-        raise ValueError(f"--pretraining.gate has to be {PRETRAINING.gate}, not {how.gate}: gates see no bits here.")
-
-
 def pretrained(
     options: reasoning.ReasoningOptions, how: base_model.Pretraining, key: Key
 ) -> tuple[Params, pretraining.Recovery]:

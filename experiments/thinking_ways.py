@@ -2,14 +2,14 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from experiments import thinkers
+from experiments import harness, thinkers
 from toypersona import chains, rewards, trajectories
 from toypersona.policies import mixture
 from toypersona.policies.base import Policy, all_log_probs, with_frozen
@@ -35,6 +35,31 @@ class Training:
     """Of that defence: reward for each nat of the base's log-probability of a thought."""
     num_stops: int = 20
     """Of the defence that stops early: places on the way at which it may."""
+
+
+def check(config: Any, swept: str) -> None:
+    """Refuse settings, shared by the experiments on thoughts, that make no map.
+
+    Args:
+        config: with ``strengths``, ``training``, ``pretraining`` and what the sweep goes over.
+        swept: the name of the latter, which starts with 0.
+
+    Raises:
+        ValueError: it names the flag.
+    """
+    harness.check(config)
+    values, flag = getattr(config, swept), swept.replace("_", "-")
+    harness.check_increasing("strengths", config.strengths)
+    harness.check_increasing(swept, values[1:], at_least=1)
+    if values[0] != 0:
+        raise ValueError(f"--{flag} has to start with 0, for comparison, not with {values[0]:g}.")
+    for name in ("training", "pretraining"):
+        harness.check_positive(name, getattr(config, name))
+    if config.pretraining.gate != thinkers.PRETRAINING.gate:
+        raise ValueError(
+            f"--pretraining.gate has to be {thinkers.PRETRAINING.gate}, not {config.pretraining.gate}: gates see no "
+            "bits here."
+        )
 
 
 class Problem(NamedTuple):

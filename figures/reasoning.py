@@ -158,8 +158,8 @@ def main(data: Path, out: Path) -> None:
     """Draw all of it on one page."""
     style.use()
     dataset = datasets.load(data / f"{NAME}.zarr").load()
-    figure = plt.figure(figsize=(style.PAGE, 8.0), layout="constrained")
-    rows = figure.subfigures(4, 1, squeeze=False, height_ratios=[1.5, 1.9, 1.9, 2.3])[:, 0]
+    figure = plt.figure(figsize=(style.PAGE, 7.7), layout="constrained")
+    rows = figure.subfigures(4, 1, squeeze=False, height_ratios=[1.5, 1.6, 1.9, 2.3])[:, 0]
     maps = rows[0].subplots(1, len(MAPS), sharey=True)
     for axis, way in zip(maps, MAPS, strict=True):
         draw_map(axis, dataset, way)

@@ -1,12 +1,10 @@
 """Small runs of the laws' experiments, in this process: their claims, figures and refusals."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import small
 
 from experiments import exploit, harness, horizon, leash, weak_limit
 from toypersona import datasets
@@ -27,28 +25,14 @@ TOO_SMALL = {
 """Claims about averages over draws or slow sweeps, of which a small run has too few."""
 
 
-def run(experiment, arguments, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        harness.main(
-            experiment.NAME, experiment.__doc__, experiment.PRESETS, experiment.run, experiment.claims,
-            experiment.findings, ["--no-progress", *arguments.split()],
-        )  # fmt: skip
-    return stopped.value.code, capsys.readouterr()
-
-
 @pytest.mark.parametrize("experiment", list(SMALL), ids=lambda experiment: experiment.NAME)
 def test_a_small_run_keeps_its_claims_and_is_drawn(experiment, tmp_path, capsys):
-    code, said = run(experiment, f"--out {tmp_path} {SMALL[experiment]}", capsys)
+    code, said = small.run(experiment, f"--out {tmp_path} {SMALL[experiment]}", capsys)
     assert code in (0, 1), said.err
-    claims = json.loads((tmp_path / f"{experiment.NAME}.claims.json").read_text())
-    failed = [claim["what"] for claim in claims if not claim["holds"]]
-    assert [what for what in failed if not what.startswith(TOO_SMALL.get(experiment, "-"))] == []
-    assert len(claims) > 8
+    small.assert_claims_hold(experiment, tmp_path, TOO_SMALL.get(experiment, ()))
     dataset = datasets.load(tmp_path / f"{experiment.NAME}.zarr")
     assert not dataset.diverged.any()
-    command = [sys.executable, "-W", "error", "-m", f"figures.{experiment.NAME}", "--data", tmp_path, "--out", tmp_path]
-    subprocess.run(list(map(str, command)), cwd=ROOT, check=True, capture_output=True)
-    assert (tmp_path / f"{experiment.NAME}.png").stat().st_size > 20_000
+    small.assert_drawn(experiment, tmp_path)
 
 
 def test_a_horizon_too_long_to_be_listed_is_sampled_alone(tmp_path, capsys):
@@ -57,7 +41,7 @@ def test_a_horizon_too_long_to_be_listed_is_sampled_alone(tmp_path, capsys):
         .replace("--sampled-lengths 4 256", "--sampled-lengths 256 65536")
         .replace("--sampled 1.0 3.0", "--sampled 1.0 3.0 --num-samples 4")
     )
-    code, said = run(horizon, f"--out {tmp_path} {given}", capsys)
+    code, said = small.run(horizon, f"--out {tmp_path} {given}", capsys)
     assert code in (0, 1), said.err
     assert "listed" not in datasets.load(tmp_path / "horizon.zarr")
 
@@ -82,7 +66,7 @@ def test_a_horizon_too_long_to_be_listed_is_sampled_alone(tmp_path, capsys):
 )
 def test_wrong_input_is_one_sentence_and_writes_nothing(experiment, arguments, message, tmp_path, capsys):
     out = tmp_path / "out"
-    code, said = run(experiment, f"--out {out} {arguments}", capsys)
+    code, said = small.run(experiment, f"--out {out} {arguments}", capsys)
     assert code == 2 and message in said.err and len(said.err.strip().splitlines()) == 1
     assert not out.exists()
 
@@ -90,7 +74,7 @@ def test_wrong_input_is_one_sentence_and_writes_nothing(experiment, arguments, m
 def test_a_broken_law_fails_its_claim(tmp_path, capsys):
     """The claims see an error of a tenth in what was measured."""
     given = f"--out {tmp_path} {SMALL[leash]}"
-    run(leash, given, capsys)
+    small.run(leash, given, capsys)
     config = harness.parse("leash", "", leash.PRESETS, given.split())
     dataset = datasets.load(tmp_path / "leash.zarr").load()
     late = dataset.assign(law_time=0.9 * dataset.law_time, fraction=dataset.fraction * 1.1)

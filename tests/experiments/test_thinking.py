@@ -1,16 +1,14 @@
 """Small runs of the experiments on thoughts, in this process: their claims, figures and refusals; ways to train."""
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small
 
-from experiments import harness, hints, reasoning, thinkers, thinking_ways, trainers
+from experiments import hints, reasoning, thinkers, thinking_ways, trainers
 from toypersona import chains, datasets, numerics, rewards
 from toypersona.policies.base import all_log_probs
 from toypersona.rules import gradient
@@ -38,27 +36,13 @@ TOO_SMALL = {
 """Claims about the end of longer training."""
 
 
-def run(experiment, arguments, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        harness.main(
-            experiment.NAME, experiment.__doc__, experiment.PRESETS, experiment.run, experiment.claims,
-            experiment.findings, ["--no-progress", *arguments.split()],
-        )  # fmt: skip
-    return stopped.value.code, capsys.readouterr()
-
-
 @pytest.mark.parametrize("experiment", list(SMALL), ids=lambda experiment: experiment.NAME)
 def test_a_small_run_keeps_its_claims_and_is_drawn(experiment, tmp_path, capsys):
-    code, said = run(experiment, f"--out {tmp_path} {SMALL[experiment]}", capsys)
+    code, said = small.run(experiment, f"--out {tmp_path} {SMALL[experiment]}", capsys)
     assert code in (0, 1), said.err
-    claims = json.loads((tmp_path / f"{experiment.NAME}.claims.json").read_text())
-    failed = [claim["what"] for claim in claims if not claim["holds"]]
-    assert [what for what in failed if not what.startswith(TOO_SMALL[experiment])] == []
-    assert len(claims) > 15
+    small.assert_claims_hold(experiment, tmp_path, TOO_SMALL[experiment])
     assert not datasets.load(tmp_path / f"{experiment.NAME}.zarr").diverged.any()
-    command = [sys.executable, "-W", "error", "-m", f"figures.{experiment.NAME}", "--data", tmp_path, "--out", tmp_path]
-    subprocess.run(list(map(str, command)), cwd=ROOT, check=True, capture_output=True)
-    assert (tmp_path / f"{experiment.NAME}.png").stat().st_size > 20_000
+    small.assert_drawn(experiment, tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +170,7 @@ def test_phases_by_where_the_answer_is(base, measured):
 )
 def test_wrong_settings_are_one_sentence_and_write_nothing(experiment, given, complaint, tmp_path, capsys):
     out = tmp_path / "out"
-    code, said = run(experiment, f"--out {out} {given}", capsys)
+    code, said = small.run(experiment, f"--out {out} {given}", capsys)
     assert code == 2 and complaint in said.err and len(said.err.strip().splitlines()) == 1
     assert not out.exists()
 

@@ -1,17 +1,15 @@
 """Small runs of the experiments that compare ways to train, in this process: claims, figures, refusals, own rules."""
 
-import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small
 
-from experiments import amplification, base_model, calling, harness, overoptimisation, rivals, rules, sft, trainers
+from experiments import amplification, base_model, calling, overoptimisation, rivals, rules, sft, trainers
 from toypersona import datasets, numerics
 from toypersona.worlds import base as worlds
 
@@ -23,15 +21,6 @@ SMALL = {
     overoptimisation: f"{FEW} --seeds 0 1 2 --sizes 1 2",
     amplification: f"{FEW} --seeds 0 1 --num-steps 300 --num-runs 8",
 }
-
-
-def run(experiment, arguments, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        harness.main(
-            experiment.NAME, experiment.__doc__, experiment.PRESETS, experiment.run, experiment.claims,
-            experiment.findings, ["--no-progress", *arguments.split()],
-        )  # fmt: skip
-    return stopped.value.code, capsys.readouterr()
 
 
 def readme_s_rule(folder):
@@ -46,17 +35,13 @@ def readme_s_rule(folder):
 @pytest.mark.parametrize("experiment", list(SMALL), ids=lambda experiment: experiment.NAME)
 def test_a_small_run_keeps_its_claims_and_is_drawn(experiment, tmp_path, capsys):
     own = readme_s_rule(tmp_path) if experiment is rules else ""
-    code, said = run(experiment, f"--out {tmp_path} {SMALL[experiment]} {own}", capsys)
+    code, said = small.run(experiment, f"--out {tmp_path} {SMALL[experiment]} {own}", capsys)
     assert code in (0, 1), said.err
     if own:
         trained = datasets.load(tmp_path / "rules.zarr").sel(rule="own").isel(record=-1)
         assert (trained.total > 0.01).all() and (trained.reward > 0.05).all()
-    claims = json.loads((tmp_path / f"{experiment.NAME}.claims.json").read_text())
-    assert [claim["what"] for claim in claims if not claim["holds"]] == []
-    assert len(claims) > 8
-    command = [sys.executable, "-W", "error", "-m", f"figures.{experiment.NAME}", "--data", tmp_path, "--out", tmp_path]
-    subprocess.run(list(map(str, command)), cwd=ROOT, check=True, capture_output=True)
-    assert (tmp_path / f"{experiment.NAME}.png").stat().st_size > 20_000
+    small.assert_claims_hold(experiment, tmp_path)
+    small.assert_drawn(experiment, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +64,7 @@ def test_a_small_run_keeps_its_claims_and_is_drawn(experiment, tmp_path, capsys)
     ],
 )
 def test_wrong_settings(experiment, given, complaint, tmp_path, capsys):
-    code, said = run(experiment, f"--out {tmp_path} {FEW} {given}", capsys)
+    code, said = small.run(experiment, f"--out {tmp_path} {FEW} {given}", capsys)
     assert code == 2 and said.err.startswith("error: ") and complaint in said.err
     assert not list(tmp_path.iterdir())
 

@@ -1,0 +1,37 @@
+"""Runs an experiment in this process, as its command line would, and draws it in another."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from experiments import harness
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(experiment, arguments, capsys):
+    """The exit code, and what was printed."""
+    with pytest.raises(SystemExit) as stopped:
+        harness.main(
+            experiment.NAME, experiment.__doc__, experiment.PRESETS, experiment.run, experiment.claims,
+            experiment.findings, ["--no-progress", *arguments.split()],
+        )  # fmt: skip
+    return stopped.value.code, capsys.readouterr()
+
+
+def assert_claims_hold(experiment, folder, but_not=()):
+    """All claims of a run but those whose text starts with one of ``but_not``."""
+    claims = json.loads((folder / f"{experiment.NAME}.claims.json").read_text())
+    failed = [claim["what"] for claim in claims if not claim["holds"]]
+    assert [what for what in failed if not what.startswith(tuple(but_not))] == []
+    assert len(claims) > 8
+
+
+def assert_drawn(experiment, folder):
+    """Its figure is made of its dataset, without a warning."""
+    command = [sys.executable, "-W", "error", "-m", f"figures.{experiment.NAME}", "--data", folder, "--out", folder]
+    subprocess.run(list(map(str, command)), cwd=ROOT, check=True, capture_output=True)
+    assert (folder / f"{experiment.NAME}.png").stat().st_size > 20_000
