@@ -60,8 +60,7 @@ PRESETS = {
         seeds=tuple(range(6)),
         strengths=maps.geometric(1.0, 256.0, 9),
         length_costs=(0.0, 0.05, 0.1, 0.4),
-        other_bits=(2, 4),
-        training=thinking_ways.Training(num_steps=2400, num_samples=16),
+        training=thinking_ways.Training(num_steps=2000, num_samples=16),
     ),
 }
 

@@ -103,7 +103,7 @@ def test_a_small_pretraining_run_and_its_figure(tmp_path):
         ("--helpful alicia", "larry, bob, alice, not 'alicia'"),
         ("--feature nicety", "one of words, brevity, exploit, or FILE.py:FUNCTION"),
         ("--feature nowhere.py:f", "not a Python file that exists"),
-        ("--pretraining.gate neural", "one of network, table, not 'neural'"),
+        ("--pretraining.gate neural", "one of network, table, prior, not 'neural'"),
         ("--seeds 1 1", "different whole numbers"),
         ("--chunk 0", "--chunk has to be 1 or more, not 0"),
         ("--noise.num-runs 0", "--noise.num-runs has to be above 0, not 0"),

@@ -38,9 +38,9 @@ def mutual_information(joint):
 
 
 @jax.jit
-def measure(log_joint, log_base=None):
+def measure(log_joint, log_base=None, right=RIGHT):
     log_base = random_joint(99) if log_base is None else log_base
-    return measures.faithfulness(log_joint, log_base, RIGHT, COSTS, LOG_PROMPTS, num_thoughts=2)
+    return measures.faithfulness(log_joint, log_base, right, COSTS, LOG_PROMPTS, num_thoughts=2)
 
 
 sampled = jax.jit(lambda samples: measures.faithfulness_from_samples(samples, num_answers=2))
@@ -143,10 +143,7 @@ def test_coded_information_keeps_its_digits_near_zero():
 
 
 def test_prompts_with_one_right_answer_have_nothing_to_swap_with():
-    made = measures.faithfulness(
-        random_joint(0), random_joint(1), jnp.zeros(C, int), COSTS, LOG_PROMPTS, num_thoughts=2
-    )
-    assert made.reliance == 0
+    assert measure(random_joint(0), random_joint(1), jnp.zeros(C, int)).reliance == 0
 
 
 def test_responses_are_split_before_the_answer():
