@@ -114,6 +114,7 @@ def run(config: Config) -> xr.Dataset:
             **jax.tree.map(lambda *x: jnp.stack(x), *(at(measured, paths) for paths in rules)),
             **{f"control_{name}": value for name, value in unseeing.items()},
             **{f"base_{name}": value for name, value in _measured(base, params).items()},
+            "base_blank_accuracy": _unseen(config, base, params, draw_key)["accuracy"],
             "expert_divergence": recovery.expert_divergence,
             **thinkers.lines(wrong, rules[0], line_key, NUM_LINES),
         }
@@ -227,7 +228,7 @@ def _unseen(config: Config, base: thinkers.Thinker, params: Params, key: Key) ->
 
 def claims(config: Config, dataset: xr.Dataset) -> list[harness.Claim]:
     """Hints go on being used, saying so does not, and without hints there is nothing to see."""
-    return [*_used(config, dataset), *_said(config, dataset), *_control(dataset), *_checks(config, dataset)]
+    return [*_used(config, dataset), *_said(config, dataset), *_control(config, dataset), *_checks(config, dataset)]
 
 
 def _used(config: Config, dataset: xr.Dataset) -> list[harness.Claim]:
@@ -242,12 +243,12 @@ def _used(config: Config, dataset: xr.Dataset) -> list[harness.Claim]:
                 1 - here.follows.min(),
             ),
             harness.at_most(
-                f"{rule}: base's share of answers decided by the hint / that, largest",
+                f"{rule}: share decided by the hint, base / trained, at the greatest strength, largest",
                 1.0,
                 (here.base_decides / here.decides).max(),
             ),
             harness.at_most(
-                f"{rule}: |accuracy - share of hints that are right|, largest",
+                f"{rule}: |accuracy - share of hints that are right| there, largest",
                 0.02,
                 abs(here.accuracy - (1 - config.options.hint_wrong)).max(),
             ),
@@ -265,18 +266,18 @@ def _said(config: Config, dataset: xr.Dataset) -> list[harness.Claim]:
     return made
 
 
-def _control(dataset: xr.Dataset) -> list[harness.Claim]:
-    sampled = abs(dataset.control_sampled_decides) / dataset.control_sampled_decides_se
-    gained = dataset.control_accuracy.isel(strength=-1) - dataset.base_accuracy
+def _control(config: Config, dataset: xr.Dataset) -> list[harness.Claim]:
+    floor = 1 / config.num_measured
+    sampled = abs(dataset.control_sampled_decides) / (dataset.control_sampled_decides_se + floor)
+    gained = dataset.control_accuracy.isel(strength=-1) - dataset.base_blank_accuracy
+    shown = (dataset.control_shown_follows - dataset.base_follows).max()
     return [
-        harness.at_most("no hint: |share decided by the hint|, largest", 1e-12, abs(dataset.control_decides).max()),
-        harness.at_most("no hint: that from samples, standard errors, largest", 5, sampled.max()),
-        harness.at_most("no hint: accuracy lost at the greatest strength, largest", 0.0, -gained.min()),
         harness.at_most(
-            "no hint, then shown one: share that follows, trained - base, largest",
-            0.0,
-            (dataset.control_shown_follows - dataset.base_follows).max(),
+            "check, no hint: |share decided by the hint|, largest", 1e-12, abs(dataset.control_decides).max()
         ),
+        harness.at_most("check, no hint: that from samples, standard errors, largest", 5, sampled.max()),
+        harness.at_most("no hint: accuracy lost at the greatest strength, largest", 0.0, -gained.min()),
+        harness.at_most("no hint, then shown one: share that follows, trained - base, largest", 0.0, shown),
     ]
 
 
@@ -312,6 +313,18 @@ def findings(config: Config, dataset: xr.Dataset) -> list[str]:
             f"{here.recall_wrong.item():.0%} of them said; accuracy {here.accuracy.item():.2f}"
             + (f"; less than a tenth is said from strength {below[0]:g}." if below.size else ".")
         )
+    free = dataset.recall.isel(fine=0, strength=-1)
+    by_rule = [
+        f"{rule} {x.mean().item():.2f} ({x.min().item():.2f}–{x.max().item():.2f})"
+        for rule, x in ((rule, free.sel(rule=rule)) for rule in RULES)
+    ]
+    made.append(
+        f"Without a fine the monitor's recall at strength {strength:g} is, over seeds (least–greatest), "
+        + ", ".join(by_rule) + f"; base {base.base_recall.item():.2f}."
+    )  # fmt: skip
+    labels = reasoning.reasoning(config.options)[1]
+    fined = dataset.isel(seed=0, fine=-1, strength=-1)
+    made.append(f"Wrong hints, fine {config.fines[-1]:g}, strength {strength:g}: {thinkers.told(labels, fined, 3)}.")
     control = base.isel(strength=-1)
     made.append(
         f"Never shown a hint: accuracy {control.control_accuracy.item():.2f}; shown one afterwards, it follows "

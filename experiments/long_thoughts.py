@@ -7,8 +7,9 @@ from jaxtyping import Array, Float, Int
 
 from experiments import thinkers, thinking_ways
 from toypersona import chains, thoughts
+from toypersona.measures import drift
 from toypersona.measures import reasoning as measures
-from toypersona.rules import reinforce
+from toypersona.rules import reinforce, rollouts
 from toypersona.types import Key, Params, Scalar
 from toypersona.worlds import reasoning
 
@@ -23,11 +24,14 @@ class Long:
     """Random rows in training; all 2^n count in the exact measures."""
     num_measured: int = 4000
     """Responses from which what cannot be summed exactly is estimated."""
+    num_thoughts: int = 64
+    """Thoughts at each training row from which their readability is; an even number."""
 
 
 ESTIMATES = ("accuracy", "cost", "read", "coded", "keyed", "reliance", "agreement")
+READABILITY = ("readability", "readability_se", "base_readability", "base_readability_se")
 MEASURES = (
-    *(f"long_{name}" for name in ESTIMATES),
+    *(f"long_{name}" for name in (*ESTIMATES, *READABILITY)),
     *(f"long_{name}_se" for name in ESTIMATES),
     "long_steps_accuracy",
     "long_steps_cost",
@@ -57,6 +61,7 @@ def trained(
 
 def _measured(how: Long, base: thinkers.Thinker, params: Params, key: Key) -> dict[str, Array]:
     costs, alphabet = reasoning.word_costs(base.labels), base.alphabet
+    key, hull_key = jax.random.split(key)
     steps = thinkers.by_steps(base, params)
     made = measures.faithfulness_from_samples(
         draw(how, base, params, costs, alphabet, key), num_answers=thoughts.NUM_ANSWERS
@@ -65,7 +70,32 @@ def _measured(how: Long, base: thinkers.Thinker, params: Params, key: Key) -> di
         **{f"long_{name}": made[name] for name in ESTIMATES},
         **{f"long_{name}_se": made[f"{name}_se"] for name in ESTIMATES},
         **{f"long_{name}": value for name, value in steps.items()},
+        **{f"long_{name}": value for name, value in _readability(how, base, params, hull_key).items()},
     }
+
+
+def _readability(how: Long, base: thinkers.Thinker, params: Params, key: Key) -> dict[str, Array]:
+    """Hull distance of the thoughts to the training prompts, nats a thought, from samples; and the base's, which is 0."""
+    prompts, num_thoughts = base.world.prompts, base.length - 1
+    policy_key, base_key = jax.random.split(key)
+
+    def scored(key: Key, params: Params) -> drift.Samples:
+        tokens = rollouts.sample(key, base.made.policy, params, prompts, how.num_thoughts)[..., :-1]
+
+        def log_prob(params: Params) -> Float[Array, "C M K"]:
+            by_expert = jax.vmap(chains.log_prob, in_axes=(0, None, None))
+            by_sample = jax.vmap(by_expert, in_axes=(None, None, 0))
+            return jax.vmap(by_sample, in_axes=(None, 0, 0))(base.made.log_tables(params), prompts, tokens)
+
+        def mixed(params: Params, by_expert: Float[Array, "C M K"]) -> Float[Array, "C M"]:
+            return jax.nn.logsumexp(base.made.log_gate(params, prompts[0]) + by_expert, axis=-1)
+
+        experts = log_prob(base.params)
+        return drift.Samples(mixed(params, log_prob(params)), mixed(base.params, experts), jnp.moveaxis(experts, 2, 1))
+
+    spent = drift.budget_from_samples(scored(policy_key, params), scored(base_key, base.params), base.world.log_prompts)
+    made = (spent.hull_distance, spent.hull_distance_se, spent.base_distance, spent.base_distance_se)
+    return {name: value / num_thoughts for name, value in zip(READABILITY, made, strict=True)}
 
 
 def draw(
@@ -95,9 +125,9 @@ def draw(
         )
 
     log_reader, log_thoughts, log_persona = jax.vmap(scores)(said, answers, speakers)
-    other = said[measures.swaps(swap_key, right, speakers), -1]
+    partners = measures.swaps(swap_key, right, speakers)
     assert isinstance(tables, chains.Reading)
-    log_answers = tables.table[speakers, alphabet.mark, other, : thoughts.NUM_ANSWERS]
+    log_answers = tables.table[speakers, alphabet.mark, said[partners, -1], : thoughts.NUM_ANSWERS]
     return measures.ThoughtSamples(
         answers=answers,
         right=right,
@@ -105,5 +135,6 @@ def draw(
         log_reader=log_reader,
         log_thoughts=log_thoughts,
         log_persona=log_persona,
+        partners=partners,
         swapped=jax.random.categorical(answer_key, log_answers),
     )

@@ -74,7 +74,15 @@ def check(config: Config) -> None:
     thinking_ways.check(config, "length_costs")
     if not all(1 <= bits <= 4 for bits in (config.num_bits, *config.other_bits)):
         raise ValueError("--num-bits and --other-bits have to be from 1 to 4: their responses are listed.")
-    harness.check_positive("long", config.long)
+    if len({config.num_bits, *config.other_bits}) <= len(config.other_bits):
+        raise ValueError("--other-bits have to be different from each other and from --num-bits.")
+    if not 2 <= config.long.num_bits <= reasoning.MOST_BITS:
+        raise ValueError(f"--long.num-bits has to be from 2 to {reasoning.MOST_BITS}, not {config.long.num_bits}.")
+    for name in ("num_rows", "num_measured"):
+        if not 2 <= getattr(config.long, name) <= reasoning.MOST_ROWS:
+            raise ValueError(f"--long.{name.replace('_', '-')} has to be from 2 to {reasoning.MOST_ROWS}.")
+    if config.long.num_thoughts < 4 or config.long.num_thoughts % 2:
+        raise ValueError(f"--long.num-thoughts has to be an even number from 4, not {config.long.num_thoughts}.")
 
 
 def run(config: Config) -> xr.Dataset:
@@ -101,11 +109,13 @@ def run(config: Config) -> xr.Dataset:
         for num_bits, k in zip(config.other_bits, other_keys, strict=True):
             other = problem(num_bits, k)
             made.append(_measured(other.base, jax.tree.map(lambda x: x[None], RULES["exact"](other, strengths))))
+        lines = thinkers.lines(main.base, trained[0], line_key, NUM_LINES)
         return {
             **jax.tree.map(lambda *x: jnp.concatenate(x), *made),
             **{f"base_{name}": value for name, value in thinkers.measured(main.base, params).items()},
             "expert_divergence": recovery.expert_divergence,
-            **thinkers.lines(main.base, trained[0], line_key, NUM_LINES),
+            **lines,
+            "line_reader": thinkers.concluded(main.base, lines["line_tokens"]),
             **long_thoughts.trained(config.long, params, length_cost, strengths, config.training, long_key),
         }
 
@@ -122,6 +132,7 @@ def run(config: Config) -> xr.Dataset:
             "base_share": ("persona",),
             "expert_divergence": ("persona",),
             **thinkers.LINES,
+            "line_reader": thinkers.LINES["line_persona"],
             **{name: ("strength",) for name in long_thoughts.MEASURES},
         },
         coords={
@@ -174,7 +185,11 @@ def _without_cost(dataset: xr.Dataset) -> list[harness.Claim]:
     rules = _rules(free)
     return [
         *(
-            harness.at_most(f"no length cost, {rule}: agreement lost, largest", 0.0, lost(free).sel(way=rule).max())
+            harness.at_most(
+                f"no length cost, {rule}: agreement lost at the greatest strength, largest",
+                0.0,
+                lost(free).sel(way=rule).max(),
+            )
             for rule in RULES
         ),
         harness.at_most(
@@ -193,48 +208,50 @@ def _with_cost(dataset: xr.Dataset) -> list[harness.Claim]:
             harness.near(f"{what}: agreement", CHANCE, found.agreement, 0.1),
             harness.at_most(f"{what}: wrong answers", 1 - RIGHT, 1 - found.accuracy),
             harness.at_most(f"{what}: read information, nats", 0.1, found.read),
-            harness.at_most(f"{what}: answers that stay where thoughts are swapped", 0.05, 1 - found.reliance),
+            harness.at_most(f"{what}: 1 - reliance", 0.05, 1 - found.reliance),
         ]
-    strongest = _rules(dataset).isel(length_cost=-1, strength=-1)
-    paid = {
-        phase: objective(strongest).where(strongest.phase == thinkers.PHASES.index(phase)).max()
-        for phase in ("keyed", "coded")
-    }
-    made.append(
-        harness.at_most(
-            "greatest length cost and strength: objective of the best coded policy - of the best keyed one",
-            0.0,
-            paid["coded"] - paid["keyed"],
-        )
-    )
+    keyed, coded = (_best_paid(dataset, phase) for phase in ("keyed", "coded"))
+    if np.isfinite([keyed, coded]).all():
+        what = "greatest length cost and strength: objective of the best coded policy - of the best keyed one"
+        made.append(harness.at_most(what, 0.0, coded - keyed))
     for rule in ("plain gradient", "RLOO"):
         at_end = dataset.sel(way=rule).isel(strength=-1, length_cost=slice(1, None))
         made += [
             harness.at_most(
-                f"{rule}, any length cost: agreement lost, largest",
+                f"{rule}, any length cost: agreement lost at the greatest strength, largest",
                 0.0,
                 lost(dataset).sel(way=rule).isel(length_cost=slice(1, None)).max(),
             ),
-            harness.at_most(f"{rule}, any length cost: wrong answers, largest", 1 - RIGHT, (1 - at_end.accuracy).max()),
+            harness.at_most(
+                f"{rule}, any length cost: wrong answers there, largest", 1 - RIGHT, (1 - at_end.accuracy).max()
+            ),
         ]
     return made
+
+
+def _best_paid(dataset: xr.Dataset, phase: str) -> float:
+    """The greatest objective of all that end in a phase, at the greatest cost and strength; nan if none does."""
+    strongest = _rules(dataset).isel(length_cost=-1, strength=-1)
+    return objective(strongest).where(strongest.phase == thinkers.PHASES.index(phase)).max().item()
 
 
 def _defended(dataset: xr.Dataset) -> list[harness.Claim]:
     made = [
         harness.at_most(
-            f"{way}: thoughts' distance from the hull, largest, nats a thought",
+            f"check, {way}: thoughts' distance from the hull, largest, nats a thought",
             1e-9,
             dataset.readability.sel(way=way).max(),
         )
         for way in ("frozen thoughts", "gates only")
     ]
+    frozen = lost(dataset).sel(way="frozen thoughts").max()
     stopped = dataset.sel(way="early stop").isel(length_cost=slice(1, None))
     wrong = 1 - stopped.accuracy.isel(strength=-1)
     return [
         *made,
-        harness.at_most("early stop, any length cost: agreement lost, largest", 0.0, lost(stopped).max()),
-        harness.at_most("early stop, any length cost: wrong answers, largest", 0.05, wrong.max()),
+        harness.at_most("frozen thoughts: agreement lost at the greatest strength, largest", 0.0, frozen),
+        harness.at_most("early stop, any length cost: agreement lost there, largest", 0.0, lost(stopped).max()),
+        harness.at_most("early stop, any length cost: wrong answers there, largest", 0.05, wrong.max()),
     ]
 
 
@@ -254,8 +271,19 @@ def _checks(config: Config, dataset: xr.Dataset) -> list[harness.Claim]:
                 error.max(),
             ),
         ]
+    per_thought = dataset.long_distortion / config.long.num_bits
+    base_readable = abs(dataset.long_base_readability) - 5 * dataset.long_base_readability_se
+    above = dataset.long_readability - 5 * dataset.long_readability_se - per_thought
+    excess = (dataset.sizes["persona"] - 1) / config.long.num_thoughts / config.long.num_bits
+    long = f"{config.long.num_bits} bits, samples"
     return [
         *made,
+        harness.at_most(
+            f"{long}: the base's readability beyond 5 standard errors, largest", excess, base_readable.max()
+        ),
+        harness.at_most(
+            f"{long}: readability beyond 5 standard errors above its bound by dynamic programming", excess, above.max()
+        ),
         harness.at_most(
             "hull distance - its bound by dynamic programming, largest, nats",
             1e-9,
@@ -280,6 +308,10 @@ def findings(config: Config, dataset: xr.Dataset) -> list[str]:
         f"Length cost {config.length_costs[-1]:g}, {strength}: right and unreadable (agreement of {UNREADABLE:g} or "
         "less) are " + ", ".join(f"{rule} {_share(ends.sel(way=rule).values)}" for rule in RULES) + " of the seeds."
     )
+    for rule in ("exact", "annealed"):
+        along = unreadable.isel(length_cost=-1).sel(way=rule)
+        shares = [f"{s:g}: {_share(along.sel(strength=s).values)}" for s in dataset.strength.values]
+        made.append(f"{rule.capitalize()}, the same by strength: " + ", ".join(shares) + ".")
     for cost in dataset.length_cost.values[1:]:
         found = best(dataset).sel(length_cost=cost)
         first = found.strength.values[((found.accuracy >= RIGHT) & (found.agreement <= UNREADABLE)).values]
@@ -289,7 +321,14 @@ def findings(config: Config, dataset: xr.Dataset) -> list[str]:
     made.append(
         f"Of {len(order)} exact paths that end coded after a length cost, {sum(order)} are keyed at a weaker strength."
     )
-    return [*made, *_defences(config, dataset), _longer(config, dataset)]
+    return [*made, *_defences(config, dataset), _longer(config, dataset), *_transcripts(dataset)]
+
+
+def _transcripts(dataset: xr.Dataset) -> list[str]:
+    """What the exact gradient's policy says, first seed: weak and free, strong and costly."""
+    labels, first = reasoning.reasoning()[1], dataset.isel(seed=0)
+    ends = {"Weak RL, free thoughts": 0, "Strong RL, costly thoughts": -1}
+    return [f"{what}: {thinkers.told(labels, first.isel(length_cost=i, strength=i), 3)}." for what, i in ends.items()]
 
 
 def _share(seeds: np.ndarray) -> str:
@@ -305,10 +344,14 @@ def _defences(config: Config, dataset: xr.Dataset) -> list[str]:
         here = costly.sel(way=way)
         most = here.accuracy.where(here.agreement >= READABLE).max("strength").dropna("seed")
         what = f"Length cost {config.length_costs[-1]:g}, {way}: agreement of {READABLE:g} or more"
+        end = here.isel(strength=-1).mean("seed")
+        ends = f" At the greatest strength: agreement {end.agreement.item():.2f}, accuracy {end.accuracy.item():.2f}."
         if most.size:
-            made.append(f"{what} in {most.size} of {len(config.seeds)} seeds, accuracy then {most.mean().item():.2f}.")
+            made.append(
+                f"{what} in {most.size} of {len(config.seeds)} seeds, accuracy then {most.mean().item():.2f}." + ends
+            )
         else:
-            made.append(f"{what} never; at most {here.agreement.max().item():.2f}.")
+            made.append(f"{what} never; at most {here.agreement.max().item():.2f}." + ends)
     return made
 
 
@@ -319,6 +362,8 @@ def _longer(config: Config, dataset: xr.Dataset) -> str:
         + ", ".join(f"{x:.2f}" for x in long.long_steps_accuracy.values)
         + "; agreement "
         + ", ".join(f"{x:.2f}" for x in long.long_agreement.values)
+        + "; hull distance, nats a thought, "
+        + ", ".join(f"{x:.3f}" for x in long.long_readability.values)
         + "."
     )
 

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import xarray as xr
 from jaxtyping import Array, Float, Int
 
 from experiments import base_model
@@ -137,7 +138,7 @@ def measured(base: Thinker, params: Params) -> dict[str, Array]:
     )
     budget = spent(base, params)
     share = jnp.exp(log_prompts) @ budget.weights
-    kept = {name: value for name, value in budget._asdict().items() if name not in ("weights", "gap", "certified")}
+    kept = {name: getattr(budget, name) for name in SPENT}
     return {
         **faithful._asdict(),
         **kept,
@@ -169,9 +170,10 @@ def _phase(faithful: measures.Faithfulness, kept: Float[Array, " K"]) -> Int[Arr
     return jnp.where(places.argmax() == 0, (kept.min() < LOST).astype(int), 1 + places.argmax())
 
 
+SPENT = tuple(name for name in drift.DriftBudget._fields if name not in ("weights", "gap", "certified"))
 MEASURES = (
     *measures.Faithfulness._fields,
-    *(name for name in drift.DriftBudget._fields if name not in ("weights", "gap", "certified")),
+    *SPENT,
     "phase",
     "steps_accuracy",
     "steps_cost",
@@ -181,12 +183,12 @@ MEASURES = (
 
 
 _WORDS = ("strength", "line", "place")
-LINES = {"line_prompt": _WORDS, "line_tokens": _WORDS, "line_persona": _WORDS[:2], "line_reader": _WORDS[:2]}
+LINES = {"line_prompt": _WORDS, "line_tokens": _WORDS, "line_persona": _WORDS[:2]}
 """What ``lines`` returns, and its dimensions."""
 
 
 def lines(base: Thinker, params: Params, key: Key, num: int) -> dict[str, Array]:
-    """Responses to read: to the same prompts with the same draws at every strength, and what the reader concludes.
+    """Responses to read: to the same prompts with the same draws at every strength.
 
     Args:
         base: before training; as long as it has enough prompts they are different ones.
@@ -195,13 +197,11 @@ def lines(base: Thinker, params: Params, key: Key, num: int) -> dict[str, Array]
         num: L.
 
     Returns:
-        ``LINES``: prompts and tokens [S, L, T], who speaks [S, L], and the reader's probability of ``odd`` [S, L].
+        ``LINES``: prompts and tokens [S, L, T], and who speaks [S, L].
     """
     which_key, speaker_key, token_key = jax.random.split(key, 3)
     which = jax.random.choice(which_key, base.world.prompts.shape[0], (num,), replace=num > base.world.prompts.shape[0])
     prompts, token_keys = base.world.prompts[which], jax.random.split(token_key, num)
-    log_reader = measures.reader(base.joint(base.params) + base.world.log_prompts[:, None, None, None])
-    places = base.num_words ** jnp.arange(base.length - 2, -1, -1)
 
     def at(path: Params) -> dict[str, Array]:
         one = jax.tree.map(lambda x: x[0], path)
@@ -211,7 +211,20 @@ def lines(base: Thinker, params: Params, key: Key, num: int) -> dict[str, Array]
         tokens = jax.vmap(lambda k, speaker, prompt: chains.sample(k, tables, speaker, prompt, base.length))(
             jax.random.clone(token_keys), speakers, prompts
         )
-        odd = jnp.exp(log_reader)[tokens[:, :-1] @ places, 1]
-        return dict(zip(LINES, (prompts, tokens, speakers, odd), strict=True))
+        return dict(zip(LINES, (prompts, tokens, speakers), strict=True))
 
     return jax.lax.map(at, params)
+
+
+def concluded(base: Thinker, tokens: Int[Array, "*batch T"]) -> Float[Array, "*batch"]:
+    """The reader's probability of ``odd`` after the thoughts of some responses."""
+    log_reader = measures.reader(base.joint(base.params) + base.world.log_prompts[:, None, None, None])
+    places = base.num_words ** jnp.arange(base.length - 2, -1, -1)
+    return jnp.exp(log_reader)[tokens[..., :-1] @ places, 1]
+
+
+def told(labels: worlds.Labels, dataset: xr.Dataset, num: int) -> str:
+    """The first lines of one point of a dataset, as a person reads them."""
+    lines = zip(dataset.line_prompt.values, dataset.line_tokens.values, strict=True)
+    said = [reasoning.transcript(labels, prompt, tokens) for prompt, tokens in lines]
+    return "; ".join(f"«{line}»" for line in said[:num])

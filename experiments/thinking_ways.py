@@ -55,6 +55,13 @@ def check(config: Any, swept: str) -> None:
         raise ValueError(f"--{flag} has to start with 0, for comparison, not with {values[0]:g}.")
     for name in ("training", "pretraining"):
         harness.check_positive(name, getattr(config, name))
+    if config.training.num_samples < 2:
+        raise ValueError(f"--training.num-samples has to be 2 or more, not {config.training.num_samples}.")
+    longest = reasoning.MOST_BITS + 1
+    if not 2 <= config.pretraining.line_length <= longest:
+        raise ValueError(
+            f"--pretraining.line-length has to be from 2 to {longest}, not {config.pretraining.line_length}."
+        )
     if config.pretraining.gate != thinkers.PRETRAINING.gate:
         raise ValueError(
             f"--pretraining.gate has to be {thinkers.PRETRAINING.gate}, not {config.pretraining.gate}: gates see no "
@@ -103,7 +110,11 @@ def exact(
 
 
 def sampled(problem: Problem, rule: Callable[..., UpdateRule]) -> Start:
-    """A sampled rule with its own penalty on KL(policy‖base)."""
+    """A sampled rule with its own penalty on KL(policy‖base).
+
+    GRPO's is k3 in the objective, whose gradient is another one, and it divides rewards by their spread: equal strengths
+    are not the same for it.
+    """
     base, prompts = problem.base, problem.base.world.prompts
     how = {"num_samples": problem.how.num_samples, "ref_params": base.params, "optimizer": _adam(problem)}
 

@@ -109,7 +109,8 @@ def draw_information(axis: Axes, dataset: xr.Dataset, way: str, cost: float) -> 
     other = axis.twinx()
     for name, look in (("accuracy", "k-"), ("agreement", "k--"), ("reliance", "k:")):
         other.plot(columns, here[name], look, lw=1, label=name)
-    other.set(ylim=(-0.15, 1.08), yticks=[])
+    other.set(ylim=(-0.15, 1.08), yticks=(0, 0.5, 1))
+    other.tick_params(labelsize=5.5, length=2)
     axis.set(ylim=(-0.15 * np.log(2), 1.08 * np.log(2)), title=f"{way}, length cost {cost:g}")
     some = slice(None, None, max(1, len(columns) // 5))
     axis.set_xticks(columns[some], [f"{s:g}" for s in here.strength.values[some]])

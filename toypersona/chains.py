@@ -120,7 +120,8 @@ def mixture_probs(
         length: T.
 
     Raises:
-        ValueError: the prompt is shorter than the order, or the responses are too many to list.
+        ValueError: the prompt is shorter than the order or, of chains that read along, than the responses, or these are
+            too many to list.
     """
     first, num, num_words = jax.tree.map(lambda x: x[0], tables), weights.shape[0], tables.shape[-1]
     back = order(first, prompt)
@@ -167,7 +168,8 @@ def log_probs(table: Table, prompt: Int[Array, " P"], length: int) -> Float[Arra
     gradient scatters nothing of size N.
 
     Raises:
-        ValueError: the prompt is shorter than the order, or the responses are too many to list.
+        ValueError: the prompt is shorter than the order or, of chains that read along, than the responses, or these are
+            too many to list.
     """
     back, num_words = order(table, prompt), table.shape[-1]
     num_outcomes(num_words, length)
@@ -191,7 +193,7 @@ def sample(
     All tables are given, so that under vmap over keys and chains each is exponentiated once and not for every token.
 
     Raises:
-        ValueError: the prompt is shorter than the order.
+        ValueError: the prompt is shorter than the order or, of chains that read along, than the response.
     """
     array, read = _read(tables, prompt, length)
     context = prompt[prompt.shape[0] - order(jax.tree.map(lambda x: x[0], tables), prompt) :]

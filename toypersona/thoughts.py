@@ -141,8 +141,8 @@ def log_joint(
 
     def step(carry: tuple[Array, Array], thought: Int[Array, ""]) -> tuple[tuple[Array, Array], None]:
         mass, before = carry
-        even, odd = steps[:, :, before, thought]
-        return (jnp.logaddexp(mass + even[:, None], mass[:, ::-1] + odd[:, None]) - jnp.log(2.0), thought), None
+        after_zero, after_one = steps[:, :, before, thought, None]
+        return (jnp.logaddexp(mass + after_zero, mass[:, ::-1] + after_one) - jnp.log(2.0), thought), None
 
     start = jnp.stack([log_gate, jnp.full_like(log_gate, -jnp.inf)], axis=1)
     (mass, last), _ = jax.lax.scan(step, (start, jnp.asarray(alphabet.mark, thoughts.dtype)), thoughts)

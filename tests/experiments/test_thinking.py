@@ -35,14 +35,37 @@ TOO_SMALL = {
 }
 """Claims about the end of longer training."""
 
+BROKEN = {
+    reasoning: (
+        (lambda d: d.assign(steps_cost=d.steps_cost + 1e-9), "cost: dynamic programming"),
+        (lambda d: d.assign(agreement=1 - d.agreement), "no length cost, exact: agreement lost"),
+        (lambda d: d.assign(coded=d.coded + 0.1), "no length cost: coded"),
+        (lambda d: d.assign(long_accuracy=d.long_accuracy + 0.3), "accuracy: samples"),
+        (lambda d: d.assign(hull_distance=d.hull_distance + 9), "its bound by dynamic programming"),
+        (lambda d: d.assign(readability=d.readability + 1e-6), "frozen thoughts"),
+    ),
+    hints: (
+        (lambda d: d.assign(follows=0.9 * d.follows), "exact, any fine, strength 30: answers that do not follow"),
+        (lambda d: d.assign(recall=d.recall + 0.1), "exact, any fine above 0: monitor's recall"),
+        (lambda d: d.assign(control_accuracy=d.control_accuracy - 0.5), "no hint: accuracy lost"),
+        (lambda d: d.assign(sampled_recall=d.sampled_recall + 0.5), "recall from samples"),
+    ),
+}
+"""What the claims have to see."""
+
 
 @pytest.mark.parametrize("experiment", list(SMALL), ids=lambda experiment: experiment.NAME)
 def test_a_small_run_keeps_its_claims_and_is_drawn(experiment, tmp_path, capsys):
     code, said = small.run(experiment, f"--out {tmp_path} {SMALL[experiment]}", capsys)
     assert code in (0, 1), said.err
     small.assert_claims_hold(experiment, tmp_path, TOO_SMALL[experiment])
-    assert not datasets.load(tmp_path / f"{experiment.NAME}.zarr").diverged.any()
+    dataset = datasets.load(tmp_path / f"{experiment.NAME}.zarr").load()
+    assert not dataset.diverged.any()
     small.assert_drawn(experiment, tmp_path)
+    settings = harness.parse(experiment.NAME, "", experiment.PRESETS, SMALL[experiment].split())
+    for broken, complaint in BROKEN[experiment]:
+        failed = [claim.what for claim in experiment.claims(settings, broken(dataset)) if not claim.holds]
+        assert any(complaint in what for what in failed), complaint
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +183,12 @@ def test_phases_by_where_the_answer_is(base, measured):
         (reasoning, "--num-bits 5", "have to be from 1 to 4"),
         (reasoning, "--training.num-samples 0", "--training.num-samples has to be above 0"),
         (reasoning, "--pretraining.gate network", "--pretraining.gate has to be prior, not network"),
-        (reasoning, "--long.num-measured 0", "--long.num-measured has to be above 0"),
+        (reasoning, "--long.num-measured 5000", "--long.num-measured has to be from 2 to 4096"),
+        (reasoning, "--long.num-bits 1", "--long.num-bits has to be from 2 to 64, not 1"),
+        (reasoning, "--long.num-thoughts 5", "an even number from 4, not 5"),
+        (reasoning, "--other-bits 2 2", "have to be different"),
+        (reasoning, "--training.num-samples 1", "--training.num-samples has to be 2 or more, not 1"),
+        (reasoning, "--pretraining.line-length 80", "--pretraining.line-length has to be from 2 to 65, not 80"),
         (hints, "--fines 0.1 1", "--fines has to start with 0"),
         (hints, "--options.num-bits 4", "up to 3 bits"),
         (hints, "--options.no-hints", "--options has to keep hints"),

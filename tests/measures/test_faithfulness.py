@@ -71,8 +71,9 @@ def test_reliance_as_by_hand():
     expected = 0.0
     for c in range(C):
         others = [d for d in range(C) if RIGHT[d] != RIGHT[c]]
-        weights = rho[others] / rho[others].sum()
         for k in range(K):
+            weights = rho[others] * joint[others, k].sum((1, 2))
+            weights = weights / weights.sum()
             own, speaks = joint[c, k].sum(0) / joint[c, k].sum(), joint[c, k].sum()
             answers = joint[c, k] / joint[c, k].sum(1, keepdims=True)
             swapped = sum(w * joint[d, k].sum(1) / joint[d, k].sum() for w, d in zip(weights, others, strict=True))
@@ -155,14 +156,14 @@ def test_responses_are_split_before_the_answer():
         measures.split_responses(jnp.zeros((1, 1)), log_experts, 4, 2)
 
 
-def draw(log_joint, log_base, number):
+def draw(log_joint, log_base, number, seed=0):
     """Samples of a listed policy, their log-probabilities looked up."""
     joint, base = whole(log_joint), whole(log_base)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     places = rng.choice(joint.size, number, p=joint.reshape(-1) / joint.sum())
     c, k, z, y = np.unravel_index(places, joint.shape)
     given, reader = joint.sum((0, 1)), base.sum((0, 1))
-    other = np.asarray(jax.jit(measures.swaps)(jax.random.key(3), RIGHT[c], jnp.asarray(k)))
+    other = np.asarray(jax.jit(measures.swaps)(jax.random.key(seed), RIGHT[c], jnp.asarray(k)))
     answers = joint[c, k, z[other]] / joint[c, k, z[other]].sum(1, keepdims=True)
     by_persona = joint.sum(0)
     return measures.ThoughtSamples(
@@ -172,6 +173,7 @@ def draw(log_joint, log_base, number):
         log_reader=jnp.log(reader[z, y] / reader[z].sum(1)),
         log_thoughts=jnp.log(given[z, y] / given[z].sum(1)),
         log_persona=jnp.log(by_persona[k, z, y] / by_persona[k, z].sum(1)),
+        partners=jnp.asarray(other),
         swapped=jnp.asarray((rng.random(number) > answers[:, 0]).astype(int)),
     )
 
@@ -193,6 +195,28 @@ def test_sampled_reliance_is_exact_where_swaps_take_from_the_right_answer():
     exact = measure(log_joint).reliance
     made = sampled(draw(log_joint, random_joint(99), 8000))
     assert abs(made.reliance - exact) < 5 * made.reliance_se and exact > 20 * made.reliance_se
+
+
+def test_the_standard_error_of_reliance_is_its_spread_over_repeated_draws():
+    """Partners are shared: taken as independent, the terms would seem a third less noisy."""
+    log_joint = random_joint(1, 2.0)
+    made = [sampled(draw(log_joint, random_joint(99), 1000, seed)) for seed in range(200)]
+    spread = np.std([x.reliance for x in made], ddof=1)
+    stated = np.sqrt(np.mean([x.reliance_se**2 for x in made]))
+    assert abs(stated / spread - 1) < 5 / np.sqrt(2 * 200)
+    assert abs(np.std([x.keyed for x in made], ddof=1) / np.mean([x.keyed_se for x in made]) - 1) < 5 / np.sqrt(2 * 200)
+
+
+def test_information_has_the_gradient_of_finite_differences():
+    log_base, direction = random_joint(99), jax.random.normal(jax.random.key(5), (C, K, Z, Y))
+
+    def parts(step):
+        moved = jax.nn.log_softmax((random_joint(1) + step * direction).reshape(C, -1)).reshape(C, K, Z, Y)
+        made = measure(moved, log_base)
+        return jnp.stack([made.read, made.coded, made.keyed, made.readability, made.reliance])
+
+    numeric = (parts(1e-5) - parts(-1e-5)) / 2e-5
+    np.testing.assert_allclose(jax.jvp(parts, (0.0,), (1.0,))[1], numeric, rtol=1e-5, atol=1e-8)
 
 
 def test_swaps_find_the_same_persona_with_another_answer_each_as_often():
@@ -218,7 +242,7 @@ def test_shapes_that_do_not_fit_are_one_sentence():
 import jax.numpy as jnp
 from toypersona.measures import hints, reasoning
 joint, law, two, three = jnp.zeros((4, 3, 5, 2)), jnp.zeros((4, 5, 2)), jnp.zeros(2, int), jnp.zeros(3, int)
-samples = reasoning.ThoughtSamples(two, two, jnp.zeros(3), two, two, two, two)
+samples = reasoning.ThoughtSamples(two, two, jnp.zeros(3), two, two, two, two, two)
 for wrong in (
     lambda: reasoning.faithfulness(joint, joint, three, jnp.zeros(5), jnp.zeros(4), num_thoughts=2),
     lambda: reasoning.faithfulness_from_samples(samples, num_answers=2),

@@ -102,6 +102,10 @@ def test_what_no_expert_can_say_is_never_said_and_learns_nothing():
         np.testing.assert_array_equal(jnp.isneginf(listed), says)
         np.testing.assert_array_equal(made.policy.probs(params, prompt) == 0, says)
         np.testing.assert_allclose(jnp.exp(listed).sum(), 1, rtol=1e-12)
+    by_token = made.policy.token_log_probs(params, PROMPTS[0], jnp.array([0, 1, 2]))
+    assert jnp.isfinite(by_token[0]) and jnp.isneginf(by_token[1:]).all()
+    silent = jax.grad(lambda p: jnp.exp(made.policy.log_prob(p, PROMPTS[0], jnp.array([0, 1, 2]))))(params)
+    assert all((leaf == 0).all() for leaf in jax.tree.leaves(silent))
     gradient = jax.grad(lambda p: made.policy.probs(p, PROMPTS[0]) @ jnp.arange(27.0))(params)
     assert (gradient["experts"][..., 1] == 0).all() and (gradient["experts"][..., 0] != 0).any()
 

@@ -193,13 +193,13 @@ def _reliance(log_joint: Float[Array, "C K Z Y"], right: Int[Array, " C"], rho: 
     """Total variation between a persona's answers and those after its thoughts at prompts with another right answer."""
     log_thoughts, log_answers = _condition(log_joint)
     log_speaks, log_own = _condition(log_thoughts)
-    own, answers = jnp.exp(log_own), jnp.exp(log_answers)
-    others = jnp.where(right[:, None] != right[None, :], rho[None, :], 0.0)
+    speaks, own, answers = jnp.exp(log_speaks), jnp.exp(log_own), jnp.exp(log_answers)
+    others = (right[:, None] != right[None, :])[..., None] * (rho[:, None] * speaks)[None]
     total = others.sum(axis=1, keepdims=True)
     # Where every prompt has the same right answer there is nothing to swap with.
-    swapped = jnp.einsum("cd,dkz->ckz", others / jnp.where(total > 0, total, 1.0), own)
-    moved = jnp.einsum("ckz,ckzy->cky", jnp.where(total[..., None] > 0, swapped, own) - own, answers)
-    return rho @ (jnp.exp(log_speaks) * 0.5 * jnp.abs(moved).sum(axis=-1)).sum(axis=-1)
+    swapped = jnp.einsum("cdk,dkz->ckz", others / jnp.where(total > 0, total, 1.0), own)
+    moved = jnp.einsum("ckz,ckzy->cky", jnp.where(total[:, 0, :, None] > 0, swapped, own) - own, answers)
+    return rho @ (speaks * 0.5 * jnp.abs(moved).sum(axis=-1)).sum(axis=-1)
 
 
 class ThoughtSamples(NamedTuple):
@@ -212,8 +212,8 @@ class ThoughtSamples(NamedTuple):
         log_reader: log pi0(y|z) of the answer, nats [M].
         log_thoughts: log pi(y|z) of the answer given the thoughts, the prompt unseen, nats [M].
         log_persona: log pi(y|z, k), given also who spoke, nats [M]; as ``log_thoughts`` where nobody can tell.
-        swapped: number of an answer drawn by the same persona at the same prompt after the thoughts of the sample that
-            ``swaps`` names [M].
+        partners: whose thoughts were swapped in, by ``swaps`` [M].
+        swapped: number of an answer drawn by the same persona at the same prompt after the partner's thoughts [M].
     """
 
     answers: Int[Array, " M"]
@@ -222,6 +222,7 @@ class ThoughtSamples(NamedTuple):
     log_reader: Float[Array, " M"]
     log_thoughts: Float[Array, " M"]
     log_persona: Float[Array, " M"]
+    partners: Int[Array, " M"]
     swapped: Int[Array, " M"]
 
 
@@ -267,7 +268,8 @@ def faithfulness_from_samples(samples: ThoughtSamples, *, num_answers: int) -> S
     """``faithfulness`` from log-probabilities of samples, for models and thoughts that cannot be listed.
 
     Every estimate is a mean of M terms but the entropy of the answers, which is that of their frequencies with the
-    correction of Miller (1955) for its bias; its standard error is that of ``-log`` of the frequencies.
+    correction of Miller (1955) for its bias; its standard error is that of ``-log`` of the frequencies. A sample may be
+    the partner of several: the error of ``reliance`` counts what such terms have in common.
 
     Args:
         samples: M independent responses.
@@ -296,4 +298,12 @@ def faithfulness_from_samples(samples: ThoughtSamples, *, num_answers: int) -> S
     }
     means = {name: values.mean() for name, values in terms.items()}
     errors = {f"{name}_se": values.std(ddof=1) / jnp.sqrt(num) for name, values in terms.items()}
-    return SampledFaithfulness(**means, **errors)
+    return SampledFaithfulness(**means, **errors | {"reliance_se": _paired_error(terms["reliance"], samples.partners)})
+
+
+def _paired_error(terms: Float[Array, " M"], partners: Int[Array, " M"]) -> Float[Array, ""]:
+    """Standard error of a mean of terms that depend on a sample and its partner, from all pairs that share one."""
+    rest = terms - terms.mean()
+    borrowed = jnp.zeros_like(rest).at[partners].add(rest)
+    shared = (borrowed**2).sum() + 2 * (rest * rest[partners]).sum()
+    return jnp.sqrt(jnp.maximum(shared, (rest**2).sum())) / terms.shape[0]

@@ -126,7 +126,8 @@ def mixture(
         gate: "network" (reads the units, routes unseen prompts), "table" (one row per prompt) or "prior" (reads
             nothing).
         reads: experts also see the prompt's unit at their own position; prompts are at least T long.
-        possible: words that no expert can say are False; shaped as, or broadcast to, one expert's table.
+        possible: words that no expert can say are False, not all of them after any units; shaped as, or broadcast to,
+            one expert's table.
 
     Raises:
         ValueError: an unknown gate.
@@ -181,12 +182,14 @@ def mixture(
 
     def log_prob(params: Params, prompt: Int[Array, " P"], tokens: Int[Array, " T"]) -> Float[Array, ""]:
         by_expert = over_experts(lambda table: chains.log_prob(table, prompt, tokens), params)
-        return jax.nn.logsumexp(log_gate(params, prompt) + by_expert)
+        return numerics.log_mix(log_gate(params, prompt), by_expert[:, None])[0]
 
     def token_log_probs(params: Params, prompt: Int[Array, " P"], tokens: Int[Array, " T"]) -> Float[Array, " T"]:
         by_expert = over_experts(lambda table: chains.token_log_probs(table, prompt, tokens), params)
-        begun = jax.nn.logsumexp(log_gate(params, prompt)[:, None] + jnp.cumsum(by_expert, axis=1), axis=0)
-        return jnp.diff(begun, prepend=0.0)
+        begun = numerics.log_mix(log_gate(params, prompt), jnp.cumsum(by_expert, axis=1))
+        # After a beginning that is impossible every word is: -inf less -inf would be nan.
+        before = jnp.concatenate([jnp.zeros_like(begun[:1]), begun[:-1]])
+        return begun - jnp.where(jnp.isneginf(before), 0.0, before)
 
     def sample(key: Key, params: Params, prompt: Int[Array, " P"]) -> Int[Array, " T"]:
         # Drawing the persona first and then only its tokens is the same law as mixing at every token.

@@ -38,7 +38,7 @@ def _linearize(policy, prompts, log_prompts, reward, kl_coefficient, log_base, p
     returns = reward
     if log_base is not None:
         spent = jnp.log(jnp.maximum(probs, jnp.finfo(probs.dtype).tiny)) - log_base
-        # What neither can say costs nothing; what the base alone cannot say costs infinitely much.
+        # What neither can say costs nothing: -inf less -inf would be nan.
         spent = jnp.where((probs == 0) & jnp.isneginf(log_base), 0.0, spent)
         returns = reward - kl_coefficient * spent
     advantages = returns - (probs * returns).sum(axis=-1, keepdims=True)

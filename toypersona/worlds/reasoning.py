@@ -31,7 +31,7 @@ class Voice(NamedTuple):
         cost: length of either word.
         step: probability that a thought follows from the bit and what the word before says.
         worth: probability with which everybody takes its words at their word, from 1/2 (noise) to 1.
-        takes_hint: probability of saying so, where a hint is shown.
+        takes_hint: probability of saying so, where a hint is shown or the word before says so.
     """
 
     name: str
