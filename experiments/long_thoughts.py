@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from experiments import thinkers, thinking_ways
@@ -75,7 +76,7 @@ def _measured(how: Long, base: thinkers.Thinker, params: Params, key: Key) -> di
 
 
 def _readability(how: Long, base: thinkers.Thinker, params: Params, key: Key) -> dict[str, Array]:
-    """Hull distance of the thoughts to the training prompts, nats a thought, from samples; and the base's, which is 0."""
+    """Hull distance of the thoughts, nats a thought, from samples at the training rows; and the base's, which is 0."""
     prompts, num_thoughts = base.world.prompts, base.length - 1
     policy_key, base_key = jax.random.split(key)
 

@@ -112,8 +112,8 @@ def exact(
 def sampled(problem: Problem, rule: Callable[..., UpdateRule]) -> Start:
     """A sampled rule with its own penalty on KL(policy‖base).
 
-    GRPO's is k3 in the objective, whose gradient is another one, and it divides rewards by their spread: equal strengths
-    are not the same for it.
+    GRPO's is k3 in the objective, whose gradient is another one, and it divides rewards by their spread: equal
+    strengths are not the same for it.
     """
     base, prompts = problem.base, problem.base.world.prompts
     how = {"num_samples": problem.how.num_samples, "ref_params": base.params, "optimizer": _adam(problem)}

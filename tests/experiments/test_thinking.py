@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import small
 
-from experiments import hints, reasoning, thinkers, thinking_ways, trainers
+from experiments import harness, hints, reasoning, thinkers, thinking_ways, trainers
 from toypersona import chains, datasets, numerics, rewards
 from toypersona.policies.base import all_log_probs
 from toypersona.rules import gradient
