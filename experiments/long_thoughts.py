@@ -89,7 +89,8 @@ def _readability(how: Long, base: thinkers.Thinker, params: Params, key: Key) ->
             return jax.vmap(by_sample, in_axes=(None, 0, 0))(base.made.log_tables(params), prompts, tokens)
 
         def mixed(params: Params, by_expert: Float[Array, "C M K"]) -> Float[Array, "C M"]:
-            return jax.nn.logsumexp(base.made.log_gate(params, prompts[0]) + by_expert, axis=-1)
+            log_gate = jnp.broadcast_to(base.made.log_gate(params, prompts[0]), by_expert.shape)
+            return jax.nn.logsumexp(log_gate + by_expert, axis=-1)
 
         experts = log_prob(base.params)
         return drift.Samples(mixed(params, log_prob(params)), mixed(base.params, experts), jnp.moveaxis(experts, 2, 1))
