@@ -47,13 +47,17 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
-    """One checked statement; numbers in the units that ``what`` names."""
+    """One checked statement; numbers in the units that ``what`` names.
+
+    ``relation``: "=" to the prediction within the uncertainty, or "≤", a bound.
+    """
 
     what: str
     predicted: float
     measured: float
     uncertainty: float
     holds: bool
+    relation: str = "="
 
 
 def sweep(
@@ -125,7 +129,7 @@ def near(what: str, predicted: SupportsFloat, measured: SupportsFloat, uncertain
 
 def at_most(what: str, bound: SupportsFloat, measured: SupportsFloat) -> Claim:
     """The claim that a measurement does not exceed a bound."""
-    return Claim(what, float(bound), float(measured), 0.0, bool(float(measured) <= float(bound)))
+    return Claim(what, float(bound), float(measured), 0.0, bool(float(measured) <= float(bound)), "≤")
 
 
 def main(
@@ -264,7 +268,13 @@ def _jsonable(claim: Claim) -> dict[str, Any]:
 def _table(claims: Sequence[Claim]) -> str:
     rows = [("claim", "predicted", "measured", "uncertainty", "holds")]
     rows += [
-        (c.what, f"{c.predicted:.4g}", f"{c.measured:.4g}", f"{c.uncertainty:.2g}", "yes" if c.holds else "NO")
+        (
+            c.what,
+            f"{c.relation} {c.predicted:.4g}",
+            f"{c.measured:.4g}",
+            "" if c.relation == "≤" else f"{c.uncertainty:.2g}",
+            "yes" if c.holds else "NO",
+        )
         for c in claims
     ]
     widths = [max(len(row[i]) for row in rows) for i in range(5)]

@@ -22,9 +22,6 @@ def draw_recall(axis: Axes, dataset: xr.Dataset) -> None:
             axis.plot(here.decides, here.recall, ls=dash, color=shade, marker=".", ms=4, label=label)
     base = mean.isel(fine=0)
     axis.plot(base.base_decides, base.base_recall, "k*", ms=7, label="base")
-    axis.plot(
-        base.control_decides, 0 * base.control_decides, "x", color=style.COLOURS["red"], label="never shown a hint"
-    )
     axis.set(xlabel="answers decided by the hint", ylabel="of those that follow, said in the thoughts", ylim=(-0.03, 1))
     axis.set_title("what the monitor catches\n(solid exact, dashed RLOO, dash-dotted GRPO)", fontsize=7)
     axis.legend(fontsize=5.5)
@@ -70,8 +67,12 @@ def main(data: Path, out: Path) -> None:
     axes = figure.subplot_mosaic([["use", "decides", "recall", "accuracy"], ["lines"] * 4],
                                  width_ratios=[1.5, 1, 1, 1], height_ratios=[1.9, 1])  # fmt: skip
     draw_recall(axes["use"], dataset)
-    for name, label in (("decides", "decided by the hint"), ("recall", "said, of those that follow"),
-                        ("accuracy", "right answers")):  # fmt: skip
+    labels = {
+        "decides": "decided by the hint\n(exact; band: seeds)",
+        "recall": "said, of those\nthat follow (exact)",
+        "accuracy": "right answers\n(exact; line: right hints)",
+    }
+    for name, label in labels.items():
         draw_along(axes[name], dataset, name, label)
     control = dataset.control_accuracy.isel(fine=0).mean("seed")
     axes["accuracy"].plot(control.strength, control, "x:", color=style.COLOURS["red"], ms=3, label="never shown a hint")

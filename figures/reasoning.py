@@ -18,6 +18,12 @@ PARTS = {"read": style.COLOURS["blue"], "keyed": style.COLOURS["orange"], "coded
 MAPS = ("exact", "annealed", "RLOO", "GRPO")
 DEFENCES = {"exact": "black", "readability bonus": "purple", "frozen thoughts": "green", "gates only": "blue",
             "early stop": "red"}  # fmt: skip
+MEANING = {
+    "mixture": "mixture: the reader gets most, all personas are there",
+    "selected": "selected: the reader gets most, a persona is selected away",
+    "keyed": "keyed: who speaks tells most of the answer",
+    "coded": "coded: a code that the reader does not know tells most",
+}
 NUM_LINES = 3
 
 
@@ -27,7 +33,7 @@ def draw_map(axis: Axes, dataset: xr.Dataset, way: str) -> None:
     num_seeds = phases.shape[-1]
     for row, along in enumerate(phases):
         for column, seeds in enumerate(along):
-            for i, phase in enumerate(np.sort(seeds)):
+            for i, phase in enumerate(seeds):
                 corner = (column + i / num_seeds, row)
                 colour = COLOURS[list(COLOURS)[phase]]
                 axis.add_patch(Rectangle(corner, 1 / num_seeds, 1, facecolor=colour, edgecolor="none"))
@@ -45,11 +51,12 @@ def draw_map(axis: Axes, dataset: xr.Dataset, way: str) -> None:
 def places(dataset: xr.Dataset) -> dict[str, dict[str, float]]:
     """The clearest point of each phase that the exact gradient reaches."""
     exact = dataset.sel(way="exact")
+    sure = abs(2 * exact.line_reader.isel(line=slice(NUM_LINES)) - 1).mean("line")
     clearest = {
         "mixture": -dataset.strength + 0 * exact.read,
-        "selected": exact.agreement + exact.accuracy,
-        "keyed": exact.keyed,
-        "coded": exact.coded,
+        "selected": exact.agreement + exact.accuracy + sure,
+        "keyed": exact.keyed - sure,
+        "coded": exact.coded - sure,
     }
     found = {}
     for index, (phase, score) in enumerate(clearest.items()):
@@ -111,6 +118,7 @@ def draw_information(axis: Axes, dataset: xr.Dataset, way: str, cost: float) -> 
         other.plot(columns, here[name], look, lw=1, label=name)
     other.set(ylim=(-0.15, 1.08), yticks=(0, 0.5, 1))
     other.tick_params(labelsize=5.5, length=2)
+    other.spines["right"].set_visible(True)
     axis.set(ylim=(-0.15 * np.log(2), 1.08 * np.log(2)), title=f"{way}, length cost {cost:g}")
     some = slice(None, None, max(1, len(columns) // 5))
     axis.set_xticks(columns[some], [f"{s:g}" for s in here.strength.values[some]])
@@ -129,7 +137,8 @@ def draw_defences(axis: Axes, dataset: xr.Dataset) -> None:
         axis.plot(end.agreement, end.accuracy, "o", ms=3.5, mfc="none", mec=shade, lw=0)
     base = dataset.isel(length_cost=-1).mean("seed")
     axis.plot(base.base_agreement, base.base_accuracy, "k*", ms=7, label="base")
-    axis.set(xlabel="agreement of reader and answer", ylabel="accuracy", title=f"defences, length cost {cost:g}")
+    axis.set(xlabel="agreement of reader and answer", ylabel="accuracy")
+    axis.set_title(f"defences, length cost {cost:g}; strength grows from the base\nto the rings (seeds)", fontsize=7)
     axis.legend(fontsize=5.5, loc="lower left")
 
 
@@ -160,21 +169,28 @@ def main(data: Path, out: Path) -> None:
     style.use()
     dataset = datasets.load(data / f"{NAME}.zarr").load()
     figure = plt.figure(figsize=(style.PAGE, 7.7), layout="constrained")
-    rows = figure.subfigures(4, 1, squeeze=False, height_ratios=[1.5, 1.6, 1.9, 2.3])[:, 0]
+    rows = figure.subfigures(4, 1, squeeze=False, height_ratios=[1.75, 1.5, 1.9, 2.3])[:, 0]
     maps = rows[0].subplots(1, len(MAPS), sharey=True)
     for axis, way in zip(maps, MAPS, strict=True):
         draw_map(axis, dataset, way)
         axis.set_xlabel("strength s = 1/β")
     maps[0].set_ylabel("length cost")
-    swatches = [Patch(color=colour, label=phase) for phase, colour in COLOURS.items()]
-    rows[0].legend(handles=swatches, loc="outside upper center", ncols=4)
+    swatches = [Patch(color=colour, label=MEANING[phase]) for phase, colour in COLOURS.items()]
+    num_seeds = dataset.sizes["seed"]
+    rows[0].legend(
+        handles=swatches,
+        loc="outside upper center",
+        ncols=2,
+        title=f"phases; stripes of a cell: {num_seeds} seeds",
+        title_fontsize=6.5,
+    )
     print_lines(rows[1].subplots(), dataset)
     costs = dataset.length_cost.values
     shown = (("exact", costs[0]), ("exact", costs[-1]), ("annealed", costs[-1]), ("RLOO", costs[-1]))
     axes = rows[2].subplots(1, len(shown), sharey=True)
     for axis, (way, cost) in zip(axes, shown, strict=True):
         draw_information(axis, dataset, way, float(cost))
-    axes[0].set_ylabel("information on the answer, nats")
+    axes[0].set_ylabel("nats on the answer")
     lines = [
         line for line in figure.axes if line.get_lines() and line.get_legend_handles_labels()[1][:1] == ["accuracy"]
     ]

@@ -50,7 +50,7 @@ def test_a_small_map_keeps_its_claims(small_map):
     failed = [claim["what"] for claim in claims if not claim["holds"]]
     # Four strengths are too few for the boundaries' interpolation to be good; everything else holds on any grid.
     assert [what for what in failed if "boundary" not in what] == [], finished.stderr
-    assert {"what", "predicted", "measured", "uncertainty", "holds"} == set(claims[0])
+    assert {"what", "predicted", "measured", "uncertainty", "holds", "relation"} == set(claims[0])
     assert "predicted" in finished.stdout and "mostly persona selection" in finished.stdout
     dataset = datasets.load(out / "phase_diagram.zarr")
     assert dataset.selection_fraction.dims == ("angle", "world", "seed", "rule", "strength")

@@ -247,6 +247,7 @@ for wrong in (
     lambda: reasoning.faithfulness(joint, joint, three, jnp.zeros(5), jnp.zeros(4), num_thoughts=2),
     lambda: reasoning.faithfulness_from_samples(samples, num_answers=2),
     lambda: hints.hint_use(law, law, three, three, jnp.zeros(5, bool), jnp.zeros(4)),
+    lambda: hints.hint_use_from_samples(hints.HintSamples(two, two > 0, two, two, two, three)),
 ):
     try:
         wrong()
@@ -254,5 +255,28 @@ for wrong in (
         print(error)
 """
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
-    assert [line.split(" ")[0] for line in said] == ["log_joint", "There", "log_with"]
+    assert [line.split(" ")[0] for line in said] == ["log_joint", "There", "log_with", "There"]
     assert "right (3,)" in said[0] and "{'costs': (3,)} are not" in said[1] and "hints (3,)" in said[2]
+    assert "{'right': (3,)} are not" in said[3]
+
+
+@pytest.mark.parametrize(
+    "field, value, complaint",
+    [
+        ("answers", 2, r"answers are numbered from 0 to 1, not from \d to 2"),
+        ("partners", -1, "partners are numbered from 0 to 99, not from -1 to"),
+        ("log_reader", 0.5, "log_reader has to be log-probabilities, nats of 0 or less, not 0.5"),
+    ],
+)
+def test_values_that_cannot_be_are_refused(field, value, complaint):
+    samples = draw(random_joint(1), random_joint(99), 100)
+    wrong = samples._replace(**{field: getattr(samples, field).at[3].set(value)})
+    with pytest.raises(ValueError, match=complaint):
+        measures.faithfulness_from_samples(wrong, num_answers=2)
+
+
+def test_samples_that_are_their_own_partners_are_independent():
+    samples = draw(random_joint(1), random_joint(99), 500)._replace(partners=jnp.arange(500))
+    made = sampled(samples)
+    terms = (samples.answers == samples.right).astype(float) - (samples.swapped == samples.right)
+    np.testing.assert_allclose(made.reliance_se, terms.std() / np.sqrt(500), rtol=1e-9)

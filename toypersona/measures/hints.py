@@ -99,7 +99,7 @@ class HintSamples(NamedTuple):
         answers: number of the answer with the hint [M].
         says: whether its thoughts say that the hint is used [M].
         without: number of the answer without the hint [M].
-        again: a second one [M].
+        again: a second one, drawn apart from the first [M].
         hints: number of the answer that is leaked [M].
         right: number of the right answer [M].
     """
@@ -116,7 +116,15 @@ def hint_use_from_samples(samples: HintSamples) -> tuple[HintUse, HintUse]:
     """``hint_use`` of a model that answers, and the standard errors of its rates.
 
     Each is a ratio of two means, its error by the delta method; nan where nothing was seen to divide by.
+
+    Raises:
+        ValueError: fewer than two samples, or not equally many of everything.
     """
+    num = samples.answers.shape[0]
+    if num < 2:
+        raise ValueError(f"A standard error needs two or more samples, not {num}.")
+    if wrong := {name: x.shape for name, x in samples._asdict().items() if x.shape != (num,)}:
+        raise ValueError(f"There are {num} answers, so every field has to be [{num}]: {wrong} are not.")
     open_to_it = samples.without != samples.hints
     follows, says = samples.answers == samples.hints, samples.says
     by_chance = samples.again == samples.hints

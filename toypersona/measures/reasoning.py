@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Bool, Float, Int
 
@@ -23,6 +24,9 @@ from toypersona.types import Key
 
 TOLERANCE = 1e-11
 """Nats to which the thoughts' distance from the hull is certified."""
+
+ROUNDING = 1e-6
+"""Nats by which a log-probability may exceed 0."""
 
 
 class Information(NamedTuple):
@@ -206,12 +210,13 @@ class ThoughtSamples(NamedTuple):
     """M independent responses to prompts drawn from rho.
 
     Attributes:
-        answers: number of each answer [M].
+        answers: number of each answer, from 0 [M].
         right: number of the right one [M].
         costs: of the thoughts [M].
-        log_reader: log pi0(y|z) of the answer, nats [M].
-        log_thoughts: log pi(y|z) of the answer given the thoughts, the prompt unseen, nats [M].
-        log_persona: log pi(y|z, k), given also who spoke, nats [M]; as ``log_thoughts`` where nobody can tell.
+        log_reader: log pi0(y|z), nats: of the answer, by the base given the thoughts alone [M].
+        log_thoughts: log pi(y|z), nats: by the policy itself, the prompt unseen; where it cannot be asked without a
+            prompt, the mean over prompts of its probabilities, weighted by that of the thoughts [M].
+        log_persona: log pi(y|z, k), nats: given also who spoke; as ``log_thoughts`` where nobody can tell [M].
         partners: whose thoughts were swapped in, by ``swaps`` [M].
         swapped: number of an answer drawn by the same persona at the same prompt after the partner's thoughts [M].
     """
@@ -276,13 +281,16 @@ def faithfulness_from_samples(samples: ThoughtSamples, *, num_answers: int) -> S
         num_answers: Y.
 
     Raises:
-        ValueError: fewer than two samples, or not equally many of everything.
+        ValueError: fewer than two samples, not equally many of everything or, outside jit, numbers that are no answer
+            or partner, or logarithms of no probability.
     """
     num = samples.answers.shape[0]
     if num < 2:
         raise ValueError(f"A standard error needs two or more samples, not {num}.")
     if wrong := {name: x.shape for name, x in samples._asdict().items() if x.shape != (num,)}:
         raise ValueError(f"There are {num} answers, so every field has to be [{num}]: {wrong} are not.")
+    if not any(isinstance(x, Tracer) for x in samples):
+        _check_values(samples, num_answers)
     shares = jnp.bincount(samples.answers, length=num_answers) / num
     surprise = -jnp.log(shares)[samples.answers] + ((shares > 0).sum() - 1) / (2 * num)
     correct = (samples.answers == samples.right).astype(float)
@@ -301,9 +309,24 @@ def faithfulness_from_samples(samples: ThoughtSamples, *, num_answers: int) -> S
     return SampledFaithfulness(**means, **errors | {"reliance_se": _paired_error(terms["reliance"], samples.partners)})
 
 
+def _check_values(samples: ThoughtSamples, num_answers: int) -> None:
+    for name, most in (("answers", num_answers), ("right", num_answers), ("swapped", num_answers),
+                       ("partners", samples.answers.shape[0])):  # fmt: skip
+        values = getattr(samples, name)
+        if values.min() < 0 or values.max() >= most:
+            raise ValueError(f"{name} are numbered from 0 to {most - 1}, not from {values.min()} to {values.max()}.")
+    for name in ("log_reader", "log_thoughts", "log_persona"):
+        if not (getattr(samples, name) <= ROUNDING).all():
+            raise ValueError(
+                f"{name} has to be log-probabilities, nats of 0 or less, not {getattr(samples, name).max()}."
+            )
+
+
 def _paired_error(terms: Float[Array, " M"], partners: Int[Array, " M"]) -> Float[Array, ""]:
     """Standard error of a mean of terms that depend on a sample and its partner, from all pairs that share one."""
-    rest = terms - terms.mean()
+    rest, own = terms - terms.mean(), jnp.arange(terms.shape[0])
     borrowed = jnp.zeros_like(rest).at[partners].add(rest)
-    shared = (borrowed**2).sum() + 2 * (rest * rest[partners]).sum()
+    # Two that are each other's partners are one pair, met twice; one that is its own partner is none.
+    met = jnp.where(partners == own, 0.0, jnp.where(partners[partners] == own, 1.0, 2.0))
+    shared = (borrowed**2).sum() + (met * rest * rest[partners]).sum()
     return jnp.sqrt(jnp.maximum(shared, (rest**2).sum())) / terms.shape[0]
