@@ -16,9 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
-from scipy import stats
 
-from experiments import base_model, harness, long_thoughts, maps, thinkers, thinking_ways
+from experiments import base_model, harness, long_thoughts, maps, readings, thinkers, thinking_ways
 from experiments.thinking_ways import DEFENCES, RULES
 from toypersona.types import Key, Params
 from toypersona.worlds import reasoning
@@ -160,35 +159,15 @@ def claims(config: Config, dataset: xr.Dataset) -> list[harness.Claim]:
     ]
 
 
-def _rules(dataset: xr.Dataset) -> xr.Dataset:
-    return dataset.sel(way=list(RULES))
-
-
-def lost(dataset: xr.Dataset) -> xr.DataArray:
-    """Agreement of the base less that at the greatest strength."""
-    return dataset.base_agreement - dataset.agreement.isel(strength=-1)
-
-
-def objective(dataset: xr.Dataset) -> xr.DataArray:
-    """What RL climbs: the reward less KL(policy‖base) / strength."""
-    return dataset.accuracy - dataset.length_cost * dataset.cost - dataset.total / dataset.strength
-
-
-def best(dataset: xr.Dataset) -> xr.Dataset:
-    """Of all rules and seeds the policy that is paid best, at every length cost and strength."""
-    found = _rules(dataset).stack(run=("way", "seed"))
-    return found.isel(run=objective(found).argmax("run"))
-
-
 def _without_cost(dataset: xr.Dataset) -> list[harness.Claim]:
     free = dataset.isel(length_cost=0)
-    rules = _rules(free)
+    rules = readings.rules(free)
     return [
         *(
             harness.at_most(
                 f"no length cost, {rule}: agreement lost at the greatest strength, largest",
                 0.0,
-                lost(free).sel(way=rule).max(),
+                readings.lost(free).sel(way=rule).max(),
             )
             for rule in RULES
         ),
@@ -202,7 +181,7 @@ def _without_cost(dataset: xr.Dataset) -> list[harness.Claim]:
 def _with_cost(dataset: xr.Dataset) -> list[harness.Claim]:
     made = []
     for cost in dataset.length_cost.values[1:]:
-        found = best(dataset).sel(length_cost=cost).isel(strength=-1)
+        found = readings.best(dataset).sel(length_cost=cost).isel(strength=-1)
         what = f"length cost {cost:g}, strength {float(found.strength):g}, best paid policy found"
         made += [
             harness.near(f"{what}: agreement", CHANCE, found.agreement, 0.1),
@@ -210,7 +189,7 @@ def _with_cost(dataset: xr.Dataset) -> list[harness.Claim]:
             harness.at_most(f"{what}: read information, nats", 0.1, found.read),
             harness.at_most(f"{what}: 1 - reliance", 0.05, 1 - found.reliance),
         ]
-    keyed, coded = (_best_paid(dataset, phase) for phase in ("keyed", "coded"))
+    keyed, coded = (readings.best_paid(dataset, phase) for phase in ("keyed", "coded"))
     if np.isfinite([keyed, coded]).all():
         what = "greatest length cost and strength: objective of the best coded policy - of the best keyed one"
         made.append(harness.at_most(what, 0.0, coded - keyed))
@@ -220,19 +199,13 @@ def _with_cost(dataset: xr.Dataset) -> list[harness.Claim]:
             harness.at_most(
                 f"{rule}, any length cost: agreement lost at the greatest strength, largest",
                 0.0,
-                lost(dataset).sel(way=rule).isel(length_cost=slice(1, None)).max(),
+                readings.lost(dataset).sel(way=rule).isel(length_cost=slice(1, None)).max(),
             ),
             harness.at_most(
                 f"{rule}, any length cost: wrong answers there, largest", 1 - RIGHT, (1 - at_end.accuracy).max()
             ),
         ]
     return made
-
-
-def _best_paid(dataset: xr.Dataset, phase: str) -> float:
-    """The greatest objective of all that end in a phase, at the greatest cost and strength; nan if none does."""
-    strongest = _rules(dataset).isel(length_cost=-1, strength=-1)
-    return objective(strongest).where(strongest.phase == thinkers.PHASES.index(phase)).max().item()
 
 
 def _defended(dataset: xr.Dataset) -> list[harness.Claim]:
@@ -244,13 +217,15 @@ def _defended(dataset: xr.Dataset) -> list[harness.Claim]:
         )
         for way in ("frozen thoughts", "gates only")
     ]
-    frozen = lost(dataset).sel(way="frozen thoughts").max()
+    frozen = readings.lost(dataset).sel(way="frozen thoughts").max()
     stopped = dataset.sel(way="early stop").isel(length_cost=slice(1, None))
     wrong = 1 - stopped.accuracy.isel(strength=-1)
     return [
         *made,
         harness.at_most("frozen thoughts: agreement lost at the greatest strength, largest", 0.0, frozen),
-        harness.at_most("early stop, any length cost: agreement lost there, largest", 0.0, lost(stopped).max()),
+        harness.at_most(
+            "early stop, any length cost: agreement lost there, largest", 0.0, readings.lost(stopped).max()
+        ),
         harness.at_most("early stop, any length cost: wrong answers there, largest", 0.05, wrong.max()),
     ]
 
@@ -300,24 +275,26 @@ def findings(config: Config, dataset: xr.Dataset) -> list[str]:
     made, strength = [], f"strength {config.strengths[-1]:g}"
     for cost in dataset.length_cost.values:
         here = dataset.sel(length_cost=cost).isel(strength=-1)
-        ends = [f"{rule} {_count(here.phase.sel(way=rule).values)}" for rule in RULES]
+        ends = [f"{rule} {readings.count(here.phase.sel(way=rule).values)}" for rule in RULES]
         made.append(f"Length cost {cost:g}, {strength}: the seeds end " + "; ".join(ends) + ".")
     unreadable = (dataset.accuracy >= RIGHT) & (dataset.agreement <= UNREADABLE)
     ends = unreadable.isel(length_cost=-1, strength=-1)
     made.append(
         f"Length cost {config.length_costs[-1]:g}, {strength}: right and unreadable (agreement of {UNREADABLE:g} or "
-        "less) are " + ", ".join(f"{rule} {_share(ends.sel(way=rule).values)}" for rule in RULES) + " of the seeds."
+        "less) are "
+        + ", ".join(f"{rule} {readings.share(ends.sel(way=rule).values)}" for rule in RULES)
+        + " of the seeds."
     )
     for rule in ("exact", "annealed"):
         along = unreadable.isel(length_cost=-1).sel(way=rule)
-        shares = [f"{s:g}: {_share(along.sel(strength=s).values)}" for s in dataset.strength.values]
+        shares = [f"{s:g}: {readings.share(along.sel(strength=s).values)}" for s in dataset.strength.values]
         made.append(f"{rule.capitalize()}, the same by strength: " + ", ".join(shares) + ".")
     for cost in dataset.length_cost.values[1:]:
-        found = best(dataset).sel(length_cost=cost)
+        found = readings.best(dataset).sel(length_cost=cost)
         first = found.strength.values[((found.accuracy >= RIGHT) & (found.agreement <= UNREADABLE)).values]
         if first.size:
             made.append(f"Length cost {cost:g}: the best paid policy found is both from strength {first[0]:g} on.")
-    order = _keyed_first(dataset)
+    order = readings.keyed_first(dataset)
     made.append(
         f"Of {len(order)} exact paths that end coded after a length cost, {sum(order)} are keyed at a weaker strength."
     )
@@ -329,12 +306,6 @@ def _transcripts(dataset: xr.Dataset) -> list[str]:
     labels, first = reasoning.reasoning()[1], dataset.isel(seed=0)
     ends = {"Weak RL, free thoughts": 0, "Strong RL, costly thoughts": -1}
     return [f"{what}: {thinkers.told(labels, first.isel(length_cost=i, strength=i), 3)}." for what, i in ends.items()]
-
-
-def _share(seeds: np.ndarray) -> str:
-    """A share and its 95% interval (Wilson 1927)."""
-    interval = stats.binomtest(int(seeds.sum()), seeds.size).proportion_ci(method="wilson")
-    return f"{int(seeds.sum())}/{seeds.size} ({interval.low:.2f}–{interval.high:.2f})"
 
 
 def _defences(config: Config, dataset: xr.Dataset) -> list[str]:
@@ -366,18 +337,6 @@ def _longer(config: Config, dataset: xr.Dataset) -> str:
         + ", ".join(f"{x:.3f}" for x in long.long_readability.values)
         + "."
     )
-
-
-def _count(phases: np.ndarray) -> str:
-    names = [thinkers.PHASES[int(phase)] for phase in phases.reshape(-1)]
-    return ", ".join(f"{name} {names.count(name)}" for name in thinkers.PHASES if name in names)
-
-
-def _keyed_first(dataset: xr.Dataset) -> list[bool]:
-    """Of each exact path with a length cost that ends coded, whether it was keyed before."""
-    phases = dataset.phase.sel(way="exact").isel(length_cost=slice(1, None)).transpose(..., "strength").values
-    keyed, coded = (thinkers.PHASES.index(name) for name in ("keyed", "coded"))
-    return [bool((path == keyed).any()) for path in phases.reshape(-1, phases.shape[-1]) if path[-1] == coded]
 
 
 if __name__ == "__main__":
