@@ -39,3 +39,10 @@ def test_standardise():
     np.testing.assert_allclose((jnp.exp(log_base) * made).sum(1), 0, atol=1e-12)
     np.testing.assert_allclose(jnp.exp(log_prompts) @ (jnp.exp(log_base) * made**2).sum(1), 1, rtol=1e-12)
     np.testing.assert_array_equal(rewards.standardise(jnp.zeros((2, 9)), log_base, log_prompts), 0)
+
+
+def test_what_nobody_can_say_has_a_score_that_is_a_number():
+    log_personas = jnp.log(jnp.array([[[0.5, 0.5, 0.0], [1.0, 0.0, 0.0]]]))
+    paid = rewards.persona_affine(jnp.log(jnp.array([[0.5, 0.5]])), log_personas, jnp.array([1.0, 0.0]))
+    np.testing.assert_allclose(paid[0, :2], [1 / 3, 1.0])
+    assert jnp.isfinite(paid).all()
