@@ -6,7 +6,7 @@ reader (the pretrained model) gets from the thoughts, how much is coded in them 
 keyed by who speaks. Exact gradients from the base and from strength to strength, sampled rules, and defences. Seeds
 draw the text, the fit and all that is sampled.
 
-On 2 cores the preset quick takes three minutes, paper a quarter of an hour.
+On 2 cores the preset quick takes three minutes, paper twenty.
 """
 
 import dataclasses
