@@ -34,7 +34,7 @@ def draw_along(axis: Axes, dataset: xr.Dataset, name: str, label: str) -> None:
         axis.plot(here.strength, here.mean("seed"), ls=dash, color=shade, label=f"fine {fine:g}")
         axis.fill_between(here.strength, here.min("seed"), here.max("seed"), color=shade, alpha=0.2, lw=0)
     axis.set(xscale="log", xlabel="strength s = 1/β", title=label, ylim=(-0.03, 1.05))
-    style.ticks(axis.xaxis, dataset.strength.values[:: max(1, dataset.sizes["strength"] // 4)])
+    style.ticks(axis.xaxis, dataset.strength.values[:: -(-dataset.sizes["strength"] // 5)])
 
 
 def print_lines(axis: Axes, dataset: xr.Dataset) -> None:

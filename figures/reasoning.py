@@ -42,7 +42,7 @@ def draw_map(axis: Axes, dataset: xr.Dataset, way: str) -> None:
     for edge in range(phases.shape[0] + 1):
         axis.axhline(edge, color="white", lw=1)
     axis.set(xlim=(0, phases.shape[1]), ylim=(0, phases.shape[0]), title=way)
-    some = slice(None, None, max(1, phases.shape[1] // 5))
+    some = slice(None, None, -(-phases.shape[1] // 5))
     axis.set_xticks((np.arange(phases.shape[1]) + 0.5)[some], [f"{s:g}" for s in dataset.strength.values[some]])
     axis.set_yticks(np.arange(phases.shape[0]) + 0.5, [f"{cost:g}" for cost in dataset.length_cost.values])
     axis.tick_params(length=0)
@@ -95,7 +95,7 @@ def print_lines(axis: Axes, dataset: xr.Dataset) -> None:
         place = found.get(phase)
         where = f"cost {place['length_cost']:g}, strength {place['strength']:g}" if place else "not reached"
         axis.add_patch(Rectangle((i / 4, 0.965), 0.012, 0.045, color=colour, transform=axis.transAxes, clip_on=False))
-        axis.text(i / 4 + 0.02, 1.0, f"{phase}: {where}", weight="bold", fontsize=6.5, **style_of_text)
+        axis.text(i / 4 + 0.02, 1.0, f"{phase}: {where}", weight="bold", fontsize=6, **style_of_text)
         if place:
             text = lines_at(dataset, place)
             axis.text(
@@ -120,7 +120,7 @@ def draw_information(axis: Axes, dataset: xr.Dataset, way: str, cost: float) -> 
     other.tick_params(labelsize=5.5, length=2)
     other.spines["right"].set_visible(True)
     axis.set(ylim=(-0.15 * np.log(2), 1.08 * np.log(2)), title=f"{way}, length cost {cost:g}")
-    some = slice(None, None, max(1, len(columns) // 5))
+    some = slice(None, None, -(-len(columns) // 5))
     axis.set_xticks(columns[some], [f"{s:g}" for s in here.strength.values[some]])
     axis.set_xlabel("strength s = 1/β")
 
@@ -160,7 +160,7 @@ def draw_bits(axis: Axes, dataset: xr.Dataset) -> None:
         axis.fill_between(here.strength, values.min("seed"), values.max("seed"), color=colour, alpha=0.12, lw=0)
     axis.axhline(0.5, color="black", lw=0.4)
     axis.set(xscale="log", xlabel="strength s = 1/β", ylabel="agreement", title="more bits (band: all seeds)")
-    style.ticks(axis.xaxis, here.strength.values[:: max(1, here.sizes["strength"] // 5)])
+    style.ticks(axis.xaxis, here.strength.values[:: -(-here.sizes["strength"] // 5)])
     axis.legend(fontsize=5.5, loc="lower left")
 
 
