@@ -5,7 +5,7 @@ At every strength of RL and every fine: how often the hint decides the answer, h
 becomes of the right answer. The control is trained for the same reward and never shown a hint. Seeds draw the text,
 the fit and all that is sampled.
 
-On 2 cores the preset quick takes a minute, paper five.
+On 2 cores the preset quick takes a minute, paper six.
 """
 
 import dataclasses
