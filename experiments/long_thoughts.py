@@ -61,12 +61,10 @@ def trained(
 
 
 def _measured(how: Long, base: thinkers.Thinker, params: Params, key: Key) -> dict[str, Array]:
-    costs, alphabet = reasoning.word_costs(base.labels), base.alphabet
     key, hull_key = jax.random.split(key)
     steps = thinkers.by_steps(base, params)
-    made = measures.faithfulness_from_samples(
-        draw(how, base, params, costs, alphabet, key), num_answers=thoughts.NUM_ANSWERS
-    )._asdict()
+    samples = draw(how, base, params, key)
+    made = measures.faithfulness_from_samples(samples, num_answers=thoughts.NUM_ANSWERS)._asdict()
     return {
         **{f"long_{name}": made[name] for name in ESTIMATES},
         **{f"long_{name}_se": made[f"{name}_se"] for name in ESTIMATES},
@@ -100,9 +98,7 @@ def _readability(how: Long, base: thinkers.Thinker, params: Params, key: Key) ->
     return {name: value / num_thoughts for name, value in zip(READABILITY, made, strict=True)}
 
 
-def draw(
-    how: Long, base: thinkers.Thinker, params: Params, costs: Float[Array, " V"], alphabet: thoughts.Alphabet, key: Key
-) -> measures.ThoughtSamples:
+def draw(how: Long, base: thinkers.Thinker, params: Params, key: Key) -> measures.ThoughtSamples:
     """Responses to random rows of bits, with the log-probabilities that need every prompt, by dynamic programming."""
     row_key, speaker_key, token_key, swap_key, answer_key = jax.random.split(key, 5)
     options = reasoning.ReasoningOptions(num_bits=how.num_bits, num_rows=how.num_measured)
@@ -117,7 +113,7 @@ def draw(
     log_base_gate, log_base_tables = base.made.log_gate(base.params, prompts[0]), base.made.log_tables(base.params)
 
     def given(log_gate: Float[Array, " K"], tables: chains.Table, said: Int[Array, " n"]) -> Float[Array, "K Y"]:
-        return jax.nn.logsumexp(thoughts.log_joint(log_gate, tables, said, alphabet), axis=1)
+        return jax.nn.logsumexp(thoughts.log_joint(log_gate, tables, said, base.alphabet), axis=1)
 
     def scores(said: Int[Array, " n"], answer: Int[Array, ""], speaker: Int[Array, ""]) -> tuple[Array, ...]:
         own, reader = given(log_gate, tables, said), given(log_base_gate, log_base_tables, said)
@@ -129,11 +125,11 @@ def draw(
     log_reader, log_thoughts, log_persona = jax.vmap(scores)(said, answers, speakers)
     partners = measures.swaps(swap_key, right, speakers)
     assert isinstance(tables, chains.Reading)
-    log_answers = tables.table[speakers, alphabet.mark, said[partners, -1], : thoughts.NUM_ANSWERS]
+    log_answers = tables.table[speakers, base.alphabet.mark, said[partners, -1], : thoughts.NUM_ANSWERS]
     return measures.ThoughtSamples(
         answers=answers,
         right=right,
-        costs=costs[said].mean(axis=1),
+        costs=reasoning.word_costs(base.labels)[said].mean(axis=1),
         log_reader=log_reader,
         log_thoughts=log_thoughts,
         log_persona=log_persona,
