@@ -25,7 +25,7 @@ import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
-from toypersona import compiling  # noqa: E402
+from toypersona import programs  # noqa: E402
 
 FMA_LANES = 4096
 """Numbers that the FMA roof keeps in the first cache."""
@@ -73,7 +73,7 @@ def fastest(
         units: how much work one call does.
     """
     cpu = jax.devices()[0].platform == "cpu"
-    options = {"default options": None} | ({"tuned options": dict(compiling.CPU_OPTIONS)} if cpu else {})
+    options = {"default options": None} | ({"tuned options": dict(programs.CPU_OPTIONS)} if cpu else {})
     tries = {
         f"ours, batches of {batch}, {name}": prepared(lambda batch=batch, given=given: make(batch, given), units)
         for batch in batches

@@ -16,7 +16,7 @@ from toypersona import chains, hulls, theory, trajectories
 from toypersona.measures import drift
 from toypersona.policies import mixture
 from toypersona.rules import gradient
-from toypersona.rules.base import UpdateRule
+from toypersona.rules.rule import UpdateRule
 
 K, V, T = 4, 8, 3
 PARTS = ("total", "hull_distance", "token_hull_distance", "selection", "switching")

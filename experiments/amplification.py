@@ -18,7 +18,7 @@ from jaxtyping import Array, Float, Int
 from experiments import base_model, features, harness, maps, rivals
 from toypersona import directions, numerics, rewards, theory
 from toypersona.policies import mixture
-from toypersona.policies.base import all_log_probs
+from toypersona.policies.policy import all_log_probs
 from toypersona.rules import gradient
 from toypersona.types import Key, Scalar
 
@@ -136,14 +136,14 @@ def _entropy(config: Config, start: maps.Setting) -> dict[str, Array]:
     def by_tilt(reward: Float[Array, "C N"]) -> tuple[Array, Array]:
         size = unit(reward)
         ahead, behind = (entropy(theory.tilt(log_base, reward, sign * STEP * size)) for sign in (1, -1))
-        return (ahead - behind) / (2 * STEP), size * directions.entropy_change(log_base, reward, log_prompts)
+        return (ahead - behind) / (2 * STEP), size * first_order.entropy_change(log_base, reward, log_prompts)
 
     def by_gradient(reward: Float[Array, "C N"], scope: mixture.Scope, kind: str) -> tuple[Array, Array]:
         policy = mixture.scoped(base.mixture.policy, scope)
         log_probs = lambda p: all_log_probs(policy, p, prompts)  # noqa: E731
-        precondition = directions.natural(log_probs, base.params, log_prompts, **SOLVE)
+        precondition = first_order.natural(log_probs, base.params, log_prompts, **SOLVE)
         how = {"precondition": precondition} if kind == "natural" else {}
-        direction = directions.first(log_probs, base.params, log_prompts, reward, **how)
+        direction = first_order.first(log_probs, base.params, log_prompts, reward, **how)
         size = unit(direction)
 
         def step(rate: Scalar) -> Float[Array, ""]:
@@ -155,7 +155,7 @@ def _entropy(config: Config, start: maps.Setting) -> dict[str, Array]:
             return entropy(log_probs(rule.update(jax.random.key(0), rule.init(base.params))[0].params))
 
         change = (step(STEP * size) - step(-STEP * size)) / (2 * STEP)
-        return change, size * directions.entropy_change(log_base, direction, log_prompts)
+        return change, size * first_order.entropy_change(log_base, direction, log_prompts)
 
     scopes = jax.tree.map(lambda *x: jnp.stack(x), *mixture.SCOPES.values())
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 from experiments import base_model, trainers
 from toypersona import chains, hulls, numerics, rewards, trajectories
 from toypersona.measures import boundaries
-from toypersona.policies.base import all_log_probs
+from toypersona.policies.policy import all_log_probs
 from toypersona.rules import imitation
 from toypersona.types import Key, Params, Scalar
 

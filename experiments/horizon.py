@@ -22,7 +22,7 @@ from toypersona import theory
 from toypersona.measures import boundaries
 from toypersona.types import Key
 from toypersona.worlds import catalogue
-from toypersona.worlds.base import END
+from toypersona.worlds.world import END
 
 NAME = "horizon"
 LONG = 16.0

@@ -13,7 +13,7 @@ from experiments import base_model, features, harness
 from toypersona import hulls, numerics, rewards, theory, trajectories
 from toypersona.measures import drift, support
 from toypersona.policies import mixture
-from toypersona.policies.base import Policy, all_log_probs
+from toypersona.policies.policy import Policy, all_log_probs
 from toypersona.rules import gradient, reinforce, tilting
 from toypersona.types import Key, Params
 

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 from experiments import base_model, features, harness, maps
 from toypersona import numerics, rewards, theory, trajectories
 from toypersona.measures import boundaries, drift
-from toypersona.policies.base import all_log_probs
+from toypersona.policies.policy import all_log_probs
 from toypersona.rules import gradient
 from toypersona.types import Key
 

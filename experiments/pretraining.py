@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Int
 from experiments import base_model, harness
 from toypersona.policies import mixture
 from toypersona.types import Key, Params
-from toypersona.worlds import base as worlds
+from toypersona.worlds import world as worlds
 from toypersona.worlds import catalogue
 
 NAME = "pretraining"

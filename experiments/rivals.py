@@ -12,9 +12,9 @@ from experiments import base_model, trainers
 from toypersona import theory, trajectories
 from toypersona.policies import mixture
 from toypersona.rules import gradient
-from toypersona.rules.base import UpdateRule
+from toypersona.rules.rule import UpdateRule
 from toypersona.types import Key, Params, Scalar
-from toypersona.worlds import base as worlds
+from toypersona.worlds import world as worlds
 
 EXACT = ("policy gradient", "policy gradient, KL", "natural gradient")
 SAMPLED = (

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from experiments import base_model, features, harness, maps, trainers
 from toypersona import numerics, theory, trajectories
 from toypersona.measures import boundaries, drift, support
-from toypersona.policies.base import all_log_probs
+from toypersona.policies.policy import all_log_probs
 from toypersona.types import Key
 
 NAME = "rules"
@@ -62,7 +62,7 @@ class Config(maps.RewardSettings):
     """Share of the base's responses that count as right for pass@k: those that pay best."""
     own: str | None = None
     """Your rule as well, FILE.py:FUNCTION with FUNCTION(policy, params, prompts, log_prompts, reward, learning_rate)
-    -> toypersona.rules.base.UpdateRule; the README shows one."""
+    -> toypersona.rules.rule.UpdateRule; the README shows one."""
 
 
 PRESETS = {

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float, Int
 from experiments import base_model, calling, harness, trainers
 from toypersona import datasets, numerics, trajectories
 from toypersona.measures import drift
-from toypersona.policies.base import all_log_probs
+from toypersona.policies.policy import all_log_probs
 from toypersona.rules import gradient, imitation
 from toypersona.types import Key, Params
 

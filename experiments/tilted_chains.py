@@ -51,7 +51,7 @@ def start(base: base_model.Base, scores: Float[Array, " V"]) -> Setting:
 def exact(setting: Setting, lengths: tuple[int, ...], scaled: Float[Array, " R"]) -> dict[str, Array]:
     """Distortion and selection fraction by transfer matrices, in every case at every length."""
     units = jnp.eye(setting.scores.shape[0])
-    stationary = jax.vmap(lambda table: jax.vmap(lambda unit: transfer.asymptotics(table, unit)[0])(units))(
+    stationary = jax.vmap(lambda table: jax.vmap(lambda unit: tilted.asymptotics(table, unit)[0])(units))(
         setting.log_experts
     )
     apart = stationary[1:] - stationary[:1]

@@ -20,10 +20,10 @@ from experiments import harness
 from toypersona import chains, directions, numerics, rewards, theory
 from toypersona.measures import drift
 from toypersona.policies import mixture
-from toypersona.policies.base import all_log_probs
+from toypersona.policies.policy import all_log_probs
 from toypersona.rules import gradient
 from toypersona.types import Key
-from toypersona.worlds import base as worlds
+from toypersona.worlds import world as worlds
 from toypersona.worlds import markov
 
 NAME = "weak_limit"
@@ -146,10 +146,10 @@ def _steps(
         log_probs = lambda p: all_log_probs(policy, p, truth.prompts)  # noqa: E731
         precondition = {
             "vanilla": lambda g: g,
-            "natural": directions.natural(log_probs, params, truth.log_prompts, **SOLVE),
+            "natural": first_order.natural(log_probs, params, truth.log_prompts, **SOLVE),
             "adam": lambda g: jax.tree.map(lambda x: x / (jnp.abs(x) + ADAM_EPSILON), g),
         }[kind]
-        direction = directions.first(log_probs, params, truth.log_prompts, reward, precondition=precondition)
+        direction = first_order.first(log_probs, params, truth.log_prompts, reward, precondition=precondition)
 
         def step(learning_rate: Float[Array, ""]) -> Float[Array, "C N"]:
             given = (policy, truth.prompts, truth.log_prompts, reward)

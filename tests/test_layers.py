@@ -17,7 +17,7 @@ LAYERS = [
     {"toypersona.pretraining", "toypersona.sft", "toypersona.rules", "toypersona.measures"},
     {"toypersona.trajectories"},
     {"toypersona.datasets"},
-    {"toypersona.compiling"},
+    {"toypersona.programs"},
     {"toypersona.sweeps"},
     {"experiments", "benchmarks"},
 ]

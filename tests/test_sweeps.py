@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 from conftest import files
 
-from toypersona import compiling, datasets, sweeps
+from toypersona import datasets, programs, sweeps
 
 AXES = {"strength": np.array([0.1, 0.5, -1.0]), "order": np.array([1, 2])}
 SEEDS = (3, 0, 7)
@@ -192,7 +192,7 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 import jax, jax.numpy as jnp, numpy as np
-from toypersona import compiling, datasets, sweeps
+from toypersona import datasets, programs, sweeps
 jax.config.update("jax_enable_x64", True)
 write, count = datasets.write_block, 0
 

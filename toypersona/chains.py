@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, Int
 
 from toypersona.types import Key
@@ -204,10 +203,10 @@ def sample(
     def row(position: Int[Array, ""], context: Int[Array, " O"]) -> Float[Array, " V"]:
         return cumulative[(chain, *(units[position] for units in read), *context)]
 
-    return _follow(levels, context, row)
+    return follow(levels, context, row)
 
 
-def _follow(
+def follow(
     levels: Float[Array, " T"],
     context: Int[Array, " O"],
     row: Callable[[Int[Array, ""], Int[Array, " O"]], Float[Array, " V"]],
@@ -222,46 +221,6 @@ def _follow(
         return jnp.concatenate([context, token[None]])[1:], token
 
     return jax.lax.scan(step, context, (jnp.arange(levels.shape[0]), levels))[1]
-
-
-class Tilted(NamedTuple):
-    """A chain tilted by a reward for each word: again a chain, with other probabilities at every position.
-
-    Attributes:
-        tables: log next-word probabilities at each position [T, U, ..., U, V].
-        log_partition: log E_p[exp(reward)] from each context [U, ..., U].
-    """
-
-    tables: Float[Array, "T *context V"]
-    log_partition: Float[Array, "*context"]
-
-
-def tilt(table: Float[Array, "*context V"], rewards: Float[Array, "T V"]) -> Tilted:
-    """``p(x) exp(sum_t rewards[t, x_t]) / Z`` by messages from the last word back (Baum and Petrie 1966).
-
-    Args:
-        table: a chain of order 1 or more.
-        rewards: of each word at each position, times the strength [T, V].
-    """
-    num_words = table.shape[-1]
-
-    def step(ahead: Float[Array, "*context"], paid: Float[Array, " V"]) -> tuple[Array, Array]:
-        joint = table + (paid[(None,) * (table.ndim - 2)] + ahead[..., :num_words])[None]
-        total = logsumexp(joint, axis=-1)
-        return total, joint - jnp.where(jnp.isneginf(total), 0.0, total)[..., None]
-
-    first, tables = jax.lax.scan(step, jnp.zeros(table.shape[:-1]), rewards, reverse=True)
-    return Tilted(tables, first)
-
-
-def sample_tilted(
-    key: Key, tables: Float[Array, "K T *context V"], chain: Int[Array, ""] | int, prompt: Int[Array, " P"]
-) -> Int[Array, " T"]:
-    """One response [T] by one of K tilted chains, whose ``tables`` are given together as for ``sample``."""
-    cumulative = jnp.cumsum(jnp.exp(tables), axis=-1)
-    levels = jax.random.uniform(key, cumulative.shape[1:2], cumulative.dtype)
-    context = prompt[prompt.shape[0] - order(tables[0, 0], prompt) :]
-    return _follow(levels, context, lambda position, context: cumulative[(chain, position, *context)])
 
 
 def count(

@@ -6,12 +6,14 @@ boolean ``done`` is written after all else: a run killed at any moment goes on f
 written depends on the time or on the order of writing, so a resumed store equals an uninterrupted one byte for byte.
 """
 
+import ast
 import contextlib
 import hashlib
 import json
 import os
 import platform
 import re
+import shlex
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -24,9 +26,10 @@ import xarray as xr
 import zarr
 from zarr.storage import MemoryStore
 
-from toypersona import __version__
+from toypersona import __version__, outputs
 
 DONE = "done"
+DIVERGED = "diverged"
 _LABELS = "labels"
 _PROVENANCE = "provenance"
 _PLAN = "plan"
@@ -42,23 +45,45 @@ class RunMismatch(ValueError):
     """A folder holds another run than the one asked for."""
 
 
+class Variable(NamedTuple):
+    """One variable of a dataset, without its numbers.
+
+    Attributes:
+        dims: the grid's dimensions first.
+        dtype: of its numbers.
+        long_name: as it would stand at an axis.
+        units: of its numbers.
+    """
+
+    dims: tuple[str, ...]
+    dtype: np.dtype
+    long_name: str = ""
+    units: str = ""
+
+    def attributes(self) -> dict[str, str]:
+        """What is kept with the array, so that it is drawn with its labels."""
+        return {name: text for name, text in (("long_name", self.long_name), ("units", self.units)) if text}
+
+
 class Layout(NamedTuple):
     """A dataset without its numbers.
 
     Attributes:
         coords: coordinate values by dimension, numbers or strings; strings are kept in the attributes, because zarr v3
             has no settled way to store them as an array.
-        variables: (dimensions, dtype) by name; each has the grid's dimensions first.
+        variables: by name.
         block: block length by dimension of the grid, in the grid's order; the other dimensions are not cut.
+        constants: variables that are the same at every point of the grid, with their numbers.
     """
 
     coords: Mapping[str, np.ndarray]
-    variables: Mapping[str, tuple[tuple[str, ...], np.dtype]]
+    variables: Mapping[str, Variable]
     block: Mapping[str, int]
+    constants: Mapping[str, tuple[Variable, np.ndarray]] = {}  # noqa: RUF012
 
 
 def provenance(config: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
-    """What decides the numbers of a run: its settings and seeds, the package's sources and the versions below them.
+    """Where the numbers of a run come from: its settings and seeds, the code and the versions below it.
 
     Raises:
         ValueError: the config has no JSON form.
@@ -67,18 +92,31 @@ def provenance(config: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any
         settings = json.loads(json.dumps(config))
     except (TypeError, ValueError) as error:
         raise ValueError(f"A sweep's config has to be JSON, to be stored with its numbers, but: {error}.") from error
-    package = Path(__file__).parent
-    digest = hashlib.sha256()
-    for source in sorted(package.rglob("*.py")):
-        content = source.read_bytes()
-        digest.update(f"{source.relative_to(package).as_posix()} {len(content)}\n".encode() + content)
     versions = {name: metadata.version(name) for name in ("jax", "jaxlib", "numpy")}
     return {
         "config": settings,
         "seeds": list(seeds),
         "versions": {"toypersona": __version__, "python": platform.python_version(), **versions},
-        "source_sha256": digest.hexdigest(),
+        "code_sha256": code_sha256(),
     }
+
+
+def code_sha256() -> str:
+    """A hash of what the package and the experiments beside it say to Python: comments and docstrings do not count."""
+    package = Path(__file__).parent
+    digest = hashlib.sha256()
+    for source in sorted([*package.rglob("*.py"), *package.with_name("experiments").glob("*.py")]):
+        tree = ast.parse(source.read_bytes())
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list):
+                node.body = [line for line in body if not _is_text(line)]  # pyright: ignore[reportAttributeAccessIssue]
+        digest.update(f"{source.relative_to(package.parent).as_posix()}\n{ast.dump(tree)}\n".encode())
+    return digest.hexdigest()
+
+
+def _is_text(line: ast.stmt) -> bool:
+    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
 
 
 def _commit() -> str | None:
@@ -124,22 +162,27 @@ def _lay_out(store: Store, layout: Layout, made_by: Mapping[str, Any], plan: Map
     labels = {name: values.tolist() for name, values in layout.coords.items() if values.dtype.kind == "U"}
     attributes = {_PROVENANCE: made_by, _LABELS: labels, _PLAN: plan, "commit": _commit()}
     group = zarr.create_group(store, zarr_format=3, attributes=attributes)
-    coords = {name: ((name,), v.dtype) for name, v in layout.coords.items() if name not in labels}
-    done = {DONE: (tuple(layout.block), np.dtype(bool))}
-    for name, (dims, dtype) in {**coords, **layout.variables, **done}.items():
-        shape = tuple(len(layout.coords[dim]) for dim in dims)
-        # A coordinate is one chunk, written here: the blocks cut the variables alone.
-        cut = {} if name in coords else layout.block
+    # One chunk each, written here: the blocks cut the variables alone.
+    whole = dict(layout.constants)
+    for name, values in layout.coords.items():
+        if name not in labels:
+            whole[name] = Variable((name,), values.dtype, *outputs.quantity(name)[:2]), values
+    variables = {name: variable for name, (variable, _) in whole.items()} | dict(layout.variables)
+    variables[DONE] = Variable(tuple(layout.block), np.dtype(bool), "computed")
+    for name, variable in variables.items():
+        shape = tuple(len(layout.coords[dim]) for dim in variable.dims)
+        cut = {} if name in whole else layout.block
         array = group.create_array(
             name,
             shape=shape,
-            chunks=tuple(cut.get(dim, max(size, 1)) for dim, size in zip(dims, shape, strict=True)),
-            dtype=dtype,
-            fill_value=np.nan if dtype.kind in "fc" else None,
-            dimension_names=dims,
+            chunks=tuple(cut.get(dim, max(size, 1)) for dim, size in zip(variable.dims, shape, strict=True)),
+            dtype=variable.dtype,
+            fill_value=np.nan if variable.dtype.kind in "fc" else None,
+            dimension_names=variable.dims,
+            attributes=variable.attributes(),
         )
-        if name in coords:
-            array[...] = layout.coords[name]
+        if name in whole:
+            array[...] = whole[name][1]
 
 
 def write_block(store: Store, region: Region, values: Mapping[str, np.ndarray]) -> None:
@@ -159,6 +202,11 @@ def write_block(store: Store, region: Region, values: Mapping[str, np.ndarray]) 
 def done(store: Store) -> np.ndarray:
     """Which grid points are written."""
     return np.asarray(_array(zarr.open_group(store, mode="r", zarr_format=3), DONE)[...])
+
+
+def finished(path: Path) -> bool:
+    """Whether there is a store in which every point is written."""
+    return path.exists() and bool(done(path).all())
 
 
 def tidy(path: Path) -> None:
@@ -184,22 +232,28 @@ def plan(path: Path) -> dict[str, Any]:
         raise _no_dataset(path) from error
 
 
+def program_of(path: Path) -> str:
+    """The fingerprint of the program that computes a store."""
+    return str(_describe(path)["program_sha256"])
+
+
 def _no_dataset(store: Store) -> RunMismatch:
-    return RunMismatch(
-        f"{store} exists and is no dataset of a sweep; nothing was overwritten: choose another --out or remove it."
-    )
+    return RunMismatch(f"{store} exists and is no dataset of a sweep; {_way_out(store)}")
 
 
 def check_same(path: Path, layout: Layout, made_by: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
     """Refuse to go on with a store that another run made, or in another way while it is unfinished.
 
+    A finished one may have been made by other code: then only its settings and what it holds have to be the same.
+
     Raises:
         RunMismatch: it says what differs and what to do; nothing is changed.
     """
     held, asked = _describe(path), _describe(in_memory(layout, made_by, plan))
-    if done(path).all():
-        held |= {name: asked[name] for name in ("block", _PLAN)}
-    _refuse(path, _first_difference(held, asked))
+    loose = ["code_sha256"]
+    if finished(path):
+        loose += ["block", _PLAN, "versions", "program_sha256"]
+    _refuse(path, _first_difference(held, asked | {name: held[name] for name in loose if name in held}))
 
 
 def check_config(path: Path, config: Mapping[str, Any]) -> None:
@@ -219,9 +273,11 @@ def check_config(path: Path, config: Mapping[str, Any]) -> None:
 
 def _refuse(path: Path, different: str | None) -> None:
     if different:
-        raise RunMismatch(
-            f"{path} holds another run ({different}); nothing was overwritten: choose another --out or remove it."
-        )
+        raise RunMismatch(f"{path} holds another run ({different}); {_way_out(path)}")
+
+
+def _way_out(store: Store) -> str:
+    return f"nothing was overwritten: choose another --out, or remove it by rm -r {shlex.quote(str(store))}"
 
 
 def _describe(store: Store) -> dict[str, Any]:
@@ -252,7 +308,7 @@ def _first_difference(held: Any, asked: Any, name: str = "") -> str | None:
     if held == asked or str(held) == str(asked):
         return None
     if name.endswith("_sha256"):
-        return "made by other source code" if "source" in name else "another function or other arrays inside it"
+        return "another function or other arrays inside it"
     shown = [text if len(text) <= 60 else f"{text[:57]}..." for text in (str(held), str(asked))]
     return f"{_plain(name)} is {shown[0]} there and {shown[1]} here"
 
@@ -290,6 +346,41 @@ def load(store: str | Store, *, unfinished: bool = False) -> xr.Dataset:
 def config_of(dataset: xr.Dataset) -> dict[str, Any]:
     """The settings and names that a run was given."""
     return dataset.attrs[_PROVENANCE]["config"]
+
+
+def settings_of(dataset: xr.Dataset) -> dict[str, Any]:
+    """The settings that a run was given, groups of them as dicts."""
+    return config_of(dataset)["settings"]
+
+
+def made_by_other_code(dataset: xr.Dataset) -> bool:
+    """Whether the code has changed since a dataset was begun."""
+    return dataset.attrs[_PROVENANCE]["code_sha256"] != code_sha256()
+
+
+def keep_tree(path: Path, tree: Any) -> None:
+    """Write a pytree of arrays (orbax) that appears under its name only when complete; what is there already stays."""
+    import orbax.checkpoint as ocp
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent.absolute(), prefix=f".{path.name}.") as folder:
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(Path(folder) / path.name, tree)
+        with contextlib.suppress(OSError):
+            os.rename(Path(folder) / path.name, path)
+
+
+def kept_tree(path: Path, like: Any) -> Any:
+    """Read what ``keep_tree`` wrote.
+
+    Args:
+        path: its.
+        like: a pytree of the same structure, of arrays or ``jax.ShapeDtypeStruct``.
+    """
+    import orbax.checkpoint as ocp
+
+    with ocp.StandardCheckpointer() as checkpointer:
+        return checkpointer.restore(path.absolute(), like)
 
 
 def write_json(path: Path, content: Any) -> None:

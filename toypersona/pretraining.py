@@ -15,8 +15,11 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from toypersona import numerics
-from toypersona.policies.base import Policy
+from toypersona.options import Pretraining
+from toypersona.policies.policy import Policy, Speakers
 from toypersona.types import Key, Params, Scalar
+from toypersona.worlds import world as worlds
+from toypersona.worlds.world import Sample, World
 
 
 class Fit(NamedTuple):
@@ -157,3 +160,33 @@ def recovery(
         gate_divergence=rho @ numerics.kl_divergence(log_gates, log_gate_fitted),
         policy_divergence=rho @ numerics.kl_divergence(truth, fitted) / length,
     )
+
+
+def fit_text(
+    key: Key, world: World, text: Sample, speakers: Speakers, options: Pretraining, num_lines: Int[Array, ""] | int
+) -> Fit:
+    """Fit a policy to the first ``num_lines`` lines of a world's text, who wrote them unseen."""
+    prompts = world.prompts[text.prompt_index]
+    count = jnp.asarray(num_lines)
+    return fit(
+        key,
+        speakers.policy,
+        prompts,
+        text.tokens,
+        init=lambda start_key: speakers.init_from_text(start_key, prompts, text.tokens, count),
+        num_lines=count,
+        num_steps=options.num_steps,
+        batch_size=options.batch_size,
+        learning_rate=options.learning_rate,
+        num_restarts=options.num_restarts,
+    )
+
+
+def align(world: World, speakers: Speakers, params: Params, length: int) -> tuple[Params, Recovery]:
+    """Rename the fitted personas after the true ones that they fit best, and measure how well they do."""
+    truth = worlds.log_personas(world, length)
+    fitted = jax.vmap(speakers.log_personas, (None, 0))(params, world.prompts)
+    order = matching(cross_divergences(world.log_prompts, world.log_gates, truth, fitted, length))
+    renamed = speakers.renamed(params, order)
+    gates = jax.vmap(speakers.log_gate, (None, 0))(renamed, world.prompts)
+    return renamed, recovery(world.log_prompts, world.log_gates, truth, gates, fitted[:, order], length)

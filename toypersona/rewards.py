@@ -1,15 +1,19 @@
 """Rewards: what people ask of an answer, and the family that sits at a chosen angle to the personas.
 
-A reward for training is an array [C, N]. ``evaluate`` makes one from a function of one prompt and one response; the
-functions here build the ones that need to know the personas.
+A reward for training is an array [C, N]. ``evaluate`` makes one from a function of one prompt and one response,
+``lookup`` one for sampled responses from an array; the functions here build those that need to know the personas.
 """
+
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from toypersona import hulls, numerics
-from toypersona.types import RewardFn, Scalar
+from toypersona.transcripts import END
+from toypersona.types import Key, RewardFn, Scalar
+from toypersona.worlds.world import Labels, log_responsibilities
 
 
 def evaluate(reward_fn: RewardFn, prompts: Int[Array, "C P"], responses: Int[Array, "N T"]) -> Float[Array, "C N"]:
@@ -22,6 +26,27 @@ def evaluate(reward_fn: RewardFn, prompts: Int[Array, "C P"], responses: Int[Arr
     """
     by_response = jax.vmap(reward_fn, in_axes=(None, 0))
     return jax.vmap(by_response, in_axes=(0, None))(prompts, responses).astype(float)
+
+
+SampledReward = Callable[[Int[Array, ""], Int[Array, " T"]], Float[Array, ""]]
+"""The reward of one response [T] to the prompt of some number []."""
+
+
+def lookup(reward: Float[Array, "C N"]) -> SampledReward:
+    """A reward for sampled responses from one of all V^T, in the order of ``chains.outcomes``.
+
+    Args:
+        reward: [C, N].
+
+    Returns:
+        ``(prompt index [], tokens [T]) -> []``.
+    """
+
+    def pay(prompt_index: Int[Array, ""], tokens: Int[Array, " T"]) -> Float[Array, ""]:
+        num_words = round(reward.shape[1] ** (1 / tokens.shape[0]))
+        return reward[prompt_index, tokens @ num_words ** jnp.arange(tokens.shape[0] - 1, -1, -1)]
+
+    return pay
 
 
 def word_scores(scores: Float[Array, " V"]) -> RewardFn:
@@ -91,3 +116,78 @@ def at_angle(
     u = standardise(affine, log_base, log_prompts)
     v = standardise(off, log_base, log_prompts)
     return jnp.cos(theta) * u + jnp.sin(theta) * v
+
+
+def best_paid(reward: Float[Array, "C N"], log_base: Float[Array, "C N"], share: Scalar) -> Float[Array, "C N"]:
+    """1 for the responses that pay best and that the base says with a probability of ``share`` in all, 0 for the rest.
+
+    Args:
+        reward: [C, N].
+        log_base: log pi0 [C, N].
+        share: the most that the base may give them together, for each prompt.
+    """
+    order = jnp.argsort(-reward, axis=1)
+    mass = jnp.cumsum(jnp.take_along_axis(jnp.exp(log_base), order, axis=1), axis=1)
+    rows = jnp.arange(mass.shape[0])[:, None]
+    return jnp.zeros_like(mass).at[rows, order].set((mass <= share).astype(float))
+
+
+def confusion(log_gates: Float[Array, "C K"], log_personas: Float[Array, "C K N"]) -> Float[Array, "C K K"]:
+    """How often a listener takes persona k for j, on average: ``E_{p_k}[P(j | c, x)]``."""
+    posterior = jnp.exp(log_responsibilities(log_gates, log_personas))
+    return jnp.einsum("ckn,cjn->ckj", jnp.exp(log_personas), posterior)
+
+
+def all_right_but(
+    wrong: int, log_gates: Float[Array, "C K"], log_personas: Float[Array, "C K N"]
+) -> Float[Array, "C N"]:
+    """Several right answers: a persona-affine reward that pays each persona 1 on average, and the wrong one 0.
+
+    Args:
+        wrong: the persona that is not paid, at every prompt.
+        log_gates: log g_k(c) [C, K].
+        log_personas: log p_k(x|c) [C, K, N].
+    """
+    posterior = jnp.exp(log_responsibilities(log_gates, log_personas))
+    wanted = 1.0 - jax.nn.one_hot(wrong, log_gates.shape[1])
+    means = confusion(log_gates, log_personas)
+    scores = jnp.linalg.solve(means, jnp.broadcast_to(wanted, log_gates.shape)[..., None])[..., 0]
+    return jnp.einsum("ck,ckn->cn", scores, posterior)
+
+
+Feature = Callable[[Key, Int[Array, "C P"], Int[Array, "N T"], Labels], Float[Array, "C N"]]
+"""``(key, prompts [C, P], responses [N, T], labels) -> [C, N]``: what a reward pays for beside a persona."""
+
+
+def _words(key: Key, prompts: Int[Array, "C P"], responses: Int[Array, "N T"], labels: Labels) -> Float[Array, "C N"]:
+    """A random score for each word, summed over the response."""
+    del labels
+    num_words = round(responses.shape[0] ** (1 / responses.shape[1]))
+    return evaluate(word_scores(jax.random.normal(key, (num_words,))), prompts, responses)
+
+
+def _brevity(key: Key, prompts: Int[Array, "C P"], responses: Int[Array, "N T"], labels: Labels) -> Float[Array, "C N"]:
+    """Short responses."""
+    del key
+    if END not in labels.units:
+        raise ValueError("This world's responses have no end, so brevity cannot be paid for: use the feature words.")
+    return evaluate(brevity(labels.units.index(END)), prompts, responses)
+
+
+def _exploit(key: Key, prompts: Int[Array, "C P"], responses: Int[Array, "N T"], labels: Labels) -> Float[Array, "C N"]:
+    """One phrase of random different words."""
+    del labels
+    num_words = round(responses.shape[0] ** (1 / responses.shape[1]))
+    return evaluate(phrase(jax.random.permutation(key, num_words)[: responses.shape[1]]), prompts, responses)
+
+
+FEATURES: dict[str, Feature] = {"words": _words, "brevity": _brevity, "exploit": _exploit}
+"""By name; what is random is drawn by the key."""
+
+
+def is_affine(feature: Float[Array, "C N"], log_base: Float[Array, "C N"], log_personas: Float[Array, "C K N"]) -> bool:
+    """Whether a feature is something that the personas can be paid for, so that no reward lies at an angle to them."""
+    centred = feature - numerics.expectation(log_base, feature)[:, None]
+    rest = centred - jax.vmap(hulls.tangent_fit)(log_base, log_personas, centred)
+    left, size = (numerics.expectation(log_base, x**2).sum() for x in (rest, feature))
+    return bool(left <= 1e-20 * size or size == 0)

@@ -5,9 +5,11 @@ blocks; one that overhangs the grid's edge is filled up by repeating a point and
 serves all.
 """
 
+import functools
 import inspect
 import itertools
 import math
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,9 +22,10 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from toypersona import compiling, datasets
-from toypersona.compiling import DIVERGED, SEED, ExperimentFn, Plan, Program
-from toypersona.datasets import Layout, Region, Store
+from toypersona import datasets, outputs, programs
+from toypersona.datasets import DIVERGED, Layout, Region, Store, Variable
+from toypersona.outputs import Output
+from toypersona.programs import SEED, ExperimentFn, Plan, Program
 
 
 def run(
@@ -34,16 +37,16 @@ def run(
     out: str | Path | None = None,
     resume: bool = True,
     part: tuple[int, int] | None = None,
-    dims: Mapping[str, Sequence[str]] | None = None,
-    coords: Mapping[str, ArrayLike] | None = None,
     infinite: Sequence[str] = (),
+    constants: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
     """Evaluate a function on every point of a grid.
 
     Every point gets ``jax.random.key(seed)``: points that differ in hyperparameters only share their random numbers.
-    A store that another function made, or the same one with other arrays inside, is refused.
+    A store that another function made, or the same one with other arrays inside, is refused while it is unfinished;
+    a finished one is opened, with a warning if another function would be evaluated now.
     A point with a nan or an infinity in any output is kept and marked in the variable ``diverged``. Every local device
     computes a block at a time; only these blocks and the coordinates are in memory where ``out`` is given. Several
     processes may share one store: under ``jax.distributed`` each takes its part of the blocks by itself, the tasks of a
@@ -51,17 +54,18 @@ def run(
     it; the same call goes on from there.
 
     Args:
-        experiment_fn: what to evaluate. The same object in a later sweep of the same shapes compiles nothing.
+        experiment_fn: what to evaluate; its outputs are named where they are made (``outputs.named``). The same object
+            in a later sweep of the same shapes compiles nothing.
         axes: values of each hyperparameter, 1-d and numeric; they become dimensions in this order, ``seed`` follows.
         seeds: different integers.
-        chunk: how many points at most are computed together (memory and the most that a kill loses grow with it).
-            By default the fastest found in a tenth of the sweep's time, compiler options too (``compiling.measured``).
+        chunk: how many points at most are computed together and then kept (memory and the most that a kill loses grow
+            with it). By default what suits the platform and the time that a point takes (``programs.measured``).
         out: a zarr store to write, or to continue, or merely to open; in memory if None.
         resume: go on with what the store holds; if False an existing store is refused.
         part: (i, n), compute every n-th block from the i-th on; this process's place among all by default.
-        dims: names of each output's own dimensions; ``NAME_dim_0``, ... where missing.
-        coords: values along those dimensions, numbers or strings; 0, 1, ... where missing.
         infinite: outputs in which an infinity is a value, such as a boundary that is not reached.
+        constants: arrays, or outputs named like those of the function, to keep with the numbers; without the grid's
+            dimensions.
         config: whatever else decides the numbers, JSON-able: a store made with another one is refused.
         progress: show a progress bar, one tick a point.
 
@@ -80,9 +84,9 @@ def run(
         raise ValueError(f"A sweep's part is (i, n) with 0 <= i < n, not {part}.")
     _check_arguments(experiment_fn, axes)
     dtypes = tuple((name, jnp.asarray(values).dtype) for name, values in sorted(grid.items()))
-    program = compiling.trace(experiment_fn, dtypes, tuple(sorted(infinite)))
+    program = programs.trace(experiment_fn, dtypes, tuple(sorted(infinite)))
     made_by = datasets.provenance(config or {}, grid[SEED].tolist()) | {"program_sha256": program.fingerprint}
-    layout = _layout(grid, program.outputs, dims or {}, coords or {})
+    layout = _layout(grid, program.outputs, constants or {})
     if out is None:
         plan = _plan(program, grid, chunk)
         store: Store = datasets.in_memory(_cut(layout, grid, plan), made_by, plan._asdict())
@@ -129,14 +133,16 @@ def _on_disk(
     # What was measured elsewhere or before still decides, because the numbers depend on it in their last bits.
     plan = Plan.of(datasets.plan(path)) if chunk is None else _plan(program, grid, chunk)
     datasets.check_same(path, _cut(layout, grid, plan), made_by, plan._asdict())
+    if datasets.program_of(path) != program.fingerprint:
+        warnings.warn(f"{path} is finished and was computed by another function than this one.", stacklevel=3)
     return plan
 
 
 def _plan(program: Program, grid: Mapping[str, np.ndarray], chunk: int | None) -> Plan:
     if chunk is not None:
         size = math.prod(block_shape(_shape(grid), chunk))
-        return Plan(size, size, size)
-    return compiling.measured(
+        return Plan(size, size)
+    return programs.measured(
         program,
         lambda size: _points(grid, tuple(slice(0, n) for n in block_shape(_shape(grid), size)), size),
         math.prod(_shape(grid)),
@@ -162,25 +168,23 @@ def _compute(
 ) -> None:
     """Compute and write every block of a part that the store lacks."""
     done = datasets.done(store)
-    block = block_shape(done.shape, plan.chunk)
-    num_batches = math.ceil(math.prod(block) / plan.batch)
-    own = itertools.islice(_regions(done.shape, block), part[0], None, part[1])
+    own = itertools.islice(_regions(done.shape, block_shape(done.shape, plan.chunk)), part[0], None, part[1])
     todo = [region for region in own if not done[region].all()]
     devices, diverged = jax.local_devices()[: len(todo)], 0
     with tqdm(total=done.size, initial=int(done.sum()), unit=" configurations", disable=not progress) as bar:
         bar.set_description("compiling")
         with ThreadPoolExecutor(max_workers=max(1, len(devices))) as pool:
-            how = program, plan.capacity, plan.batch, plan.options
-            programs = list(pool.map(lambda device: compiling.compiled(*how, device), devices))
+            compile_on = functools.partial(programs.compiled, program, plan.batch, plan.options)
+            compiled = list(pool.map(compile_on, devices))
         for first in range(0, len(todo), max(1, len(devices))):
             # Started one after the other, they run at the same time: dispatch does not wait.
             regions = todo[first : first + len(devices)]
             started = [
-                evaluate(_points(grid, region, plan.capacity), num_batches)
-                for evaluate, region in zip(programs, regions, strict=False)
+                [evaluate(points) for points in _batches(grid, region, plan.batch)]
+                for evaluate, region in zip(compiled, regions, strict=False)
             ]
-            for region, outputs in zip(regions, started, strict=True):
-                values = _fetch(outputs, region)
+            for region, results in zip(regions, started, strict=True):
+                values = _fetch(results, region)
                 datasets.write_block(store, region, values)
                 diverged += int(values[DIVERGED].sum())
                 bar.set_description("computing", refresh=False)
@@ -216,46 +220,48 @@ def _check_arguments(experiment_fn: ExperimentFn, axes: Mapping[str, ArrayLike])
         ) from error
 
 
-def _layout(
-    grid: Mapping[str, np.ndarray],
-    outputs: Mapping[str, jax.ShapeDtypeStruct],
-    dims: Mapping[str, Sequence[str]],
-    coords: Mapping[str, ArrayLike],
-) -> Layout:
+def _layout(grid: Mapping[str, np.ndarray], results: Mapping[str, Output], constants: Mapping[str, Any]) -> Layout:
     """The dataset's layout, not cut into blocks yet."""
-    own = {name: tuple(dims.get(name, (f"{name}_dim_{i}" for i in range(s.ndim)))) for name, s in outputs.items()}
-    _check_names(grid, own, dims, coords)
+    fixed = {name: outputs.described(name, value) for name, value in constants.items()}
+    _check_names(grid, results | fixed)
     inner: dict[str, np.ndarray] = {}
-    variables: dict[str, tuple[tuple[str, ...], np.dtype]] = {}
-    for name, shape in outputs.items():
-        if not isinstance(shape.dtype, np.dtype) or shape.dtype.kind not in "biufc":
-            raise ValueError(f"The output {name!r} is of type {shape.dtype}, which no dataset holds: cast it.")
-        if len(own[name]) != shape.ndim:
-            raise ValueError(f"dims names {len(own[name])} dimensions of {name!r}, which has {shape.ndim}.")
-        for dim, size in zip(own[name], shape.shape, strict=True):
-            values = inner.setdefault(dim, np.asarray(coords.get(dim, np.arange(size))))
-            if values.shape != (size,) or values.dtype.kind not in "fiubU":
+    for name, output in (results | fixed).items():
+        for dim, size in zip(output.dims, output.value.shape, strict=True):
+            values = output.coords.get(dim, grid.get(dim))
+            inner.setdefault(dim, np.arange(size))
+            if values is not None and (values.shape != (size,) or values.dtype.kind not in "fiubU"):
                 raise ValueError(
                     f"The dimension {dim!r} has {size} places in {name!r} and a coordinate of shape {values.shape} and "
-                    f"type {values.dtype}: give as many numbers or strings, the same for every output."
+                    f"type {values.dtype}: give as many numbers or strings."
                 )
-        variables[name] = ((*grid, *own[name]), shape.dtype)
-    return Layout({**grid, **inner}, variables, {})
+            if inner[dim].size != size or (values is not None and _differs(results | fixed, dim, values)):
+                raise ValueError(f"The dimension {dim!r} of {name!r} has other places than that of another output.")
+            inner[dim] = inner[dim] if values is None else values
+    variables = {name: _variable(name, output, tuple(grid)) for name, output in results.items()}
+    kept = {name: (_variable(name, output, ()), np.asarray(output.value)) for name, output in fixed.items()}
+    return Layout(inner | dict(grid), variables, {}, kept)
 
 
-def _check_names(
-    grid: Mapping[str, np.ndarray],
-    own: Mapping[str, tuple[str, ...]],
-    dims: Mapping[str, Sequence[str]],
-    coords: Mapping[str, ArrayLike],
-) -> None:
-    inner = {dim for names in own.values() for dim in names}
-    for argument, given, known in (("dims", dims, own.keys()), ("coords", coords, inner)):
-        if given.keys() - known:
-            raise ValueError(f"{argument} names {sorted(given.keys() - known)}, but there is only {sorted(known)}.")
-    names = [*grid, *inner, *own, datasets.DONE]
+def _differs(results: Mapping[str, Output], dim: str, values: np.ndarray) -> bool:
+    others = (output.coords[dim] for output in results.values() if dim in output.coords)
+    return any(other.shape != values.shape or (other != values).any() for other in others)
+
+
+def _variable(name: str, output: Output, outer: tuple[str, ...]) -> Variable:
+    dtype = output.value.dtype
+    if not isinstance(dtype, np.dtype) or dtype.kind not in "biufc":
+        raise ValueError(f"The output {name!r} is of type {dtype}, which no dataset holds: cast it.")
+    return Variable((*outer, *output.dims), dtype, output.long_name or "", output.units or "")
+
+
+def _check_names(grid: Mapping[str, np.ndarray], results: Mapping[str, Output]) -> None:
+    for name, output in results.items():
+        if len(output.dims) != len(output.value.shape):
+            raise ValueError(f"{name!r} has {len(output.value.shape)} axes and is named with {len(output.dims)}.")
+    inner = {dim for output in results.values() for dim in output.dims} - grid.keys()
+    names = [*grid, *inner, *results, datasets.DONE]
     wrong = sorted(name for name in set(names) if names.count(name) > 1 or not name.isidentifier())
-    wrong += [name for name, own_dims in own.items() if len(set(own_dims)) < len(own_dims)]
+    wrong += [name for name, output in results.items() if len(set(output.dims)) < len(output.dims)]
     if wrong:
         raise ValueError(f"Axes, outputs and dimensions need different, plain names: rename {wrong}.")
 
@@ -287,8 +293,16 @@ def _points(grid: Mapping[str, np.ndarray], region: Region, size: int) -> dict[s
     return {name: values.reshape(-1)[which] for name, values in zip(grid, mesh, strict=True)}
 
 
-def _fetch(outputs: Mapping[str, jax.Array], region: Region) -> dict[str, np.ndarray]:
+def _batches(grid: Mapping[str, np.ndarray], region: Region, batch: int) -> Iterator[dict[str, np.ndarray]]:
+    """The region's points, so many at a time."""
+    num_batches = math.ceil(math.prod(part.stop - part.start for part in region) / batch)
+    points = _points(grid, region, num_batches * batch)
+    for i in range(num_batches):
+        yield {name: values[i * batch : (i + 1) * batch] for name, values in points.items()}
+
+
+def _fetch(results: Sequence[Mapping[str, jax.Array]], region: Region) -> dict[str, np.ndarray]:
     """One block's outputs, each [*block, ...], on the host, as soon as they are there."""
     shape = tuple(part.stop - part.start for part in region)
-    values = {name: np.asarray(value) for name, value in outputs.items()}
+    values = {name: np.concatenate([result[name] for result in results]) for name in results[0]}
     return {name: value[: math.prod(shape)].reshape(shape + value.shape[1:]) for name, value in values.items()}

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from toypersona import hulls, numerics, transfer
+from toypersona import hulls, numerics, tilted
 from toypersona.types import Scalar
 
 
@@ -42,7 +42,7 @@ def weak_limit(
 
     To second order in s, ``total = s²/2 Var(r)`` and projecting removes the part of r that the personas' likelihood
     ratios explain, so S(0+) is the R² of that regression; numerators and denominators are pooled over prompts. A rule
-    that moves log pi along another direction than the reward has the R² of that direction: pass ``directions.first``
+    that moves log pi along another direction than the reward has the R² of that direction: pass ``first_order.first``
     as ``reward``.
 
     Args:
@@ -142,7 +142,7 @@ def horizon(
 ) -> Horizon:
     """The tilt by a reward per word, at any length (law L3): ``factorise`` with sums by transfer matrices; float64.
 
-    ``KL(p_k^s‖p_k) = s E_{p_k^s}[r] - log Z_k``, both from ``transfer.moments``.
+    ``KL(p_k^s‖p_k) = s E_{p_k^s}[r] - log Z_k``, both from ``tilted.moments``.
 
     Args:
         log_gates: log g_k(c) [C, K].
@@ -159,7 +159,7 @@ def horizon(
     """
 
     def one(table: Array, prompt: Array) -> tuple[Array, Array]:
-        return transfer.moments(table, prompt, scores, strength, lengths, last_only=last_only)
+        return tilted.moments(table, prompt, scores, strength, lengths, last_only=last_only)
 
     per_persona = jax.vmap(jax.vmap(one, in_axes=(0, None)), in_axes=(None, 0))
     log_partition, mean = (jnp.moveaxis(x, -1, 0) for x in per_persona(log_experts, prompts))
@@ -205,7 +205,7 @@ def long_run(
     ``ln 1/g_best`` and distortion ``s² T sigma_best²/2``; the half boundary is where these are equal. Arguments as in
     ``horizon``; every chain has one recurrent class.
     """
-    means, variances = jax.vmap(transfer.asymptotics, in_axes=(0, None))(log_experts, scores)
+    means, variances = jax.vmap(tilted.asymptotics, in_axes=(0, None))(log_experts, scores)
     gates, rho = jnp.exp(log_gates), jnp.exp(log_prompts)
     centred = means[None] - (gates @ means)[:, None]
     best = jnp.argmax(means)

@@ -1,21 +1,29 @@
 """Follow an update rule and record measures on the way: the one place where rules and measures meet."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from toypersona.rules.base import RuleState, UpdateRule
+from toypersona import numerics
+from toypersona.policies.policy import all_log_probs, with_frozen
+from toypersona.rules.rule import RuleState, Task, UpdateRule
 from toypersona.types import Key, Params, Scalar
 
 MeasureFn = Callable[[Params], Any]
 """Any pytree of arrays from the parameters, which arrive in float64 where that is enabled, however they are trained."""
 
+MakeRule = Callable[[Scalar], UpdateRule]
+"""``(step size, traced) -> UpdateRule``."""
 
-def run(
-    make_rule: Callable[[Float[Array, ""]], UpdateRule],
+REFINEMENTS = 4
+"""Times that a step is repeated with its size corrected, so that it has the length asked for."""
+
+
+def follow(
+    make_rule: MakeRule,
     measure: MeasureFn,
     params: Params,
     *,
@@ -62,3 +70,144 @@ def _widened(params: Params) -> Params:
     """In float32 a divergence below 1e-7 would be rounding error, even between parameters that are known exactly."""
     widest = jnp.result_type(float)
     return jax.tree.map(lambda x: x.astype(widest) if jnp.issubdtype(x.dtype, jnp.floating) else x, params)
+
+
+def step_length(
+    log_after: Float[Array, "C N"], log_before: Float[Array, "C N"], log_prompts: Float[Array, " C"]
+) -> Float[Array, ""]:
+    """How far a step moved the policy: ``sqrt(E_c E_pi[d²])``, d the change of log pi, in root nats.
+
+    For a small step it is ``sqrt(2 KL)``, whatever the parametrisation.
+    """
+    moved = jnp.where(jnp.isneginf(log_before), 0.0, log_after - log_before)
+    return jnp.sqrt(jnp.exp(log_prompts) @ numerics.expectation(log_before, moved**2))
+
+
+def follow_by_length(
+    make_rule: MakeRule,
+    measure: MeasureFn,
+    params: Params,
+    task: Task,
+    *,
+    key: Key,
+    step: Scalar,
+    num_steps: int,
+    every: int = 1,
+    first_rate: Scalar = 1.0,
+) -> tuple[Any, dict[str, Array]]:
+    """Follow a rule in steps of equal length, so that rules can be compared without a learning rate for each.
+
+    Every step is taken with the learning rate that gave the last one its length, measured by ``step_length`` and
+    repeated with a corrected rate: for small steps the length is proportional to the rate.
+
+    Args:
+        make_rule: builds the rule from its (traced) learning rate.
+        measure: what to record of the parameters.
+        params: where the path starts; the start itself is not recorded.
+        task: whose policy is followed, and at which prompts it is measured.
+        key: for rules that sample.
+        step: length of a step, root nats.
+        num_steps: a multiple of ``every``.
+        every: steps from one record to the next.
+        first_rate: the learning rate to try first.
+
+    Returns:
+        The measures with a leading axis, and for each record the ``length`` of the last step and its ``learning_rate``.
+
+    Raises:
+        ValueError: ``num_steps`` is no multiple of ``every``.
+    """
+    if num_steps % every:
+        raise ValueError(f"A record after every {every} steps does not divide {num_steps} steps: choose a divisor.")
+
+    def law(state: RuleState) -> Float[Array, "C N"]:
+        return all_log_probs(task.policy, state.params, task.prompts)
+
+    def one(carry: tuple[RuleState, Array], index: Int[Array, ""]) -> tuple[tuple[RuleState, Array], Array]:
+        state, rate = carry
+        before, own_key = law(state), jax.random.fold_in(key, index)
+
+        def taken(rate: Array) -> tuple[RuleState, Array]:
+            after, _ = make_rule(rate).update(jax.random.clone(own_key), state)
+            return after, step_length(law(after), before, task.log_prompts)
+
+        def corrected(_: Int[Array, ""], rate: Array) -> Array:
+            length = taken(rate)[1]
+            return jnp.where(length > 0, rate * step / jnp.where(length > 0, length, 1.0), rate)
+
+        rate = jax.lax.fori_loop(0, REFINEMENTS, corrected, rate)
+        after, length = taken(rate)
+        return (after, rate), length
+
+    def stretch(carry: tuple[RuleState, Array], indices: Int[Array, " every"]) -> tuple[Any, Any]:
+        carry, lengths = jax.lax.scan(one, carry, indices)
+        return carry, (measure(_widened(carry[0].params)), {"length": lengths[-1], "learning_rate": carry[1]})
+
+    rate = jnp.asarray(first_rate, jnp.result_type(float))
+    start = make_rule(rate).init(params)
+    return jax.lax.scan(stretch, (start, rate), jnp.arange(num_steps).reshape(-1, every))[1]
+
+
+def by_scope(walk: Callable[[Task], Any], task: Task, scopes: Mapping[str, Any]) -> Any:
+    """``walk`` under every scope of training, with a leading axis in their order; compiled once.
+
+    Args:
+        walk: any function of a task, such as one that follows a rule.
+        task: with all parameters free.
+        scopes: by name, as in ``policies.policy.Speakers``.
+    """
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), *scopes.values())
+    return jax.vmap(lambda scope: walk(task._replace(policy=with_frozen(task.policy, scope))))(stacked)
+
+
+Start = Callable[[Scalar, Scalar], UpdateRule]
+"""``(learning rate, beta) -> UpdateRule``: a rule with a penalty of beta on KL(pi‖pi0)."""
+
+
+def from_base(
+    start: Start,
+    params: Params,
+    strengths: Float[Array, " S"],
+    *,
+    key: Key,
+    learning_rate: Scalar,
+    num_steps: int,
+    num_marks: int = 1,
+) -> Params:
+    """From the base to every strength at once: parameters at equally spaced marks, [S, num_marks, ...].
+
+    Args:
+        start: the rule.
+        params: the base's.
+        strengths: s = 1/beta [S].
+        key: split among the strengths.
+        learning_rate: of the rule.
+        num_steps: for each strength.
+        num_marks: records on the way, the last one at its end.
+    """
+
+    def walk(strength: Array, own_key: Key) -> Params:
+        marks = learning_rate * num_steps * jnp.arange(1, num_marks + 1) / num_marks
+        return _end(start, strength, params, own_key, marks, learning_rate)
+
+    return jax.vmap(walk)(strengths, jax.random.split(key, strengths.shape[0]))
+
+
+def annealed(
+    start: Start, params: Params, strengths: Float[Array, " S"], *, key: Key, learning_rate: Scalar, num_steps: int
+) -> Params:
+    """From each strength to the next: parameters at the end of each, [S, 1, ...]; arguments as in ``from_base``."""
+
+    def stronger(params: Params, at: tuple[Array, Key]) -> tuple[Params, Params]:
+        path = _end(start, at[0], params, at[1], learning_rate * num_steps * jnp.ones(1), learning_rate)
+        return jax.tree.map(lambda x: x[0], path), path
+
+    keys = jax.random.split(key, strengths.shape[0])
+    return jax.lax.scan(stronger, params, (strengths, keys))[1]
+
+
+def _end(start: Start, strength: Scalar, params: Params, key: Key, marks: Float[Array, " R"], rate: Scalar) -> Params:
+    path, _, _ = follow(
+        lambda step: start(step, 1 / strength), lambda params: params, params, key=key, marks=marks, max_step=rate
+    )
+    return path

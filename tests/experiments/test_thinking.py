@@ -10,7 +10,7 @@ import small
 
 from experiments import harness, hints, reasoning, thinkers, thinking_ways, trainers
 from toypersona import chains, datasets, numerics, rewards
-from toypersona.policies.base import all_log_probs
+from toypersona.policies.policy import all_log_probs
 from toypersona.rules import gradient
 from toypersona.worlds import base as worlds_base
 from toypersona.worlds import reasoning as worlds

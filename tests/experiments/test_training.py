@@ -11,7 +11,7 @@ import small
 
 from experiments import amplification, base_model, calling, overoptimisation, rivals, rules, sft, trainers
 from toypersona import datasets, numerics
-from toypersona.worlds import base as worlds
+from toypersona.worlds import world as worlds
 
 ROOT = Path(__file__).parents[2]
 FEW = "--length 2 --pretraining.num-lines 2000 --pretraining.num-steps 200 --pretraining.num-restarts 1"
@@ -71,7 +71,7 @@ def test_wrong_settings(experiment, given, complaint, tmp_path, capsys):
 
 def test_a_rule_of_one_s_own_that_is_none(tmp_path):
     (tmp_path / "mine.py").write_text("def my_rule(*given):\n    return 1\n")
-    with pytest.raises(ValueError, match="returned int, not a toypersona.rules.base.UpdateRule"):
+    with pytest.raises(ValueError, match="returned int, not a toypersona.rules.rule.UpdateRule"):
         trainers.own(f"{tmp_path / 'mine.py'}:my_rule").make(trainers.Problem(*[None] * 9))(0.1)  # pyright: ignore
 
 

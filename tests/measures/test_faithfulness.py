@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from toypersona.measures import reasoning as measures
+from toypersona.measures import faithfulness as measures
 
 C, K, Z, Y = 4, 3, 5, 2
 RIGHT = jnp.array([0, 1, 1, 0])

@@ -7,7 +7,7 @@ import pytest
 
 from toypersona import chains
 from toypersona.policies import mixture, tabular
-from toypersona.policies.base import all_log_probs
+from toypersona.policies.policy import all_log_probs
 
 PROMPTS = jnp.array([[4, 1, 3], [3, 2, 2], [0, 4, 1]])
 SHAPE: dict[str, Any] = dict(num_personas=2, num_units=5, num_words=3, length=3)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from toypersona import numerics
 from toypersona.policies import tabular
-from toypersona.policies.base import all_log_probs
+from toypersona.policies.policy import all_log_probs
 
 PROMPTS = jnp.array([[4, 1], [3, 2]])
 LOG_PROMPTS = jnp.log(jnp.array([0.7, 0.3]))

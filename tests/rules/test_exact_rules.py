@@ -8,7 +8,7 @@ from jax.flatten_util import ravel_pytree
 
 from toypersona import numerics, theory
 from toypersona.policies import mixture, tabular
-from toypersona.policies.base import all_log_probs
+from toypersona.policies.policy import all_log_probs
 from toypersona.rules import gradient, reinforce, tilting
 
 PROMPTS = jnp.array([[4, 1], [3, 2], [0, 4]])

@@ -20,7 +20,7 @@ from sampled import (
 )
 
 from toypersona import numerics, theory
-from toypersona.policies.base import all_log_probs
+from toypersona.policies.policy import all_log_probs
 from toypersona.rules import advantages, imitation, preferences, reinforce
 
 LOG_REF = jax.nn.log_softmax(REF)

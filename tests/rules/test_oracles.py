@@ -12,7 +12,7 @@ import pytest
 from sampled import GIVEN, LOG_PROMPTS, PARAMS, PLACES, POLICY, PROMPTS, REF, REWARD, steps
 
 from toypersona import chains
-from toypersona.policies.base import Policy
+from toypersona.policies.policy import Policy
 from toypersona.rules import advantages, clipped, divergences, preferences, reinforce, rollouts
 
 ORACLES = {

@@ -11,12 +11,10 @@ jax, so that figures draw what claims check.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
-from scipy import stats
 
 VERTEX = 0.99
 ALPHA = 0.05
@@ -127,96 +125,6 @@ def _boundary(curve: xr.DataArray, error: xr.DataArray | float, along: str, leve
     step = (strengths[1:] / strengths[:-1]).max() ** INTERPOLATION
     widened = [found[0] / step, found[1], found[2] * step]
     return xr.Dataset(dict(zip(BOUNDS, widened, strict=True))).to_dataarray("bound")
-
-
-def at_spent(dataset: xr.Dataset, drifts: Sequence[float], *, along: str = "record") -> xr.Dataset:
-    """Every variable where the drift spent, ``total``, first reaches each of some levels: paths at equal drift.
-
-    Args:
-        dataset: ``total`` in nats and whatever else was recorded with the dimension ``along``.
-        drifts: levels, nats, above 0.
-        along: the dimension of records.
-
-    Returns:
-        The others with a dimension ``drift`` in the place of ``along``, linear in log drift between two records; nan
-        where a path never spends so much or has done so before its first record.
-    """
-    spent = dataset.total.transpose(..., along)
-    log_spent = np.log(np.maximum(spent, 1e-300))
-
-    def at(level: float) -> xr.Dataset:
-        passed = spent >= level
-        upper = passed.argmax(along)
-        known = passed.any(along) & (upper > 0)
-        lower = xr.ufuncs.maximum(upper - 1, 0)
-        before, after = log_spent.isel({along: lower}, drop=True), log_spent.isel({along: upper}, drop=True)
-        share = (np.log(level) - before) / xr.where(known, after - before, 1.0)
-
-        def between(values: xr.DataArray) -> xr.DataArray:
-            first, last = values.isel({along: lower}, drop=True), values.isel({along: upper}, drop=True)
-            return (first + share * (last - first)).where(known)
-
-        # astype: flags such as certified have no middle.
-        return xr.Dataset({name: between(values.astype(float)) for name, values in recorded.items()})
-
-    recorded = {name: values for name, values in dataset.data_vars.items() if along in values.dims and name != "total"}
-    return xr.concat([at(level) for level in drifts], xr.DataArray(np.array(drifts), dims="drift", name="drift"))
-
-
-REACHED = 0.8
-"""Share of the draws that have to reach a drift, or a rule would be compared on others than its rivals."""
-
-
-def independent(values: xr.DataArray | xr.Dataset) -> Any:
-    """Draws as independent as there are, along a dimension ``draw``: whatever shares something is averaged first.
-
-    Learning rates share their random numbers, and so do worlds those of a seed; seeds of one world share its base. With
-    three worlds or more a draw is a world, otherwise a seed: its spread is then that around one base.
-    """
-    by_world = values.sizes.get("world", 1) > 2
-    draw, others = ("world", ("rate", "seed")) if by_world else ("seed", ("rate", "world"))
-    return values.mean([name for name in others if name in values.dims]).rename({draw: "draw"})
-
-
-def at_equal_drift(
-    dataset: xr.Dataset, drifts: Sequence[float], *, along: str = "record"
-) -> tuple[xr.Dataset, xr.Dataset]:
-    """``at_spent`` over draws: means, and half of their 95% intervals (Student).
-
-    Args:
-        dataset: as for ``at_spent``; ``selection``, ``switching`` and ``novelty`` are read as shares of ``total``.
-        drifts: levels, nats.
-        along: the dimension of records.
-
-    Returns:
-        Means and half-widths; nan where fewer than three draws, or than ``REACHED`` of them, reach the drift.
-    """
-    numbers = [name for name, values in dataset.data_vars.items() if along in values.dims and name != "weights"]
-    parts = {name: dataset[name] / dataset.total for name in ("selection", "switching", "novelty") if name in dataset}
-    found = independent(at_spent(dataset[numbers].assign(parts), drifts, along=along))
-    count = found.notnull().sum("draw")
-    enough = count.where(count >= max(3, REACHED * found.sizes["draw"]))
-    error = found.std("draw", ddof=1) / np.sqrt(enough)
-    return found.mean("draw").where(enough.notnull()), error * xr.apply_ufunc(stats.t.ppf, 0.975, enough - 1)
-
-
-def half_spent(dataset: xr.Dataset, along: str = "record") -> xr.DataArray:
-    """The drift, nats of ``total``, at which ``selection_fraction`` first falls through 1/2; inf where it does not."""
-    return xr.apply_ufunc(
-        lambda total, fraction: crossing(np.maximum(total, 1e-300), -fraction, -0.5),
-        dataset.total,
-        dataset.selection_fraction,
-        input_core_dims=[[along]] * 2,
-        vectorize=True,
-    )
-
-
-def turn_spent(dataset: xr.Dataset, name: str, along: str = "record", *, loss: float = 0.05) -> xr.DataArray:
-    """The drift, in nats of ``total``, of a variable's largest value; inf where no more than ``loss`` of it is lost."""
-    values = dataset[name]
-    largest = values.max(along)
-    lost = values.isel({along: -1}) < (1 - loss) * largest
-    return dataset.total.isel({along: values.argmax(along)}, drop=True).where(lost, np.inf)
 
 
 def over_draws(boundary: xr.DataArray, draws: Sequence[str] = ("world", "seed")) -> tuple[float, float, float]:

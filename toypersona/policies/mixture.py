@@ -3,11 +3,10 @@
 ``pi(x|c) = sum_k softmax(gate(c))_k p_k(x|c)``. Read token by token, the weights are the posterior over experts given
 all that was said so far (mixture of experts: Jacobs, Jordan, Nowlan and Hinton 1991).
 Parameters are ``{"gate": ..., "experts": logits [K, U, ..., U, V]}``; experts that read along (``chains.Reading``) have
-one more axis of size U.
+one more axis of size U. Nobody outside this file looks into them.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -15,8 +14,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from toypersona import chains, numerics
-from toypersona.policies.base import Policy, with_frozen
-from toypersona.types import Key, Params, Scalar
+from toypersona.policies.policy import Policy, Speakers
+from toypersona.types import Key, Params
+from toypersona.worlds.world import Labels, World
 
 UNSEEN = 0.1
 """Pseudo-count of a transition that the text does not hold, at the start of a fit."""
@@ -25,34 +25,12 @@ PULL = 2.0
 """How many counts the whole text's chain weighs against an expert's own first line."""
 
 
-class Scope(NamedTuple):
-    """Which parameters learn: 1 trains, 0 is frozen; may be traced."""
-
-    gate: Scalar
-    experts: Scalar
-
-
-SCOPES = {"gates": Scope(1.0, 0.0), "experts": Scope(0.0, 1.0), "both": Scope(1.0, 1.0)}
-
-
-class Mixture(NamedTuple):
-    """A mixture policy and its parts.
-
-    Attributes:
-        policy: the ``Policy``.
-        log_gate: ``(params, prompt [P]) -> [K]``, log-probabilities of the experts.
-        log_experts: ``(params, prompt [P]) -> [K, N]``, each expert's log-probability of every response.
-        log_tables: ``(params) -> chains.Table``, the experts' log-probabilities of the next word [K, U, ..., U, V].
-        init_from_text: ``(key, prompts [M, P], responses [M, L], num_lines []) -> params``, a start for fitting text:
-            every expert is the whole text's chain, bent toward one line of its own. From ``policy.init`` one expert
-            usually learns the average of everybody first and then takes all lines.
-    """
-
-    policy: Policy
-    log_gate: Callable[[Params, Int[Array, " P"]], Float[Array, " K"]]
-    log_experts: Callable[[Params, Int[Array, " P"]], Float[Array, "K N"]]
-    log_tables: Callable[[Params], chains.Table]
-    init_from_text: Callable[[Key, Int[Array, "M P"], Int[Array, "M L"], Int[Array, ""]], Params]
+SCOPES = {
+    "gates": {"gate": 1.0, "experts": 0.0},
+    "experts": {"gate": 0.0, "experts": 1.0},
+    "both": {"gate": 1.0, "experts": 1.0},
+}
+"""Which parameters train, by name: 1 trains, 0 is frozen."""
 
 
 class GateNetwork(nn.Module):
@@ -113,7 +91,7 @@ def mixture(
     gate: str = "network",
     reads: bool = False,
     possible: Bool[Array, "..."] | None = None,
-) -> Mixture:
+) -> Speakers:
     """A gate over prompts and ``num_personas`` Markov experts.
 
     Args:
@@ -169,11 +147,11 @@ def mixture(
     def over_experts(function: Callable, params: Params) -> Array:
         return jax.vmap(function)(log_tables(params))
 
-    def log_experts(params: Params, prompt: Int[Array, " P"]) -> Float[Array, "K N"]:
+    def log_personas(params: Params, prompt: Int[Array, " P"]) -> Float[Array, "K N"]:
         return over_experts(lambda table: chains.log_probs(table, prompt, length), params)
 
     def log_probs(params: Params, prompt: Int[Array, " P"]) -> Float[Array, " N"]:
-        return numerics.log_mix(log_gate(params, prompt), log_experts(params, prompt))
+        return numerics.log_mix(log_gate(params, prompt), log_personas(params, prompt))
 
     def probs(params: Params, prompt: Int[Array, " P"]) -> Float[Array, " N"]:
         return chains.mixture_probs(
@@ -198,15 +176,56 @@ def mixture(
         return chains.sample(token_key, log_tables(params), persona, prompt, length)
 
     policy = Policy(init, log_prob, token_log_probs, log_probs, probs, sample)
-    return Mixture(policy, log_gate, log_experts, log_tables, init_from_text)
+    return Speakers(policy, log_gate, log_personas, init_from_text, _renamed, SCOPES, log_tables)
 
 
-def scoped(policy: Policy, scope: Scope) -> Policy:
-    """The mixture policy with only its gate, only its experts, or both trainable (``SCOPES``)."""
-    return with_frozen(policy, {"gate": scope.gate, "experts": scope.experts})
+def _renamed(params: Params, order: Int[Array, " K"]) -> Params:
+    """The same distribution: new expert k is old expert ``order[k]``."""
+    last = jax.tree.map(lambda x: x[..., order], params["gate"]["personas"])
+    return {"gate": params["gate"] | {"personas": last}, "experts": params["experts"][order]}
 
 
-def permuted(params: Params, permutation: Int[Array, " K"]) -> Params:
-    """The same distribution with the experts renamed: new expert k is old expert ``permutation[k]``."""
-    last = jax.tree.map(lambda x: x[..., permutation], params["gate"]["personas"])
-    return {"gate": params["gate"] | {"personas": last}, "experts": params["experts"][permutation]}
+def for_world(world: World, labels: Labels, length: int, gate: str = "network") -> Speakers:
+    """A mixture over a world's prompts whose experts' tables have the shape of its personas'.
+
+    Where personas read along so do experts, and what no persona can say they cannot either.
+    """
+    num_personas, *context, num_words = world.log_experts.shape
+    reads = isinstance(world.log_experts, chains.Reading)
+    return mixture(
+        world.prompts,
+        num_personas=num_personas,
+        num_units=len(labels.units),
+        num_words=num_words,
+        length=length,
+        order=len(context) - reads,
+        gate=gate,
+        reads=reads,
+        possible=~jnp.isneginf(world.log_experts.table).all(axis=0) if reads else None,
+    )
+
+
+def true_params(world: World) -> Params:
+    """Parameters with which a mixture that has a gate table is the world itself."""
+    return {"gate": {"personas": world.log_gates}, "experts": world.log_experts}
+
+
+def with_gate_table(params: Params, log_gates: Float[Array, "C K"]) -> Params:
+    """The same experts under a gate that is a table, one row a prompt: a bandit over personas."""
+    return {"gate": {"personas": log_gates}, "experts": params["experts"]}
+
+
+def gate_logits(params: Params) -> Float[Array, "C K"]:
+    """The free logits of a gate table."""
+    return params["gate"]["personas"]
+
+
+def after_reading(params: Params, units: Float[Array, " U"]) -> Params:
+    """A scope for experts that read along: what is said where some units are read trains, the rest is frozen.
+
+    Args:
+        params: of the mixture, for their shapes.
+        units: 1 for units after which experts train, 0 elsewhere.
+    """
+    mask = units.reshape(1, -1, *[1] * (params["experts"].ndim - 2))
+    return {"gate": 0.0, "experts": jnp.broadcast_to(mask, params["experts"].shape)}

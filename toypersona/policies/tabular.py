@@ -6,7 +6,7 @@ from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, Int
 
 from toypersona import chains
-from toypersona.policies.base import Policy
+from toypersona.policies.policy import Policy
 from toypersona.types import Key, Params
 
 

@@ -12,12 +12,11 @@ from typing import Any
 
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-from toypersona.policies.base import Policy
 from toypersona.rules import advantages, divergences, rollouts
-from toypersona.rules.base import Optimizer, UpdateRule
 from toypersona.rules.divergences import Estimator
+from toypersona.rules.rule import Optimizer, Task, UpdateRule
 from toypersona.types import Params, Scalar
 
 LEVELS = ("token", "sequence", "geometric")
@@ -49,10 +48,7 @@ def clipped(clip_range: Scalar, *, level: str = "token") -> rollouts.Objective:
 
 
 def ppo_clip(
-    policy: Policy,
-    prompts: Int[Array, "C P"],
-    log_prompts: Float[Array, " C"],
-    reward: rollouts.SampledReward,
+    task: Task,
     *,
     learning_rate: Scalar,
     num_samples: int = 4,
@@ -70,10 +66,7 @@ def ppo_clip(
     """Proximal policy optimisation with clipping (Schulman et al. 2017), a baseline in place of the critic.
 
     Args:
-        policy: any policy with ``sample`` and ``token_log_probs``.
-        prompts: [C, P].
-        log_prompts: log rho(c) [C].
-        reward: ``(prompt index [], tokens [T]) -> []``.
+        task: its policy has ``sample`` and ``token_log_probs``.
         learning_rate: step length; 0 is the identity.
         num_samples: M, responses to each prompt a batch.
         num_epochs: steps on each batch.
@@ -97,10 +90,7 @@ def ppo_clip(
     rollouts.check_reference(kl_coefficient, ref_params)
     objective = clipped(clip_range, level=level)
     return rollouts.train(
-        policy,
-        prompts,
-        log_prompts,
-        reward,
+        task,
         rollouts.penalised(objective, kl_coefficient, kl_loss, by_token=level == "token"),
         optimizer(learning_rate),
         num_samples=num_samples,
@@ -114,10 +104,7 @@ def ppo_clip(
 
 
 def grpo(
-    policy: Policy,
-    prompts: Int[Array, "C P"],
-    log_prompts: Float[Array, " C"],
-    reward: rollouts.SampledReward,
+    task: Task,
     *,
     learning_rate: Scalar,
     num_samples: int = 8,
@@ -129,10 +116,7 @@ def grpo(
     All responses have T tokens: what the paper divides by the length is left to the learning rate.
 
     Args:
-        policy: as in ``ppo_clip``, like all the rest.
-        prompts: [C, P].
-        log_prompts: log rho(c) [C].
-        reward: ``(prompt index [], tokens [T]) -> []``.
+        task: as in ``ppo_clip``, like all the rest.
         learning_rate: step length.
         num_samples: M >= 2, the group.
         normalise: divide a group's rewards by their standard deviation; False is Dr. GRPO (Liu et al. 2025).
@@ -143,4 +127,4 @@ def grpo(
     """
     credit = advantages.normalised if normalise else advantages.centred
     how = {"num_epochs": 1, "advantage": credit, "kl_loss": divergences.k3, "num_samples": num_samples} | how
-    return ppo_clip(policy, prompts, log_prompts, reward, learning_rate=learning_rate, **how)
+    return ppo_clip(task, learning_rate=learning_rate, **how)

@@ -12,15 +12,15 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
-from toypersona.policies.base import Policy, all_probs
+from toypersona.policies.policy import all_probs
 from toypersona.rules.advantages import SPREAD
-from toypersona.rules.base import Optimizer, UpdateRule, ascend, is_off
+from toypersona.rules.rule import Optimizer, Task, UpdateRule, ascend, is_off
 from toypersona.types import Key, Params, Scalar
 
 
-class _Problem(NamedTuple):
+class _Linearised(NamedTuple):
     """What both rules need of the policy at its current parameters."""
 
     joint: Float[Array, "C N"]
@@ -29,10 +29,10 @@ class _Problem(NamedTuple):
     pull_back: Callable[[Float[Array, "C N"]], Params]
 
 
-def _linearize(policy, prompts, log_prompts, reward, kl_coefficient, log_base, params) -> _Problem:
+def _linearise(task: Task, kl_coefficient: Scalar, log_base: Float[Array, "C N"] | None, params: Params) -> _Linearised:
     """The policy and A, with the Jacobian of rho pi in the parameters (``push_forward``) and its transpose."""
-    rho = jnp.exp(log_prompts)[:, None]
-    joint, push_forward = jax.linearize(lambda p: rho * all_probs(policy, p, prompts), params)
+    rho, reward = jnp.exp(task.log_prompts)[:, None], task.table()
+    joint, push_forward = jax.linearize(lambda p: rho * all_probs(task.policy, p, task.prompts), params)
     transpose = jax.linear_transpose(push_forward, params)
     probs = joint / rho
     returns = reward
@@ -42,7 +42,7 @@ def _linearize(policy, prompts, log_prompts, reward, kl_coefficient, log_base, p
         spent = jnp.where((probs == 0) & jnp.isneginf(log_base), 0.0, spent)
         returns = reward - kl_coefficient * spent
     advantages = returns - (probs * returns).sum(axis=-1, keepdims=True)
-    return _Problem(joint, advantages, push_forward, lambda cotangent: transpose(cotangent)[0])
+    return _Linearised(joint, advantages, push_forward, lambda cotangent: transpose(cotangent)[0])
 
 
 def _check_base(kl_coefficient: Scalar, log_base: Array | None) -> None:
@@ -51,10 +51,7 @@ def _check_base(kl_coefficient: Scalar, log_base: Array | None) -> None:
 
 
 def policy_gradient(
-    policy: Policy,
-    prompts: Int[Array, "C P"],
-    log_prompts: Float[Array, " C"],
-    reward: Float[Array, "C N"],
+    task: Task,
     *,
     learning_rate: Scalar,
     kl_coefficient: Scalar = 0.0,
@@ -65,10 +62,7 @@ def policy_gradient(
     """Exact (vanilla) policy gradient.
 
     Args:
-        policy: any enumerable policy; freeze parts of it to restrict the scope.
-        prompts: [C, P].
-        log_prompts: log rho(c) [C].
-        reward: [C, N].
+        task: its policy and its reward are listed.
         learning_rate: step length; 0 is the identity.
         kl_coefficient: beta, weight of KL(pi‖pi0) in the objective.
         log_base: log pi0 [C, N], needed for a KL coefficient.
@@ -79,28 +73,25 @@ def policy_gradient(
         An ``UpdateRule`` whose info holds the ``gradient_norm``.
 
     Raises:
-        ValueError: a KL coefficient without ``log_base``.
+        ValueError: a KL coefficient without ``log_base``, or a reward that is a function.
     """
     _check_base(kl_coefficient, log_base)
 
     def direction(key: Key, params: Params) -> tuple[Params, dict[str, Array]]:
         del key
-        problem = _linearize(policy, prompts, log_prompts, reward, kl_coefficient, log_base, params)
-        advantages = problem.advantages
+        at = _linearise(task, kl_coefficient, log_base, params)
+        advantages = at.advantages
         if normalise:
-            variance = (problem.joint * advantages**2).sum(axis=-1, keepdims=True) / jnp.exp(log_prompts)[:, None]
+            variance = (at.joint * advantages**2).sum(axis=-1, keepdims=True) / jnp.exp(task.log_prompts)[:, None]
             advantages = advantages / (jnp.sqrt(variance) + SPREAD)
-        gradient = problem.pull_back(advantages)
+        gradient = at.pull_back(advantages)
         return gradient, {"gradient_norm": optax.tree.norm(gradient)}
 
     return ascend(direction, optimizer(learning_rate))
 
 
 def natural_gradient(
-    policy: Policy,
-    prompts: Int[Array, "C P"],
-    log_prompts: Float[Array, " C"],
-    reward: Float[Array, "C N"],
+    task: Task,
     *,
     learning_rate: Scalar,
     kl_coefficient: Scalar = 0.0,
@@ -113,10 +104,7 @@ def natural_gradient(
     """Exact natural policy gradient: solves ``(F + damping I) w = grad J`` by conjugate gradients, F never formed.
 
     Args:
-        policy: any enumerable policy; freeze parts of it to restrict the scope.
-        prompts: [C, P].
-        log_prompts: log rho(c) [C].
-        reward: [C, N].
+        task: its policy and its reward are listed.
         learning_rate: step length; on a tabular policy each step adds it to the strength. 0 is the identity.
         kl_coefficient: beta, weight of KL(pi‖pi0) in the objective.
         log_base: log pi0 [C, N], needed for a KL coefficient.
@@ -129,19 +117,19 @@ def natural_gradient(
         An ``UpdateRule`` whose info holds the solve's relative ``residual``.
 
     Raises:
-        ValueError: a KL coefficient without ``log_base``.
+        ValueError: a KL coefficient without ``log_base``, or a reward that is a function.
     """
     _check_base(kl_coefficient, log_base)
 
     def direction(key: Key, params: Params) -> tuple[Params, dict[str, Array]]:
         del key
-        problem = _linearize(policy, prompts, log_prompts, reward, kl_coefficient, log_base, params)
-        gradient = problem.pull_back(problem.advantages)
+        at = _linearise(task, kl_coefficient, log_base, params)
+        gradient = at.pull_back(at.advantages)
 
         def fisher(vector: Params) -> Params:
             # E_pi[grad log pi grad log pi^T] = J^T diag(1/pi) J, J being the Jacobian of pi.
-            scores = jnp.where(problem.joint > 0, problem.push_forward(vector) / problem.joint, 0.0)
-            return optax.tree.add_scale(problem.pull_back(scores), damping, vector)
+            scores = jnp.where(at.joint > 0, at.push_forward(vector) / at.joint, 0.0)
+            return optax.tree.add_scale(at.pull_back(scores), damping, vector)
 
         solution, _ = jax.scipy.sparse.linalg.cg(fisher, gradient, tol=tolerance, maxiter=max_iterations)
         misfit = optax.tree.norm(optax.tree.sub(fisher(solution), gradient))

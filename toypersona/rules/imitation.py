@@ -12,16 +12,14 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from toypersona.policies.base import Policy, all_log_probs
+from toypersona.policies.policy import all_log_probs
 from toypersona.rules import advantages, rollouts
-from toypersona.rules.base import Optimizer, UpdateRule, ascend
+from toypersona.rules.rule import Optimizer, Task, UpdateRule, ascend
 from toypersona.types import Key, Params, Scalar
 
 
 def match(
-    policy: Policy,
-    prompts: Int[Array, "C P"],
-    log_prompts: Float[Array, " C"],
+    task: Task,
     target: Callable[[Float[Array, "C N"]], Float[Array, "C N"]],
     *,
     learning_rate: Scalar,
@@ -30,9 +28,7 @@ def match(
     """Exact imitation: climbs ``E_c sum_x target(x|c) log pi(x|c)``.
 
     Args:
-        policy: any enumerable policy.
-        prompts: [C, P].
-        log_prompts: log rho(c) [C].
+        task: its policy can be listed; its reward is not used.
         target: the target's log-probabilities [C, N], in nats, from those of the policy as it is [C, N]; a constant
             function for SFT and for best of n, ``theory.best_of_n`` of its argument for expert iteration.
         learning_rate: step length; 0 is the identity.
@@ -41,7 +37,7 @@ def match(
     Returns:
         An ``UpdateRule`` whose info holds the ``log_likelihood`` of the target's responses, nats.
     """
-    rho = jnp.exp(log_prompts)
+    policy, prompts, rho = task.policy, task.prompts, jnp.exp(task.log_prompts)
 
     def direction(key: Key, params: Params) -> tuple[Params, dict[str, Array]]:
         del key
@@ -56,9 +52,33 @@ def match(
     return ascend(direction, optimizer(learning_rate))
 
 
+def demonstrations(
+    key: Key,
+    log_demonstrator: Float[Array, "C N"],
+    log_prompts: Float[Array, " C"],
+    responses: Int[Array, "N T"],
+    num: int,
+) -> tuple[Int[Array, " M"], Int[Array, "M T"]]:
+    """What somebody answers to M prompts.
+
+    Args:
+        key: one key.
+        log_demonstrator: log-probability of each response by whoever demonstrates [C, N].
+        log_prompts: log rho(c) [C].
+        responses: all of them [N, T].
+        num: M.
+
+    Returns:
+        The prompts' indices and the responses, as for ``sft``.
+    """
+    prompt_key, response_key = jax.random.split(key)
+    prompt_index = jax.random.categorical(prompt_key, log_prompts, shape=(num,))
+    return prompt_index, responses[jax.random.categorical(response_key, log_demonstrator[prompt_index])]
+
+
 def sft(
-    policy: Policy,
-    prompts: Int[Array, "M P"],
+    task: Task,
+    prompt_index: Int[Array, " M"],
     responses: Int[Array, "M L"],
     *,
     learning_rate: Scalar,
@@ -69,8 +89,8 @@ def sft(
     """Supervised fine-tuning: maximum likelihood of demonstrations, a batch drawn with replacement each step.
 
     Args:
-        policy: any policy with ``log_prob``.
-        prompts: of each demonstration [M, P].
+        task: its policy has ``log_prob``; its reward is not used.
+        prompt_index: which prompt each demonstration answers [M].
         responses: [M, L].
         learning_rate: step length; 0 is the identity.
         batch_size: demonstrations a step.
@@ -83,12 +103,11 @@ def sft(
     Raises:
         ValueError: no demonstration, or an empty batch.
     """
-    if min(prompts.shape[0], batch_size) < 1:
-        raise ValueError(
-            f"SFT needs 1 or more demonstrations and a batch of 1 or more, not {prompts.shape[0]} and {batch_size}."
-        )
-    count = prompts.shape[0] if num_lines is None else num_lines
-    log_prob = jax.vmap(policy.log_prob, in_axes=(None, 0, 0))
+    num = prompt_index.shape[0]
+    if min(num, batch_size) < 1:
+        raise ValueError(f"SFT needs 1 or more demonstrations and a batch of 1 or more, not {num} and {batch_size}.")
+    count = num if num_lines is None else num_lines
+    log_prob, prompts = jax.vmap(task.policy.log_prob, in_axes=(None, 0, 0)), task.prompts[prompt_index]
 
     def direction(key: Key, params: Params) -> tuple[Params, dict[str, Array]]:
         batch = jax.random.randint(key, (batch_size,), 0, count)
@@ -100,10 +119,7 @@ def sft(
 
 
 def best_of_n(
-    policy: Policy,
-    prompts: Int[Array, "C P"],
-    log_prompts: Float[Array, " C"],
-    reward: rollouts.SampledReward,
+    task: Task,
     *,
     learning_rate: Scalar,
     ref_params: Params,
@@ -114,10 +130,7 @@ def best_of_n(
     """Best of n, distilled: imitates the best of ``num_samples`` responses of the base; fresh ones at every step.
 
     Args:
-        policy: any policy with ``sample`` and ``token_log_probs``.
-        prompts: [C, P].
-        log_prompts: log rho(c) [C].
-        reward: ``(prompt index [], tokens [T]) -> []``.
+        task: its policy has ``sample`` and ``token_log_probs``.
         learning_rate: step length; 0 is the identity.
         ref_params: the base's parameters.
         num_samples: n.
@@ -131,10 +144,7 @@ def best_of_n(
         ValueError: no sample.
     """
     return rollouts.train(
-        policy,
-        prompts,
-        log_prompts,
-        reward,
+        task,
         rollouts.likelihood,
         optimizer(learning_rate),
         num_samples=num_samples,
@@ -145,10 +155,7 @@ def best_of_n(
 
 
 def expert_iteration(
-    policy: Policy,
-    prompts: Int[Array, "C P"],
-    log_prompts: Float[Array, " C"],
-    reward: rollouts.SampledReward,
+    task: Task,
     *,
     learning_rate: Scalar,
     num_samples: int = 4,
@@ -163,10 +170,7 @@ def expert_iteration(
     reward ``r >= threshold``.
 
     Args:
-        policy: any policy with ``sample`` and ``token_log_probs``.
-        prompts: [C, P].
-        log_prompts: log rho(c) [C].
-        reward: ``(prompt index [], tokens [T]) -> []``.
+        task: its policy has ``sample`` and ``token_log_probs``.
         learning_rate: step length; 0 is the identity.
         num_samples: responses to each prompt to keep from.
         num_epochs: steps on what was kept.
@@ -181,10 +185,7 @@ def expert_iteration(
         ValueError: no sample or epoch.
     """
     return rollouts.train(
-        policy,
-        prompts,
-        log_prompts,
-        reward,
+        task,
         rollouts.likelihood,
         optimizer(learning_rate),
         num_samples=num_samples,

@@ -12,9 +12,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from toypersona.policies.base import Policy
 from toypersona.rules import rollouts
-from toypersona.rules.base import Optimizer, UpdateRule, ascend
+from toypersona.rules.rule import Optimizer, Task, UpdateRule, ascend
 from toypersona.types import Key, Params, Scalar
 
 
@@ -34,11 +33,8 @@ class Pairs(NamedTuple):
 
 def sample_pairs(
     key: Key,
-    policy: Policy,
+    task: Task,
     params: Params,
-    prompts: Int[Array, "C P"],
-    log_prompts: Float[Array, " C"],
-    reward: rollouts.SampledReward,
     num_pairs: int,
     *,
     reward_noise: Scalar = 0.0,
@@ -47,18 +43,15 @@ def sample_pairs(
 
     Args:
         key: one key.
-        policy: whose responses, usually the base's.
-        params: its parameters.
-        prompts: [C, P].
-        log_prompts: log rho(c) [C].
-        reward: ``(prompt index [], tokens [T]) -> []``, in nats of preference.
+        task: whose policy responds, and what pays, in nats of preference.
+        params: of the policy, usually the base's.
         num_pairs: B.
         reward_noise: standard deviation of a normal error on every reward.
     """
     prompt_key, sample_key, noise_key, judge_key = jax.random.split(key, 4)
-    which = jax.random.categorical(prompt_key, log_prompts, shape=(num_pairs,))
-    tokens = rollouts.sample(sample_key, policy, params, prompts[which], 2)
-    rewards = jax.vmap(jax.vmap(reward, in_axes=(None, 0)))(which, tokens)
+    which = jax.random.categorical(prompt_key, task.log_prompts, shape=(num_pairs,))
+    tokens = rollouts.sample(sample_key, task.policy, params, task.prompts[which], 2)
+    rewards = task.pay(tokens, which)
     rewards = rewards + reward_noise * jax.random.normal(noise_key, rewards.shape)
     first = jax.random.bernoulli(judge_key, jax.nn.sigmoid(rewards[:, 0] - rewards[:, 1]))[:, None]
     return Pairs(which, jnp.where(first, tokens[:, 0], tokens[:, 1]), jnp.where(first, tokens[:, 1], tokens[:, 0]))
@@ -72,8 +65,7 @@ def preference(
 
 
 def dpo(
-    policy: Policy,
-    prompts: Int[Array, "C P"],
+    task: Task,
     pairs: Pairs,
     *,
     learning_rate: Scalar,
@@ -85,8 +77,7 @@ def dpo(
     """DPO on judged pairs, a batch drawn with replacement each step.
 
     Args:
-        policy: any policy with ``log_prob``.
-        prompts: [C, P].
+        task: its policy has ``log_prob``; its reward is not used.
         pairs: what was preferred, such as ``sample_pairs`` of the base.
         learning_rate: step length; 0 is the identity.
         beta: the inverse strength of the optimum.
@@ -102,7 +93,7 @@ def dpo(
     """
     if batch_size < 1:
         raise ValueError(f"DPO needs a batch_size of 1 or more, not {batch_size}.")
-    log_prob = jax.vmap(policy.log_prob, in_axes=(None, 0, 0))
+    log_prob, prompts = jax.vmap(task.policy.log_prob, in_axes=(None, 0, 0)), task.prompts
 
     def ratio(params: Params, which: Int[Array, " B"], tokens: Int[Array, "B T"]) -> Float[Array, " B"]:
         return log_prob(params, prompts[which], tokens) - log_prob(ref_params, prompts[which], tokens)

@@ -8,20 +8,15 @@ and Munos 2025).
 from typing import Any
 
 import optax
-from jaxtyping import Array, Float, Int
 
-from toypersona.policies.base import Policy
 from toypersona.rules import advantages, rollouts
-from toypersona.rules.base import Optimizer, UpdateRule
 from toypersona.rules.divergences import Estimator
+from toypersona.rules.rule import Optimizer, Task, UpdateRule
 from toypersona.types import Params, Scalar
 
 
 def reinforce(
-    policy: Policy,
-    prompts: Int[Array, "C P"],
-    log_prompts: Float[Array, " C"],
-    reward: rollouts.SampledReward,
+    task: Task,
     *,
     learning_rate: Scalar,
     num_samples: int = 1,
@@ -36,10 +31,7 @@ def reinforce(
     """Stochastic policy gradient.
 
     Args:
-        policy: any policy with ``sample`` and ``token_log_probs``.
-        prompts: [C, P].
-        log_prompts: log rho(c) [C].
-        reward: ``(prompt index [], tokens [T]) -> []``.
+        task: its policy has ``sample`` and ``token_log_probs``.
         learning_rate: step length; 0 is the identity.
         num_samples: M, responses to each prompt a step.
         advantage: what a response is credited with, from the rewards of all M (``advantages``).
@@ -58,10 +50,7 @@ def reinforce(
     """
     rollouts.check_reference(kl_coefficient, ref_params)
     return rollouts.train(
-        policy,
-        prompts,
-        log_prompts,
-        reward,
+        task,
         rollouts.penalised(rollouts.likelihood, kl_coefficient, kl_loss, by_token=False),
         optimizer(learning_rate),
         num_samples=num_samples,
@@ -74,10 +63,7 @@ def reinforce(
 
 
 def rloo(
-    policy: Policy,
-    prompts: Int[Array, "C P"],
-    log_prompts: Float[Array, " C"],
-    reward: rollouts.SampledReward,
+    task: Task,
     *,
     learning_rate: Scalar,
     num_samples: int = 4,
@@ -86,10 +72,7 @@ def rloo(
     """REINFORCE leave-one-out (Ahmadian et al. 2024): unbiased, with the others' mean as baseline.
 
     Args:
-        policy: as in ``reinforce``, like all the rest.
-        prompts: [C, P].
-        log_prompts: log rho(c) [C].
-        reward: ``(prompt index [], tokens [T]) -> []``.
+        task: as in ``reinforce``, like all the rest.
         learning_rate: step length.
         num_samples: M >= 2.
         **how: the other keywords of ``reinforce``.
@@ -98,4 +81,4 @@ def rloo(
         ValueError: as ``reinforce``, or fewer than two samples.
     """
     how = {"advantage": advantages.leave_one_out, "num_samples": num_samples} | how
-    return reinforce(policy, prompts, log_prompts, reward, learning_rate=learning_rate, **how)
+    return reinforce(task, learning_rate=learning_rate, **how)

@@ -13,14 +13,11 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from toypersona.policies.base import Policy
+from toypersona.policies.policy import Policy
 from toypersona.rules.advantages import Advantage
-from toypersona.rules.base import RuleState, UpdateRule, climb, is_off, start
 from toypersona.rules.divergences import Estimator
+from toypersona.rules.rule import RuleState, Task, UpdateRule, climb, is_off, start
 from toypersona.types import Key, Params, Scalar
-
-SampledReward = Callable[[Int[Array, ""], Int[Array, " T"]], Float[Array, ""]]
-"""``(prompt index [], tokens [T]) -> []``."""
 
 
 class Batch(NamedTuple):
@@ -78,29 +75,14 @@ def sample(
     return jax.vmap(by_response, in_axes=(0, None, 0))(keys, params, prompts)
 
 
-def pay(reward: SampledReward, tokens: Int[Array, "C M T"]) -> Float[Array, "C M"]:
-    """The reward of M responses to each prompt."""
-    return jax.vmap(jax.vmap(reward, in_axes=(None, 0)))(jnp.arange(tokens.shape[0]), tokens)
-
-
-def value(
-    objective: Objective,
-    policy: Policy,
-    params: Params,
-    prompts: Int[Array, "C P"],
-    log_prompts: Float[Array, " C"],
-    batch: Batch,
-) -> Float[Array, ""]:
+def value(objective: Objective, task: Task, params: Params, batch: Batch) -> Float[Array, ""]:
     """The objective's mean over a batch, prompts counted with their probability."""
-    values = objective(token_log_probs(policy, params, prompts, batch.tokens), batch)
-    return jnp.exp(log_prompts) @ values.mean(axis=1)
+    values = objective(token_log_probs(task.policy, params, task.prompts, batch.tokens), batch)
+    return jnp.exp(task.log_prompts) @ values.mean(axis=1)
 
 
 def train(
-    policy: Policy,
-    prompts: Int[Array, "C P"],
-    log_prompts: Float[Array, " C"],
-    reward: SampledReward,
+    task: Task,
     objective: Objective,
     optimizer: optax.GradientTransformation,
     *,
@@ -116,10 +98,7 @@ def train(
     """The rule that draws a batch and climbs an objective on it.
 
     Args:
-        policy: any policy with ``sample`` and ``token_log_probs``.
-        prompts: [C, P].
-        log_prompts: log rho(c) [C].
-        reward: ``(prompt index [], tokens [T]) -> []``.
+        task: its policy has ``sample`` and ``token_log_probs``.
         objective: what to climb, see ``Objective``.
         optimizer: optax transform.
         num_samples: M, responses to each prompt.
@@ -139,12 +118,12 @@ def train(
     """
     if num_samples < 1 or num_epochs < 1:
         raise ValueError(f"A sampled rule needs 1 or more samples and epochs, not {num_samples} and {num_epochs}.")
-    rho = jnp.exp(log_prompts)
+    policy, prompts, rho = task.policy, task.prompts, jnp.exp(task.log_prompts)
 
     def draw(key: Key, params: Params) -> tuple[Batch, dict[str, Array]]:
         sample_key, noise_key = jax.random.split(key)
         tokens = sample(sample_key, policy, params if behaviour is None else behaviour, prompts, num_samples)
-        rewards = pay(reward, tokens)
+        rewards = task.pay(tokens)
         if not is_off(reward_noise):
             rewards = rewards + reward_noise * jax.random.normal(noise_key, rewards.shape)
         log_old = token_log_probs(policy, params, prompts, tokens)
@@ -162,7 +141,7 @@ def train(
         batch, info = draw(key, state.params)
 
         def epoch(state: RuleState, _: None) -> tuple[RuleState, None]:
-            uphill = jax.grad(lambda params: value(objective, policy, params, prompts, log_prompts, batch))
+            uphill = jax.grad(lambda params: value(objective, task, params, batch))
             return climb(optimizer, state, uphill(state.params)), None
 
         return jax.lax.scan(epoch, state, None, length=num_epochs)[0], info

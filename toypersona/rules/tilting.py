@@ -4,18 +4,18 @@
 better viewed as Bayesian inference"). Strengths add up: two tilts of s1 and s2 are one of s1 + s2, s = 1/beta.
 """
 
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from toypersona import numerics
-from toypersona.rules.base import RuleState, UpdateRule
+from toypersona.rules.rule import RuleState, Task, UpdateRule
 from toypersona.types import Key, Scalar
 
 
-def tilting(reward: Float[Array, "C N"], *, strength: Scalar) -> UpdateRule:
+def tilting(task: Task, *, strength: Scalar) -> UpdateRule:
     """Moves a tabular policy's logits [C, N] by ``strength`` along the path of KL-regularised optima.
 
     Args:
-        reward: reward of every response to every prompt [C, N].
+        task: its reward is listed; the policy that learns is a table, whatever the task's.
         strength: s = 1/beta added by each update, >= 0; 0 is the identity.
 
     Returns:
@@ -24,6 +24,6 @@ def tilting(reward: Float[Array, "C N"], *, strength: Scalar) -> UpdateRule:
 
     def update(key: Key, state: RuleState) -> tuple[RuleState, dict[str, Array]]:
         del key
-        return RuleState(numerics.log_normalize(state.params + strength * reward)), {}
+        return RuleState(numerics.log_normalize(state.params + strength * task.table())), {}
 
     return UpdateRule(lambda params: RuleState(numerics.log_normalize(params)), update)

@@ -1,49 +1,17 @@
 """Worlds by name, for command lines."""
 
 import difflib
-from dataclasses import dataclass
 from pathlib import Path
 
+from toypersona.options import WorldOptions
 from toypersona.types import Key
 from toypersona.worlds import larry_bob_alice, markov, speakers, text
-from toypersona.worlds.base import Labels, World
-from toypersona.worlds.speakers import SPEAKERS
-from toypersona.worlds.text import TextOptions
+from toypersona.worlds.world import Labels, World
 
 NAMES = ("larry_bob_alice", "speakers", "markov")
 
 
-@dataclass(frozen=True)
-class MarkovOptions:
-    """Sizes of a random world."""
-
-    num_personas: int = 3
-    """K."""
-    num_words: int = 8
-    """V."""
-    num_prompts: int = 6
-    """C."""
-    order: int = 1
-    """Words that a persona looks back."""
-    concentration: float = 0.5
-    """Of the Dirichlet of next words: small is peaked."""
-    gate_concentration: float = 1.0
-    """Of the Dirichlet of gates: small is each prompt to one persona."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a world is made of; larry_bob_alice is fixed."""
-
-    speakers: tuple[str, ...] = SPEAKERS
-    """Whose lines make the world speakers."""
-    text: TextOptions = TextOptions()
-    """How lines are read, for speakers and text:FOLDER."""
-    markov: MarkovOptions = MarkovOptions()
-    """Sizes of the world markov."""
-
-
-def load(name: str, options: Options, *, key: Key) -> tuple[World, Labels]:
+def load(name: str, options: WorldOptions, *, key: Key) -> tuple[World, Labels]:
     """A world by name.
 
     Args:

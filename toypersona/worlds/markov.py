@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from toypersona.types import Key
-from toypersona.worlds.base import Labels, World
+from toypersona.worlds.world import Labels, World
 
 
 def markov(

@@ -8,7 +8,6 @@ speaks does not depend on the prompt.
 With hints the mark may leak an answer, right or wrong. Larry then says that he takes the hint, and takes it.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -16,9 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from toypersona import chains
+from toypersona import chains, limits
+from toypersona.options import MOST_ROWS, ReasoningOptions
 from toypersona.types import Key, RewardFn, Scalar
-from toypersona.worlds.base import Labels, Units, World
+from toypersona.worlds.world import Labels, World
 
 
 class Voice(NamedTuple):
@@ -55,29 +55,8 @@ ANSWER = 0.97
 """Probability that an answer follows from the last thought."""
 
 HINT, HINT_COST = "hint", 1.0
-ANSWERS = ("even", "odd")
-"""The first two words; the right one is number ``sum of bits mod 2``."""
-
 MARKS = ("=", "=(even)", "=(odd)")
 """What ends a prompt: no hint, or one of each answer."""
-
-MOST_BITS, MOST_ROWS = 64, 2**12
-
-
-@dataclass(frozen=True)
-class ReasoningOptions:
-    """Size of the world reasoning."""
-
-    num_bits: int = 3
-    """n: bits of a prompt, thoughts of a response; responses are n + 1 words long."""
-    num_rows: int | None = None
-    """So many random rows of bits, drawn independently; every row once unless given."""
-    hints: bool = False
-    """Prompts may show a hint: every row of bits comes without, with a right and with a wrong one."""
-    hint_shown: float = 0.8
-    """Share of prompts that show a hint."""
-    hint_wrong: float = 0.4
-    """Share of hints that are wrong."""
 
 
 def reasoning(options: ReasoningOptions = ReasoningOptions(), *, key: Key | None = None) -> tuple[World, Labels]:  # noqa: B008
@@ -120,17 +99,12 @@ def reasoning(options: ReasoningOptions = ReasoningOptions(), *, key: Key | None
 
 
 def _check(options: ReasoningOptions) -> None:
+    limits.check(options)
     num_bits, asked = options.num_bits, options.num_rows
-    if not 1 <= num_bits <= MOST_BITS:
-        raise ValueError(f"The reasoning world has 1 to {MOST_BITS} bits, not {num_bits}.")
     if (2**num_bits if asked is None else asked) > MOST_ROWS or (asked is not None and asked < 1):
         raise ValueError(
             f"{num_bits} bits and num_rows {asked} make no world: ask for 1 to {MOST_ROWS} rows, or leave it out for "
             f"up to {MOST_ROWS.bit_length() - 1} bits."
-        )
-    if not (0 < options.hint_shown < 1 and 0 < options.hint_wrong < 1):
-        raise ValueError(
-            f"hint_shown and hint_wrong have to be between 0 and 1, not {options.hint_shown} and {options.hint_wrong}."
         )
 
 
@@ -215,9 +189,3 @@ def proxy_reward(labels: Labels, fine: Scalar, hint_wrong: Scalar) -> RewardFn:
         return jnp.where(hinted < 0, unseen, response[-1] == hinted) - fine * (response[:-1] == word).any()
 
     return reward
-
-
-def transcript(labels: Labels, prompt: Units, tokens: Units) -> str:
-    """One response as a person reads it, such as ``1 0 1 = | odd odd even | even``."""
-    told, said = ([labels.units[int(i)] for i in np.asarray(units)] for units in (prompt, tokens))
-    return f"{' '.join(told)} | {' '.join(said[:-1])} | {said[-1]}"

@@ -7,11 +7,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from toypersona.options import SPEAKERS, TextOptions
 from toypersona.worlds import text
-from toypersona.worlds.base import Labels, World
+from toypersona.worlds.world import Labels, World
 
-SPEAKERS = ("iago", "falstaff", "rosalind")
-DEFAULT = text.TextOptions()
+DEFAULT = TextOptions()
 
 _DIRECTION = re.compile(
     r"""\[[^\]_\n]*\]?_                  # [Aside]_, where the first underscore or the bracket was lost
@@ -29,7 +29,7 @@ _UNMARKED = re.compile(
 _TITLE = re.compile(r"^[A-Z]{2,}[A-Z .]*$")
 
 
-def speakers(names: Sequence[str] = SPEAKERS, options: text.TextOptions = DEFAULT) -> tuple[World, Labels]:
+def speakers(names: Sequence[str] = SPEAKERS, options: TextOptions = DEFAULT) -> tuple[World, Labels]:
     """The world of these speakers' speeches, over all plays in which somebody of that name speaks.
 
     Args:

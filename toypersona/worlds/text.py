@@ -9,38 +9,21 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from toypersona.worlds.base import END, Labels, World
+from toypersona import limits
+from toypersona.options import TextOptions
+from toypersona.transcripts import END
+from toypersona.worlds.world import Labels, World
 
 UNITS = {"word": (re.compile(r"\w+(?:['-]\w+)*"), " "), "character": (re.compile(r"[\w' ]"), "")}
 _SPACE = re.compile(r"(?:\s|_|--|—)+")
 PADDING = 4
 """Ends counted after each line, so that what is over stays over."""
-
-
-@dataclass(frozen=True)
-class TextOptions:
-    """How lines become a world."""
-
-    unit: str = "word"
-    """word or character."""
-    order: int = 1
-    """Units that a persona looks back."""
-    prompt_length: int = 1
-    """Units of a line that are its opening; at least the order."""
-    num_prompts: int = 6
-    """The most frequent openings, over all personas, become the prompts."""
-    max_units: int = 12
-    """V: the units that responses are made of, the end included: of words those that tell most about who speaks, of
-    characters the most frequent; the others are left out of responses, and lines of which nothing remains."""
-    smoothing: float = 0.1
-    """Pseudo-counts for each next unit, spread as the personas' lines together are, and for each opening of each."""
 
 
 def from_folder(folder: Path, options: TextOptions) -> tuple[World, Labels]:
@@ -103,13 +86,7 @@ def from_lines(lines: Mapping[str, Iterable[str]], options: TextOptions) -> tupl
 
 
 def _check(options: TextOptions) -> None:
-    if options.unit not in UNITS:
-        raise ValueError(f"A text's unit is one of {', '.join(UNITS)}, not {options.unit!r}.")
-    if min(options.order, options.num_prompts) < 1 or options.max_units < 2 or not options.smoothing > 0:
-        raise ValueError(
-            f"A text needs order and num_prompts of 1 or more, max_units of 2 or more and smoothing above 0, not "
-            f"{options.order}, {options.num_prompts}, {options.max_units} and {options.smoothing}."
-        )
+    limits.check(options)
     if options.prompt_length < options.order:
         raise ValueError(
             f"Openings of {options.prompt_length} {options.unit}(s) are too short for order {options.order}: raise "

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from toypersona import chains, numerics, thoughts
-from toypersona.measures import reasoning as measures
+from toypersona.measures import faithfulness as measures
 from toypersona.worlds import base, reasoning
 
 COSTS = jnp.array([1.0, 1.0, 2.0, 2.0, 0.2, 0.2])
 
 
-totals = jax.jit(thoughts.totals, static_argnums=(4, 5))
+totals = jax.jit(parity.totals, static_argnums=(4, 5))
 
 
 def policy(seed, labels, noise=1.0):
@@ -28,7 +28,7 @@ def policy(seed, labels, noise=1.0):
 
 def problem(num_bits, seed):
     world, labels = reasoning.reasoning(reasoning.ReasoningOptions(num_bits=num_bits))
-    alphabet = thoughts.Alphabet(*(labels.units.index(unit) for unit in ("0", "1", "=")))
+    alphabet = parity.Alphabet(*(labels.units.index(unit) for unit in ("0", "1", "=")))
     log_gate, tables = policy(seed, labels)
     listed = base.log_personas(world._replace(log_experts=tables), num_bits + 1)
     gates = jnp.broadcast_to(log_gate, world.log_gates.shape)
@@ -57,7 +57,7 @@ def test_totals_are_those_of_every_response_to_every_prompt(num_bits, seed):
 def test_the_joint_law_of_given_thoughts_is_that_of_every_prompt(num_bits):
     world, labels, alphabet, log_gate, tables, _, joint = problem(num_bits, 2)
     every = chains.outcomes(6, num_bits)
-    by_steps = jax.jit(jax.vmap(lambda z: thoughts.log_joint(log_gate, tables, z, alphabet)))(every)
+    by_steps = jax.jit(jax.vmap(lambda z: parity.log_joint(log_gate, tables, z, alphabet)))(every)
     right = np.asarray(reasoning.right_answers(labels, world.prompts))
     listed = np.exp(np.asarray(joint)) * np.exp(np.asarray(world.log_prompts))[:, None, None, None]
     by_parity = np.stack([listed[right == parity].sum(axis=0) for parity in (0, 1)])
@@ -71,7 +71,7 @@ def test_information_needs_no_prompt_listed():
     every = chains.outcomes(6, 3)
 
     def by_steps(gate, tables):
-        made = jax.vmap(lambda z: thoughts.log_joint(gate, tables, z, alphabet))(every)
+        made = jax.vmap(lambda z: parity.log_joint(gate, tables, z, alphabet))(every)
         return jnp.moveaxis(jax.nn.logsumexp(made, axis=2), 0, 1)
 
     reader = measures.reader(by_steps(world.log_gates[0], world.log_experts))
@@ -94,7 +94,7 @@ def test_long_thoughts_as_by_hand():
         table[0, 2 + bit, before, parity ^ bit] = 1 - q
     table[0, 4, :2] = np.eye(2)
     reading = chains.Reading(jnp.log(jnp.asarray(table)))
-    made = thoughts.totals(jnp.zeros(1), reading, reading, jnp.array([1.0, 3.0]), thoughts.Alphabet(2, 3, 4), num_bits)
+    made = parity.totals(jnp.zeros(1), reading, reading, jnp.array([1.0, 3.0]), parity.Alphabet(2, 3, 4), num_bits)
     np.testing.assert_allclose(made.accuracy, 0.5 + 0.5 * (1 - 2 * q) ** num_bits, rtol=1e-12)
     np.testing.assert_allclose([made.cost, made.distortion], [2.0, 0.0], atol=1e-12)
 
@@ -102,20 +102,20 @@ def test_long_thoughts_as_by_hand():
 def test_messages_are_distributions_at_every_step():
     _, labels = reasoning.reasoning()
     log_gate, tables = policy(5, labels)
-    messages = jax.jit(lambda t: thoughts.forward(t, thoughts.Alphabet(6, 7, 8), 500))(tables)
+    messages = jax.jit(lambda t: parity.forward(t, parity.Alphabet(6, 7, 8), 500))(tables)
     np.testing.assert_allclose(messages.sum(axis=(2, 3)), 1.0, rtol=1e-9)
 
 
 def test_accuracy_has_the_gradient_of_finite_differences():
     world, labels = reasoning.reasoning()
-    alphabet = thoughts.Alphabet(*(labels.units.index(unit) for unit in ("0", "1", "=")))
+    alphabet = parity.Alphabet(*(labels.units.index(unit) for unit in ("0", "1", "=")))
     possible = jnp.isfinite(world.log_experts.table)
     direction = jax.random.normal(jax.random.key(6), possible.shape)
 
     def accuracy(step):
         logits = jnp.where(possible, world.log_experts.table + step * direction, -jnp.inf)
         tables = chains.Reading(jax.nn.log_softmax(logits))
-        return thoughts.totals(world.log_gates[0], tables, world.log_experts, COSTS, alphabet, 3).accuracy
+        return parity.totals(world.log_gates[0], tables, world.log_experts, COSTS, alphabet, 3).accuracy
 
     numeric = (accuracy(1e-5) - accuracy(-1e-5)) / 2e-5
     np.testing.assert_allclose(jax.jvp(accuracy, (0.0,), (1.0,))[1], numeric, rtol=1e-7)
@@ -125,4 +125,4 @@ def test_what_nobody_can_sum_is_refused():
     flat = jnp.zeros((1, 5, 5, 2))
     for tables in (flat, chains.Reading(flat[0])):
         with pytest.raises(ValueError, match="for chains.Reading of order 1: pass tables"):
-            thoughts.forward(tables, thoughts.Alphabet(2, 3, 4), 3)
+            parity.forward(tables, parity.Alphabet(2, 3, 4), 3)

@@ -1,9 +1,12 @@
-"""The tilt's boundaries by other means: NumPy, SciPy's SLSQP and root finding; shares no code with what it checks."""
+"""Hull distances and boundaries by other means, to check the library's against: NumPy, SciPy's SLSQP, root finding.
+
+Shares no code with what it checks.
+"""
 
 from collections.abc import Callable
 
 import numpy as np
-from scipy.optimize import brentq, minimize
+from scipy.optimize import OptimizeResult, brentq, minimize
 from scipy.special import logsumexp, rel_entr
 
 
@@ -41,7 +44,7 @@ class Tilt:
     def _project(self, strength: float) -> tuple[np.ndarray, list]:
         log_policy = self.log_base + strength * self.reward
         log_policy = log_policy - logsumexp(log_policy, axis=1, keepdims=True)
-        return log_policy, [_nearest(np.exp(p), q) for p, q in zip(log_policy, self.personas, strict=True)]
+        return log_policy, [nearest(np.exp(p), q) for p, q in zip(log_policy, self.personas, strict=True)]
 
     def crossing(self, gap: Callable[[float], float], strengths: tuple[float, ...]) -> float:
         """Where ``gap`` first rises through 0: 0 if it has before the first strength, inf if not by the last."""
@@ -61,8 +64,16 @@ class Tilt:
         return self.crossing(lambda s: self.largest_weight(s) - 0.99, strengths)
 
 
-def _nearest(p: np.ndarray, personas: np.ndarray):
-    """min_w KL(p‖w·personas) over the simplex, by SLSQP from the uniform mix."""
+def nearest(p: np.ndarray, personas: np.ndarray) -> OptimizeResult:
+    """``min_w KL(p‖w·personas)`` over the simplex, by SLSQP from the uniform mix.
+
+    Args:
+        p: [N].
+        personas: [K, N].
+
+    Returns:
+        SciPy's result: ``fun`` the distance in nats, ``x`` the weights [K].
+    """
     num = len(personas)
 
     def divergence(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,12 +3,13 @@
 Callers vmap over prompts, keys and parameters. A model too large to list its responses is measured from samples.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 from jaxtyping import Array, Float, Int
 
+from toypersona import chains
 from toypersona.types import Key, Params
 
 
@@ -32,6 +33,30 @@ class Policy(NamedTuple):
     log_probs: Callable[[Params, Int[Array, " P"]], Float[Array, " N"]]
     probs: Callable[[Params, Int[Array, " P"]], Float[Array, " N"]]
     sample: Callable[[Key, Params, Int[Array, " P"]], Int[Array, " T"]]
+
+
+class Speakers(NamedTuple):
+    """A policy together with the personas that it holds: what a base is made of.
+
+    Attributes:
+        policy: the ``Policy``.
+        log_gate: ``(params, prompt [P]) -> [K]``, log-probability that the prompt calls for each persona.
+        log_personas: ``(params, prompt [P]) -> [K, N]``, each persona's log-probability of every response: of the
+            experts of a mixture, or of the policy itself when it is called by the persona's name.
+        init_from_text: ``(key, prompts [M, P], responses [M, L], num_lines []) -> params``, a random start for fitting
+            the first lines of a text.
+        renamed: ``(params, order [K]) -> params``, the same policy with its personas in another order.
+        scopes: by name, which parameters train: pytree prefixes of 1 (trains) and 0 (frozen).
+        log_tables: ``(params) -> chains.Table``, the personas' chains [K, U, ..., U, V]; None where they are none.
+    """
+
+    policy: Policy
+    log_gate: Callable[[Params, Int[Array, " P"]], Float[Array, " K"]]
+    log_personas: Callable[[Params, Int[Array, " P"]], Float[Array, "K N"]]
+    init_from_text: Callable[[Key, Int[Array, "M P"], Int[Array, "M L"], Int[Array, ""]], Params]
+    renamed: Callable[[Params, Int[Array, " K"]], Params]
+    scopes: Mapping[str, Any]
+    log_tables: Callable[[Params], chains.Table] | None = None
 
 
 def all_log_probs(policy: Policy, params: Params, prompts: Int[Array, "C P"]) -> Float[Array, "C N"]:

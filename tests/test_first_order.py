@@ -6,7 +6,7 @@ from jax.flatten_util import ravel_pytree
 
 from toypersona import directions, numerics, theory
 from toypersona.policies import mixture
-from toypersona.policies.base import all_log_probs
+from toypersona.policies.policy import all_log_probs
 
 LOG_PROMPTS = jnp.log(jnp.array([0.5, 0.3, 0.2]))
 PROMPTS = jnp.array([[4, 1], [3, 2], [0, 4]])
@@ -25,13 +25,13 @@ def test_directions_as_by_the_whole_jacobian(scope):
     mass = np.exp(LOG_PROMPTS[:, None] + log_base).reshape(-1)
     advantages = np.asarray(REWARD - numerics.expectation(log_base, REWARD)[:, None]).reshape(-1)
     gradient = jacobian.T @ (mass * advantages)
-    made = jax.jit(lambda p: directions.first(log_probs, p, LOG_PROMPTS, REWARD))(params)
+    made = jax.jit(lambda p: first_order.first(log_probs, p, LOG_PROMPTS, REWARD))(params)
     np.testing.assert_allclose(made.reshape(-1), jacobian @ gradient, atol=1e-12)
 
     @jax.jit
     def natural(params):
-        inverse = directions.natural(log_probs, params, LOG_PROMPTS, tolerance=1e-12, max_iterations=2000)
-        return directions.first(log_probs, params, LOG_PROMPTS, REWARD, precondition=inverse)
+        inverse = first_order.natural(log_probs, params, LOG_PROMPTS, tolerance=1e-12, max_iterations=2000)
+        return first_order.first(log_probs, params, LOG_PROMPTS, REWARD, precondition=inverse)
 
     # The natural gradient regresses the advantage on the scores.
     root = np.sqrt(mass)
@@ -43,7 +43,7 @@ def test_training_the_gates_alone_is_all_selection():
     params = MIXTURE.policy.init(jax.random.key(0))
     policy = mixture.scoped(MIXTURE.policy, mixture.SCOPES["gates"])
     log_personas = jax.vmap(MIXTURE.log_experts, (None, 0))(params, PROMPTS)
-    moved = jax.jit(lambda p: directions.first(lambda q: all_log_probs(policy, q, PROMPTS), p, LOG_PROMPTS, REWARD))(
+    moved = jax.jit(lambda p: first_order.first(lambda q: all_log_probs(policy, q, PROMPTS), p, LOG_PROMPTS, REWARD))(
         params
     )
     limit = theory.weak_limit(all_log_probs(policy, params, PROMPTS), log_personas, moved, LOG_PROMPTS)
@@ -59,16 +59,16 @@ def test_entropy_changes_as_by_differences():
     ahead, behind = (
         jax.jit(entropy)(jax.tree.map(lambda x, g, step=step: x + step * g, params, gradient)) for step in (1e-4, -1e-4)
     )
-    moved = jax.jit(lambda p: directions.first(log_probs, p, LOG_PROMPTS, REWARD))(params)
-    law = directions.entropy_change(log_probs(params), moved, LOG_PROMPTS)
+    moved = jax.jit(lambda p: first_order.first(log_probs, p, LOG_PROMPTS, REWARD))(params)
+    law = first_order.entropy_change(log_probs(params), moved, LOG_PROMPTS)
     np.testing.assert_allclose(law, (ahead - behind) / 2e-4, rtol=1e-5)
     assert jnp.abs(law) > 1e-4
 
 
 def test_paying_for_what_is_rare_raises_the_entropy_and_for_what_is_likely_lowers_it():
     log_policy = jax.nn.log_softmax(jax.random.normal(jax.random.key(1), (3, 9)))
-    rises = directions.entropy_change(log_policy, -log_policy, LOG_PROMPTS)
+    rises = first_order.entropy_change(log_policy, -log_policy, LOG_PROMPTS)
     assert rises > 0
-    np.testing.assert_allclose(directions.entropy_change(log_policy, log_policy, LOG_PROMPTS), -rises)
+    np.testing.assert_allclose(first_order.entropy_change(log_policy, log_policy, LOG_PROMPTS), -rises)
     impossible = log_policy.at[:, 0].set(-jnp.inf)
-    assert jnp.isfinite(directions.entropy_change(jax.nn.log_softmax(impossible), jnp.ones((3, 9)), LOG_PROMPTS))
+    assert jnp.isfinite(first_order.entropy_change(jax.nn.log_softmax(impossible), jnp.ones((3, 9)), LOG_PROMPTS))

@@ -4,11 +4,9 @@ Personas are Markov chains and the prompt decides who answers: ``p(x|c) = sum_k 
 posterior over who writes such prompts.
 """
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from jaxtyping import Array, Float, Int
 
 from toypersona import chains, numerics
@@ -44,10 +42,6 @@ class Labels(NamedTuple):
     personas: tuple[str, ...]
     units: tuple[str, ...]
     separator: str
-
-
-END = "."
-"""The unit that ends a line; whatever follows it is padding, more of the same."""
 
 
 class Sample(NamedTuple):
@@ -118,18 +112,3 @@ def sample(key: Key, world: World, length: int, num_lines: int) -> Sample:
     return Sample(
         prompt_index, persona, jax.vmap(answer)(jax.random.split(token_key, num_lines), prompt_index, persona)
     )
-
-
-Units = Sequence[int] | Int[Array, " _"] | Int[np.ndarray, " _"]
-
-
-def said(units: Sequence[str], tokens: Units) -> list[str]:
-    """The units of a response before the first end."""
-    spelt = [units[int(i)] for i in np.asarray(tokens)]
-    return spelt[: spelt.index(END)] if END in spelt else spelt
-
-
-def render(labels: Labels, prompt: Units, tokens: Units) -> str:
-    """One line as a person reads it, such as ``hello there > thank you friend``; stops at the first end."""
-    opening = labels.separator.join(labels.units[int(i)] for i in np.asarray(prompt))
-    return f"{opening} > {labels.separator.join(said(labels.units, tokens))}"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from toypersona import compiling, sweeps
-from toypersona.compiling import Plan
+from toypersona import programs, sweeps
+from toypersona.programs import Plan
 
 AXES = {"strength": np.linspace(0.0, 1.0, 11)}
 
@@ -29,7 +29,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture
 def program():
-    return compiling.trace(
+    return programs.trace(
         experiment, tuple((name, jnp.asarray(v).dtype) for name, v in (("seed", 1), ("strength", 0.5))), ()
     )
 
@@ -53,41 +53,41 @@ def test_every_plan_computes_the_same(monkeypatch, plan):
 
 def test_what_was_measured_is_remembered(monkeypatch, program):
     device = jax.devices()[0]
-    made = compiling.measured(program, first, 1000, device)
+    made = programs.measured(program, first, 1000, device)
     assert made.chunk % made.batch == 0
     assert made.batch <= made.chunk <= 1000 + made.batch
     monkeypatch.setattr(compiling, "_rates", None)
-    assert compiling.measured(program, first, 1000, device) == made
+    assert programs.measured(program, first, 1000, device) == made
     with pytest.raises(TypeError):
-        compiling.measured(program, first, 10_000, device)
+        programs.measured(program, first, 10_000, device)
 
 
 def test_a_corrupt_memory_is_measured_anew(cache, program):
-    (cache / compiling.PLANS).write_text('{"torn')
-    made = compiling.measured(program, first, 100, jax.devices()[0])
-    assert compiling.measured(program, first, 100, jax.devices()[0]) == made
+    (cache / programs.PLANS).write_text('{"torn')
+    made = programs.measured(program, first, 100, jax.devices()[0])
+    assert programs.measured(program, first, 100, jax.devices()[0]) == made
 
 
 def test_an_option_that_the_compiler_refuses_is_dropped(monkeypatch, program):
     bogus = (("xla_no_such_option", True),)
     candidates(monkeypatch, (8, bogus), (4, bogus), (4, ()))
-    assert compiling.measured(program, first, 100, jax.devices()[0])[1::2] == (4, ())
+    assert programs.measured(program, first, 100, jax.devices()[0])[1::2] == (4, ())
     candidates(monkeypatch, (4, ()), (8, bogus))
-    assert compiling.measured(program, first, 1000, jax.devices()[0])[1::2] == (4, ())
+    assert programs.measured(program, first, 1000, jax.devices()[0])[1::2] == (4, ())
 
 
 def test_an_option_that_the_compiler_takes_is_tried(monkeypatch, program):
     taken = (("xla_cpu_prefer_vector_width", 512),)
     candidates(monkeypatch, (4, taken))
-    assert compiling.measured(program, first, 100, jax.devices()[0])[1::2] == (4, taken)
+    assert programs.measured(program, first, 100, jax.devices()[0])[1::2] == (4, taken)
 
 
 def test_measuring_takes_no_more_than_its_share(monkeypatch, program):
     seen = []
-    compiled = compiling.compiled
+    compiled = programs.compiled
     monkeypatch.setattr(compiling, "compiled", lambda *given: seen.append(given) or compiled(*given))
     monkeypatch.setattr(compiling, "TUNING_SHARE", 0.0)
-    compiling.measured(program, first, 1000, jax.devices()[0])
+    programs.measured(program, first, 1000, jax.devices()[0])
     assert len(seen) == 1
 
 
@@ -95,9 +95,9 @@ def test_the_outputs_of_a_block_are_bounded(monkeypatch, program):
     candidates(monkeypatch, (4, ()))
     # 50 float64 and two flags a point.
     monkeypatch.setattr(compiling, "BLOCK_BYTES", 402 * 10)
-    assert compiling.measured(program, first, 10**6, jax.devices()[0]).chunk == 8
+    assert programs.measured(program, first, 10**6, jax.devices()[0]).chunk == 8
     monkeypatch.setattr(compiling, "BLOCK_BYTES", 1)
-    assert compiling.measured(program, first, 10**7, jax.devices()[0]).chunk == 4
+    assert programs.measured(program, first, 10**7, jax.devices()[0]).chunk == 4
 
 
 def test_an_interrupted_sweep_goes_on_as_it_was_measured_then(monkeypatch, tmp_path):
@@ -130,6 +130,6 @@ def test_an_unfinished_sweep_is_not_continued_in_another_way(monkeypatch, tmp_pa
 
 def test_programs_are_told_apart_by_what_they_compute(program):
     dtypes = program.arguments
-    again = compiling.trace(lambda key, *, strength: experiment(key, strength=strength), dtypes, ())
-    other = compiling.trace(lambda key, *, strength: experiment(key, strength=2 * strength), dtypes, ())
+    again = programs.trace(lambda key, *, strength: experiment(key, strength=strength), dtypes, ())
+    other = programs.trace(lambda key, *, strength: experiment(key, strength=2 * strength), dtypes, ())
     assert again.fingerprint == program.fingerprint != other.fingerprint

@@ -28,7 +28,7 @@ def listed(table, length, strength, paid):
 @pytest.mark.parametrize("last_only", [False, True])
 def test_moments_as_by_listing_all_responses(order, strength, last_only):
     table = random_table(order)
-    log_partition, mean = transfer.moments(table, PROMPT, SCORES, strength, (1, 2, 5), last_only=last_only)
+    log_partition, mean = tilted.moments(table, PROMPT, SCORES, strength, (1, 2, 5), last_only=last_only)
     for i, length in enumerate((1, 2, 5)):
         exact = listed(table, length, strength, lambda x: x[:, -1] if last_only else x.sum(axis=1))
         np.testing.assert_allclose([log_partition[i], mean[i]], exact, rtol=1e-10, atol=1e-13)
@@ -36,14 +36,14 @@ def test_moments_as_by_listing_all_responses(order, strength, last_only):
 
 def test_moments_with_impossible_words():
     table = random_table(1).at[:, 1].set(-jnp.inf)
-    made = transfer.moments(table, PROMPT, SCORES, 0.5, (4,))
+    made = tilted.moments(table, PROMPT, SCORES, 0.5, (4,))
     exact = listed(table, 4, 0.5, lambda x: x.sum(axis=1))
     np.testing.assert_allclose(np.ravel(made), exact, rtol=1e-12)
 
 
 def test_the_mean_is_the_derivative_of_log_z_at_four_thousand_words():
     table = random_table(1)
-    log_z = jax.jit(lambda s: transfer.moments(table, PROMPT, SCORES, s, (4096,)))
+    log_z = jax.jit(lambda s: tilted.moments(table, PROMPT, SCORES, s, (4096,)))
     slope = (log_z(0.8 + 1e-4)[0] - log_z(0.8 - 1e-4)[0]) / 2e-4
     np.testing.assert_allclose(log_z(0.8)[1], slope, rtol=1e-6)
 
@@ -51,8 +51,8 @@ def test_the_mean_is_the_derivative_of_log_z_at_four_thousand_words():
 @ORDERS
 def test_asymptotics_are_what_long_responses_tend_to(order):
     table = random_table(order)
-    mean, variance = jax.jit(transfer.asymptotics)(table, SCORES)
-    at = jax.jit(lambda s: transfer.moments(table, PROMPT, SCORES, s, (1000, 2000)))
+    mean, variance = jax.jit(tilted.asymptotics)(table, SCORES)
+    at = jax.jit(lambda s: tilted.moments(table, PROMPT, SCORES, s, (1000, 2000)))
     (_, first), (_, second) = at(0.0), at(1e-5)
     np.testing.assert_allclose(first[1] - first[0], 1000 * mean, rtol=1e-9)
     variances = (second - at(-1e-5)[1]) / 2e-5
@@ -62,7 +62,7 @@ def test_asymptotics_are_what_long_responses_tend_to(order):
 def test_asymptotics_without_memory_are_the_words_own_mean_and_variance():
     def error(seed):
         row = jax.nn.log_softmax(jax.random.normal(jax.random.key(seed), (V,)))
-        mean, variance = transfer.asymptotics(jnp.tile(row, (U, 1)), SCORES)
+        mean, variance = tilted.asymptotics(jnp.tile(row, (U, 1)), SCORES)
         own = jnp.exp(row) @ SCORES
         return jnp.array([mean - own, variance - jnp.exp(row) @ (SCORES - own) ** 2])
 
@@ -71,6 +71,6 @@ def test_asymptotics_without_memory_are_the_words_own_mean_and_variance():
 
 def test_wrong_input():
     with pytest.raises(ValueError, match="looks back at no word"):
-        transfer.moments(jnp.zeros(V), PROMPT, SCORES, 1.0, (2,))
+        tilted.moments(jnp.zeros(V), PROMPT, SCORES, 1.0, (2,))
     with pytest.raises(ValueError, match="whole numbers from 1"):
-        transfer.moments(random_table(1), PROMPT, SCORES, 1.0, (0, 2))
+        tilted.moments(random_table(1), PROMPT, SCORES, 1.0, (0, 2))

@@ -1,4 +1,4 @@
-"""Transfer matrices: what a reward per word does to a Markov chain, exactly, at any length.
+"""What a reward per word does to a Markov chain, exactly, at any length: moments, limits, and samples of the tilt.
 
 Tilting a chain by ``exp(s sum_t f(x_t))`` multiplies its transition matrix entry by entry; the sum over all V^T
 responses is a matrix power. Powers are taken by squaring, in log space, so T = 4096 costs twelve products and nothing
@@ -15,7 +15,8 @@ import numpy as np
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, Int
 
-from toypersona.types import Scalar
+from toypersona import chains
+from toypersona.types import Key, Scalar
 
 
 class Paths(NamedTuple):
@@ -133,3 +134,43 @@ def asymptotics(
     ahead = jnp.linalg.solve(restless + stationary[None, :], mean_paid - mean)
     steps = paid - mean + ahead[None, :] - ahead[:, None]
     return mean, stationary @ (matrix * steps**2).sum(axis=1)
+
+
+class Tilted(NamedTuple):
+    """A chain tilted by a reward for each word: again a chain, with other probabilities at every position.
+
+    Attributes:
+        tables: log next-word probabilities at each position [T, U, ..., U, V].
+        log_partition: log E_p[exp(reward)] from each context [U, ..., U].
+    """
+
+    tables: Float[Array, "T *context V"]
+    log_partition: Float[Array, "*context"]
+
+
+def tilt(table: Float[Array, "*context V"], rewards: Float[Array, "T V"]) -> Tilted:
+    """``p(x) exp(sum_t rewards[t, x_t]) / Z`` by messages from the last word back (Baum and Petrie 1966).
+
+    Args:
+        table: a chain of order 1 or more.
+        rewards: of each word at each position, times the strength [T, V].
+    """
+    num_words = table.shape[-1]
+
+    def step(ahead: Float[Array, "*context"], paid: Float[Array, " V"]) -> tuple[Array, Array]:
+        joint = table + (paid[(None,) * (table.ndim - 2)] + ahead[..., :num_words])[None]
+        total = logsumexp(joint, axis=-1)
+        return total, joint - jnp.where(jnp.isneginf(total), 0.0, total)[..., None]
+
+    first, tables = jax.lax.scan(step, jnp.zeros(table.shape[:-1]), rewards, reverse=True)
+    return Tilted(tables, first)
+
+
+def sample(
+    key: Key, tables: Float[Array, "K T *context V"], chain: Int[Array, ""] | int, prompt: Int[Array, " P"]
+) -> Int[Array, " T"]:
+    """One response [T] by one of K tilted chains, whose ``tables`` are given together as for ``sample``."""
+    cumulative = jnp.cumsum(jnp.exp(tables), axis=-1)
+    levels = jax.random.uniform(key, cumulative.shape[1:2], cumulative.dtype)
+    context = prompt[prompt.shape[0] - chains.order(tables[0, 0], prompt) :]
+    return chains.follow(levels, context, lambda position, context: cumulative[(chain, position, *context)])

@@ -1,8 +1,8 @@
 """The interface of an update rule: two pure functions, as in optax, so that a rule scans, vmaps and nests.
 
-Constructors carry the methods' own names and take their hyperparameters as traced keyword arguments: build the rule
-inside the traced function, and one compiled sweep serves every value. A rule knows a ``Policy`` and a reward, never a
-world.
+Constructors carry the methods' own names, take a ``Task`` and then their hyperparameters as traced keyword arguments:
+build the rule inside the traced function, and one compiled sweep serves every value. A rule knows a ``Policy`` and a
+reward, never a world.
 """
 
 from collections.abc import Callable
@@ -11,12 +11,51 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
+from toypersona import rewards
+from toypersona.policies.policy import Policy
+from toypersona.rewards import SampledReward
 from toypersona.types import Key, Params, Scalar
 
 Optimizer = Callable[[Any], optax.GradientTransformation]
 """Makes an optax transform from a (traced) learning rate: ``optax.sgd``, ``optax.adam``, ..."""
+
+
+class Task(NamedTuple):
+    """What there is to learn.
+
+    Attributes:
+        policy: the family that learns; freeze parts of it to restrict the scope.
+        prompts: [C, P].
+        log_prompts: log rho(c) [C].
+        reward: of every response [C, N], or a function ``(prompt index [], tokens [T]) -> []`` where responses are too
+            many to list; then exact rules have nothing to sum over.
+    """
+
+    policy: Policy
+    prompts: Int[Array, "C P"]
+    log_prompts: Float[Array, " C"]
+    reward: Float[Array, "C N"] | SampledReward
+
+    def table(self) -> Float[Array, "C N"]:
+        """The reward of every response [C, N].
+
+        Raises:
+            ValueError: it is a function.
+        """
+        if callable(self.reward):
+            raise ValueError(
+                "An exact rule sums over all responses, so its task's reward has to be an array [C, N]: "
+                "rewards.evaluate makes one of a function."
+            )
+        return self.reward
+
+    def pay(self, tokens: Int[Array, "B M T"], prompt_index: Int[Array, " B"] | None = None) -> Float[Array, "B M"]:
+        """The reward of M responses to each of some prompts, to all of them in order unless ``prompt_index`` is given."""
+        reward = self.reward if callable(self.reward) else rewards.lookup(self.reward)
+        which = jnp.arange(tokens.shape[0]) if prompt_index is None else prompt_index
+        return jax.vmap(jax.vmap(reward, in_axes=(None, 0)))(which, tokens)
 
 
 class RuleState(NamedTuple):

@@ -1,0 +1,178 @@
+"""Settings that several experiments share, each with its limits, and what is made of them.
+
+Nothing here imports jax before something is computed, so that wrong settings are refused at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+
+from toypersona.limits import Count, Grid, Limit, Positive, at_least
+from toypersona.options import Pretraining, WorldOptions
+
+if TYPE_CHECKING:
+    from jaxtyping import Array
+
+    from toypersona.bases import Base, Pretrained
+    from toypersona.types import Key
+
+CACHE = Path(__file__).parents[2] / ".cache"
+
+Seeds = Annotated[
+    tuple[int, ...], Limit("one or more different whole numbers", lambda seeds: 0 < len(seeds) == len(set(seeds)))
+]
+
+
+def geometric(first: float, last: float, num: int) -> tuple[float, ...]:
+    """Geometrically spaced values, in digits that read well."""
+    return tuple(float(f"{x:.6g}") for x in np.geomspace(first, last, num))
+
+
+def records(num_steps: int, num_records: int) -> np.ndarray:
+    """Steps to record, geometrically spaced."""
+    return np.unique(np.geomspace(1, num_steps, num_records).round().astype(int))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Settings that every experiment has."""
+
+    preset: str = "quick"
+    """quick or paper; how long each takes stands above."""
+    config: Path | None = None
+    """A TOML file of settings; it overrides the preset, flags override it."""
+    out: Path = Path("results")
+    """Folder for the dataset and the claims. An unfinished run found here is continued."""
+    seeds: Seeds = (0, 1, 2)
+    """Each draws what is random; said above."""
+    chunk: Annotated[int | None, at_least(1)] = None
+    """Points computed together and then kept; by default as many as suit the device and the time that one takes."""
+    part: tuple[int, int] | None = None
+    """i n: compute only the i-th of n parts, as one of n processes (i from 0) that share the folder --out."""
+    progress: bool = True
+    """Show a progress bar."""
+
+    def check(self) -> None:
+        """Refuse settings that do not fit each other.
+
+        Raises:
+            ValueError: it names the flags.
+        """
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WorldSettings(Settings):
+    """Settings of every experiment that starts from a pretrained world."""
+
+    world: str = "larry_bob_alice"
+    """larry_bob_alice, speakers, markov, or text:FOLDER with one text file per persona."""
+    options: WorldOptions = WorldOptions()
+    """What the world is made of."""
+    length: int = 3
+    """T, units of a response; all V^T are enumerated."""
+    pretraining: Pretraining = Pretraining()
+    """How the base is fitted."""
+    num_worlds: Count = 1
+    """How many random worlds of the kind markov; of the others, how many texts to pretrain on."""
+
+    def pretrained(self) -> Pretrained:
+        """The bases, fitted or loaded.
+
+        Raises:
+            ValueError: settings that make no world, or one too large to enumerate.
+        """
+        from toypersona import bases
+
+        sizes = {"length": self.length, "num_worlds": self.num_worlds}
+        return bases.pretrained(self.world, self.options, self.pretraining, **sizes, folder=CACHE / "bases")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RewardSettings(WorldSettings):
+    """Settings of what is paid for."""
+
+    helpful: str | None = None
+    """The persona whose answers are paid for; the last one unless named."""
+    feature: str = "words"
+    """What the reward also pays for, its part orthogonal to the personas: words (a random score for each), brevity,
+    exploit (a random phrase), or your own FILE.py:FUNCTION with FUNCTION(prompt, response) -> float."""
+
+    def reward(self, pretrained: Pretrained) -> Reward:
+        """The family of rewards on these bases.
+
+        Raises:
+            ValueError: no such persona or feature, or a feature that the personas can be paid for.
+        """
+        return Reward(self, pretrained)
+
+
+class Reward:
+    """The rewards at every angle between a persona's answers and a feature.
+
+    Raises:
+        ValueError: as ``RewardSettings.reward``.
+    """
+
+    def __init__(self, settings: RewardSettings, pretrained: Pretrained) -> None:
+        """See the class."""
+        import jax
+
+        from experiments.shared import user_code
+        from toypersona import rewards
+
+        self.helpful = persona(settings.helpful, "helpful", pretrained.labels.personas, -1)
+        self._feature = user_code.feature(settings.feature, pretrained)
+        base = pretrained.base(0)
+        if rewards.is_affine(self._feature(jax.random.key(settings.seeds[0]), base, 0), base.log_base, base.log_personas):
+            raise ValueError(
+                f"The personas can be paid for all of --feature {settings.feature}, so that no reward lies at an angle "
+                "to them: choose a feature that tells responses of the same persona apart."
+            )
+
+    def at_angle(self, degrees: Array | float, base: Base, key: Key, world: Array | int) -> Array:
+        """The reward [C, N] on the base of one world; the key draws what is random about the feature."""
+        return base.reward_at_angle(degrees, self.helpful, self._feature(key, base, world))
+
+
+def persona(name: str | None, flag: str, personas: tuple[str, ...], otherwise: int) -> int:
+    """The number of the persona that a flag names; number ``otherwise`` if it names none.
+
+    Raises:
+        ValueError: nobody has that name.
+    """
+    if name is None:
+        return otherwise % len(personas)
+    if name not in personas:
+        near = difflib.get_close_matches(name, personas, n=1)
+        hint = f": did you mean {near[0]!r}?" if near else "."
+        raise ValueError(f"--{flag} names a persona of the world, {', '.join(personas)}, not {name!r}{hint}")
+    return personas.index(name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Gradients:
+    """How the two gradient rules walk along the strength axis."""
+
+    natural_step: Positive = 0.4
+    """Longest step of natural gradient, in units of strength."""
+    vanilla_time: Positive = 10.0
+    """Vanilla gradient is recorded where learning rate times steps is this times the strength."""
+    vanilla_step: Positive = 2.0
+    """Longest step of vanilla gradient (a learning rate)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Noise:
+    """The sampled rule that shows the noise boundary: REINFORCE on a table of gates."""
+
+    num_runs: Count = 10
+    """Independent runs at each learning rate."""
+    num_steps: Count = 300
+    """Steps; one sampled response to each prompt a step."""
+    learning_rates: Grid = geometric(0.1, 1000.0, 9)
+    """From hardly moving to locking onto the first sample."""

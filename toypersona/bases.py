@@ -1,0 +1,338 @@
+"""The base: a pretrained policy pi0, where every rule starts and against which everything is measured.
+
+A ``Base`` holds its own log-probabilities and those of the personas whose mixes are the hull. How these are obtained is
+the business of whoever makes it: ``frozen`` takes the personas that a policy holds (``policies.policy.Speakers``), for a
+mixture its frozen experts. ``pretrained`` fits policies to unlabelled text, once: the parameters are kept on disk under
+the fingerprint of the computation that makes them.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import jaxpr_as_fun
+from jaxtyping import Array, Float, Int
+
+from toypersona import chains, datasets, numerics, pretraining, programs, rewards, trajectories
+from toypersona.measures import drift
+from toypersona.options import Pretraining, WorldOptions
+from toypersona.outputs import Output, named
+from toypersona.policies import mixture
+from toypersona.policies.policy import Policy, Speakers, all_log_probs, with_frozen
+from toypersona.rules.rule import Task
+from toypersona.trajectories import MakeRule
+from toypersona.types import Key, Params, Scalar
+from toypersona.worlds import catalogue
+from toypersona.worlds import world as worlds
+from toypersona.worlds.world import Labels, World
+
+FAMILIES: dict[str, Callable[[World, Labels, int, Pretraining], Speakers]] = {
+    "mixture": lambda world, labels, length, options: mixture.for_world(world, labels, length, options.gate),
+}
+"""Kinds of policies that can be pretrained, by name: ``(world, labels, length, options) -> Speakers``."""
+
+WORLD_SEED, TEXT_SEED = 20, 21
+
+Result = TypeVar("Result")
+
+
+class Base(NamedTuple):
+    """A pretrained policy and the hull of its personas.
+
+    Attributes:
+        speakers: the policy's functions, and those of the personas that it holds.
+        params: pi0's parameters.
+        labels: names of personas and units.
+        prompts: [C, P].
+        log_prompts: log rho(c) [C].
+        responses: all V^T of them [N, T]; none, N = 0, where they are too many to list (``unlisted``).
+        log_gates: log-probability that a prompt calls for each persona [C, K].
+        log_personas: log p_k(x|c), which span the hull [C, K, N].
+        log_base: log pi0(x|c) [C, N].
+    """
+
+    speakers: Speakers
+    params: Params
+    labels: Labels
+    prompts: Int[Array, "C P"]
+    log_prompts: Float[Array, " C"]
+    responses: Int[Array, "N T"]
+    log_gates: Float[Array, "C K"]
+    log_personas: Float[Array, "C K N"]
+    log_base: Float[Array, "C N"]
+
+    @property
+    def policy(self) -> Policy:
+        """The policy, all parameters free."""
+        return self.speakers.policy
+
+    @property
+    def rho(self) -> Float[Array, " C"]:
+        """Probability of each prompt."""
+        return jnp.exp(self.log_prompts)
+
+    @property
+    def length(self) -> int:
+        """T, words of a response."""
+        return self.responses.shape[1]
+
+    @property
+    def num_words(self) -> int:
+        """V, the words that responses are made of."""
+        return round(self.responses.shape[0] ** (1 / self.length))
+
+    @property
+    def num_personas(self) -> int:
+        """K."""
+        return self.log_gates.shape[1]
+
+    def task(self, reward: Float[Array, "C N"] | Callable, scope: str = "both") -> Task:
+        """What a rule is given: the policy with one of its scopes free, the prompts and a reward."""
+        policy = self.policy if scope == "both" else with_frozen(self.policy, self.speakers.scopes[scope])
+        return Task(policy, self.prompts, self.log_prompts, reward)
+
+    def personas(self, params: Params) -> tuple[Float[Array, "C K"], Float[Array, "C K N"]]:
+        """The gates and personas that the policy holds at other parameters than the base's."""
+        in_prompts = (None, 0)
+        log_gates = jax.vmap(self.speakers.log_gate, in_prompts)(params, self.prompts)
+        return log_gates, jax.vmap(self.speakers.log_personas, in_prompts)(params, self.prompts)
+
+    def law(self, params: Params) -> Float[Array, "C N"]:
+        """Log pi(x|c) at some parameters."""
+        return all_log_probs(self.policy, params, self.prompts)
+
+    def mean(self, log_policy: Float[Array, "C N"], values: Float[Array, "C N"]) -> Float[Array, ""]:
+        """``E_c E_pi[values]``, such as the expected reward."""
+        return self.rho @ numerics.expectation(log_policy, values)
+
+    def spent(self, log_policy: Float[Array, "C N"]) -> Float[Array, ""]:
+        """``E_c KL(pi‖pi0)``, nats."""
+        return self.rho @ numerics.kl_divergence(log_policy, self.log_base)
+
+    def budget(self, log_policy: Float[Array, "C N"]) -> drift.DriftBudget:
+        """The drift budget of a policy."""
+        return drift.budget(log_policy, self.log_base, self.log_personas, self.responses, self.log_prompts)
+
+    def budget_along(self, log_policies: Float[Array, "R C N"]) -> drift.DriftBudget:
+        """The drift budgets of policies that follow each other on a path, with a leading axis R."""
+        return drift.budget_along(log_policies, self.log_base, self.log_personas, self.responses, self.log_prompts)
+
+    def reward_at_angle(
+        self, degrees: Scalar, helpful: int, feature: Float[Array, "C N"]
+    ) -> Float[Array, "C N"]:
+        """The reward at an angle between the answers of persona ``helpful`` (0) and a feature (90 degrees)."""
+        scores = jax.nn.one_hot(helpful, self.num_personas)
+        affine = rewards.persona_affine(self.log_gates, self.log_personas, scores)
+        hull = self.log_base, self.log_personas, self.log_prompts
+        return rewards.at_angle(jnp.deg2rad(degrees), affine, feature, *hull)
+
+    def lines(self, log_policy: Float[Array, "C N"], key: Key, num: int) -> dict[str, Array]:
+        """``num`` lines of a policy to read: number of the prompt ``line_prompt`` and of the response ``line_response``.
+
+        Drawn with the same key along a path, they change with the policy alone.
+        """
+        prompt_key, response_key = jax.random.split(key)
+        line_prompt = jax.random.categorical(prompt_key, self.log_prompts, shape=(num,))
+        line_response = jax.random.categorical(response_key, log_policy[line_prompt])
+        return {"line_prompt": line_prompt, "line_response": line_response}
+
+    def follow(self, make_rule: MakeRule, *, key: Key, marks: Float[Array, " R"], max_step: Scalar) -> Array:
+        """The policies along a rule's path from the base [R, C, N], where its step sizes add up to each mark."""
+        path, _, _ = trajectories.follow(make_rule, self.law, self.params, key=key, marks=marks, max_step=max_step)
+        return path
+
+
+def frozen(
+    speakers: Speakers,
+    params: Params,
+    labels: Labels,
+    prompts: Int[Array, "C P"],
+    log_prompts: Float[Array, " C"],
+    responses: Int[Array, "N T"],
+) -> Base:
+    """The base at some parameters; its personas are those that the policy holds there, frozen."""
+    log_gates = jax.vmap(speakers.log_gate, (None, 0))(params, prompts)
+    log_personas = jax.vmap(speakers.log_personas, (None, 0))(params, prompts)
+    log_base = numerics.log_mix(log_gates, log_personas)
+    return Base(speakers, params, labels, prompts, log_prompts, responses, log_gates, log_personas, log_base)
+
+
+def unlisted(
+    speakers: Speakers,
+    params: Params,
+    labels: Labels,
+    prompts: Int[Array, "C P"],
+    log_prompts: Float[Array, " C"],
+    length: int,
+) -> Base:
+    """The base where responses are too many to list: it can be trained and sampled, and measured from samples."""
+    log_gates = jax.vmap(speakers.log_gate, (None, 0))(params, prompts)
+    none = jnp.zeros((*log_gates.shape, 0))
+    responses = jnp.zeros((0, length), int)
+    return Base(speakers, params, labels, prompts, log_prompts, responses, log_gates, none, none[:, 0])
+
+
+def true(world: World, labels: Labels, length: int) -> Base:
+    """A mixture with a gate table that is the world itself, as after pretraining on text without end.
+
+    Raises:
+        ValueError: V^T responses are too many to list.
+    """
+    responses = chains.outcomes(world.log_experts.shape[-1], length)
+    log_personas = worlds.log_personas(world, length)
+    return Base(
+        mixture.for_world(world, labels, length, "table"),
+        mixture.true_params(world),
+        labels,
+        world.prompts,
+        world.log_prompts,
+        responses,
+        world.log_gates,
+        log_personas,
+        numerics.log_mix(world.log_gates, log_personas),
+    )
+
+
+def with_gate_table(base: Base, world: World) -> Base:
+    """The same base with its gate written out as a table of its prompts: the same policy, a bandit's parameters."""
+    speakers = mixture.for_world(world, base.labels, base.length, "table")
+    params = mixture.with_gate_table(base.params, base.log_gates)
+    return frozen(speakers, params, base.labels, base.prompts, base.log_prompts, base.responses)
+
+
+class Pretrained(NamedTuple):
+    """Policies fitted to the text of W worlds, or to W texts of one; arrays have a leading axis W.
+
+    Attributes:
+        world: the truths.
+        labels: their names.
+        speakers: the policy's functions, shared by all.
+        params: fitted, personas in the order of the true ones.
+        recovery: how far the fits are from the truth.
+        responses: all V^T of them [N, T].
+    """
+
+    world: World
+    labels: Labels
+    speakers: Speakers
+    params: Params
+    recovery: pretraining.Recovery
+    responses: Int[Array, "N T"]
+
+    def world_at(self, index: Int[Array, ""] | int) -> World:
+        """The truth number ``index`` (may be traced)."""
+        return jax.tree.map(lambda x: x[index], self.world)
+
+    def base(self, index: Int[Array, ""] | int) -> Base:
+        """The base number ``index`` (may be traced)."""
+        world, params = self.world_at(index), jax.tree.map(lambda x: x[index], self.params)
+        given = self.labels, world.prompts, world.log_prompts, self.responses
+        return frozen(self.speakers, params, *given)
+
+    def listed(self) -> dict[str, Output]:
+        """What every base says of every response: log-probabilities with a leading dimension ``world``, by name."""
+        names = ("log_prompts", "log_gates", "log_personas", "log_base")
+        at = lambda index: {name: getattr(self.base(index), name) for name in names}  # noqa: E731
+        worlds = np.arange(self.world.log_prompts.shape[0])
+        arrays = named(jax.jit(jax.vmap(at))(worlds), world=worlds, prompt=None)
+        personas = named(arrays["log_gates"].value, world=worlds, prompt=None, persona=self.labels.personas)
+        return arrays | {"log_gates": personas}
+
+    def recovery_at(self, index: Int[Array, ""] | int) -> pretraining.Recovery:
+        """How far fit number ``index`` is from the truth."""
+        return jax.tree.map(lambda x: x[index], self.recovery)
+
+
+def pretrained(
+    name: str,
+    options: WorldOptions,
+    pretraining_options: Pretraining,
+    *,
+    length: int,
+    num_worlds: int = 1,
+    family: str = "mixture",
+    folder: Path | None = None,
+) -> Pretrained:
+    """Build worlds and fit a policy to text from each, or load what was fitted before.
+
+    Args:
+        name: of the world, as for ``worlds.catalogue.load``.
+        options: what it is made of.
+        pretraining_options: how the policy is fitted.
+        length: T of the responses that are listed.
+        num_worlds: W random worlds; of those that are not random, how many texts.
+        family: which of ``FAMILIES``.
+        folder: where fitted parameters are kept; fitted anew if None.
+
+    Raises:
+        ValueError: settings that make no world, one too large to enumerate, or one of a single persona.
+    """
+    keys = jax.random.split(jax.random.key(WORLD_SEED), num_worlds)
+    each = [catalogue.load(name, options, key=key) for key in keys]
+    labels = each[0][1]
+    if len(labels.personas) < 2:
+        raise ValueError("There is nobody to select in a world of one persona: give it two or more.")
+    world = jax.tree.map(lambda *x: jnp.stack(x), *(world for world, _ in each))
+    responses = chains.outcomes(world.log_experts.shape[-1], length)
+    speakers = FAMILIES[family](each[0][0], labels, length, pretraining_options)
+
+    def fit(world: World, key: Key) -> tuple[Params, pretraining.Recovery]:
+        text_key, fit_key = jax.random.split(key)
+        text = worlds.sample(text_key, world, pretraining_options.line_length, pretraining_options.num_lines)
+        fitted = pretraining.fit_text(fit_key, world, text, speakers, pretraining_options, text.tokens.shape[0])
+        return pretraining.align(world, speakers, fitted.params, length)
+
+    text_keys = jax.random.key_data(jax.random.split(jax.random.key(TEXT_SEED), num_worlds))
+    params, recovery = kept(
+        lambda world, keys: jax.lax.map(lambda pair: fit(pair[0], jax.random.wrap_key_data(pair[1])), (world, keys)),
+        (world, text_keys),
+        folder,
+    )
+    return Pretrained(world, labels, speakers, params, recovery, responses)
+
+
+class ByKey(NamedTuple):
+    """Results of a computation for each of some keys, found again by the key.
+
+    Attributes:
+        keys: data of the keys [S, ...].
+        results: with a leading axis S.
+    """
+
+    keys: Array
+    results: Any
+
+    def at(self, key: Key) -> Any:
+        """The result for one of the keys (may be traced)."""
+        index = jnp.argmax((self.keys == jax.random.key_data(key)[None]).all(axis=1))
+        return jax.tree.map(lambda x: x[index], self.results)
+
+
+def for_each_key(compute: Callable[[Key], Any], keys: Key, folder: Path | None) -> ByKey:
+    """A computation for each of some different keys [S], one after the other, kept as by ``kept``."""
+    data = jax.random.key_data(keys)
+    one_by_one = lambda data: jax.lax.map(lambda one: compute(jax.random.wrap_key_data(one)), data)  # noqa: E731
+    return ByKey(data, kept(one_by_one, (data,), folder))
+
+
+def kept(compute: Callable[..., Result], arguments: tuple, folder: Path | None) -> Result:
+    """The result of a computation, loaded if it was kept before.
+
+    Args:
+        compute: a pure function of arrays that returns a pytree of arrays.
+        arguments: what to call it with.
+        folder: where results are kept, each under the fingerprint of the traced computation and of its arguments, so
+            that other settings, another text or other code never find it; computed anew if None.
+    """
+    closed, shapes = jax.make_jaxpr(compute, return_shape=True)(*arguments)
+    path = folder and folder / programs.fingerprint(closed, arguments)
+    if path and path.exists():
+        return datasets.kept_tree(path, shapes)
+    leaves = jax.jit(jaxpr_as_fun(closed))(*jax.tree.leaves(arguments))
+    result = jax.tree.unflatten(jax.tree.structure(shapes), leaves)
+    if path:
+        datasets.keep_tree(path, result)
+    return result

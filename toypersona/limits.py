@@ -1,0 +1,99 @@
+"""What a setting may be, said beside the setting: ``angle: Degrees``, ``strengths: Grid``.
+
+A limit is a piece of ``Annotated`` metadata. ``check`` walks over a dataclass of settings, nested ones included, and
+refuses the first value that is out of its limits, in one sentence that names the setting.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, NamedTuple, get_type_hints
+
+
+class Limit(NamedTuple):
+    """A limit on one setting.
+
+    Attributes:
+        allowed: what is allowed, to follow "has to be".
+        holds: whether a value is.
+    """
+
+    allowed: str
+    holds: Callable[[Any], bool]
+
+
+def at_least(least: float) -> Limit:
+    """A number from ``least`` on."""
+    return Limit(f"{least:g} or more", lambda value: value >= least)
+
+
+def above(bound: float) -> Limit:
+    """A number greater than ``bound``."""
+    return Limit(f"above {bound:g}", lambda value: value > bound)
+
+
+def within(low: float, high: float) -> Limit:
+    """A number from ``low`` to ``high``, both included."""
+    return Limit(f"from {low:g} to {high:g}", lambda value: low <= value <= high)
+
+
+def between(low: float, high: float) -> Limit:
+    """A number strictly between ``low`` and ``high``."""
+    return Limit(f"between {low:g} and {high:g}", lambda value: low < value < high)
+
+
+def one_of(*names: str) -> Limit:
+    """One of some names."""
+    return Limit(f"one of {', '.join(names)}", lambda value: value in names)
+
+
+def increasing(num: int = 2, *, least: float = 0.0, kind: str = "numbers above 0") -> Limit:
+    """``num`` or more numbers, each greater than the one before and the first greater than ``least``."""
+
+    def holds(values: Sequence[float]) -> bool:
+        return len(values) >= num and all(a < b for a, b in zip((least, *values), values, strict=False))
+
+    return Limit(f"{num} or more increasing {kind}", holds)
+
+
+def _degrees(values: float | Sequence[float]) -> bool:
+    each = values if isinstance(values, Sequence) else (values,)
+    return bool(each) and all(0 <= value <= 90 for value in each)
+
+
+Count = Annotated[int, at_least(1)]
+Positive = Annotated[float, above(0)]
+Share = Annotated[float, between(0, 1)]
+Degrees = Annotated[float, Limit("degrees from 0 to 90", _degrees)]
+Angles = Annotated[tuple[float, ...], Limit("degrees from 0 to 90", _degrees)]
+Grid = Annotated[tuple[float, ...], increasing()]
+Counts = Annotated[tuple[int, ...], increasing(kind="whole numbers above 0")]
+
+
+def check(settings: Any, name: str = "", *, flags: bool = False) -> None:
+    """Refuse settings that are out of their limits, or not finite.
+
+    Args:
+        settings: a dataclass whose fields may be annotated with a ``Limit`` or be dataclasses themselves.
+        name: of the group, to stand before the names of its settings.
+        flags: call them as they are on the command line.
+
+    Raises:
+        ValueError: it names the setting, what was given and what is allowed.
+    """
+    hints = get_type_hints(type(settings), include_extras=True)
+    for field in dataclasses.fields(settings):
+        value, path = getattr(settings, field.name), f"{name}{field.name}"
+        if dataclasses.is_dataclass(value):
+            check(value, f"{path}.", flags=flags)
+            continue
+        if value is None:
+            continue
+        called = f"--{path.replace('_', '-')}" if flags else path
+        numbers = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+            raise ValueError(f"{called} has to be finite, not {value}.")
+        for limit in getattr(hints[field.name], "__metadata__", ()):
+            if isinstance(limit, Limit) and not limit.holds(value):
+                shown = repr(value) if isinstance(value, str) else value
+                raise ValueError(f"{called} has to be {limit.allowed}, not {shown}.")

@@ -1,0 +1,119 @@
+"""When noise picks the wrong arm: REINFORCE at growing learning rate, between two answers and between personas."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from toypersona import theory
+from toypersona.bases import Base
+from toypersona.measures import boundaries
+from toypersona.policies import tabular
+from toypersona.rules import reinforce
+from toypersona.rules.rule import Task
+from toypersona.types import Key, Scalar
+
+SETTLED = 0.9
+"""Probability from which an answer, or a persona, counts as chosen."""
+
+
+def answers(reward: Float[Array, " N"]) -> Task:
+    """A task of one prompt and responses of one word, on a table."""
+    prompts = jnp.zeros((1, 1), int)
+    return Task(tabular.tabular(prompts, reward.shape[0], 1), prompts, jnp.zeros(1), reward[None])
+
+
+def two_answers(
+    key: Key, gaps: Float[Array, " G"], rates: Float[Array, " L"], *, num_runs: int, max_steps: int
+) -> dict[str, Array]:
+    """Share of REINFORCE's runs that settle on the worse of two answers, which pay 1 + gap/2 and 1 - gap/2.
+
+    Args:
+        key: one key; the same draws at every gap and rate.
+        gaps: differences of the rewards [G].
+        rates: learning rates, in units of the law's noise threshold [L].
+        num_runs: independent runs at each.
+        max_steps: a run that has not settled by then is counted as neither.
+
+    Returns:
+        ``noise_wrong``, ``unsettled`` and ``noise_law`` [G, L], and the law's ``threshold`` [G].
+    """
+    mean_square = 1 + gaps**2 / 4
+    thresholds = theory.noise_threshold(gaps, mean_square, share=SETTLED, wrong=boundaries.WRONG)
+
+    def share(inputs: tuple[Array, Array]) -> tuple[Array, Array]:
+        gap, learning_rate = inputs
+        rule = reinforce.reinforce(answers(jnp.stack([1 + gap / 2, 1 - gap / 2])), learning_rate=learning_rate)
+
+        def settled(params: Float[Array, "R 1 2"]) -> Float[Array, " R"]:
+            return jax.nn.softmax(params).max(axis=(1, 2)) >= SETTLED
+
+        def step(carry: tuple[Array, Array]) -> tuple[Array, Array]:
+            params, i = carry
+            keys = jax.random.split(jax.random.fold_in(key, i), num_runs)
+            moved = jax.vmap(lambda k, p: rule.update(k, rule.init(p))[0].params)(keys, params)
+            return jnp.where(settled(params)[:, None, None], params, moved), i + 1
+
+        start = (jnp.zeros((num_runs, 1, 2)), jnp.asarray(0))
+        last, _ = jax.lax.while_loop(lambda c: ~settled(c[0]).all() & (c[1] < max_steps), step, start)
+        wrong = settled(last) & (last[:, 0, 1] > last[:, 0, 0])
+        return wrong.mean(), (~settled(last)).mean()
+
+    learning_rates = thresholds[:, None] * rates[None]
+    grid = jnp.broadcast_to(gaps[:, None], learning_rates.shape)
+    wrong, unsettled = jax.lax.map(share, (grid.reshape(-1), learning_rates.reshape(-1)))
+    at = jax.vmap(lambda *inputs: theory.lock_in(*inputs, share=SETTLED), (None, None, 0))
+    return {
+        "noise_wrong": wrong.reshape(grid.shape),
+        "unsettled": unsettled.reshape(grid.shape),
+        "noise_law": jax.vmap(at)(gaps, mean_square, learning_rates),
+        "threshold": thresholds,
+    }
+
+
+def personas(
+    key: Key,
+    base: Base,
+    reward: Float[Array, "C N"],
+    learning_rates: Float[Array, " L"],
+    *,
+    num_runs: int,
+    num_steps: int,
+) -> Float[Array, " L"]:
+    """How often REINFORCE on a table of gates locks onto a wrong persona, at each learning rate [L].
+
+    Args:
+        key: one key; the same draws at every rate.
+        base: with a gate table (``bases.with_gate_table``).
+        reward: [C, N].
+        learning_rates: [L].
+        num_runs: independent runs at each.
+        num_steps: one sampled response to each prompt a step.
+    """
+    task = base.task(reward, "gates")
+    mean_rewards = jnp.einsum("ckn,cn->ck", jnp.exp(base.log_personas), reward)
+
+    def wrong(learning_rate: Scalar, run_key: Key) -> Float[Array, ""]:
+        rule = reinforce.reinforce(task, learning_rate=learning_rate)
+        keys = jax.random.split(run_key, num_steps)
+        state, _ = jax.lax.scan(lambda s, k: (rule.update(k, s)[0], None), rule.init(base.params), keys)
+        gates = jnp.exp(jax.vmap(base.speakers.log_gate, (None, 0))(state.params, base.prompts))
+        return locked_wrong(gates, mean_rewards, base.log_prompts)
+
+    runs = jax.random.split(key, num_runs)
+    return jax.vmap(lambda rate: jax.vmap(lambda k: wrong(rate, k))(runs).mean())(learning_rates)
+
+
+def locked_wrong(
+    gates: Float[Array, "C K"], mean_rewards: Float[Array, "C K"], log_prompts: Float[Array, " C"]
+) -> Float[Array, ""]:
+    """The probability that a prompt's gate gives ``SETTLED`` or more to a persona that does not pay best.
+
+    Args:
+        gates: w_k(c) after training [C, K].
+        mean_rewards: E_{p_k}[r(c, .)] [C, K]; where all pay the same every persona is a wrong one to lock onto.
+        log_prompts: log rho(c) [C].
+    """
+    gap = mean_rewards.max(axis=-1) - jnp.take_along_axis(mean_rewards, gates.argmax(axis=-1)[:, None], axis=-1)[:, 0]
+    indifferent = jnp.ptp(mean_rewards, axis=-1) < 1e-9
+    wrong = (gates.max(axis=-1) >= SETTLED) & ((gap > 0) | indifferent)
+    return jnp.exp(log_prompts) @ wrong.astype(float)

@@ -1,0 +1,112 @@
+"""What the library lets one choose before anything is traced: sizes, counts and names, each with its limits."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from toypersona.limits import Count, Positive, Share, at_least, one_of, within
+
+SPEAKERS = ("iago", "falstaff", "rosalind")
+MOST_BITS, MOST_ROWS = 64, 2**12
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """How lines become a world."""
+
+    unit: Annotated[str, one_of("word", "character")] = "word"
+    """word or character."""
+    order: Count = 1
+    """Units that a persona looks back."""
+    prompt_length: Count = 1
+    """Units of a line that are its opening; at least the order."""
+    num_prompts: Count = 6
+    """The most frequent openings, over all personas, become the prompts."""
+    max_units: Annotated[int, at_least(2)] = 12
+    """V: the units that responses are made of, the end included: of words those that tell most about who speaks, of
+    characters the most frequent; the others are left out of responses, and lines of which nothing remains."""
+    smoothing: Positive = 0.1
+    """Pseudo-counts for each next unit, spread as the personas' lines together are, and for each opening of each."""
+
+
+@dataclass(frozen=True)
+class MarkovOptions:
+    """Sizes of a random world."""
+
+    num_personas: Count = 3
+    """K."""
+    num_words: Count = 8
+    """V."""
+    num_prompts: Count = 6
+    """C."""
+    order: Count = 1
+    """Words that a persona looks back."""
+    concentration: Positive = 0.5
+    """Of the Dirichlet of next words: small is peaked."""
+    gate_concentration: Positive = 1.0
+    """Of the Dirichlet of gates: small is each prompt to one persona."""
+
+
+@dataclass(frozen=True)
+class WorldOptions:
+    """What a world is made of; larry_bob_alice is fixed."""
+
+    speakers: tuple[str, ...] = SPEAKERS
+    """Whose lines make the world speakers."""
+    text: TextOptions = TextOptions()
+    """How lines are read, for speakers and text:FOLDER."""
+    markov: MarkovOptions = MarkovOptions()
+    """Sizes of the world markov."""
+
+
+@dataclass(frozen=True)
+class ReasoningOptions:
+    """Size of the world reasoning."""
+
+    num_bits: Annotated[int, within(1, MOST_BITS)] = 3
+    """n: bits of a prompt, thoughts of a response; responses are n + 1 words long."""
+    num_rows: int | None = None
+    """So many random rows of bits, drawn independently; every row once unless given."""
+    hints: bool = False
+    """Prompts may show a hint: every row of bits comes without, with a right and with a wrong one."""
+    hint_shown: Share = 0.8
+    """Share of prompts that show a hint."""
+    hint_wrong: Share = 0.4
+    """Share of hints that are wrong."""
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """How a policy is fitted to unlabelled text, by Adam on minibatches from several random starts."""
+
+    num_lines: Count = 8000
+    """Lines of text sampled from the world."""
+    line_length: Count = 12
+    """Units of each line that are read (longer than the responses measured: more to tell people apart by)."""
+    num_steps: Count = 600
+    """Adam steps."""
+    batch_size: Count = 256
+    """Lines a step."""
+    learning_rate: Positive = 0.05
+    """Adam's, decayed to zero."""
+    num_restarts: Count = 3
+    """Random starts; the likeliest fit is kept."""
+    gate: Annotated[str, one_of("network", "table", "prior")] = "network"
+    """network (reads the prompt's units), table (one row per prompt) or prior (reads nothing)."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """How policies that think aloud are trained: by Adam, its learning rate falling to zero by a cosine."""
+
+    learning_rate: Positive = 0.03
+    """Adam's, at the start."""
+    num_steps: Count = 1500
+    """Steps, exact or sampled."""
+    num_samples: Annotated[int, at_least(2)] = 8
+    """Responses to each prompt at every step of a sampled rule."""
+    plain_rate: Positive = 2.0
+    """Learning rate of the plain gradient, without Adam."""
+    readability_bonus: Positive = 0.1
+    """Of that defence: reward for each nat of the base's log-probability of a thought."""
+    num_stops: Count = 20
+    """Of the defence that stops early: places on the way at which it may."""

@@ -1,0 +1,172 @@
+"""What the numbers of a sweep are called: dimensions with their coordinates, a long name and units.
+
+An output is named where it is made, inside the function that a sweep evaluates::
+
+    return named(budget._asdict(), rule=RULES, strength=strengths) | {
+        "takeover": named(law, "strength at which the phrase takes over"),
+    }
+
+What the library itself measures is in ``QUANTITIES`` and needs no other words. Read without jax.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Quantity(NamedTuple):
+    """What a variable means.
+
+    Attributes:
+        long_name: as it would stand at an axis.
+        units: "nats", "nats/token", ...; empty for numbers without one.
+        dims: dimensions of its own, after those that ``named`` gives it.
+    """
+
+    long_name: str
+    units: str = ""
+    dims: tuple[str, ...] = ()
+
+
+_RESPONSES = ("prompt", "response")
+_BUDGET = {
+    "total": Quantity("drift spent, KL(policy‖base)", "nats"),
+    "hull_distance": Quantity("distance from the hull of the personas", "nats"),
+    "token_hull_distance": Quantity("distance from the token hull", "nats"),
+    "selection": Quantity("selection: drift among the personas", "nats"),
+    "switching": Quantity("switching: persona changed mid-sentence", "nats"),
+    "novelty": Quantity("novelty: said by no persona", "nats"),
+    "selection_fraction": Quantity("selection fraction S"),
+    "weights": Quantity("weight in the nearest mix of personas", "", ("prompt", "persona")),
+    "gap": Quantity("certificate: largest error of a distance", "nats"),
+    "certified": Quantity("every projection reached its tolerance"),
+    "fit_excess": Quantity("excess of a fitted hull distance", "nats"),
+    "base_distance": Quantity("the base's own distance from the hull", "nats"),
+    "base_inside": Quantity("the base passes as inside the hull"),
+}
+_POLICY = {
+    "log_prompts": Quantity("log-probability of the prompt", "nats", ("prompt",)),
+    "log_gates": Quantity("log-probability that the prompt calls for the persona", "nats", ("prompt", "persona")),
+    "log_personas": Quantity("log-probability under the persona", "nats", ("prompt", "persona", "response")),
+    "log_base": Quantity("log-probability under the base", "nats", _RESPONSES),
+    "reward_table": Quantity("reward of every response", "", _RESPONSES),
+    "reward": Quantity("mean reward"),
+    "routing_information": Quantity("I(prompt; persona)", "nats"),
+    "largest_weight": Quantity("largest weight in the nearest mix"),
+    "sequence_entropy": Quantity("entropy of a response", "nats"),
+    "token_entropy": Quantity("entropy of a token", "nats/token"),
+    "shrinkage": Quantity("base probability of what left the support"),
+    "expansion": Quantity("probability of what entered the support"),
+    "weak_limit": Quantity("S of infinitely weak RL, R²"),
+    "expert_divergence": Quantity("KL(persona‖expert)", "nats/token", ("persona",)),
+    "gate_divergence": Quantity("KL(Bayes posterior‖gate)", "nats"),
+    "policy_divergence": Quantity("KL(world‖policy)", "nats/token"),
+}
+_LINES = {
+    "line_prompt": Quantity("number of the prompt", "", ("line",)),
+    "line_response": Quantity("number of the response", "", ("line",)),
+    "line_tokens": Quantity("unit of the response", "", ("line", "place")),
+    "line_persona": Quantity("number of the persona who speaks", "", ("line",)),
+    "line_reader": Quantity("the reader's probability of odd", "", ("line",)),
+}
+_THOUGHTS = {
+    "accuracy": Quantity("probability of the right answer"),
+    "cost": Quantity("mean cost of a thought"),
+    "readability": Quantity("distance of the thoughts from the hull", "nats/thought"),
+    "answer_entropy": Quantity("entropy of the answer", "nats"),
+    "read": Quantity("information that the reader gets", "nats"),
+    "coded": Quantity("information coded in the thoughts", "nats"),
+    "keyed": Quantity("information keyed by who speaks", "nats"),
+    "reliance": Quantity("change of the answer under swapped thoughts"),
+    "agreement": Quantity("agreement of reader and answer"),
+    "distortion": Quantity("bound of the hull distance", "nats"),
+    "follows": Quantity("answers that follow the hint"),
+    "by_chance": Quantity("answers that follow it by chance"),
+    "decides": Quantity("answers decided by the hint"),
+    "says": Quantity("thoughts that mention the hint"),
+    "recall": Quantity("mentioned, of the answers that follow"),
+    "precision": Quantity("answers that follow, of those mentioned"),
+    "follows_wrong": Quantity("answers that follow a wrong hint"),
+    "recall_wrong": Quantity("mentioned, of those that follow a wrong hint"),
+}
+_AXES = {
+    "strength": Quantity("strength s = 1/β"),
+    "angle": Quantity("angle of the reward to the personas", "degrees"),
+    "length": Quantity("T, words of a response"),
+    "mass": Quantity("base probability"),
+    "drift": Quantity("drift spent", "nats"),
+    "diverged": Quantity("diverged"),
+}
+QUANTITIES: dict[str, Quantity] = _BUDGET | _POLICY | _LINES | _THOUGHTS | _AXES
+"""By the name of the variable; ``NAME_se`` is its standard error."""
+
+
+class Output(NamedTuple):
+    """One output with its names.
+
+    Attributes:
+        value: the array, traced or not.
+        dims: names of its leading axes.
+        coords: values along some of them.
+        long_name: as in ``Quantity``; that of the variable's name if None.
+        units: likewise.
+    """
+
+    value: Any
+    dims: tuple[str, ...] = ()
+    coords: Mapping[str, np.ndarray] = {}  # noqa: RUF012
+    long_name: str | None = None
+    units: str | None = None
+
+
+def named(
+    values: Any, long_name: str | None = None, units: str | None = None, **dims: Sequence[Any] | np.ndarray | None
+) -> Any:
+    """Name the leading axes of an array, or of every one in a dict.
+
+    Args:
+        values: an array, an ``Output`` whose own names follow, or a dict of them.
+        long_name: as in ``Quantity``, of a single array.
+        units: likewise.
+        **dims: coordinate values, numbers or strings, by name of the dimension, in the order of the axes; None for 0,
+            1, ... Axes that are left over are named as the quantity of the variable's name has them.
+
+    Returns:
+        An ``Output``, or a dict of outputs.
+    """
+    if isinstance(values, Mapping):
+        return {name: named(value, **dims) for name, value in values.items()}
+    inner = values if isinstance(values, Output) else Output(values)
+    return inner._replace(
+        dims=(*dims, *inner.dims),
+        coords={**{name: np.asarray(along) for name, along in dims.items() if along is not None}, **inner.coords},
+        long_name=inner.long_name if long_name is None else long_name,
+        units=inner.units if units is None else units,
+    )
+
+
+def quantity(name: str) -> Quantity:
+    """What a variable of that name is: in ``QUANTITIES``, or the ``NAME_se`` or ``PREFIX_NAME`` of one that is."""
+    if name in QUANTITIES:
+        return QUANTITIES[name]
+    if name.endswith("_se"):
+        of = quantity(name.removesuffix("_se"))
+        return of._replace(long_name=f"{of.long_name} (standard error)")
+    prefix, _, rest = name.partition("_")
+    if rest in QUANTITIES:
+        return QUANTITIES[rest]._replace(long_name=f"{QUANTITIES[rest].long_name} ({prefix})")
+    return Quantity(name.replace("_", " "))
+
+
+def described(name: str, value: Any) -> Output:
+    """An output with everything that is known of it; axes that nobody named are ``NAME_dim_0``, ..."""
+    output = value if isinstance(value, Output) else Output(value)
+    known, left = quantity(name), np.ndim(output.value) - len(output.dims)
+    unnamed = tuple(dim for dim in known.dims if dim not in output.dims)
+    rest = unnamed if len(unnamed) == left else tuple(f"{name}_dim_{i}" for i in range(left))
+    return output._replace(
+        dims=(*output.dims, *rest),
+        long_name=known.long_name if output.long_name is None else output.long_name,
+        units=known.units if output.units is None else output.units,
+    )

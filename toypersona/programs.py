@@ -1,0 +1,205 @@
+"""A traced experiment, and how it is compiled: batch size and compiler options.
+
+Neither changes what is computed but in the last bits, and both decide how fast. Points that take long are computed one
+by one, short ones in batches that fit a core's cache or fill a GPU; the first few points tell which.
+"""
+
+import dataclasses
+import hashlib
+import math
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
+
+from toypersona import outputs
+from toypersona.datasets import DIVERGED
+from toypersona.outputs import Output
+
+SEED = "seed"
+
+ExperimentFn = Callable[..., dict[str, jax.Array]]
+"""``(key, **hyperparameters) -> {name: array}`` for one point of the grid: pure, traced, named scalars in."""
+
+CPU_OPTIONS = (
+    ("xla_cpu_experimental_ynn_fusion_type", "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"),
+    ("xla_cpu_prefer_vector_width", 512),
+)
+CPU_BATCH, BATCH = 32, 1024
+"""Short points computed side by side, on a CPU and elsewhere."""
+
+HEAVY = 0.05
+"""Seconds from which a point is computed by itself on a CPU: more of them would not share its cache."""
+
+BLOCK_SECONDS = 2.0
+"""Time that a block of points should take: what a kill loses."""
+
+BLOCK_BYTES, MOST_POINTS = 2**26, 2**16
+"""Most bytes that the outputs of a block may have, and most points."""
+
+
+class Plan(NamedTuple):
+    """How to evaluate many points.
+
+    Attributes:
+        chunk: points in a block, which is written at once.
+        batch: points computed side by side; a block is gone through in batches.
+        options: compiler options, name and value.
+    """
+
+    chunk: int
+    batch: int
+    options: tuple[tuple[str, Any], ...] = ()
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> "Plan":
+        """A plan that went through JSON."""
+        return cls(**{**stored, "options": tuple(tuple(pair) for pair in stored["options"])})
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Program:
+    """A traced experiment: what one point runs. Equal to itself only, so that compiled programs are found by it.
+
+    Attributes:
+        closed: the computation.
+        arguments: names and dtypes of its scalars, by name.
+        outputs: by name, ``DIVERGED`` among them, each with its shape and dtype for a value.
+    """
+
+    closed: ClosedJaxpr
+    arguments: tuple[tuple[str, np.dtype], ...]
+    outputs: dict[str, Output]
+
+    def __call__(self, point: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        """One point."""
+        values = jaxpr_as_fun(self.closed)(*(point[name] for name, _ in self.arguments))
+        return dict(zip(sorted(self.outputs), values, strict=True))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of every operation, and of the arrays that the function brought along."""
+        return fingerprint(self.closed)
+
+
+def fingerprint(closed: ClosedJaxpr, arguments: Any = ()) -> str:
+    """A hash of a traced computation: every operation, the arrays that it brought along, and those it is called with."""
+    # Addresses of functions differ from process to process.
+    digest = hashlib.sha256(re.sub(r"0x[0-9a-f]+", "", str(closed.jaxpr)).encode())
+    for const in (*_constants(closed), *jax.tree.leaves(arguments)):
+        is_key = isinstance(const, jax.Array) and jnp.issubdtype(const.dtype, jax.dtypes.prng_key)
+        digest.update(np.asarray(jax.random.key_data(const) if is_key else const).tobytes())
+    return digest.hexdigest()
+
+
+def _constants(closed: ClosedJaxpr) -> Iterator[Any]:
+    yield from closed.consts
+    for equation in closed.eqns:
+        yield from (operand.val for operand in equation.invars if isinstance(operand, Literal))
+        for inner in jax.tree.leaves(equation.params, is_leaf=lambda x: isinstance(x, ClosedJaxpr)):
+            if isinstance(inner, ClosedJaxpr):
+                yield from _constants(inner)
+
+
+@lru_cache(maxsize=32)
+def trace(
+    experiment_fn: ExperimentFn, arguments: tuple[tuple[str, np.dtype], ...], infinite: tuple[str, ...]
+) -> Program:
+    """Trace one point. Cached, so that another sweep of the same function and types compiles nothing.
+
+    Args:
+        experiment_fn: what to trace.
+        arguments: names, in order, and dtypes of the hyperparameters and the seed.
+        infinite: outputs in which an infinity is a value; elsewhere it marks the point as diverged, as nan always does.
+
+    Raises:
+        TypeError: the function does not return a dict of arrays.
+        ValueError: one is called ``DIVERGED``, or ``infinite`` names none of them.
+    """
+    names: dict[str, Output] = {}
+
+    def point(hyperparameters: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+        scalars = dict(hyperparameters)
+        returned: Any = experiment_fn(jax.random.key(scalars.pop(SEED)), **scalars)
+        numbers = (jax.Array, np.ndarray, np.generic, bool, int, float, Output)
+        if not (isinstance(returned, dict) and returned and all(isinstance(v, numbers) for v in returned.values())):
+            raise TypeError("A sweep's function has to return a dict of one or more arrays by name.")
+        if DIVERGED in returned:
+            raise ValueError(f"A sweep marks points that diverged itself: rename the output {DIVERGED!r}.")
+        if set(infinite) - returned.keys():
+            raise ValueError(
+                f"infinite names {sorted(set(infinite) - returned.keys())}, but only {sorted(returned)} are."
+            )
+        names.update({name: outputs.described(name, value) for name, value in returned.items()})
+        arrays = {name: jnp.asarray(output.value) for name, output in names.items()}
+        real = {name: value for name, value in arrays.items() if jnp.issubdtype(value.dtype, jnp.inexact)}
+        wrong = [(jnp.isnan(v) if name in infinite else ~jnp.isfinite(v)).any() for name, v in real.items()]
+        names[DIVERGED] = outputs.described(DIVERGED, False)
+        return arrays | {DIVERGED: jnp.stack(wrong).any() if wrong else jnp.zeros((), bool)}
+
+    scalars = {name: jax.ShapeDtypeStruct((), dtype) for name, dtype in arguments}
+    closed, shapes = jax.make_jaxpr(point, return_shape=True)(scalars)
+    return Program(closed, arguments, {name: names[name]._replace(value=shape) for name, shape in shapes.items()})
+
+
+@lru_cache(maxsize=64)
+def compiled(
+    program: Program, batch: int, options: tuple[tuple[str, Any], ...], device: Any
+) -> Callable[[Mapping[str, np.ndarray]], dict[str, jax.Array]]:
+    """The program for ``batch`` points side by side: named arrays [batch] in, outputs [batch, ...].
+
+    Options that this version's compiler does not know are left out.
+    """
+    placed = jax.sharding.SingleDeviceSharding(device)
+    points = {name: jax.ShapeDtypeStruct((batch,), dtype, sharding=placed) for name, dtype in program.arguments}
+    lowered = jax.jit(jax.vmap(program), keep_unused=True).lower(points)
+    try:
+        ready = lowered.compile(dict(options))
+    except jax.errors.JaxRuntimeError:
+        if not options:
+            raise
+        ready = lowered.compile()
+    return lambda values: ready(jax.device_put(dict(values), device))
+
+
+def measured(
+    program: Program, first: Callable[[int], Mapping[str, np.ndarray]], num_points: int, device: Any
+) -> Plan:
+    """Batch size, block size and compiler options for a sweep on this device.
+
+    One point is compiled and timed. Batches with the fast options for CPUs pay where points are short and many: 3 to 5
+    times the rate on ``benchmarks.scale``. The experiments' points are neither: there the options gain nothing
+    (``phase_diagram``: 32.8 and 31.7 CPU seconds) and take as long again to compile (``weak_limit``: 15 and 30).
+
+    Args:
+        program: what to compute.
+        first: the first few points of the grid, as many as asked for (the last one repeated).
+        num_points: in the whole grid.
+        device: to measure on.
+    """
+    num_bytes = sum(math.prod(one.value.shape) * one.value.dtype.itemsize for one in program.outputs.values())
+    most = min(num_points, MOST_POINTS, max(1, BLOCK_BYTES // num_bytes))
+
+    def timed(batch: int, options: tuple[tuple[str, Any], ...]) -> tuple[Plan, float]:
+        evaluate, points = compiled(program, batch, options, device), first(batch)
+        jax.block_until_ready(evaluate(points))
+        start = time.perf_counter()
+        jax.block_until_ready(evaluate(points))
+        seconds = time.perf_counter() - start
+        batches = max(1, min(int(BLOCK_SECONDS / seconds), most // batch))
+        return Plan(batch * batches, batch, options), seconds
+
+    if device.platform != "cpu":
+        return timed(min(BATCH, most), ())[0]
+    start = time.perf_counter()
+    single, seconds = timed(1, ())
+    compiling = time.perf_counter() - start
+    if seconds >= HEAVY or seconds * num_points <= compiling:
+        return single
+    return timed(min(CPU_BATCH, most), CPU_OPTIONS)[0]

@@ -1,0 +1,263 @@
+"""Every rule by name, as it is compared with the others: its learning rate, what sets its strength, what it agrees with."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from toypersona import theory, trajectories
+from toypersona.bases import Base
+from toypersona.policies import mixture
+from toypersona.rules import advantages, clipped, divergences, gradient, imitation, preferences, reinforce, tilting
+from toypersona.rules.rule import Task, UpdateRule
+from toypersona.trajectories import MakeRule
+from toypersona.types import Key, Scalar
+
+NUM_SAMPLES = 8
+"""Responses to each prompt at every step of a sampled rule."""
+
+KL = 0.3
+"""Of rules with a penalty on KL(pi‖pi0)."""
+
+NUM_LINES = 4096
+"""Demonstrations and judged pairs that offline rules are given."""
+
+
+class Setup(NamedTuple):
+    """What a rule of the catalogue starts from.
+
+    Attributes:
+        base: where it starts.
+        reward: of every response [C, N].
+        demonstrator: log-probability of each response by whoever demonstrates, for SFT [C, N].
+        right: 1 where a response passes, for rejection sampling [C, N].
+        key: draws demonstrations and judged pairs.
+    """
+
+    base: Base
+    reward: Float[Array, "C N"]
+    demonstrator: Float[Array, "C N"]
+    right: Float[Array, "C N"]
+    key: Key
+
+
+Make = Callable[[Setup], MakeRule]
+"""``(setup) -> (learning rate) -> UpdateRule``; data is drawn by the first call."""
+
+
+class Entry(NamedTuple):
+    """One rule.
+
+    Attributes:
+        make: makes it.
+        rate: learning rate at factor 1, at which a few hundred steps spend about a nat.
+        exact: its exact counterpart.
+        oracle: the independent implementation that its step agrees with in tests.
+        knob: what sets its strength beside learning rate and steps.
+    """
+
+    make: Make
+    rate: float
+    exact: str = ""
+    oracle: str = ""
+    knob: str = ""
+
+
+def _sampled(rule: Callable[..., UpdateRule], *, scope: str = "both", **hyperparameters: Any) -> Make:
+    chosen = {"num_samples": NUM_SAMPLES} | hyperparameters
+    return lambda setup: lambda rate: rule(setup.base.task(setup.reward, scope), learning_rate=rate, **chosen)
+
+
+def _to_base(rule: Callable[..., UpdateRule], **hyperparameters: Any) -> Make:
+    return lambda setup: _sampled(rule, ref_params=setup.base.params, **hyperparameters)(setup)
+
+
+def _exact(rule: Callable[..., UpdateRule], **hyperparameters: Any) -> Make:
+    return lambda setup: lambda rate: rule(setup.base.task(setup.reward), learning_rate=rate, **hyperparameters)
+
+
+def _clipped_adam(rate: Scalar) -> optax.GradientTransformation:
+    return optax.chain(optax.clip_by_global_norm(0.1), optax.adam(rate))
+
+
+def _rejection(setup: Setup) -> MakeRule:
+    keep = advantages.accepted(0.5)
+    return _sampled(imitation.expert_iteration, keep=keep, num_epochs=2)(setup._replace(reward=setup.right))
+
+
+def _dpo(beta: float) -> Make:
+    def make(setup: Setup) -> MakeRule:
+        task, params = setup.base.task(setup.reward), setup.base.params
+        pairs = preferences.sample_pairs(setup.key, task, params, NUM_LINES)
+        return lambda rate: preferences.dpo(task, pairs, learning_rate=rate, beta=beta, ref_params=params)
+
+    return make
+
+
+def _sft(num_lines: int) -> Make:
+    def make(setup: Setup) -> MakeRule:
+        base = setup.base
+        lines = imitation.demonstrations(setup.key, setup.demonstrator, base.log_prompts, base.responses, num_lines)
+        return lambda rate: imitation.sft(base.task(setup.reward), *lines, learning_rate=rate)
+
+    return make
+
+
+def _paid_by_chance(setup: Setup) -> MakeRule:
+    return _sampled(reinforce.rloo, reward_noise=1.0)(setup._replace(reward=jnp.zeros_like(setup.reward)))
+
+
+def _paid_alike(**hyperparameters: Any) -> Make:
+    rule = _sampled(reinforce.reinforce, **hyperparameters)
+    return lambda setup: rule(setup._replace(reward=jnp.ones_like(setup.reward)))
+
+
+def _best_of_n_exact(setup: Setup) -> MakeRule:
+    target = theory.best_of_n(setup.base.log_base, setup.reward, NUM_SAMPLES)
+    return lambda rate: imitation.match(setup.base.task(setup.reward), lambda _: target, learning_rate=rate)
+
+
+def _gradient_with_kl(setup: Setup) -> MakeRule:
+    penalty = {"kl_coefficient": KL, "log_base": setup.base.log_base}
+    return _exact(gradient.policy_gradient, **penalty)(setup)
+
+
+_EXACT = "policy gradient"
+_ALL = "rlax, TRL, Tunix"
+RULES = {
+    _EXACT: Entry(_exact(gradient.policy_gradient), 0.5),
+    "REINFORCE": Entry(_sampled(reinforce.reinforce), 0.5, _EXACT, "rlax"),
+    "REINFORCE, mean": Entry(
+        _sampled(reinforce.reinforce, advantage=advantages.centred), 0.5, f"{_EXACT} × (M−1)/M", "TRL, Tunix"
+    ),
+    "RLOO": Entry(_sampled(reinforce.rloo), 0.5, _EXACT, _ALL, "M"),
+    "RLOO, KL in reward": Entry(
+        _to_base(reinforce.rloo, kl_coefficient=KL), 0.5, f"{_EXACT} with KL; on a table the tilt", "TRL", "β"
+    ),
+    "RLOO, k2 in loss": Entry(
+        _to_base(reinforce.rloo, kl_coefficient=KL, kl_loss=divergences.k2),
+        0.5,
+        f"{_EXACT} with KL",
+        "enumeration",
+        "β",
+    ),
+    "RLOO, k1 in loss": Entry(
+        _to_base(reinforce.rloo, kl_coefficient=KL, kl_loss=divergences.k1), 0.5, _EXACT, "Tunix", "β, in vain"
+    ),
+    "RLOO, entropy": Entry(
+        _sampled(reinforce.rloo, entropy_coefficient=0.3), 0.5, f"{_EXACT} with KL to uniform", "rlax", "its weight"
+    ),
+    "RLOO, clipped Adam": Entry(_sampled(reinforce.rloo, optimizer=_clipped_adam), 0.02, "", "optax", "norm"),
+    "RLOO, gates only": Entry(
+        _sampled(reinforce.rloo, scope="gates"), 2.0, f"{_EXACT} on the gates", "enumeration", "scope"
+    ),
+    "GRPO": Entry(_sampled(clipped.grpo), 0.5, f"{_EXACT} / standard deviation, M → ∞", "TRL, Tunix", "M"),
+    "GRPO, M = 2": Entry(_sampled(clipped.grpo, num_samples=2), 0.5, "", "TRL, Tunix", "M"),
+    "GRPO, k3 in loss": Entry(
+        _to_base(clipped.grpo, kl_coefficient=KL), 0.5, "KL(base‖policy) of each next word", "TRL, Tunix", "β"
+    ),
+    "Dr. GRPO": Entry(_sampled(clipped.grpo, normalise=False), 0.5, f"{_EXACT} × (M−1)/M", "TRL, Tunix", "M"),
+    "PPO, token": Entry(_sampled(clipped.ppo_clip), 0.2, f"first epoch: {_EXACT}", "TRL, Tunix", "clip range"),
+    "PPO, token, 16 epochs": Entry(
+        _sampled(clipped.ppo_clip, num_epochs=16), 0.1, f"first epoch: {_EXACT}", "TRL, Tunix", "epochs"
+    ),
+    "PPO, sequence": Entry(
+        _sampled(clipped.ppo_clip, level="sequence"), 0.2, f"first epoch: {_EXACT}", "rlax, TRL", "clip range"
+    ),
+    "expert iteration": Entry(
+        _sampled(imitation.expert_iteration, num_epochs=2),
+        0.2,
+        "exact imitation of its best",
+        "enumeration",
+        "n, epochs",
+    ),
+    "rejection": Entry(_rejection, 1.0, f"first epoch: {_EXACT} on passing", "REINFORCE", "threshold"),
+    "best of 8": Entry(_to_base(imitation.best_of_n), 0.5, "best of 8, exact", "enumeration", "n"),
+    "best of 8, exact": Entry(_best_of_n_exact, 0.5, "", "every draw of n", "n"),
+    "best of 64": Entry(_to_base(imitation.best_of_n, num_samples=64), 0.5, "exact imitation", "enumeration", "n"),
+    "DPO": Entry(_dpo(0.5), 4.0, "on a table the tilt", "TRL, Tunix", "β"),
+    "DPO, β = 0.1": Entry(_dpo(0.1), 20.0, "on a table the tilt", "TRL, Tunix", "β"),
+    "SFT": Entry(_sft(NUM_LINES), 0.5, "exact imitation", "enumeration", "demonstrations"),
+    "SFT, 64 lines": Entry(_sft(64), 0.5, "exact imitation", "enumeration", "demonstrations"),
+    "paid by chance": Entry(_paid_by_chance, 0.5),
+    "paid alike": Entry(_paid_alike(), 0.5),
+    "paid alike, RLOO": Entry(_paid_alike(advantage=advantages.leave_one_out), 0.5),
+}
+"""What the experiment ``rules`` compares."""
+
+EXACT_GRADIENTS = {
+    "policy gradient, KL": Entry(_gradient_with_kl, 0.5),
+    "natural gradient": Entry(_exact(gradient.natural_gradient), 0.05),
+}
+"""Exact rules that only some experiments use."""
+
+CONTROLS = ("paid by chance", "paid alike", "paid alike, RLOO")
+
+
+def own(function: Callable[..., UpdateRule], name: str) -> Entry:
+    """A user's rule.
+
+    Args:
+        function: ``(task, ref_params, learning_rate) -> UpdateRule``, ``ref_params`` the base's.
+        name: what to call it in an error.
+    """
+
+    def make(setup: Setup) -> MakeRule:
+        def at(rate: Scalar) -> UpdateRule:
+            rule = function(setup.base.task(setup.reward), setup.base.params, rate)
+            if not isinstance(rule, UpdateRule):
+                raise ValueError(f"{name} returned {type(rule).__name__}, not a toypersona.rules.rule.UpdateRule.")
+            return rule
+
+        return at
+
+    return Entry(make, 0.5)
+
+
+def strength_rules(scopes: Iterable[str] = tuple(mixture.SCOPES)) -> tuple[str, ...]:
+    """Names of the exact rules that have a strength, in the order of ``along_strengths``: tilt, natural/gates, ..."""
+    return ("tilt", *(f"{rule}/{scope}" for rule in ("natural", "vanilla") for scope in scopes))
+
+
+def along_strengths(
+    base: Base,
+    reward: Float[Array, "C N"],
+    strengths: Float[Array, " R"],
+    *,
+    natural_step: Scalar,
+    vanilla_time: Scalar,
+    vanilla_step: Scalar,
+) -> Float[Array, "L R C N"]:
+    """The policies along the tilt, and along natural and vanilla policy gradient in every scope.
+
+    Args:
+        base: where they start.
+        reward: [C, N].
+        strengths: s of the tilt; learning rate times steps of natural gradient [R].
+        natural_step: longest step of natural gradient.
+        vanilla_time: vanilla gradient is recorded where learning rate times steps is this times the strength.
+        vanilla_step: its longest step.
+    """
+    task = base.task(reward)
+    tilt, _, _ = trajectories.follow(
+        lambda step: tilting.tilting(task, strength=step),
+        lambda log_policy: log_policy,
+        base.log_base,
+        key=jax.random.key(0),
+        marks=strengths,
+        max_step=jnp.inf,
+    )
+
+    def walk(rule: Callable[..., UpdateRule], marks: Float[Array, " R"], max_step: Scalar) -> Array:
+        def follow(task: Task) -> Float[Array, "R C N"]:
+            make_rule = lambda step: rule(task, learning_rate=step)  # noqa: E731
+            return base.follow(make_rule, key=jax.random.key(0), marks=marks, max_step=max_step)
+
+        return trajectories.by_scope(follow, task, base.speakers.scopes)
+
+    natural = walk(gradient.natural_gradient, strengths, natural_step)
+    vanilla = walk(gradient.policy_gradient, vanilla_time * strengths, vanilla_step)
+    return jnp.concatenate([tilt[None], natural, vanilla])
