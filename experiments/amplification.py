@@ -16,7 +16,7 @@ import xarray as xr
 from jaxtyping import Array, Float, Int
 
 from experiments import base_model, features, harness, maps, rivals
-from toypersona import directions, numerics, rewards, theory
+from toypersona import numerics, rewards, theory
 from toypersona.policies import mixture
 from toypersona.policies.policy import all_log_probs
 from toypersona.rules import gradient

@@ -17,8 +17,8 @@ from jaxtyping import Array, Float, Int
 from experiments import base_model, harness
 from toypersona.policies import mixture
 from toypersona.types import Key, Params
-from toypersona.worlds import world as worlds
 from toypersona.worlds import catalogue
+from toypersona.worlds import world as worlds
 
 NAME = "pretraining"
 FRESH_LINES = 20_000

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from experiments import base_model
-from toypersona import chains, numerics, theory, transfer
+from toypersona import chains, numerics, theory
 from toypersona.measures import drift
 from toypersona.types import Key
 

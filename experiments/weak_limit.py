@@ -17,14 +17,14 @@ import xarray as xr
 from jaxtyping import Array, Float, Int
 
 from experiments import harness
-from toypersona import chains, directions, numerics, rewards, theory
+from toypersona import chains, numerics, rewards, theory
 from toypersona.measures import drift
 from toypersona.policies import mixture
 from toypersona.policies.policy import all_log_probs
 from toypersona.rules import gradient
 from toypersona.types import Key
-from toypersona.worlds import world as worlds
 from toypersona.worlds import markov
+from toypersona.worlds import world as worlds
 
 NAME = "weak_limit"
 KINDS = ("vanilla", "natural", "adam")

@@ -10,6 +10,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.patheffects import withStroke
 
+from experiments.claims import phase_diagram as readings
 from figures import style
 from toypersona import datasets
 from toypersona.measures import boundaries
@@ -40,11 +41,9 @@ def draw_map(axis: Axes, dataset: xr.Dataset, rule: str) -> None:
 
 def _draw_boundary(axis: Axes, values: xr.DataArray, label: str, colour: str, dash: str) -> None:
     """Geometric mean and range over the draws that reach the boundary and do not start beyond it."""
-    reached = values.where(np.isfinite(values) & (values > 0))
-    middle = np.exp(xr.ufuncs.log(reached).mean(["world", "seed"]))
+    middle, low, high = readings.over_draws(values)
     outline = [withStroke(linewidth=2.6, foreground="black")]
     axis.plot(middle, values.angle, dash, color=colour, lw=1.5, label=label, path_effects=outline)
-    low, high = reached.min(["world", "seed"]), reached.max(["world", "seed"])
     axis.fill_betweenx(values.angle, low, high, color=colour, alpha=0.25, lw=0)
 
 
@@ -62,10 +61,8 @@ def draw_weak_edge(axis: Axes, dataset: xr.Dataset) -> None:
 def draw_noise(axis: Axes, dataset: xr.Dataset) -> None:
     """The learning rate from which REINFORCE on the gates locks onto a wrong persona in one run of ten."""
     noise = boundaries.from_dataset(dataset[["noise_wrong"]]).noise.sel(bound="middle")
-    reached = noise.where(np.isfinite(noise) & (noise > 0))
-    middle = np.exp(np.log(reached).mean(["world", "seed"]))
+    middle, low, high = readings.over_draws(noise)
     axis.plot(middle, noise.angle, "s-", color=style.COLOURS["green"], ms=3)
-    low, high = reached.min(["world", "seed"]), reached.max(["world", "seed"])
     axis.fill_betweenx(noise.angle, low, high, color=style.COLOURS["green"], alpha=0.25, lw=0)
     limits = dataset.learning_rate.values[[0, -1]]
     axis.set(xscale="log", xlim=limits, xlabel="learning rate", yticks=noise.angle, yticklabels=[])
@@ -101,21 +98,6 @@ def _at(dataset: xr.Dataset, place: tuple[float, float]) -> xr.Dataset:
     return dataset.sel(rule="tilt").sel(angle=place[0], strength=place[1], method="nearest")
 
 
-def lines_at(dataset: xr.Dataset, place: tuple[float, float], num: int) -> list[str]:
-    """Sample lines of the tilt, first world and seed, at the nearest point of the map."""
-    names = datasets.config_of(dataset)
-    here = _at(dataset.isel(world=0, seed=0), place)
-    num_words = names["units"].index(".") + 1 if "." in names["units"] else len(names["units"])
-    length = names["settings"]["length"]
-    said = []
-    for prompt, code in zip(here.line_prompt.values[:num], here.line_response.values[:num], strict=True):
-        response = [names["units"][i] for i in np.unravel_index(code, (num_words,) * length)]
-        response = response[: response.index(".")] if "." in response else response
-        opening = [names["units"][i] for i in names["prompts"][0][prompt]]
-        said.append(f"{names['separator'].join(opening)} › {names['separator'].join(response) or '(silence)'}")
-    return said
-
-
 def print_lines(axis: Axes, dataset: xr.Dataset) -> None:
     """What the policy says at the lettered places."""
     axis.axis("off")
@@ -126,7 +108,7 @@ def print_lines(axis: Axes, dataset: xr.Dataset) -> None:
         heading = f"{letter}  {float(here.angle):g}°, s = {float(here.strength):.2g}, S = {fraction:.2f}"
         style_of_text = {"va": "top", "transform": axis.transAxes, "in_layout": False}
         axis.text(i * width, 1.0, heading, weight="bold", fontsize=6.3, **style_of_text)
-        text = "\n".join(lines_at(dataset, place, 6))
+        text = "\n".join(readings.lines_at(here, 6))
         axis.text(i * width, 0.86, text, fontsize=5.2, linespacing=1.5, **style_of_text)
 
 
@@ -173,7 +155,7 @@ def _draw_rules(dataset: xr.Dataset, out: Path, name: str) -> None:
         axis.set_title(f"{kind} gradient, {scope}")
     axes[0, 0].set_ylabel("angle, degrees")
     axes[1, 0].set_ylabel("angle, degrees")
-    time = datasets.config_of(dataset)["settings"]["gradients"]["vanilla_time"]
+    time = datasets.settings_of(dataset)["gradients"]["vanilla_time"]
     for axis in axes[1]:
         axis.set_xlabel(f"strength s (vanilla: time / {time:g})")
     figure.colorbar(axes[0, 0].collections[0], ax=axes, label="selection fraction S")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from toypersona import directions, numerics, theory
+from toypersona import numerics, theory
 from toypersona.policies import mixture
 from toypersona.policies.policy import all_log_probs
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from toypersona import chains, numerics, thoughts
+from toypersona import chains, numerics
 from toypersona.measures import faithfulness as measures
 from toypersona.worlds import base, reasoning
 

@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 from conftest import files
 
-from toypersona import datasets, programs, sweeps
+from toypersona import datasets, sweeps
 
 AXES = {"strength": np.array([0.1, 0.5, -1.0]), "order": np.array([1, 2])}
 SEEDS = (3, 0, 7)

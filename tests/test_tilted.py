@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from toypersona import chains, transfer
+from toypersona import chains
 
 V, U = 3, 4
 SCORES = jnp.array([0.3, -1.0, 0.7])

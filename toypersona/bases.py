@@ -120,9 +120,7 @@ class Base(NamedTuple):
         """The drift budgets of policies that follow each other on a path, with a leading axis R."""
         return drift.budget_along(log_policies, self.log_base, self.log_personas, self.responses, self.log_prompts)
 
-    def reward_at_angle(
-        self, degrees: Scalar, helpful: int, feature: Float[Array, "C N"]
-    ) -> Float[Array, "C N"]:
+    def reward_at_angle(self, degrees: Scalar, helpful: int, feature: Float[Array, "C N"]) -> Float[Array, "C N"]:
         """The reward at an angle between the answers of persona ``helpful`` (0) and a feature (90 degrees)."""
         scores = jax.nn.one_hot(helpful, self.num_personas)
         affine = rewards.persona_affine(self.log_gates, self.log_personas, scores)

@@ -60,7 +60,7 @@ class Variable(NamedTuple):
     long_name: str = ""
     units: str = ""
 
-    def attributes(self) -> dict[str, str]:
+    def attributes(self) -> dict[str, Any]:
         """What is kept with the array, so that it is drawn with its labels."""
         return {name: text for name, text in (("long_name", self.long_name), ("units", self.units)) if text}
 

@@ -9,7 +9,7 @@ An output is named where it is made, inside the function that a sweep evaluates:
 What the library itself measures is in ``QUANTITIES`` and needs no other words. Read without jax.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -120,9 +120,7 @@ class Output(NamedTuple):
     units: str | None = None
 
 
-def named(
-    values: Any, long_name: str | None = None, units: str | None = None, **dims: Sequence[Any] | np.ndarray | None
-) -> Any:
+def named(values: Any, long_name: str | None = None, units: str | None = None, **dims: Any) -> Any:
     """Name the leading axes of an array, or of every one in a dict.
 
     Args:

@@ -168,9 +168,7 @@ def compiled(
     return lambda values: ready(jax.device_put(dict(values), device))
 
 
-def measured(
-    program: Program, first: Callable[[int], Mapping[str, np.ndarray]], num_points: int, device: Any
-) -> Plan:
+def measured(program: Program, first: Callable[[int], Mapping[str, np.ndarray]], num_points: int, device: Any) -> Plan:
     """Batch size, block size and compiler options for a sweep on this device.
 
     One point is compiled and timed. Batches with the fast options for CPUs pay where points are short and many: 3 to 5

@@ -223,9 +223,10 @@ def _check_arguments(experiment_fn: ExperimentFn, axes: Mapping[str, ArrayLike])
 def _layout(grid: Mapping[str, np.ndarray], results: Mapping[str, Output], constants: Mapping[str, Any]) -> Layout:
     """The dataset's layout, not cut into blocks yet."""
     fixed = {name: outputs.described(name, value) for name, value in constants.items()}
-    _check_names(grid, results | fixed)
+    every = {**results, **fixed}
+    _check_names(grid, every)
     inner: dict[str, np.ndarray] = {}
-    for name, output in (results | fixed).items():
+    for name, output in every.items():
         for dim, size in zip(output.dims, output.value.shape, strict=True):
             values = output.coords.get(dim, grid.get(dim))
             inner.setdefault(dim, np.arange(size))
@@ -234,7 +235,7 @@ def _layout(grid: Mapping[str, np.ndarray], results: Mapping[str, Output], const
                     f"The dimension {dim!r} has {size} places in {name!r} and a coordinate of shape {values.shape} and "
                     f"type {values.dtype}: give as many numbers or strings."
                 )
-            if inner[dim].size != size or (values is not None and _differs(results | fixed, dim, values)):
+            if inner[dim].size != size or (values is not None and _differs(every, dim, values)):
                 raise ValueError(f"The dimension {dim!r} of {name!r} has other places than that of another output.")
             inner[dim] = inner[dim] if values is None else values
     variables = {name: _variable(name, output, tuple(grid)) for name, output in results.items()}

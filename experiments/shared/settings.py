@@ -88,8 +88,14 @@ class WorldSettings(Settings):
         """
         from toypersona import bases
 
-        sizes = {"length": self.length, "num_worlds": self.num_worlds}
-        return bases.pretrained(self.world, self.options, self.pretraining, **sizes, folder=CACHE / "bases")
+        return bases.pretrained(
+            self.world,
+            self.options,
+            self.pretraining,
+            length=self.length,
+            num_worlds=self.num_worlds,
+            folder=CACHE / "bases",
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -128,7 +134,9 @@ class Reward:
         self.helpful = persona(settings.helpful, "helpful", pretrained.labels.personas, -1)
         self._feature = user_code.feature(settings.feature, pretrained)
         base = pretrained.base(0)
-        if rewards.is_affine(self._feature(jax.random.key(settings.seeds[0]), base, 0), base.log_base, base.log_personas):
+        if rewards.is_affine(
+            self._feature(jax.random.key(settings.seeds[0]), base, 0), base.log_base, base.log_personas
+        ):
             raise ValueError(
                 f"The personas can be paid for all of --feature {settings.feature}, so that no reward lies at an angle "
                 "to them: choose a feature that tells responses of the same persona apart."
