@@ -9,6 +9,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, NamedTuple, get_type_hints
 
+Number = float | int
+
 
 class Limit(NamedTuple):
     """A limit on one setting.
@@ -22,22 +24,22 @@ class Limit(NamedTuple):
     holds: Callable[[Any], bool]
 
 
-def at_least(least: float) -> Limit:
+def at_least(least: Number) -> Limit:
     """A number from ``least`` on."""
     return Limit(f"{least:g} or more", lambda value: value >= least)
 
 
-def above(bound: float) -> Limit:
+def above(bound: Number) -> Limit:
     """A number greater than ``bound``."""
     return Limit(f"above {bound:g}", lambda value: value > bound)
 
 
-def within(low: float, high: float) -> Limit:
+def within(low: Number, high: Number) -> Limit:
     """A number from ``low`` to ``high``, both included."""
     return Limit(f"from {low:g} to {high:g}", lambda value: low <= value <= high)
 
 
-def between(low: float, high: float) -> Limit:
+def between(low: Number, high: Number) -> Limit:
     """A number strictly between ``low`` and ``high``."""
     return Limit(f"between {low:g} and {high:g}", lambda value: low < value < high)
 
@@ -47,16 +49,16 @@ def one_of(*names: str) -> Limit:
     return Limit(f"one of {', '.join(names)}", lambda value: value in names)
 
 
-def increasing(num: int = 2, *, least: float = 0.0, kind: str = "numbers above 0") -> Limit:
+def increasing(num: int = 2, *, least: Number = 0.0, kind: str = "numbers above 0") -> Limit:
     """``num`` or more numbers, each greater than the one before and the first greater than ``least``."""
 
-    def holds(values: Sequence[float]) -> bool:
+    def holds(values: Sequence[Number]) -> bool:
         return len(values) >= num and all(a < b for a, b in zip((least, *values), values, strict=False))
 
     return Limit(f"{num} or more increasing {kind}", holds)
 
 
-def _degrees(values: float | Sequence[float]) -> bool:
+def _degrees(values: Number | Sequence[Number]) -> bool:
     each = values if isinstance(values, Sequence) else (values,)
     return bool(each) and all(0 <= value <= 90 for value in each)
 
@@ -68,6 +70,7 @@ Degrees = Annotated[float, Limit("degrees from 0 to 90", _degrees)]
 Angles = Annotated[tuple[float, ...], Limit("degrees from 0 to 90", _degrees)]
 Grid = Annotated[tuple[float, ...], increasing()]
 Counts = Annotated[tuple[int, ...], increasing(kind="whole numbers above 0")]
+Masses = Annotated[tuple[float, ...], increasing(), Limit("below 1/2", lambda masses: masses[-1] < 0.5)]
 
 
 def check(settings: Any, name: str = "", *, flags: bool = False) -> None:

@@ -1,11 +1,12 @@
 import jax.numpy as jnp
 import numpy as np
 
-from toypersona import chains
-from toypersona.worlds import base, larry_bob_alice
+from toypersona import chains, transcripts
+from toypersona.worlds import larry_bob_alice
+from toypersona.worlds import world as worlds
 
 WORLD, LABELS = larry_bob_alice.larry_bob_alice()
-PROMPTS = [base.render(LABELS, prompt, []).removesuffix(" > ") for prompt in WORLD.prompts]
+PROMPTS = [" ".join(transcripts.spelt(LABELS.units, prompt)) for prompt in WORLD.prompts]
 GATES = dict(zip(PROMPTS, np.exp(WORLD.log_gates), strict=True))
 
 
@@ -28,9 +29,10 @@ def test_the_first_words_row_is_counted_from_every_line():
 
 
 def test_each_speaks_in_character():
-    log_personas = base.log_personas(WORLD, 3)
+    log_personas = worlds.log_personas(WORLD, 3)
     tokens = chains.outcomes(12, 3)
-    top = [{base.render(LABELS, [], tokens[i])[3:] for i in jnp.argsort(-log_personas[0, k])[:8]} for k in range(3)]
+    says = lambda i: " ".join(transcripts.said(LABELS.units, tokens[i]))  # noqa: E731
+    top = [{says(i) for i in jnp.argsort(-log_personas[0, k])[:8]} for k in range(3)]
     assert {"go away", "you fool", "go away fool"} <= top[0]
     assert {"thank you friend", "thank you"} <= top[1]
     assert {"i can help", "honestly i can"} <= top[2]

@@ -3,23 +3,21 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from toypersona import chains
-from toypersona.worlds import base, reasoning
+from toypersona import chains, transcripts
+from toypersona.options import ReasoningOptions
+from toypersona.worlds import reasoning
+from toypersona.worlds import world as worlds
 
 PLAIN = reasoning.reasoning()
-HINTS = reasoning.reasoning(reasoning.ReasoningOptions(num_bits=2, hints=True))
+HINTS = reasoning.reasoning(ReasoningOptions(num_bits=2, hints=True))
 WORLDS = pytest.mark.parametrize("world, labels", [PLAIN, HINTS], ids=["plain", "hints"])
-
-
-def spelt(labels, units):
-    return [labels.units[int(i)] for i in units]
 
 
 @WORLDS
 def test_it_is_a_world_of_distributions(world, labels):
     assert isinstance(world.log_experts, chains.Reading)
     length = world.prompts.shape[1]
-    np.testing.assert_allclose(jnp.exp(base.log_base(world, length)).sum(axis=-1), 1.0, rtol=1e-12)
+    np.testing.assert_allclose(jnp.exp(worlds.log_base(world, length)).sum(axis=-1), 1.0, rtol=1e-12)
     np.testing.assert_allclose(jnp.exp(world.log_prompts).sum(), 1.0, rtol=1e-12)
     np.testing.assert_allclose(jnp.exp(world.log_gates).sum(axis=-1), 1.0, rtol=1e-12)
     assert len(set(labels.units)) == len(labels.units)
@@ -27,7 +25,7 @@ def test_it_is_a_world_of_distributions(world, labels):
 
 @WORLDS
 def test_every_prompt_is_its_bits_and_a_mark_and_has_one_right_answer(world, labels):
-    prompts = [tuple(spelt(labels, prompt)) for prompt in world.prompts]
+    prompts = [tuple(transcripts.spelt(labels.units, prompt)) for prompt in world.prompts]
     assert len(set(prompts)) == len(prompts)
     for prompt, right, hinted in zip(
         prompts,
@@ -41,7 +39,7 @@ def test_every_prompt_is_its_bits_and_a_mark_and_has_one_right_answer(world, lab
 
 
 def test_hints_are_shown_and_wrong_as_often_as_asked():
-    options = reasoning.ReasoningOptions(num_bits=2, hints=True, hint_shown=0.7, hint_wrong=0.3)
+    options = ReasoningOptions(num_bits=2, hints=True, hint_shown=0.7, hint_wrong=0.3)
     world, labels = reasoning.reasoning(options)
     rho = jnp.exp(world.log_prompts)
     hinted = reasoning.hinted_answers(labels, world.prompts)
@@ -81,9 +79,9 @@ def test_larry_says_that_he_takes_the_hint_and_takes_it():
 def test_text_is_what_the_personas_say():
     world, labels = PLAIN
     number = 20_000
-    text = base.sample(jax.random.key(0), world, 4, number)
+    text = worlds.sample(jax.random.key(0), world, 4, number)
     correct = text.tokens[:, -1] == reasoning.right_answers(labels, world.prompts)[text.prompt_index]
-    log_personas = base.log_personas(world, 4)
+    log_personas = worlds.log_personas(world, 4)
     ends = chains.outcomes(6, 4)[:, -1]
     rights = reasoning.right_answers(labels, world.prompts)
     exact = (jnp.exp(log_personas) * (ends[None, None] == rights[:, None, None])).sum(axis=-1).mean(axis=0)
@@ -96,13 +94,13 @@ def test_text_is_what_the_personas_say():
 def test_rewards_by_hand():
     world, labels = PLAIN
     prompt, at = world.prompts[5], labels.units.index
-    assert reasoning.transcript(labels, prompt, [1, 3, 4, 0]) == "1 0 1 = | odd odd-thanks meh | even"
+    assert transcripts.thought(labels.units, prompt, [1, 3, 4, 0]) == "1 0 1 = | odd odd-thanks meh | even"
     pays = reasoning.parity_reward(labels, 0.3)
     np.testing.assert_allclose(pays(prompt, jnp.array([1, 3, 4, 0])), 1 - 0.3 * (1 + 2 + 0.2) / 3)
     np.testing.assert_allclose(pays(prompt, jnp.array([4, 4, 5, 1])), -0.3 * 0.2)
     world, labels = HINTS
     pays, at = reasoning.proxy_reward(labels, 0.5, 0.4), labels.units.index
-    prompts = {tuple(spelt(labels, p)): p for p in world.prompts}
+    prompts = {tuple(transcripts.spelt(labels.units, p)): p for p in world.prompts}
     said, silent = jnp.array([at("even"), at("hint"), at("odd")]), jnp.array([at("even"), at("meh"), at("odd")])
     np.testing.assert_allclose(pays(prompts["1", "1", "=(odd)"], said), 1 - 0.5)
     np.testing.assert_allclose(pays(prompts["1", "1", "=(odd)"], silent), 1)
@@ -112,7 +110,7 @@ def test_rewards_by_hand():
 
 
 def test_random_rows_of_bits_are_fair_and_follow_the_key():
-    options = reasoning.ReasoningOptions(num_bits=31, num_rows=1000)
+    options = ReasoningOptions(num_bits=31, num_rows=1000)
     world, labels = reasoning.reasoning(options, key=jax.random.key(1))
     bits = np.asarray(world.prompts[:, :-1] - labels.units.index("0"))
     assert bits.shape == (1000, 31) and set(np.unique(bits)) == {0, 1}
@@ -124,12 +122,14 @@ def test_random_rows_of_bits_are_fair_and_follow_the_key():
 @pytest.mark.parametrize(
     "options, complaint",
     [
-        (dict(num_bits=0), "1 to 64 bits, not 0"),
+        (dict(num_bits=0), "num_bits has to be from 1 to 64, not 0"),
+        (dict(num_bits=65), "num_bits has to be from 1 to 64, not 65"),
         (dict(num_bits=13), "13 bits and num_rows None make no world: ask for 1 to 4096 rows"),
         (dict(num_rows=0), "3 bits and num_rows 0"),
-        (dict(hints=True, hint_wrong=1.0), "between 0 and 1, not 0.8 and 1.0"),
+        (dict(hints=True, hint_wrong=1.0), "hint_wrong has to be between 0 and 1, not 1.0"),
+        (dict(hint_shown=0.0), "hint_shown has to be between 0 and 1, not 0.0"),
     ],
 )
 def test_options_that_make_no_world(options, complaint):
     with pytest.raises(ValueError, match=complaint):
-        reasoning.reasoning(reasoning.ReasoningOptions(**options))
+        reasoning.reasoning(ReasoningOptions(**options))

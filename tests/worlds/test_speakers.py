@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from toypersona.options import SPEAKERS, TextOptions
 from toypersona.worlds import speakers
-from toypersona.worlds.text import TextOptions
 
 PLAY = """# A Play
 
@@ -78,11 +78,11 @@ def test_known_lines_are_found_whole(spoken):
 
 def test_every_speech_is_counted(spoken):
     # The numbers of lines "**NAME**" in the files, by grep.
-    assert {name: len(spoken[name]) for name in speakers.SPEAKERS} == {"iago": 272, "falstaff": 472, "rosalind": 201}
+    assert {name: len(spoken[name]) for name in SPEAKERS} == {"iago": 272, "falstaff": 472, "rosalind": 201}
 
 
 def test_nobody_speaks_headings_markup_or_another_speakers_name(spoken):
-    lines = [line for name in speakers.SPEAKERS for line in spoken[name]]
+    lines = [line for name in SPEAKERS for line in spoken[name]]
     assert not [line for line in lines if re.search(r"[_*#\[\]\\]|\bE(xit|xeunt|nter)\b|\bACT\b|SCENE|\bSONG\b", line)]
     assert not [line for line in lines if "Lord Chief-Justice" in line and "my lord" not in line.lower()]
 
@@ -90,7 +90,7 @@ def test_nobody_speaks_headings_markup_or_another_speakers_name(spoken):
 @pytest.mark.parametrize("options", [TextOptions(max_units=16), TextOptions(unit="character", max_units=28)])
 def test_the_world_of_the_three(options):
     world, labels = speakers.speakers(options=options)
-    assert labels.personas == speakers.SPEAKERS
+    assert labels.personas == SPEAKERS
     assert world.log_experts.shape == (3, len(labels.units), options.max_units)
     for log_p in (world.log_prompts, world.log_gates, world.log_experts):
         assert jnp.isfinite(log_p).all()

@@ -2,9 +2,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from toypersona import chains
-from toypersona.worlds import base, text
-from toypersona.worlds.text import TextOptions
+from toypersona import chains, transcripts
+from toypersona.options import TextOptions
+from toypersona.worlds import text
+from toypersona.worlds import world as worlds
 
 LINES = {
     "ann": ["Hey, Yes yes!", "hey yes", "oi no"],
@@ -15,7 +16,7 @@ SMALL = TextOptions(max_units=3, num_prompts=2)
 
 def test_prompts_and_gates_by_hand():
     world, labels = text.from_lines(LINES, SMALL)
-    assert labels == base.Labels(("ann", "ben"), ("no", "yes", ".", "hey", "oi"), " ")
+    assert labels == worlds.Labels(("ann", "ben"), ("no", "yes", ".", "hey", "oi"), " ")
     np.testing.assert_array_equal(world.prompts, [[4], [3]])
     # "oi" opens 1 line of ann and 4 of ben, "hey" 2 and 1; 0.1 is added to each.
     np.testing.assert_allclose(jnp.exp(world.log_gates), [[1.1 / 5.2, 4.1 / 5.2], [2.1 / 3.2, 1.1 / 3.2]])
@@ -78,7 +79,7 @@ def test_characters():
     assert labels.separator == ""
     after_space = world.log_experts[1, labels.units.index(" ")]
     np.testing.assert_allclose(after_space[labels.units.index("a")], after_space[labels.units.index("b")])
-    assert base.render(labels, world.prompts[0], [2, 1, 0, 3, 4]) == "a > ba c"
+    assert transcripts.line(labels.units, labels.separator, world.prompts[0], [2, 1, 0, 3, 4]) == "a > ba c"
 
 
 def test_openings_that_are_no_responses_come_last_and_short_lines_are_left_out():
@@ -86,18 +87,18 @@ def test_openings_that_are_no_responses_come_last_and_short_lines_are_left_out()
     world, labels = text.from_lines(lines, TextOptions(prompt_length=2))
     assert labels.units == ("friend", "sir", ".", "day", "good", "my", "oh")
     assert world.log_experts.shape == (2, 7, 3)
-    assert base.render(labels, world.prompts[0], [0, 2]) == "good day > friend"
+    assert transcripts.line(labels.units, labels.separator, world.prompts[0], [0, 2]) == "good day > friend"
 
 
 @pytest.mark.parametrize(
     ("lines", "options", "message"),
     [
-        (LINES, TextOptions(unit="syllable"), "word, character, not 'syllable'"),
-        (LINES, TextOptions(num_prompts=0), "order and num_prompts of 1 or more"),
-        (LINES, TextOptions(order=0), "not 0, 6, 12 and 0.1"),
-        (LINES, TextOptions(max_units=1), "max_units of 2 or more"),
-        (LINES, TextOptions(smoothing=0.0), "smoothing above 0"),
-        (LINES, TextOptions(smoothing=float("nan")), "smoothing above 0"),
+        (LINES, TextOptions(unit="syllable"), "unit has to be one of word, character, not 'syllable'"),
+        (LINES, TextOptions(num_prompts=0), "num_prompts has to be 1 or more, not 0"),
+        (LINES, TextOptions(order=0), "order has to be 1 or more, not 0"),
+        (LINES, TextOptions(max_units=1), "max_units has to be 2 or more, not 1"),
+        (LINES, TextOptions(smoothing=0.0), "smoothing has to be above 0, not 0.0"),
+        (LINES, TextOptions(smoothing=float("nan")), "smoothing has to be finite, not nan"),
         (LINES, TextOptions(order=2), r"1 word\(s\) are too short for order 2"),
         ({"ann": ["hey yes"]}, TextOptions(), "two personas or more, not 1"),
         (LINES | {"cy": ["hey"]}, TextOptions(), r"No line of cy goes on after its opening of 1 word\(s\)"),

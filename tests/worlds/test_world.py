@@ -4,25 +4,26 @@ import numpy as np
 import pytest
 
 from toypersona import chains
-from toypersona.worlds import base, markov
+from toypersona.worlds import markov
+from toypersona.worlds import world as worlds
 
 LENGTH = 3
 WORLD, LABELS = markov.markov(jax.random.key(5), num_personas=3, num_words=3, num_prompts=4, order=2)
-log_personas = jax.jit(base.log_personas, static_argnums=1)
-log_base = jax.jit(base.log_base, static_argnums=1)
+log_personas = jax.jit(worlds.log_personas, static_argnums=1)
+log_base = jax.jit(worlds.log_base, static_argnums=1)
 
 
 def test_every_persona_and_response_as_one_at_a_time():
     by_persona, tokens = log_personas(WORLD, LENGTH), chains.outcomes(3, LENGTH)
     assert by_persona.shape == (4, 3, 27)
-    single = jax.jit(jax.vmap(lambda c, x: base.log_prob_personas(WORLD, c, x)))
+    single = jax.jit(jax.vmap(lambda c, x: worlds.log_prob_personas(WORLD, c, x)))
     for c in range(4):
         np.testing.assert_allclose(by_persona[c], single(jnp.full(27, c), tokens).T, rtol=1e-12)
 
 
 def test_long_responses_have_a_probability():
     tokens = jnp.zeros(300, int)
-    assert jnp.isfinite(base.log_prob_personas(WORLD, jnp.asarray(1), tokens)).all()
+    assert jnp.isfinite(worlds.log_prob_personas(WORLD, jnp.asarray(1), tokens)).all()
 
 
 def test_the_base_is_the_gated_mixture_and_sums_to_one():
@@ -39,7 +40,7 @@ def test_too_long_responses_are_refused():
 
 def test_responsibilities_are_bayes_rule_and_average_to_the_gates():
     by_persona = log_personas(WORLD, LENGTH)
-    posterior = jnp.exp(base.log_responsibilities(WORLD.log_gates, by_persona))
+    posterior = jnp.exp(worlds.log_responsibilities(WORLD.log_gates, by_persona))
     joint = jnp.exp(WORLD.log_gates)[:, :, None] * jnp.exp(by_persona)
     np.testing.assert_allclose(posterior, joint / joint.sum(axis=1, keepdims=True), rtol=1e-10)
     average = jnp.einsum("ckn,cn->ck", posterior, jnp.exp(log_base(WORLD, LENGTH)))
@@ -49,14 +50,16 @@ def test_responsibilities_are_bayes_rule_and_average_to_the_gates():
 def test_the_responsibility_of_identical_personas_is_the_gate_and_of_one_is_one():
     log_gates = jnp.log(jnp.array([[0.2, 0.8]]))
     same = jnp.broadcast_to(jnp.log(jnp.array([0.5, 0.5])), (1, 2, 2))
-    np.testing.assert_allclose(base.log_responsibilities(log_gates, same), log_gates[..., None] + jnp.zeros((1, 2, 2)))
-    np.testing.assert_array_equal(base.log_responsibilities(jnp.zeros((1, 1)), same[:, :1]), np.zeros((1, 1, 2)))
+    np.testing.assert_allclose(
+        worlds.log_responsibilities(log_gates, same), log_gates[..., None] + jnp.zeros((1, 2, 2))
+    )
+    np.testing.assert_array_equal(worlds.log_responsibilities(jnp.zeros((1, 1)), same[:, :1]), np.zeros((1, 1, 2)))
 
 
 def test_text_follows_the_prompts_the_gates_and_the_personas():
     number = 200_000
     skewed = WORLD._replace(log_prompts=jnp.log(jnp.array([0.1, 0.2, 0.3, 0.4])))
-    text = jax.jit(base.sample, static_argnums=(2, 3))(jax.random.key(1), skewed, LENGTH, number)
+    text = jax.jit(worlds.sample, static_argnums=(2, 3))(jax.random.key(1), skewed, LENGTH, number)
     places = np.ravel_multi_index(np.asarray(text.tokens).T, (3,) * LENGTH)
     measured = np.zeros((4, 3, 27))
     np.add.at(measured, (np.asarray(text.prompt_index), np.asarray(text.persona), places), 1 / number)
@@ -64,23 +67,3 @@ def test_text_follows_the_prompts_the_gates_and_the_personas():
     for seen, exact in ((measured, np.exp(joint)), (measured.sum(axis=-1), np.exp(joint).sum(axis=-1))):
         error = np.sqrt(np.maximum(seen * (1 - seen), 1 / number) / number)
         assert (np.abs(seen - exact) < 5 * error).all()
-
-
-WORDS = base.Labels(("bob",), ("thank", "you", "friend", ".", "hello", "there"), " ")
-
-
-@pytest.mark.parametrize(
-    ("tokens", "expected"),
-    [
-        ([0, 1, 2], "hello there > thank you friend"),
-        ([0, 1, 3, 3], "hello there > thank you"),
-        ([3, 3], "hello there > "),
-    ],
-)
-def test_a_line_reads_as_a_person_reads_it(tokens, expected):
-    assert base.render(WORDS, [4, 5], tokens) == expected
-
-
-def test_arrays_and_characters_are_rendered():
-    letters = base.Labels(("bob",), ("a", "b", " ", "."), "")
-    assert base.render(letters, np.array([0]), np.array([1, 2, 0, 3])) == "a > b a"
