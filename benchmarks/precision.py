@@ -16,7 +16,7 @@ from toypersona import chains, hulls, theory, trajectories
 from toypersona.measures import drift
 from toypersona.policies import mixture
 from toypersona.rules import gradient
-from toypersona.rules.rule import UpdateRule
+from toypersona.rules.rule import Task, UpdateRule
 
 K, V, T = 4, 8, 3
 PARTS = ("total", "hull_distance", "token_hull_distance", "selection", "switching")
@@ -127,19 +127,19 @@ def along_the_tilt(strengths: np.ndarray) -> dict:
 def trained_in_float32(marks: np.ndarray) -> dict:
     """Parameters and gradients in float32, measured by ``trajectories``; the textbook column is float32 too."""
     prompts, log_prompts = jnp.zeros((1, 1), int), jnp.zeros(1, jnp.float32)
-    made = mixture.mixture(prompts, num_personas=K, num_units=V, num_words=V, length=T, gate="table")
-    params = jax.tree.map(lambda x: x.astype(jnp.float32), made.policy.init(jax.random.key(0)))
+    speakers = mixture.mixture(prompts, num_personas=K, num_units=V, num_words=V, length=T, gate="table")
+    params = jax.tree.map(lambda x: x.astype(jnp.float32), speakers.policy.init(jax.random.key(0)))
     reward = jax.random.normal(jax.random.key(1), (1, V**T), jnp.float32)
 
     def rule(step: jax.Array) -> UpdateRule:
         rate = step.astype(jnp.float32)
-        return gradient.policy_gradient(made.policy, prompts, log_prompts, reward, learning_rate=rate)
+        return gradient.policy_gradient(Task(speakers.policy, prompts, log_prompts, reward), learning_rate=rate)
 
     wide = jax.tree.map(lambda x: x.astype(float), params)
-    log_base, log_personas = made.policy.log_probs(wide, prompts[0]), made.log_experts(wide, prompts[0])
-    (measured, kept), _, _ = trajectories.run(
+    log_base, log_personas = speakers.policy.log_probs(wide, prompts[0]), speakers.log_personas(wide, prompts[0])
+    (measured, kept), _, _ = trajectories.follow(
         rule,
-        lambda now: (_spent(made.policy.log_probs(now, prompts[0]), log_base, log_personas), now),
+        lambda now: (_spent(speakers.policy.log_probs(now, prompts[0]), log_base, log_personas), now),
         params,
         key=jax.random.key(0),
         marks=jnp.asarray(marks),
@@ -147,7 +147,7 @@ def trained_in_float32(marks: np.ndarray) -> dict:
     )
 
     def exact(now: dict) -> tuple[np.ndarray, np.ndarray]:
-        gate, tables = (np.exp(np.asarray(x).astype(Long)) for x in (now["gate"]["personas"][0], now["experts"]))
+        gate, tables = (np.exp(np.asarray(x).astype(Long)) for x in (mixture.gate_logits(now)[0], mixture.expert_logits(now)))
         tables /= tables.sum(-1, keepdims=True)
         q = tables[:, 0]
         for _ in range(T - 1):
@@ -160,7 +160,7 @@ def trained_in_float32(marks: np.ndarray) -> dict:
     for i in range(len(marks)):
         now = jax.tree.map(lambda x, i=i: x[i], kept)
         low = jax.tree.map(lambda x: x.astype(jnp.float32), now)
-        log_policy = np.asarray(made.policy.log_probs(low, prompts[0]))
+        log_policy = np.asarray(speakers.policy.log_probs(low, prompts[0]))
         rows.append(
             (
                 long_budget(exact(now)[0], base, personas),

@@ -1,8 +1,8 @@
 """Scale: one sweep of 1 to 100,000 configurations on one and more devices, with its memory. float64.
 
 A configuration trains a mixture of four bigram experts over 512 responses by exact policy gradient for 20 steps and
-projects the result onto the hull; the sweep goes to disk as users' do, with measured chunks. Every size is a process of
-its own. A device has one core.
+projects the result onto the hull; the sweep goes to disk as users' do, in blocks of the default size. Every size is a
+process of its own. A device has one core.
 """
 
 from benchmarks import measure
@@ -24,6 +24,7 @@ import numpy as np
 from toypersona import hulls, numerics, sweeps
 from toypersona.policies import mixture
 from toypersona.rules import gradient
+from toypersona.rules.rule import Task
 
 K, V, T, STEPS = 4, 8, 3, 20
 MEMORY = 2e9
@@ -33,21 +34,16 @@ MEMORY = 2e9
 def experiment(key: jax.Array, *, learning_rate: jax.Array, kl_coefficient: jax.Array) -> dict[str, jax.Array]:
     """One configuration: drift, hull distance and weights after training."""
     prompts, log_prompts = jnp.zeros((1, 1), int), jnp.zeros(1)
-    made = mixture.mixture(prompts, num_personas=K, num_units=V, num_words=V, length=T, gate="table")
+    speakers = mixture.mixture(prompts, num_personas=K, num_units=V, num_words=V, length=T, gate="table")
     params_key, reward_key = jax.random.split(key)
-    params = made.policy.init(params_key)
-    log_base, log_personas = made.policy.log_probs(params, prompts[0]), made.log_experts(params, prompts[0])
+    params = speakers.policy.init(params_key)
+    log_base, log_personas = speakers.policy.log_probs(params, prompts[0]), speakers.log_personas(params, prompts[0])
+    task = Task(speakers.policy, prompts, log_prompts, jax.random.normal(reward_key, (1, V**T)))
     rule = gradient.policy_gradient(
-        made.policy,
-        prompts,
-        log_prompts,
-        jax.random.normal(reward_key, (1, V**T)),
-        learning_rate=learning_rate,
-        kl_coefficient=kl_coefficient,
-        log_base=log_base[None],
+        task, learning_rate=learning_rate, kl_coefficient=kl_coefficient, log_base=log_base[None]
     )
     state = jax.lax.fori_loop(0, STEPS, lambda i, state: rule.update(key, state)[0], rule.init(params))
-    log_policy = made.policy.log_probs(state.params, prompts[0])
+    log_policy = speakers.policy.log_probs(state.params, prompts[0])
     nearest = hulls.project(log_policy, log_personas)
     return {
         "total": numerics.kl_divergence(log_policy, log_base),

@@ -18,6 +18,7 @@ import numpy as np
 from toypersona import chains, trajectories
 from toypersona.policies import mixture
 from toypersona.rules import gradient
+from toypersona.rules.rule import Task
 
 K, V, LOG_EVERY = 4, 8, 10
 
@@ -52,30 +53,26 @@ def problem(num: int, length: int) -> Problem:
 def ours(given: Problem, length: int, steps: int, batch: int, options: dict | None) -> Callable[[], np.ndarray]:
     """The library: policy_gradient of a mixture along a trajectory, vmapped in batches."""
     prompts, log_prompts = jnp.zeros((1, 1), int), jnp.zeros(1)
-    made = mixture.mixture(prompts, num_personas=K, num_units=V, num_words=V, length=length, gate="table")
+    speakers = mixture.mixture(prompts, num_personas=K, num_units=V, num_words=V, length=length, gate="table")
 
     def one(config: Problem) -> jax.Array:
-        params = {"gate": {"personas": config.gate[None]}, "experts": config.experts}
-        log_base = jnp.log(made.policy.probs(params, prompts[0]))[None]
+        params = mixture.params_of(config.gate[None], config.experts)
+        log_base = jnp.log(speakers.policy.probs(params, prompts[0]))[None]
         reward = config.reward[None]
 
         def rule(step_size: jax.Array):
+            task = Task(speakers.policy, prompts, log_prompts, reward)
             return gradient.policy_gradient(
-                made.policy,
-                prompts,
-                log_prompts,
-                reward,
-                learning_rate=step_size,
-                kl_coefficient=config.beta,
-                log_base=log_base,
+                task, learning_rate=step_size, kl_coefficient=config.beta, log_base=log_base
             )
 
         def log(params) -> jax.Array:
-            probs = made.policy.probs(params, prompts[0])
+            probs = speakers.policy.probs(params, prompts[0])
             return jnp.stack([probs @ reward[0], probs @ (jnp.log(probs) - log_base[0])])
 
         marks = LOG_EVERY * config.learning_rate * jnp.arange(1, steps // LOG_EVERY + 1)
-        return trajectories.run(rule, log, params, key=jax.random.key(0), marks=marks, max_step=config.learning_rate)[0]
+        end = {"key": jax.random.key(0), "marks": marks, "max_step": config.learning_rate}
+        return trajectories.follow(rule, log, params, **end)[0]
 
     compiled = jax.jit(lambda all_: jax.lax.map(one, all_, batch_size=batch)).lower(given).compile(options)
     on_device = jax.device_put(given)

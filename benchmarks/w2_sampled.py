@@ -18,6 +18,7 @@ import numpy as np
 
 from toypersona.policies import mixture
 from toypersona.rules import reinforce
+from toypersona.rules.rule import Task
 
 K, V, T, SAMPLES, LOG_EVERY = 4, 8, 16, 64, 10
 LEARNING_RATE = 2.0
@@ -58,20 +59,14 @@ def ours(given: Problem, steps: int, batch: int, options: dict | None) -> Callab
     policy = mixture.mixture(prompts, num_personas=K, num_units=V, num_words=V, length=T, gate="table").policy
 
     def one(config: Problem) -> jax.Array:
-        rule = reinforce.reinforce(
-            policy,
-            prompts,
-            log_prompts,
-            lambda c, tokens: config.word_rewards[tokens].mean(),
-            learning_rate=LEARNING_RATE,
-            num_samples=SAMPLES,
-        )
+        task = Task(policy, prompts, log_prompts, lambda c, tokens: config.word_rewards[tokens].mean())
+        rule = reinforce.reinforce(task, learning_rate=LEARNING_RATE, num_samples=SAMPLES)
 
         def step(state: Any, key: jax.Array) -> tuple[Any, jax.Array]:
             state, info = rule.update(key, state)
             return state, info["reward"]
 
-        params = {"gate": {"personas": config.gate[None]}, "experts": config.experts}
+        params = mixture.params_of(config.gate[None], config.experts)
         keys = jax.random.split(jax.random.key(config.seeds), steps)
         return jax.lax.scan(step, rule.init(params), keys)[1][LOG_EVERY - 1 :: LOG_EVERY]
 

@@ -1,6 +1,7 @@
 """Imports point down only (DESIGN section 8)."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,19 +10,32 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [
-    {"toypersona.types"},
-    {"toypersona.numerics"},
-    {"toypersona.chains", "toypersona.transfer", "toypersona.hulls"},
-    {"toypersona.thoughts"},
-    {"toypersona.worlds", "toypersona.policies", "toypersona.rewards", "toypersona.theory", "toypersona.directions"},
-    {"toypersona.pretraining", "toypersona.sft", "toypersona.rules", "toypersona.measures"},
-    {"toypersona.trajectories"},
-    {"toypersona.datasets"},
-    {"toypersona.programs"},
-    {"toypersona.sweeps"},
+    {"toypersona.types", "toypersona.limits", "toypersona.outputs", "toypersona.transcripts"},
+    {"toypersona.numerics", "toypersona.options", "toypersona.datasets"},
+    {"toypersona.chains", "toypersona.hulls"},
+    {"toypersona.tilted", "toypersona.parity", "toypersona.worlds"},
+    {"toypersona.policies", "toypersona.rewards", "toypersona.theory", "toypersona.first_order"},
+    {"toypersona.pretraining", "toypersona.rules", "toypersona.measures", "toypersona.programs"},
+    {"toypersona.trajectories", "toypersona.sweeps"},
+    {"toypersona.bases"},
+    {"toypersona.rules.catalogue", "toypersona.lock_in", "toypersona.thinkers"},
+    {"toypersona.defences"},
+    {"experiments.shared"},
     {"experiments", "benchmarks"},
 ]
-FOR_FIGURES = {"toypersona.datasets", "toypersona.measures", "toypersona.measures.boundaries"}
+"""From the lowest; a module imports from lower layers, and from its own entry."""
+
+WITHOUT_JAX = {
+    "toypersona.datasets",
+    "toypersona.limits",
+    "toypersona.measures.boundaries",
+    "toypersona.measures.equal_drift",
+    "toypersona.options",
+    "toypersona.outputs",
+    "toypersona.transcripts",
+}
+CLAIMS = {"experiments.claims", "experiments.shared.claim", "experiments.shared.oracle"}
+"""What claims and figures may import of the experiments."""
 FILES = sorted(
     path for part in ("toypersona", "experiments", "figures", "benchmarks") for path in (ROOT / part).rglob("*.py")
 )
@@ -44,13 +58,18 @@ def imported(path: Path) -> set[str]:
 
 
 def unit(name: str) -> str | None:
-    """The entry of LAYERS that a dotted name belongs to."""
-    entries = (entry for layer in LAYERS for entry in layer)
-    return next((e for e in entries if name == e or name.startswith(e + ".")), None)
+    """The entry of LAYERS that a dotted name belongs to, the longest that fits."""
+    entries = (entry for layer in LAYERS for entry in layer if name == entry or name.startswith(entry + "."))
+    return max(entries, key=len, default=None)
 
 
 def rank(entry: str) -> int:
     return next(i for i, layer in enumerate(LAYERS) if entry in layer)
+
+
+def imports_jax(modules: list[str]) -> bool:
+    code = f"import sys, {', '.join(modules)}; sys.exit('jax' in sys.modules)"
+    return bool(subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -58,9 +77,9 @@ def test_imports_point_down(path):
     own = unit(module(path))
     for name in imported(path):
         other = unit(name)
-        if module(path).startswith("figures"):
-            assert not name.startswith(("jax", "flax", "optax", "experiments")), f"a figure imports {name}"
-            assert other is None or name in FOR_FIGURES, f"a figure imports {name}"
+        if module(path).startswith(("figures", "experiments.claims")):
+            allowed = name in WITHOUT_JAX | CLAIMS or name.startswith(tuple(f"{entry}." for entry in WITHOUT_JAX | CLAIMS))
+            assert other is None or allowed, f"{path} imports {name}"
         elif own is not None and other is not None and other != own:
             assert rank(other) < rank(own), f"{own} imports {other}"
 
@@ -77,14 +96,37 @@ def test_flax_stays_in_policies_and_files_in_datasets(path):
     names = imported(path)
     if not name.startswith("toypersona.policies"):
         assert not any(n.startswith("flax") for n in names)
+        assert not re.search(r"""\[["'](experts|gate)["']\]""", path.read_text()), "a policy's parameters are its own"
     assert not any(n.startswith("flax.nnx") for n in names)
     if name.startswith("toypersona") and name != "toypersona.datasets":
-        assert not any(n.startswith(("zarr", "xarray.open", "json")) for n in names)
+        assert not any(n.startswith(("zarr", "xarray.open", "json", "orbax")) for n in names)
 
 
-def test_what_figures_import_leaves_jax_alone():
-    code = f"import sys, {', '.join(sorted(FOR_FIGURES))}; sys.exit('jax' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_are_small(path):
+    is_command = path.parent == ROOT / "experiments"
+    assert len(path.read_text().splitlines()) <= (150 if is_command else 350)
+
+
+def test_figures_claims_and_settings_leave_jax_alone():
+    commands = [f"experiments.{path.stem}" for path in (ROOT / "experiments").glob("[a-z]*.py")]
+    claims = [f"experiments.claims.{path.stem}" for path in (ROOT / "experiments" / "claims").glob("[a-z]*.py")]
+    figures = [f"figures.{path.stem}" for path in (ROOT / "figures").glob("[a-z]*.py")]
+    assert not imports_jax([*sorted(WITHOUT_JAX), *commands, *claims, *figures])
+    assert imports_jax(["toypersona.sweeps"])
+
+
+def test_every_command_has_its_claims_and_its_figure():
+    commands = {path.stem for path in (ROOT / "experiments").glob("[a-z]*.py")} - {"job_array"}
+    assert {path.stem for path in (ROOT / "experiments" / "claims").glob("[a-z]*.py")} == commands
+    assert {path.stem for path in (ROOT / "figures").glob("[a-z]*.py")} - {"style"} == commands
+
+
+def test_no_two_modules_of_a_layer_share_a_name():
+    for layer in ("toypersona", "experiments", "figures"):
+        stems = [path.stem for path in FILES if path.is_relative_to(ROOT / layer) and "claims" not in path.parts]
+        stems = [stem for stem in stems if stem not in ("__init__", "catalogue")]
+        assert len(stems) == len(set(stems)), sorted(stem for stem in stems if stems.count(stem) > 1)
 
 
 def test_the_rules_see_through_a_planted_violation(tmp_path):
@@ -92,3 +134,4 @@ def test_the_rules_see_through_a_planted_violation(tmp_path):
     planted.write_text("def f():\n    from toypersona import sweeps\n")
     assert imported(planted) == {"toypersona.sweeps"}
     assert rank("toypersona.sweeps") > rank("toypersona.rules")
+    assert unit("toypersona.rules.catalogue") != unit("toypersona.rules.gradient")

@@ -1,9 +1,9 @@
 """The base: a pretrained policy pi0, where every rule starts and against which everything is measured.
 
-A ``Base`` holds its own log-probabilities and those of the personas whose mixes are the hull. How these are obtained is
-the business of whoever makes it: ``frozen`` takes the personas that a policy holds (``policies.policy.Speakers``), for a
-mixture its frozen experts. ``pretrained`` fits policies to unlabelled text, once: the parameters are kept on disk under
-the fingerprint of the computation that makes them.
+A ``Base`` holds its own log-probabilities and those of the personas whose mixes are the hull. The function that makes
+it decides how these are obtained: ``frozen`` takes the personas that a policy holds (``policies.policy.Speakers``), for
+a mixture its frozen experts. ``pretrained`` fits policies to unlabelled text, once: the parameters are kept on disk
+under the fingerprint of the computation that makes them.
 """
 
 from collections.abc import Callable
@@ -128,7 +128,7 @@ class Base(NamedTuple):
         return rewards.at_angle(jnp.deg2rad(degrees), affine, feature, *hull)
 
     def lines(self, log_policy: Float[Array, "C N"], key: Key, num: int) -> dict[str, Array]:
-        """``num`` lines of a policy to read: number of the prompt ``line_prompt`` and of the response ``line_response``.
+        """Lines of a policy to read: ``line_prompt``, the number of each prompt, and ``line_response``, the response's.
 
         Drawn with the same key along a path, they change with the policy alone.
         """
@@ -183,7 +183,7 @@ def true(world: World, labels: Labels, length: int) -> Base:
     log_personas = worlds.log_personas(world, length)
     return Base(
         mixture.for_world(world, labels, length, "table"),
-        mixture.true_params(world),
+        mixture.params_of(world.log_gates, world.log_experts),
         labels,
         world.prompts,
         world.log_prompts,

@@ -1,4 +1,4 @@
-"""Training policies that think aloud: by several rules, and with something done so that their thoughts stay readable."""
+"""Training policies that think aloud: by several rules, and with defences of the readability of their thoughts."""
 
 from collections.abc import Callable
 

@@ -89,7 +89,7 @@ class Program:
 
 
 def fingerprint(closed: ClosedJaxpr, arguments: Any = ()) -> str:
-    """A hash of a traced computation: every operation, the arrays that it brought along, and those it is called with."""
+    """A hash of a traced computation: its operations, the arrays that it brought along, those it is called with."""
     # Addresses of functions differ from process to process.
     digest = hashlib.sha256(re.sub(r"0x[0-9a-f]+", "", str(closed.jaxpr)).encode())
     for const in (*_constants(closed), *jax.tree.leaves(arguments)):

@@ -15,7 +15,7 @@ from toypersona.types import Key, Params, Scalar
 MeasureFn = Callable[[Params], Any]
 """Any pytree of arrays from the parameters, which arrive in float64 where that is enabled, however they are trained."""
 
-MakeRule = Callable[[Scalar], UpdateRule]
+MakeRule = Callable[[Any], UpdateRule]
 """``(step size, traced) -> UpdateRule``."""
 
 REFINEMENTS = 4
@@ -160,7 +160,7 @@ def by_scope(walk: Callable[[Task], Any], task: Task, scopes: Mapping[str, Any])
     return jax.vmap(lambda scope: walk(task._replace(policy=with_frozen(task.policy, scope))))(stacked)
 
 
-Start = Callable[[Scalar, Scalar], UpdateRule]
+Start = Callable[[Any, Any], UpdateRule]
 """``(learning rate, beta) -> UpdateRule``: a rule with a penalty of beta on KL(pi‖pi0)."""
 
 

@@ -205,14 +205,19 @@ def for_world(world: World, labels: Labels, length: int, gate: str = "network") 
     )
 
 
-def true_params(world: World) -> Params:
-    """Parameters with which a mixture that has a gate table is the world itself."""
-    return {"gate": {"personas": world.log_gates}, "experts": world.log_experts}
+def params_of(log_gates: Float[Array, "C K"], log_tables: Float[Array, "K *context V"]) -> Params:
+    """Parameters of a mixture that has a gate table: its gates and its experts' chains."""
+    return {"gate": {"personas": log_gates}, "experts": log_tables}
 
 
 def with_gate_table(params: Params, log_gates: Float[Array, "C K"]) -> Params:
     """The same experts under a gate that is a table, one row a prompt: a bandit over personas."""
-    return {"gate": {"personas": log_gates}, "experts": params["experts"]}
+    return params_of(log_gates, params["experts"])
+
+
+def expert_logits(params: Params) -> Float[Array, "K *context V"]:
+    """The free logits of the experts' next words."""
+    return params["experts"]
 
 
 def gate_logits(params: Params) -> Float[Array, "C K"]:

@@ -1,4 +1,4 @@
-"""Every rule by name, as it is compared with the others: its learning rate, what sets its strength, what it agrees with."""
+"""Every rule by name: its learning rate, what sets its strength, and what it agrees with."""
 
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple

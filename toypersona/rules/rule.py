@@ -52,7 +52,7 @@ class Task(NamedTuple):
         return self.reward
 
     def pay(self, tokens: Int[Array, "B M T"], prompt_index: Int[Array, " B"] | None = None) -> Float[Array, "B M"]:
-        """The reward of M responses to each of some prompts, to all of them in order unless ``prompt_index`` is given."""
+        """The reward of M responses to each of some prompts; to all of them in order by default."""
         reward = self.reward if callable(self.reward) else rewards.lookup(self.reward)
         which = jnp.arange(tokens.shape[0]) if prompt_index is None else prompt_index
         return jax.vmap(jax.vmap(reward, in_axes=(None, 0)))(which, tokens)
