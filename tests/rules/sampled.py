@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from toypersona import numerics
 from toypersona.policies import tabular
 from toypersona.policies.policy import all_log_probs
+from toypersona.rules.rule import Task
 
 PROMPTS = jnp.array([[4, 1], [3, 2]])
 LOG_PROMPTS = jnp.log(jnp.array([0.7, 0.3]))
@@ -20,7 +21,8 @@ def lookup(c, tokens):
     return REWARD[c, tokens @ PLACES]
 
 
-GIVEN = (POLICY, PROMPTS, LOG_PROMPTS, lookup)
+TASK = Task(POLICY, PROMPTS, LOG_PROMPTS, lookup)
+LISTED = TASK._replace(reward=REWARD)
 
 
 def steps(rule, num_steps):

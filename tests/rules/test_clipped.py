@@ -6,13 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from sampled import (
-    GIVEN,
-    LOG_PROMPTS,
+    LISTED,
     PARAMS,
     POLICY,
     PROMPTS,
     REF,
-    REWARD,
+    TASK,
     assert_unbiased,
     gradient_of,
     reward_alone,
@@ -28,8 +27,8 @@ LEVELS = pytest.mark.parametrize("level, share", [("token", 1), ("sequence", 1),
 @LEVELS
 def test_the_first_step_is_rloo_s(level, share):
     how = {"learning_rate": 0.5, "num_samples": 5}
-    one = clipped.ppo_clip(*GIVEN, num_epochs=1, level=level, **how)
-    np.testing.assert_allclose(steps(one, 3), share * steps(reinforce.rloo(*GIVEN, **how), 3), atol=1e-14)
+    one = clipped.ppo_clip(TASK, num_epochs=1, level=level, **how)
+    np.testing.assert_allclose(steps(one, 3), share * steps(reinforce.rloo(TASK, **how), 3), atol=1e-14)
 
 
 @LEVELS
@@ -54,7 +53,7 @@ def test_where_the_ratio_left_the_range_to_the_better_nothing_pulls(level, share
 
 def test_with_a_wide_range_epochs_go_on_and_with_a_narrow_one_they_stop():
     def gone(clip_range):
-        rule = clipped.ppo_clip(*GIVEN, learning_rate=1.0, num_samples=4, num_epochs=20, clip_range=clip_range)
+        rule = clipped.ppo_clip(TASK, learning_rate=1.0, num_samples=4, num_epochs=20, clip_range=clip_range)
         return jnp.linalg.norm(steps(rule, 20), axis=1).mean()
 
     assert gone(0.01) < 0.7 * gone(0.2) < 0.7 * gone(10.0)
@@ -62,12 +61,12 @@ def test_with_a_wide_range_epochs_go_on_and_with_a_narrow_one_they_stop():
 
 @pytest.mark.parametrize("normalise", [True, False])
 def test_grpo_s_step_tends_to_the_exact_one_as_the_group_grows(normalise):
-    exact = gradient.policy_gradient(POLICY, PROMPTS, LOG_PROMPTS, REWARD, learning_rate=1.0, normalise=normalise)
+    exact = gradient.policy_gradient(LISTED, learning_rate=1.0, normalise=normalise)
     target = steps(exact, 1)[0]
-    rule = clipped.grpo(*GIVEN, learning_rate=1.0, num_samples=400, normalise=normalise)
+    rule = clipped.grpo(TASK, learning_rate=1.0, num_samples=400, normalise=normalise)
     made = steps(rule, 500)
     assert jnp.abs(made.mean(0) - target).max() < 0.02 * jnp.abs(target).max()
-    other = gradient.policy_gradient(POLICY, PROMPTS, LOG_PROMPTS, REWARD, learning_rate=1.0, normalise=not normalise)
+    other = gradient.policy_gradient(LISTED, learning_rate=1.0, normalise=not normalise)
     assert jnp.abs(made.mean(0) - steps(other, 1)[0]).max() > 0.1 * jnp.abs(target).max()
 
 
@@ -87,7 +86,7 @@ def test_a_penalty_on_each_token_has_its_gradient_at_the_histories_sampled(name)
 
     penalty = lambda log_policy: jax.vmap(by_history)(log_policy, jax.nn.log_softmax(REF))  # noqa: E731
     rule = clipped.ppo_clip(
-        *GIVEN, learning_rate=1.0, num_epochs=1, kl_coefficient=0.6, ref_params=REF, kl_loss=getattr(divergences, name)
+        TASK, learning_rate=1.0, num_epochs=1, kl_coefficient=0.6, ref_params=REF, kl_loss=getattr(divergences, name)
     )
     assert_unbiased(steps(rule, 20_000), gradient_of(lambda x: reward_alone(x) - 0.6 * penalty(x)))
 
@@ -95,13 +94,13 @@ def test_a_penalty_on_each_token_has_its_gradient_at_the_histories_sampled(name)
 def test_grpo_penalises_by_k3():
     how = {"learning_rate": 1.0, "kl_coefficient": 0.5, "ref_params": REF}
     same = clipped.ppo_clip(
-        *GIVEN, num_samples=8, num_epochs=1, advantage=advantages.normalised, kl_loss=divergences.k3, **how
+        TASK, num_samples=8, num_epochs=1, advantage=advantages.normalised, kl_loss=divergences.k3, **how
     )
-    np.testing.assert_array_equal(steps(clipped.grpo(*GIVEN, **how), 2), steps(same, 2))
+    np.testing.assert_array_equal(steps(clipped.grpo(TASK, **how), 2), steps(same, 2))
 
 
 def test_noise_on_the_reward_is_noise_and_no_direction():
-    made = [clipped.ppo_clip(*GIVEN, learning_rate=1.0, num_epochs=1, reward_noise=sd) for sd in (0.0, 3.0)]
+    made = [clipped.ppo_clip(TASK, learning_rate=1.0, num_epochs=1, reward_noise=sd) for sd in (0.0, 3.0)]
     clean, noisy = (steps(rule, 20_000) for rule in made)
     assert_unbiased(noisy, gradient_of(reward_alone))
     assert noisy.var(0).sum() > 3 * clean.var(0).sum()
@@ -110,7 +109,7 @@ def test_noise_on_the_reward_is_noise_and_no_direction():
 def test_without_learning_rate_nothing_moves_and_jit_changes_nothing():
     how = {"kl_coefficient": 0.3, "ref_params": REF, "reward_noise": 0.5, "entropy_coefficient": 0.1}
     for make in (reinforce.rloo, clipped.grpo, clipped.ppo_clip):
-        still, moves = (make(*GIVEN, learning_rate=rate, **how) for rate in (0.0, 0.5))
+        still, moves = (make(TASK, learning_rate=rate, **how) for rate in (0.0, 0.5))
         np.testing.assert_array_equal(steps(still, 2), 0)
         one = moves.update(jax.random.key(1), moves.init(PARAMS))[0].params
         np.testing.assert_allclose(
@@ -123,7 +122,7 @@ def test_hyperparameters_are_traced():
     @chex.assert_max_traces(n=1)
     def step(learning_rate, clip_range, kl_coefficient, entropy_coefficient, reward_noise):
         rule = clipped.ppo_clip(
-            *GIVEN,
+            TASK,
             learning_rate=learning_rate,
             clip_range=clip_range,
             kl_coefficient=kl_coefficient,
@@ -141,8 +140,8 @@ def test_hyperparameters_are_traced():
 
 def test_wrong_input():
     with pytest.raises(ValueError, match="token, sequence, geometric, not 'word'"):
-        clipped.ppo_clip(*GIVEN, learning_rate=1.0, level="word")
+        clipped.ppo_clip(TASK, learning_rate=1.0, level="word")
     with pytest.raises(ValueError, match="not 4 and 0"):
-        clipped.ppo_clip(*GIVEN, learning_rate=1.0, num_epochs=0)
+        clipped.ppo_clip(TASK, learning_rate=1.0, num_epochs=0)
     with pytest.raises(ValueError, match="needs ref_params"):
-        clipped.grpo(*GIVEN, learning_rate=1.0, kl_coefficient=0.1)
+        clipped.grpo(TASK, learning_rate=1.0, kl_coefficient=0.1)

@@ -8,14 +8,17 @@ from jax.flatten_util import ravel_pytree
 
 from toypersona import numerics, theory
 from toypersona.policies import mixture, tabular
-from toypersona.policies.policy import all_log_probs
+from toypersona.policies.policy import all_log_probs, with_frozen
 from toypersona.rules import gradient, reinforce, tilting
+from toypersona.rules.rule import Task
 
 PROMPTS = jnp.array([[4, 1], [3, 2], [0, 4]])
 LOG_PROMPTS = jnp.log(jnp.array([0.5, 0.3, 0.2]))
 REWARD = jax.random.normal(jax.random.key(7), (3, 27))
 TABULAR = tabular.tabular(PROMPTS, 3, 3)
 MIXTURE = mixture.mixture(PROMPTS, num_personas=2, num_units=5, num_words=3, length=3)
+TABLE = Task(TABULAR, PROMPTS, LOG_PROMPTS, REWARD)
+TASK = Task(MIXTURE.policy, PROMPTS, LOG_PROMPTS, REWARD)
 LOGITS = jax.random.normal(jax.random.key(8), (3, 27))
 
 
@@ -33,10 +36,7 @@ def walk(rule, params, steps):
 def test_natural_gradient_on_a_tabular_policy_walks_along_the_tilt(strength):
     steps = 40
     rule = gradient.natural_gradient(
-        TABULAR,
-        PROMPTS,
-        LOG_PROMPTS,
-        REWARD,
+        TABLE,
         learning_rate=strength / steps,
         damping=0.0,
         tolerance=1e-12,
@@ -49,7 +49,7 @@ def test_natural_gradient_on_a_tabular_policy_walks_along_the_tilt(strength):
 
 def test_tilting_adds_strengths_and_is_the_regularised_optimum():
     log_base = jax.nn.log_softmax(LOGITS)
-    state, _ = walk(tilting.tilting(REWARD, strength=0.25), log_base, 8)
+    state, _ = walk(tilting.tilting(TABLE, strength=0.25), log_base, 8)
     np.testing.assert_allclose(state.params, theory.tilt(log_base, REWARD, 2.0), rtol=1e-10)
     objective = lambda p: numerics.expectation(p, REWARD) - 0.5 * numerics.kl_divergence(p, log_base)  # noqa: E731
     gradient_there = jax.jacobian(lambda x: objective(jax.nn.log_softmax(x)).sum())(state.params)
@@ -65,9 +65,7 @@ def test_policy_gradient_is_the_gradient_of_the_objective_it_names():
         value = numerics.expectation(log_policy, REWARD) - 0.7 * numerics.kl_divergence(log_policy, log_base)
         return jnp.exp(LOG_PROMPTS) @ value
 
-    rule = gradient.policy_gradient(
-        MIXTURE.policy, PROMPTS, LOG_PROMPTS, REWARD, learning_rate=0.1, kl_coefficient=0.7, log_base=log_base
-    )
+    rule = gradient.policy_gradient(TASK, learning_rate=0.1, kl_coefficient=0.7, log_base=log_base)
     state, _ = jax.jit(rule.update)(jax.random.key(0), rule.init(params))
     expected = jax.tree.map(lambda p, g: p + 0.1 * g, params, jax.jit(jax.grad(objective))(params))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), state.params, expected)
@@ -82,10 +80,7 @@ def test_natural_gradient_solves_with_the_true_fisher_matrix():
     fisher = scores.T @ (mass[:, None] * scores) + 1e-3 * jnp.eye(flat.size)
     steepest = jax.jit(jax.grad(lambda x: jnp.exp(LOG_PROMPTS) @ numerics.expectation(log_probs(x), REWARD)))(flat)
     rule = gradient.natural_gradient(
-        MIXTURE.policy,
-        PROMPTS,
-        LOG_PROMPTS,
-        REWARD,
+        TASK,
         learning_rate=1.0,
         damping=1e-3,
         tolerance=1e-10,
@@ -107,16 +102,10 @@ def flat(tree):
 
 def rules(learning_rate):
     return {
-        "policy_gradient": gradient.policy_gradient(
-            MIXTURE.policy, PROMPTS, LOG_PROMPTS, REWARD, learning_rate=learning_rate
-        ),
-        "natural_gradient": gradient.natural_gradient(
-            MIXTURE.policy, PROMPTS, LOG_PROMPTS, REWARD, learning_rate=learning_rate
-        ),
-        "adam": gradient.policy_gradient(
-            MIXTURE.policy, PROMPTS, LOG_PROMPTS, REWARD, learning_rate=learning_rate, optimizer=optax.adam
-        ),
-        "reinforce": reinforce.reinforce(MIXTURE.policy, PROMPTS, LOG_PROMPTS, lookup, learning_rate=learning_rate),
+        "policy_gradient": gradient.policy_gradient(TASK, learning_rate=learning_rate),
+        "natural_gradient": gradient.natural_gradient(TASK, learning_rate=learning_rate),
+        "adam": gradient.policy_gradient(TASK, learning_rate=learning_rate, optimizer=optax.adam),
+        "reinforce": reinforce.reinforce(TASK._replace(reward=lookup), learning_rate=learning_rate),
     }
 
 
@@ -131,7 +120,7 @@ def test_strength_zero_is_the_identity_and_more_is_not(name):
 
 def test_tilting_by_zero_is_the_identity():
     log_base = jax.nn.log_softmax(LOGITS)
-    state, _ = walk(tilting.tilting(REWARD, strength=0.0), log_base, 3)
+    state, _ = walk(tilting.tilting(TABLE, strength=0.0), log_base, 3)
     np.testing.assert_allclose(state.params, log_base, atol=1e-14)
 
 
@@ -146,9 +135,9 @@ def test_rewards_rise(name):
 @pytest.mark.parametrize("name", list(mixture.SCOPES))
 def test_scopes_hold_under_every_rule(name):
     params = mixture_params()
-    policy = mixture.scoped(MIXTURE.policy, mixture.SCOPES[name])
+    policy = with_frozen(MIXTURE.policy, mixture.SCOPES[name])
     for make in (gradient.policy_gradient, gradient.natural_gradient):
-        state, _ = walk(make(policy, PROMPTS, LOG_PROMPTS, REWARD, learning_rate=0.1), params, 2)
+        state, _ = walk(make(TASK._replace(policy=policy), learning_rate=0.1), params, 2)
         unmoved = {"gates": "experts", "experts": "gate"}.get(name)
         if unmoved:
             jax.tree.map(np.testing.assert_array_equal, state.params[unmoved], params[unmoved])
@@ -160,9 +149,7 @@ def test_reinforce_is_unbiased_and_more_samples_are_less_noise():
     target = flat(jax.jit(exact.update)(jax.random.key(0), exact.init(params))[0].params) - flat(params)
     noise = []
     for num_samples in (1, 4):
-        rule = reinforce.reinforce(
-            MIXTURE.policy, PROMPTS, LOG_PROMPTS, lookup, learning_rate=1.0, num_samples=num_samples
-        )
+        rule = reinforce.reinforce(TASK._replace(reward=lookup), learning_rate=1.0, num_samples=num_samples)
         moved = lambda k, rule=rule: flat(rule.update(k, rule.init(params))[0].params) - flat(params)  # noqa: E731
         steps = jax.jit(jax.vmap(moved))(jax.random.split(jax.random.key(5), 20_000 // num_samples))
         error = steps.std(0) / jnp.sqrt(steps.shape[0])
@@ -175,13 +162,13 @@ def test_reinforce_is_unbiased_and_more_samples_are_less_noise():
 
 def test_reinforce_without_samples():
     with pytest.raises(ValueError, match="1 or more samples and epochs, not 0 and 1"):
-        reinforce.reinforce(MIXTURE.policy, PROMPTS, LOG_PROMPTS, lookup, learning_rate=1.0, num_samples=0)
+        reinforce.reinforce(TASK._replace(reward=lookup), learning_rate=1.0, num_samples=0)
 
 
 def test_kl_coefficient_without_base():
     for make in (gradient.policy_gradient, gradient.natural_gradient):
         with pytest.raises(ValueError, match="needs log_base"):
-            make(TABULAR, PROMPTS, LOG_PROMPTS, REWARD, learning_rate=0.1, kl_coefficient=0.5)
+            make(TABLE, learning_rate=0.1, kl_coefficient=0.5)
 
 
 def test_hyperparameters_are_traced():
@@ -189,10 +176,7 @@ def test_hyperparameters_are_traced():
     @chex.assert_max_traces(n=1)
     def step(learning_rate, kl_coefficient):
         rule = gradient.natural_gradient(
-            TABULAR,
-            PROMPTS,
-            LOG_PROMPTS,
-            REWARD,
+            TABLE,
             learning_rate=learning_rate,
             kl_coefficient=kl_coefficient,
             log_base=jax.nn.log_softmax(LOGITS),

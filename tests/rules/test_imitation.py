@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from sampled import (
-    GIVEN,
+    LISTED,
     LOG_PROMPTS,
     PARAMS,
     PLACES,
@@ -13,6 +13,7 @@ from sampled import (
     PROMPTS,
     REF,
     REWARD,
+    TASK,
     assert_unbiased,
     gradient_of,
     lookup,
@@ -27,7 +28,7 @@ LOG_REF = jax.nn.log_softmax(REF)
 
 
 def matched(target, rate=1.0):
-    return imitation.match(POLICY, PROMPTS, LOG_PROMPTS, target, learning_rate=rate)
+    return imitation.match(LISTED, target, learning_rate=rate)
 
 
 def test_matching_goes_down_the_divergence_from_the_target():
@@ -44,33 +45,33 @@ def test_matching_ends_at_the_target():
 def test_sft_has_the_gradient_of_the_demonstrations_that_it_reads():
     which = jnp.array([0, 1, 1, 0])
     tokens = jnp.array([[0, 1], [2, 2], [1, 0], [2, 1]])
-    rule = imitation.sft(POLICY, PROMPTS[which], tokens, learning_rate=1.0, batch_size=8, num_lines=3)
+    rule = imitation.sft(TASK, which, tokens, learning_rate=1.0, batch_size=8, num_lines=3)
     mean = lambda params: all_log_probs(POLICY, params, PROMPTS)[which[:3], (tokens @ PLACES)[:3]].mean()  # noqa: E731
     assert_unbiased(steps(rule, 20_000), jax.grad(mean)(PARAMS).reshape(-1))
 
 
 def test_best_of_n_distilled_imitates_the_best_of_n_of_the_base():
-    rule = imitation.best_of_n(*GIVEN, learning_rate=1.0, ref_params=REF, num_samples=3)
+    rule = imitation.best_of_n(TASK, learning_rate=1.0, ref_params=REF, num_samples=3)
     law = theory.best_of_n(LOG_REF, REWARD, 3)
     assert_unbiased(steps(rule, 20_000), steps(matched(lambda _: law), 1)[0])
 
 
 def test_expert_iteration_imitates_the_best_of_n_of_the_policy_itself():
-    rule = imitation.expert_iteration(*GIVEN, learning_rate=1.0, num_samples=3)
+    rule = imitation.expert_iteration(TASK, learning_rate=1.0, num_samples=3)
     exact = matched(lambda log_policy: theory.best_of_n(log_policy, REWARD, 3))
     assert_unbiased(steps(rule, 20_000), steps(exact, 1)[0])
 
 
 def test_rejection_sampling_is_reinforce_on_a_pass():
-    rule = imitation.expert_iteration(*GIVEN, learning_rate=1.0, num_samples=4, keep=advantages.accepted(0.3))
+    rule = imitation.expert_iteration(TASK, learning_rate=1.0, num_samples=4, keep=advantages.accepted(0.3))
     passed = lambda c, tokens: (lookup(c, tokens) >= 0.3).astype(float)  # noqa: E731
-    same = reinforce.reinforce(POLICY, PROMPTS, LOG_PROMPTS, passed, learning_rate=1.0, num_samples=4)
+    same = reinforce.reinforce(TASK._replace(reward=passed), learning_rate=1.0, num_samples=4)
     np.testing.assert_array_equal(steps(rule, 5), steps(same, 5))
 
 
 def test_more_epochs_imitate_more():
     once, often = (
-        jnp.linalg.norm(steps(imitation.expert_iteration(*GIVEN, learning_rate=0.1, num_epochs=n), 20), axis=1)
+        jnp.linalg.norm(steps(imitation.expert_iteration(TASK, learning_rate=0.1, num_epochs=n), 20), axis=1)
         for n in (1, 8)
     )
     assert (often > 4 * once).all()
@@ -85,7 +86,7 @@ def all_pairs():
 
 def test_pairs_are_drawn_and_judged_as_they_should():
     num = 200_000
-    pairs = preferences.sample_pairs(jax.random.key(4), POLICY, REF, PROMPTS, LOG_PROMPTS, lookup, num)
+    pairs = preferences.sample_pairs(jax.random.key(4), TASK, REF, num)
     drawn, preferred = all_pairs()
     # A pair is seen as (chosen, rejected), from either order of drawing.
     expected = 2 * drawn * preferred
@@ -106,8 +107,8 @@ def test_dpo_has_the_gradient_of_all_pairs_and_its_optimum_is_the_tilt():
         return (2 * drawn * preferred * preferences.preference(chosen, rejected, beta)).sum()
 
     key = jax.random.key(6)
-    pairs = preferences.sample_pairs(key, POLICY, REF, PROMPTS, LOG_PROMPTS, lookup, 100_000)
-    rule = preferences.dpo(POLICY, PROMPTS, pairs, learning_rate=1.0, beta=beta, ref_params=REF, batch_size=512)
+    pairs = preferences.sample_pairs(key, TASK, REF, 100_000)
+    rule = preferences.dpo(TASK, pairs, learning_rate=1.0, beta=beta, ref_params=REF, batch_size=512)
     made = steps(rule, 3000)
     whole = jax.grad(population)(PARAMS).reshape(-1)
     # The pairs themselves are a sample, of 100 000.
@@ -118,13 +119,13 @@ def test_dpo_has_the_gradient_of_all_pairs_and_its_optimum_is_the_tilt():
 
 
 def test_without_learning_rate_nothing_moves():
-    pairs = preferences.sample_pairs(jax.random.key(4), POLICY, REF, PROMPTS, LOG_PROMPTS, lookup, 8)
+    pairs = preferences.sample_pairs(jax.random.key(4), TASK, REF, 8)
     tokens = pairs.chosen
     for rule in (
-        imitation.sft(POLICY, PROMPTS[pairs.prompt_index], tokens, learning_rate=0.0),
-        imitation.best_of_n(*GIVEN, learning_rate=0.0, ref_params=REF),
-        imitation.expert_iteration(*GIVEN, learning_rate=0.0, num_epochs=3),
-        preferences.dpo(POLICY, PROMPTS, pairs, learning_rate=0.0, beta=1.0, ref_params=REF),
+        imitation.sft(TASK, pairs.prompt_index, tokens, learning_rate=0.0),
+        imitation.best_of_n(TASK, learning_rate=0.0, ref_params=REF),
+        imitation.expert_iteration(TASK, learning_rate=0.0, num_epochs=3),
+        preferences.dpo(TASK, pairs, learning_rate=0.0, beta=1.0, ref_params=REF),
         matched(lambda _: LOG_REF, 0.0),
     ):
         np.testing.assert_array_equal(steps(rule, 2), 0)
@@ -132,7 +133,7 @@ def test_without_learning_rate_nothing_moves():
 
 def test_wrong_input():
     with pytest.raises(ValueError, match="1 or more demonstrations and a batch of 1 or more, not 2 and 0"):
-        imitation.sft(POLICY, PROMPTS, jnp.zeros((2, 2), int), learning_rate=1.0, batch_size=0)
+        imitation.sft(TASK, jnp.zeros(2, int), jnp.zeros((2, 2), int), learning_rate=1.0, batch_size=0)
     pairs = preferences.Pairs(jnp.zeros(1, int), jnp.zeros((1, 2), int), jnp.zeros((1, 2), int))
     with pytest.raises(ValueError, match="batch_size of 1 or more, not 0"):
-        preferences.dpo(POLICY, PROMPTS, pairs, learning_rate=1.0, beta=1.0, ref_params=REF, batch_size=0)
+        preferences.dpo(TASK, pairs, learning_rate=1.0, beta=1.0, ref_params=REF, batch_size=0)

@@ -9,11 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from sampled import GIVEN, LOG_PROMPTS, PARAMS, PLACES, POLICY, PROMPTS, REF, REWARD, steps
+from sampled import LOG_PROMPTS, PARAMS, PLACES, POLICY, PROMPTS, REF, REWARD, TASK, steps
 
 from toypersona import chains
 from toypersona.policies.policy import Policy
 from toypersona.rules import advantages, clipped, divergences, preferences, reinforce, rollouts
+from toypersona.rules.rule import Task
 
 ORACLES = {
     name: json.loads((Path(__file__).parent / "oracles" / f"{name}.json").read_text()) for name in ("trl", "tunix")
@@ -82,7 +83,8 @@ def on_batch(library, objective, credit):
         credit = credit(given["rewards"], log_old, log_ref)
     batch = rollouts.Batch(tokens, jnp.asarray(credit), log_old, log_ref)
     even = jnp.log(jnp.full(2, 0.5))
-    return lambda table: rollouts.value(objective, BIGRAM, table, prompts, even, batch)
+    task = Task(BIGRAM, prompts, even, given["rewards"])
+    return lambda table: rollouts.value(objective, task, table, batch)
 
 
 TOKENS, RESPONSE, MEAN = (clipped.clipped(EPSILON, level=level) for level in clipped.LEVELS)
@@ -155,7 +157,7 @@ def drawn(num):
 @pytest.mark.parametrize("advantage", [advantages.raw, advantages.leave_one_out, advantages.normalised])
 def test_reinforce_as_rlax(rlax, advantage):
     places, paid = drawn(5)
-    rule = reinforce.reinforce(*GIVEN, learning_rate=1.0, num_samples=5, advantage=advantage)
+    rule = reinforce.reinforce(TASK, learning_rate=1.0, num_samples=5, advantage=advantage)
 
     def loss(logits):
         each = jax.vmap(
@@ -171,7 +173,7 @@ def test_reinforce_as_rlax(rlax, advantage):
 def test_two_epochs_of_ppo_as_rlax(rlax):
     places, paid = drawn(5)
     rate = 2.0
-    rule = clipped.ppo_clip(*GIVEN, learning_rate=rate, num_samples=5, num_epochs=2, level="sequence")
+    rule = clipped.ppo_clip(TASK, learning_rate=rate, num_samples=5, num_epochs=2, level="sequence")
     log_old = jnp.take_along_axis(jax.nn.log_softmax(PARAMS), places, axis=1)
 
     def loss(logits):
@@ -189,7 +191,7 @@ def test_the_entropy_bonus_as_rlax(rlax):
     """On average: it is paid at the samples, rlax differentiates the entropy itself."""
     how = {"learning_rate": 1.0, "num_samples": 4}
     paid, alone = (
-        steps(reinforce.reinforce(*GIVEN, entropy_coefficient=coefficient, **how), 20_000) for coefficient in (0.8, 0.0)
+        steps(reinforce.reinforce(TASK, entropy_coefficient=coefficient, **how), 20_000) for coefficient in (0.8, 0.0)
     )
     bonus = paid - alone
 

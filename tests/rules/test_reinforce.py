@@ -6,7 +6,6 @@ import numpy as np
 import optax
 import pytest
 from sampled import (
-    GIVEN,
     LOG_PROMPTS,
     PARAMS,
     PLACES,
@@ -14,6 +13,7 @@ from sampled import (
     PROMPTS,
     REF,
     REWARD,
+    TASK,
     assert_unbiased,
     gradient_of,
     lookup,
@@ -28,7 +28,7 @@ BETA = 0.6
 
 
 def reinforced(num_steps, reward=lookup, **how):
-    return steps(reinforce.reinforce(POLICY, PROMPTS, LOG_PROMPTS, reward, learning_rate=1.0, **how), num_steps)
+    return steps(reinforce.reinforce(TASK._replace(reward=reward), learning_rate=1.0, **how), num_steps)
 
 
 def kl_to_base(log_policy):
@@ -102,7 +102,7 @@ def test_one_step_as_by_numpy_on_the_same_batch(advantage):
         for x, a in zip(drawn[c], credit[c], strict=True):
             step[c] += np.exp(LOG_PROMPTS[c]) * a * (np.eye(9)[x] - probs[c]) / 5
     rule = reinforce.reinforce(
-        POLICY, PROMPTS, LOG_PROMPTS, lookup, learning_rate=0.5, num_samples=5, advantage=advantage,
+        TASK, learning_rate=0.5, num_samples=5, advantage=advantage,
         kl_coefficient=BETA, ref_params=REF,
     )  # fmt: skip
     state, info = jax.jit(rule.update)(jax.random.key(3), rule.init(PARAMS))
@@ -112,8 +112,8 @@ def test_one_step_as_by_numpy_on_the_same_batch(advantage):
 
 def test_rloo_is_reinforce_that_leaves_one_out():
     how = {"learning_rate": 0.5, "num_samples": 3, "kl_coefficient": BETA, "ref_params": REF}
-    one = reinforce.rloo(*GIVEN, **how)
-    other = reinforce.reinforce(*GIVEN, advantage=advantages.leave_one_out, **how)
+    one = reinforce.rloo(TASK, **how)
+    other = reinforce.reinforce(TASK, advantage=advantages.leave_one_out, **how)
     made = [jax.jit(rule.update)(jax.random.key(1), rule.init(PARAMS))[0].params for rule in (one, other)]
     np.testing.assert_array_equal(*made)
     assert not jnp.array_equal(made[0], PARAMS)
@@ -139,9 +139,9 @@ def test_clipping_by_the_optimizer():
 
 def test_wrong_input():
     with pytest.raises(ValueError, match="1 or more samples and epochs, not 0 and 1"):
-        reinforce.reinforce(*GIVEN, learning_rate=1.0, num_samples=0)
+        reinforce.reinforce(TASK, learning_rate=1.0, num_samples=0)
     with pytest.raises(ValueError, match="needs ref_params"):
-        reinforce.reinforce(*GIVEN, learning_rate=1.0, kl_coefficient=0.5)
+        reinforce.reinforce(TASK, learning_rate=1.0, kl_coefficient=0.5)
     for advantage in (advantages.leave_one_out, advantages.normalised):
         with pytest.raises(ValueError, match="two or more responses to each prompt, not 1"):
             advantage(jnp.ones((2, 1)))
