@@ -1,4 +1,4 @@
-# make env | map | test | lint | figures | bench | peers | lock | clean.  Needs python3 (3.11-3.13), pip and make.
+# make env | map | test | test-quick | lint | figures | bench | peers | lock | clean.  Needs python3 (3.11-3.13), pip, make.
 PYTHON ?= python3
 ACCELERATOR ?= cpu
 RESULTS ?= results
@@ -14,7 +14,7 @@ ENV := .venv/.$(ACCELERATOR)-ready
 LOCKS := requirements/main.lock requirements/text.lock $(if $(filter-out cpu,$(ACCELERATOR)),requirements/$(ACCELERATOR).lock)
 INSTALL := $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check --no-deps
 
-.PHONY: env map test lint figures bench peers lock clean
+.PHONY: env map test test-quick lint figures bench peers lock clean
 
 env: $(ENV)
 
@@ -29,9 +29,14 @@ $(ENV): $(LOCKS) pyproject.toml
 	@$(INSTALL) --no-build-isolation --editable .
 	@touch $@
 
+# The figure is drawn again only when the dataset or what draws it is newer.
 map: env
-	@$(BIN)/python -m experiments.phase_diagram --preset $(PRESET) --world $(WORLD) --out $(RESULTS)/$(PRESET)/$(WORLD)
-	@$(BIN)/python -m figures.phase_diagram --data $(RESULTS)/$(PRESET)/$(WORLD) --out $(RESULTS)/$(PRESET)/$(WORLD)
+	@out="$(RESULTS)/$(PRESET)/$(WORLD)"; \
+	$(BIN)/python -m experiments.phase_diagram --preset $(PRESET) --world $(WORLD) --out "$$out" || exit $$?; \
+	for source in "$$out/phase_diagram.zarr/zarr.json" figures/phase_diagram.py figures/style.py experiments/claims/phase_diagram.py; do \
+		[ "$$out/phase_diagram_rules.png" -nt "$$source" ] || { $(BIN)/python -m figures.phase_diagram --data "$$out" --out "$$out"; exit $$?; }; \
+	done; \
+	echo "Figures $$out/phase_diagram.png, $$out/phase_diagram_rules.png"
 
 # Runs what is not in results/ yet, then draws it: $(call draw,NAMES,FOLDER,FLAGS)
 draw = set -e; for name in $(1); do \
@@ -48,6 +53,9 @@ figures: env
 
 test: env
 	@$(BIN)/python -m pytest
+
+test-quick: env
+	@$(BIN)/python -m pytest -m "not slow"
 
 lint: env
 	@$(BIN)/ruff format --check .

@@ -1,8 +1,19 @@
-"""Closed forms, to be drawn over measurements: code that shares nothing with the measures it is compared with.
+"""Closed forms, to be drawn over measurements. All in nats.
 
-The laws are numbered as in DESIGN section 5: L1 ``weak_limit`` (of any rule, see ``directions``), L2 ``factorise``, L3
-``horizon``, L4 ``exploit``, L5 ``time_to_half``, ``surviving_odds``, ``lock_in`` and ``noise_threshold``, L6
-``best_of_n``. All in nats.
+- L1, weak limit: infinitely weak RL selects as much as the personas explain of the direction in which the rule moves
+  the policy, ``S(0+) = R²`` (``weak_limit``).
+- L2, factorisation: a tilted base is a mix of tilted personas, ``pi0 exp(s r)/Z = sum_k a_k p_k^s`` (``factorise``).
+- L3, horizon: where personas are Markov chains and each word pays, hull distance runs on s sqrt(T) and selection on s T
+  (``horizon``, ``long_run``).
+- L4, exploit: an answer of base probability eps that pays Delta more takes over at ``beta = Delta / ln((1 - eps)/eps)``
+  (``exploit``).
+- L5, leash: vanilla policy gradient finds an answer of base probability p0 in a time of 1/p0 and keeps the likeliest of
+  several right ones, natural gradient in ln(1/p0) and keeps all (``time_to_half``, ``surviving_odds``; of personas
+  ``surviving_share``, ``natural_gates``); a sampled rule settles on a worse answer from a learning rate in proportion
+  to the reward gap (``lock_in``, ``noise_threshold``).
+- L6, best of n: ``KL(best of n‖base) <= ln n - (n - 1)/n`` (``best_of_n``, ``best_of_n_bound``).
+
+They share no code with ``measures``; ``weak_limit`` shares the least-squares fit ``hulls.tangent_fit`` with ``rewards``.
 """
 
 from collections.abc import Sequence
@@ -10,7 +21,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from toypersona import hulls, numerics, tilted
 from toypersona.types import Scalar
@@ -192,6 +203,11 @@ class LongRun(NamedTuple):
         """S(0+) = T between / (T between + within): 1/2 at T = within / between, where the plateau begins to rise."""
         return lengths * self.between / (lengths * self.between + self.within)
 
+    def weights(self, log_gates: Float[Array, "C K"], times: Float[Array, " Y"]) -> Float[Array, "Y C K"]:
+        """``a_k(c) = g_k(c) exp(sT mu_k) / Z`` of weak RL, at each of some values of sT."""
+        log_weights = log_gates[None] + times[:, None, None] * self.means[None, None]
+        return jnp.exp(numerics.log_normalize(log_weights))
+
 
 def long_run(
     log_gates: Float[Array, "C K"],
@@ -276,6 +292,56 @@ def surviving_odds(log_best: Float[Array, ""], log_others: Float[Array, " M"], r
     odds = jnp.exp(log_others - log_best)
     left = jnp.exp(-rise)
     return left / (1 / odds - 1 + left)
+
+
+def surviving_share(log_gates: Float[Array, " K"], right: Bool[Array, " K"], rise: Scalar) -> Float[Array, ""]:
+    """Share of the likeliest right persona among the right ones, after vanilla gradient on gates raised its logit.
+
+    ``surviving_odds`` of the others, all of which are paid alike.
+
+    Args:
+        log_gates: log-probability of each persona under the base, at one prompt [K].
+        right: which personas are paid, two or more [K].
+        rise: how much the logit of the likeliest of them has grown.
+    """
+    best = jnp.where(right, log_gates, -jnp.inf).argmax()
+    odds = surviving_odds(log_gates[best], log_gates, rise)
+    others = right & (jnp.arange(log_gates.shape[0]) != best)
+    return 1 / (1 + jnp.where(others, odds, 0.0).sum())
+
+
+def natural_gates(
+    log_gates: Float[Array, "C K"],
+    log_personas: Float[Array, "C K N"],
+    reward: Float[Array, "C N"],
+    learning_rate: Scalar,
+    num_steps: int,
+) -> Float[Array, "S C K"]:
+    """Gate logits after each step of natural gradient, every prompt's Fisher matrix of its K gates inverted.
+
+    ``d log pi / d logit_k = w_k (p_k/pi - 1)``: where personas overlap, a persona's logit rises by what it adds to the
+    reward, not by what it is paid.
+
+    Args:
+        log_gates: logits at the start [C, K].
+        log_personas: log p_k(x|c) [C, K, N].
+        reward: [C, N].
+        learning_rate: strength added by a step.
+        num_steps: S.
+    """
+    personas = jnp.exp(log_personas)
+
+    def step(logits: Float[Array, "C K"], _: None) -> tuple[Array, Array]:
+        weights = jax.nn.softmax(logits)
+        policy = jnp.einsum("ck,ckn->cn", weights, personas)
+        scores = weights[..., None] * (personas / policy[:, None] - 1)
+        fisher = jnp.einsum("ckn,cjn,cn->ckj", scores, scores, policy)
+        uphill = jnp.einsum("ckn,cn,cn->ck", scores, policy, reward)
+        inverse = jnp.linalg.pinv(fisher, rtol=1e-9, hermitian=True)
+        logits = logits + learning_rate * jnp.einsum("ckj,cj->ck", inverse, uphill)
+        return logits, logits
+
+    return jax.lax.scan(step, log_gates, None, length=num_steps)[1]
 
 
 def lock_in(gap: Scalar, mean_square: Scalar, learning_rate: Scalar, *, share: Scalar = 0.9) -> Float[Array, ""]:

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 
 from toypersona.limits import Count, Grid, Limit, Positive, at_least
-from toypersona.options import Pretraining, WorldOptions
+from toypersona.options import MOST_BITS, Pretraining, ReasoningOptions, Training, WorldOptions
 
 if TYPE_CHECKING:
     from jaxtyping import Array
 
-    from toypersona.bases import Base, Pretrained
+    from toypersona.bases import Base, ByKey, Pretrained
     from toypersona.types import Key
 
 CACHE = Path(__file__).parents[2] / ".cache"
@@ -73,7 +73,7 @@ class WorldSettings(Settings):
     """larry_bob_alice, speakers, markov, or text:FOLDER with one text file per persona."""
     options: WorldOptions = WorldOptions()
     """What the world is made of."""
-    length: int = 3
+    length: Count = 3
     """T, units of a response; all V^T are enumerated."""
     pretraining: Pretraining = Pretraining()
     """How the base is fitted."""
@@ -96,6 +96,36 @@ class WorldSettings(Settings):
             num_worlds=self.num_worlds,
             folder=CACHE / "bases",
         )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ThinkerSettings(Settings):
+    """Settings of every experiment on policies that think aloud."""
+
+    training: Training = Training()
+    """Of every way to train."""
+    pretraining: Pretraining = Pretraining(line_length=32, num_restarts=4, gate="prior")
+    """How the base is fitted to text. Its rows of bits are long, to tell voices apart by: short ones are told as well
+    by one expert that minds its words. Its gate reads nothing, so that nothing but the thoughts remembers the bits."""
+
+    def check(self) -> None:
+        """Refuse what the world has no text or no gate for."""
+        length, gate = self.pretraining.line_length, self.pretraining.gate
+        if not 2 <= length <= MOST_BITS + 1:
+            raise ValueError(f"--pretraining.line-length has to be from 2 to {MOST_BITS + 1}, not {length}.")
+        if gate != "prior":
+            raise ValueError(f"--pretraining.gate has to be prior, not {gate}: gates see no bits here.")
+
+    def fits(self, options: ReasoningOptions) -> ByKey:
+        """Every seed's fitted parameters and their recovery, by the first of four keys that the seed's is split into."""
+        import jax
+        import jax.numpy as jnp
+
+        from toypersona import bases, thinkers
+
+        keys = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed), 4)[0])(jnp.asarray(self.seeds))
+        fit = lambda key: thinkers.pretrained(options, self.pretraining, key)  # noqa: E731
+        return bases.for_each_key(fit, keys, CACHE / "bases")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

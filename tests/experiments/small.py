@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments import harness
+from experiments.shared import command
 
 ROOT = Path(__file__).parents[2]
 
@@ -15,9 +15,9 @@ ROOT = Path(__file__).parents[2]
 def run(experiment, arguments, capsys):
     """The exit code, and what was printed."""
     with pytest.raises(SystemExit) as stopped:
-        harness.main(
-            experiment.NAME, experiment.__doc__, experiment.PRESETS, experiment.run, experiment.claims,
-            experiment.findings, ["--no-progress", *arguments.split()],
+        command.main(
+            experiment.NAME, experiment.__doc__, experiment.PRESETS, experiment.run,
+            ["--no-progress", *arguments.split()],
         )  # fmt: skip
     return stopped.value.code, capsys.readouterr()
 
@@ -32,6 +32,6 @@ def assert_claims_hold(experiment, folder, but_not=()):
 
 def assert_drawn(experiment, folder):
     """Its figure is made of its dataset, without a warning."""
-    command = [sys.executable, "-W", "error", "-m", f"figures.{experiment.NAME}", "--data", folder, "--out", folder]
-    subprocess.run(list(map(str, command)), cwd=ROOT, check=True, capture_output=True)
+    drawing = [sys.executable, "-W", "error", "-m", f"figures.{experiment.NAME}", "--data", folder, "--out", folder]
+    subprocess.run(list(map(str, drawing)), cwd=ROOT, check=True, capture_output=True)
     assert (folder / f"{experiment.NAME}.png").stat().st_size > 20_000

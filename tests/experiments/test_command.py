@@ -9,10 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import small
 from conftest import files
 
-from experiments import features, harness, independent, job_array, maps, phase_diagram
+from experiments import job_array, phase_diagram
+from experiments.shared import claim, command, oracle, user_code
 from toypersona import datasets
+from toypersona.options import Pretraining
+from toypersona.rules import catalogue
 
 ROOT = Path(__file__).parents[2]
 SMALL = "--length 2 --angles 0 30 --seeds 0 --strengths 0.01 0.02 1.0 4.0 --noise.num-runs 2 --noise.num-steps 5"
@@ -28,14 +32,9 @@ def start(name, *arguments):
 
 def refusal(arguments, capsys):
     """The one sentence that a map refuses its arguments with."""
-    with pytest.raises(SystemExit) as stopped:
-        harness.main(
-            phase_diagram.NAME, "", phase_diagram.PRESETS, phase_diagram.run, phase_diagram.claims,
-            phase_diagram.findings, [*QUICKLY.split(), *arguments.split()],
-        )  # fmt: skip
-    said = capsys.readouterr().err.strip()
-    assert stopped.value.code == 2 and len(said.splitlines()) == 1
-    return said
+    code, said = small.run(phase_diagram, f"{QUICKLY} {arguments}", capsys)
+    assert code == 2 and len(said.err.strip().splitlines()) == 1
+    return said.err.strip()
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +53,7 @@ def test_a_small_map_keeps_its_claims(small_map):
     assert "predicted" in finished.stdout and "mostly persona selection" in finished.stdout
     dataset = datasets.load(out / "phase_diagram.zarr")
     assert dataset.selection_fraction.dims == ("angle", "world", "seed", "rule", "strength")
-    assert list(dataset.rule.values) == list(maps.RULES)
+    assert list(dataset.rule.values) == list(catalogue.strength_rules())
     np.testing.assert_allclose(dataset.weak_limit.squeeze(), [1, 0.75], atol=1e-8)
     gates = dataset.hull_distance.sel(rule=["natural/gates", "vanilla/gates"])
     assert gates.max() < 1e-8 < dataset.hull_distance.sel(rule="tilt").max()
@@ -66,6 +65,7 @@ def test_another_run_in_the_same_folder_is_refused(small_map, change, capsys):
     before = (out / "phase_diagram.claims.json").read_bytes()
     said = refusal(f"--out {out} {SMALL} {change}", capsys)
     assert "holds another run" in said and "nothing was overwritten" in said
+    assert said.endswith(f"rm -r {out / 'phase_diagram.zarr'}")
     assert (out / "phase_diagram.claims.json").read_bytes() == before
 
 
@@ -97,17 +97,21 @@ def test_a_small_pretraining_run_and_its_figure(tmp_path):
         ("--world text:/nowhere", "There is no folder /nowhere"),
         ("--preset quik", "Unknown preset 'quik': did you mean 'quick'?"),
         ("--strengths -1 2", "numbers above 0"),
+        ("--strengths 0.1 nan", "--strengths has to be finite, not (0.1, nan)"),
+        ("--strengths 1 inf", "--strengths has to be finite"),
         ("--angles 100", "degrees from 0 to 90"),
         ("--length 9", "make 5,159,780,352 responses"),
-        ("--length 0", "a length of 1 or more, not 12 and 0"),
-        ("--helpful alicia", "larry, bob, alice, not 'alicia'"),
+        ("--length 0", "--length has to be 1 or more, not 0"),
+        ("--helpful alicia", "larry, bob, alice, not 'alicia': did you mean 'alice'?"),
         ("--feature nicety", "one of words, brevity, exploit, or FILE.py:FUNCTION"),
         ("--feature nowhere.py:f", "not a Python file that exists"),
         ("--pretraining.gate neural", "one of network, table, prior, not 'neural'"),
+        ("--pretraining.learning-rate nan", "--pretraining.learning-rate has to be finite, not nan"),
         ("--seeds 1 1", "different whole numbers"),
         ("--chunk 0", "--chunk has to be 1 or more, not 0"),
-        ("--noise.num-runs 0", "--noise.num-runs has to be above 0, not 0"),
+        ("--noise.num-runs 0", "--noise.num-runs has to be 1 or more, not 0"),
         ("--gradients.natural-step -1", "--gradients.natural-step has to be above 0"),
+        ("--options.markov.concentration 0", "--options.markov.concentration has to be above 0, not 0.0"),
         ("--world markov --options.markov.num-personas 1", "nobody to select"),
         ("--config nowhere.toml", "Cannot read the settings file"),
     ],
@@ -127,14 +131,14 @@ def test_a_feature_that_leaves_nothing_beside_the_personas_is_refused(tmp_path, 
 
 def test_an_unknown_flag_is_answered_with_the_right_one(capsys):
     with pytest.raises(SystemExit) as stopped:
-        harness.parse("p", "", phase_diagram.PRESETS, ["--angels", "3"])
+        command.parse("p", "", phase_diagram.PRESETS, ["--angels", "3"])
     assert stopped.value.code == 2
     assert "--angles" in capsys.readouterr().err
 
 
 def test_help_names_every_setting(capsys):
     with pytest.raises(SystemExit) as stopped:
-        harness.parse("experiments.phase_diagram", phase_diagram.__doc__ or "", phase_diagram.PRESETS, ["--help"])
+        command.parse("experiments.phase_diagram", phase_diagram.__doc__ or "", phase_diagram.PRESETS, ["--help"])
     assert stopped.value.code == 0
     said = capsys.readouterr().out
     for flag in ("--preset", "--out", "--world", "--angles", "--strengths", "--feature", "--pretraining.num-lines"):
@@ -144,7 +148,7 @@ def test_help_names_every_setting(capsys):
 def test_settings_come_from_preset_then_file_then_flags(tmp_path):
     file = tmp_path / "mine.toml"
     file.write_text('angles = [10.0, 20.0]\nworld = "markov"\n[pretraining]\nnum_lines = 7\n')
-    parsed = harness.parse(
+    parsed = command.parse(
         "p", "", phase_diagram.PRESETS, ["--preset", "paper", "--config", str(file), "--world", "speakers"]
     )
     assert parsed.preset == "paper" and parsed.noise.num_runs == 64
@@ -152,20 +156,90 @@ def test_settings_come_from_preset_then_file_then_flags(tmp_path):
     assert parsed.world == "speakers"
     file.write_text("angels = [1.0]\n")
     with pytest.raises(ValueError, match="Unknown setting 'angels' in .*: did you mean 'angles'"):
-        harness.parse("p", "", phase_diagram.PRESETS, ["--config", str(file)])
+        command.parse("p", "", phase_diagram.PRESETS, ["--config", str(file)])
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ('strengths = "strong"', "'strengths' in .* has to be a list, not 'strong'"),
+        ("length = 2.5", "'length' in .* has to be a whole number, not 2.5"),
+        ("[pretraining]\nlearning_rate = true", "'learning_rate' in .* has to be a number, not True"),
+        ("pretraining = 3", "'pretraining' in .* has to be a table"),
+        ("[noise]\nnum_runs = 0", "--noise.num-runs has to be 1 or more, not 0"),
+        ("angles = [10.0, inf]", "--angles has to be finite"),
+    ],
+)
+def test_a_settings_file_is_checked_as_flags_are(tmp_path, text, message):
+    file = tmp_path / "mine.toml"
+    file.write_text(f"{text}\n")
+    with pytest.raises(ValueError, match=message):
+        command.parse("p", "", phase_diagram.PRESETS, ["--config", str(file)])
+
+
+def test_wrong_settings_are_refused_before_jax_is_imported(tmp_path):
+    code = (
+        "import sys\nfrom experiments import phase_diagram as e\nfrom experiments.shared import command\n"
+        f"try: command.main(e.NAME, '', e.PRESETS, e.run, ['--out', {str(tmp_path / 'out')!r}, '--angles', '100'])\n"
+        "except SystemExit as stop: sys.exit(stop.code + 10 * ('jax' in sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False).returncode == 2
+
+
+def test_a_finished_run_is_opened_without_jax_and_claims_the_same(small_map):
+    out, first = small_map
+    settings = [*SMALL.split(), *QUICKLY.split()]
+    code = (
+        "import sys\nfrom experiments import phase_diagram as e\nfrom experiments.shared import command\n"
+        f"try: command.main(e.NAME, '', e.PRESETS, e.run, ['--out', {str(out)!r}, *{settings!r}])\n"
+        "except SystemExit as stop: sys.exit(stop.code + 10 * ('jax' in sys.modules))"
+    )
+    again = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert again.returncode == first.returncode, again.stderr
+    assert again.stdout == first.stdout
+
+
+def test_a_run_of_other_code_is_opened_and_says_so(small_map, monkeypatch, capsys):
+    out, _ = small_map
+    monkeypatch.setattr(datasets, "code_sha256", lambda: "another")
+    monkeypatch.setattr(phase_diagram, "run", None)
+    code, said = small.run(phase_diagram, f"--out {out} {SMALL} {QUICKLY}", capsys)
+    assert code in (0, 1) and "was computed before the code changed" in said.out
+
+
+def test_every_variable_is_drawn_with_its_label(small_map):
+    dataset = datasets.load(small_map[0] / "phase_diagram.zarr")
+    for name, values in dataset.data_vars.items():
+        assert values.attrs.get("long_name"), name
+    assert dataset.hull_distance.attrs["units"] == "nats"
+    assert dataset.weights.dims[-2:] == ("prompt", "persona") and list(dataset.persona) == ["larry", "bob", "alice"]
 
 
 def test_claims_that_do_not_hold_fail():
-    assert harness.near("", 1.0, 1.1, 0.2).holds and not harness.near("", 1.0, 1.3, 0.2).holds
-    assert harness.near("", np.inf, np.inf, 0.0).holds and not harness.near("", np.inf, 3.0, 0.1).holds
-    assert harness.at_most("", 1.0, 1.0).holds and not harness.at_most("", 1.0, 1.1).holds
-    assert not harness.near("", 1.0, np.nan, 0.1).holds and not harness.at_most("", 1.0, np.nan).holds
+    assert claim.near("", 1.0, 1.1, 0.2).holds and not claim.near("", 1.0, 1.3, 0.2).holds
+    assert claim.near("", np.inf, np.inf, 0.0).holds and not claim.near("", np.inf, 3.0, 0.1).holds
+    assert claim.at_most("", 1.0, 1.0).holds and not claim.at_most("", 1.0, 1.1).holds
+    assert not claim.near("", 1.0, np.nan, 0.1).holds and not claim.at_most("", 1.0, np.nan).holds
+
+
+def test_standard_claims_see_what_is_wrong(small_map):
+    dataset = datasets.load(small_map[0] / "phase_diagram.zarr").load()
+    assert all(each.holds for each in claim.standard(dataset))
+    wrong = {
+        "selection + switching": dataset.assign(selection=dataset.selection + 1e-9),
+        "most negative": dataset.assign(novelty=-dataset.novelty, switching=dataset.switching + 2 * dataset.novelty),
+        "certified": dataset.assign(certified=dataset.certified & (dataset.strength < 1)),
+        "diverged": dataset.assign(diverged=dataset.diverged | True),
+    }
+    for name, changed in wrong.items():
+        (failed,) = (each.what for each in claim.standard(changed) if not each.holds)
+        assert name in failed
 
 
 def test_the_independent_solver_knows_a_boundary_in_closed_form():
     """One persona: nothing is selection, so S = 0 from the start and the vertex is reached at once."""
     log_base = np.log(np.full((1, 4), 0.25))
-    solver = independent.Tilt(np.arange(4.0)[None], log_base, log_base[None], np.zeros(1))
+    solver = oracle.Tilt(np.arange(4.0)[None], log_base, log_base[None], np.zeros(1))
     assert abs(solver.selection_fraction(1.0)) < 1e-9
     assert solver.half((0.1, 1.0)) == 0.0 and solver.vertex((0.1, 1.0)) == 0.0
 
@@ -173,31 +247,22 @@ def test_the_independent_solver_knows_a_boundary_in_closed_form():
 def test_a_users_own_feature_sees_words(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text("def friends(prompt, response):\n    return response.count('friend') + (prompt[0] == 'oi')\n")
-    base = phase_diagram.base_model.prepare(
-        phase_diagram.Config(
-            length=2, pretraining=phase_diagram.base_model.Pretraining(100, num_steps=5, num_restarts=1)
-        )
-    )
-    value = features.load(f"{file}:friends", base)(jax.random.key(0), base, jnp.array(0))
-    friend, oi = base.labels.units.index("friend"), base.labels.units.index("oi")
-    unsaid = jnp.cumsum(base.responses == base.labels.units.index("."), axis=1) > 0
-    expected = ((base.responses == friend) & ~unsaid).sum(1)[None, :] + (base.world.prompts[0, :, :1] == oi)
+    config = phase_diagram.Config(length=2, pretraining=Pretraining(100, num_steps=5, num_restarts=1))
+    pretrained = config.pretrained()
+    value = user_code.feature(f"{file}:friends", pretrained)(jax.random.key(0), pretrained.base(0), 0)
+    units, responses = pretrained.labels.units, pretrained.responses
+    friend, oi = units.index("friend"), units.index("oi")
+    unsaid = jnp.cumsum(responses == units.index("."), axis=1) > 0
+    expected = ((responses == friend) & ~unsaid).sum(1)[None, :] + (pretrained.world.prompts[0, :, :1] == oi)
     np.testing.assert_array_equal(value, expected)
     for value in ("float('nan')", "'friend'", "None"):
         file.write_text(f"def bad(prompt, response):\n    return {value}\n")
         with pytest.raises(ValueError, match=r"returned .* for \['.*\] and .*, not a finite number"):
-            features.load(f"{file}:bad", base)
-
-
-def test_locked_wrong():
-    mean_rewards = jnp.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
-    gates = jnp.array([[0.05, 0.95], [0.95, 0.05], [0.5, 0.5], [0.99, 0.01]])
-    log_prompts = jnp.log(jnp.array([0.4, 0.3, 0.2, 0.1]))
-    np.testing.assert_allclose(maps.locked_wrong(gates, mean_rewards, log_prompts), 0.5)
+            user_code.feature(f"{file}:bad", pretrained)
 
 
 def test_presets_exist():
-    for name in job_array.EXPERIMENTS:
+    for name in job_array.experiments():
         assert set(importlib.import_module(f"experiments.{name}").PRESETS) == {"quick", "paper"}
 
 
