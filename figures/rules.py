@@ -1,4 +1,4 @@
-"""Every way to train at equal drift: what the drift is made of, what it pays, who still finds the right answer."""
+"""Every rule at equal drift: what the drift is made of, what it pays, who still finds the right answer."""
 
 from pathlib import Path
 
@@ -7,9 +7,9 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from experiments.claims import rules as readings
 from figures import style
 from toypersona import datasets
-from toypersona.measures import boundaries
 
 NAME = "rules"
 PARTS = {"selection": "blue", "switching": "orange", "novelty": "red"}
@@ -52,7 +52,7 @@ def draw_curves(
 
 def draw_passes(axis: Axes, dataset: xr.Dataset, mean: xr.Dataset, level: float) -> None:
     """pass@k of the base and at equal drift."""
-    base = dataset.base_passes.mean([name for name in dataset.base_passes.dims if name != "k"])
+    base = readings.base_passes(dataset)
     axis.plot(base.k, base, "k:", label="base")
     for rule in ("policy gradient", "best of 8, exact", "DPO"):
         axis.plot(base.k, mean.passes.sel(rule=rule, drift=level), color=style.COLOURS[SHOWN[rule]], label=rule)
@@ -63,7 +63,7 @@ def draw_passes(axis: Axes, dataset: xr.Dataset, mean: xr.Dataset, level: float)
 
 def table(dataset: xr.Dataset, mean: xr.Dataset, error: xr.Dataset, level: float) -> str:
     """Markdown: rule × (exact counterpart, oracle, knob, what it does to the hull)."""
-    known = datasets.config_of(dataset)["trainers"]
+    known = datasets.config_of(dataset)["rules"]
     here, band = mean.sel(drift=level), error.sel(drift=level)
     lines = [
         f"Of {level:g} nats of KL(policy‖base), the share that selects, switches persona mid-sentence, and is said by "
@@ -85,23 +85,21 @@ def main(data: Path, out: Path) -> None:
     """Draw all four, and write the table beside them."""
     style.use()
     dataset = datasets.load(data / f"{NAME}.zarr")
-    levels = datasets.config_of(dataset)["settings"]["drifts"]
-    mean, error = boundaries.at_equal_drift(dataset, levels)
-    dense = boundaries.at_equal_drift(
-        dataset.assign(paid=dataset.reward / dataset.best_reward), np.geomspace(levels[0] / 3, 3 * levels[-1], 25)
-    )
+    level = readings.levels(dataset)[-1]
+    mean, error = readings.at_levels(dataset)
+    dense = readings.along_drift(dataset, 25)
     figure = plt.figure(figsize=(style.PAGE, 4.6), layout="constrained")
     axes = figure.subplot_mosaic([["parts", "S", "paid"], ["parts", "entropy", "passes"]], width_ratios=[1.5, 1, 1])
-    draw_parts(axes["parts"], mean, error, levels[-1])
+    draw_parts(axes["parts"], mean, error, level)
     draw_curves(axes["S"], *dense, "selection_fraction", "selection fraction S")
     axes["S"].axhline(0.5, color="black", lw=0.5)
     axes["S"].set_ylim(0, 1.02)
     draw_curves(axes["paid"], *dense, "paid", "reward / the tilt's at this drift", without="paid by chance")
     draw_curves(axes["entropy"], *dense, "sequence_entropy", "entropy, nats a response")
     axes["entropy"].legend(fontsize=5.5)
-    draw_passes(axes["passes"], dataset, mean, levels[-1])
+    draw_passes(axes["passes"], dataset, mean, level)
     style.save(figure, out, NAME)
-    datasets.write_text(out / f"{NAME}.md", table(dataset, mean, error, levels[-1]))
+    datasets.write_text(out / f"{NAME}.md", table(dataset, mean, error, level))
 
 
 if __name__ == "__main__":

@@ -82,6 +82,22 @@ def persona_affine(
     return jnp.einsum("k,ckn->cn", scores, responsibilities)
 
 
+def phrase_bonus(
+    bonus: Scalar, helpful: Scalar, log_gates: Float[Array, "C K"], log_personas: Float[Array, "C K N"]
+) -> Float[Array, "C N"]:
+    """An exploit: the last response, a phrase of the world ``worlds.phrase``, pays more than any other can.
+
+    Args:
+        bonus: Delta, by how much more.
+        helpful: what an answer of the last persona pays; other answers as much of it as they are its.
+        log_gates: log g_k(c) [C, K].
+        log_personas: log p_k(x|c) [C, K, N].
+    """
+    scores = jax.nn.one_hot(log_gates.shape[1] - 1, log_gates.shape[1])
+    others = helpful * persona_affine(log_gates, log_personas, scores)
+    return others.at[:, -1].set(helpful + bonus)
+
+
 def standardise(
     reward: Float[Array, "C N"], log_base: Float[Array, "C N"], log_prompts: Float[Array, " C"]
 ) -> Float[Array, "C N"]:
@@ -153,6 +169,41 @@ def all_right_but(
     means = confusion(log_gates, log_personas)
     scores = jnp.linalg.solve(means, jnp.broadcast_to(wanted, log_gates.shape)[..., None])[..., 0]
     return jnp.einsum("ck,ckn->cn", scores, posterior)
+
+
+ERRORS = ("normal", "words", "student")
+MEDIANS = 0.6745 / 0.8165
+"""Median size of a normal error over that of Student's t with two degrees of freedom: the same bulk, other tails."""
+
+
+def errors(
+    key: Key,
+    prompts: Int[Array, "C P"],
+    responses: Int[Array, "N T"],
+    log_base: Float[Array, "C N"],
+    log_prompts: Float[Array, " C"],
+) -> Float[Array, "E C N"]:
+    """Errors of unit size that a proxy may have, in the order of ``ERRORS``.
+
+    They are normal, normal by words (responses that share words share errors), and heavy-tailed (Student's t).
+
+    Args:
+        key: draws them.
+        prompts: [C, P].
+        responses: all of them [N, T].
+        log_base: log pi0 [C, N].
+        log_prompts: log rho(c) [C].
+    """
+    normal_key, word_key, tail_key = jax.random.split(key, 3)
+    num_words = round(responses.shape[0] ** (1 / responses.shape[1]))
+    shared = evaluate(word_scores(jax.random.normal(word_key, (num_words,))), prompts, responses)
+    return jnp.stack(
+        [
+            jax.random.normal(normal_key, log_base.shape),
+            standardise(shared, log_base, log_prompts),
+            MEDIANS * jax.random.t(tail_key, 2.0, log_base.shape),
+        ]
+    )
 
 
 Feature = Callable[[Key, Int[Array, "C P"], Int[Array, "N T"], Labels], Float[Array, "C N"]]

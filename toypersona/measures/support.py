@@ -7,12 +7,13 @@ training says that the base did not.
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax.scipy.special import gammaln
 from jaxtyping import Array, Float, Int
 
 from toypersona import numerics
-from toypersona.types import Scalar
+from toypersona.types import Key, Scalar
 
 
 class Support(NamedTuple):
@@ -72,6 +73,14 @@ def pass_at_k(
     right = numerics.expectation(log_policy, correct)
     log_wrong = jnp.where(right < 0.5, jnp.log1p(-jnp.minimum(right, 0.5)), jnp.log(jnp.maximum(wrong, 0.0)))
     return jnp.exp(log_prompts) @ -jnp.expm1(k * log_wrong)
+
+
+def num_correct(
+    key: Key, log_policy: Float[Array, "C N"], correct: Float[Array, "C N"], num_samples: int
+) -> Int[Array, " C"]:
+    """How many of some sampled responses to each prompt are correct [C]; arguments as in ``pass_at_k``."""
+    drawn = jax.random.categorical(key, log_policy, axis=-1, shape=(num_samples, log_policy.shape[0])).T
+    return jnp.take_along_axis(correct, drawn, axis=1).sum(axis=1).astype(int)
 
 
 def pass_at_k_from_samples(num_correct: Int[Array, "*batch"], num_samples: int, k: int) -> Float[Array, "*batch"]:

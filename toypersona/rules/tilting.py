@@ -4,9 +4,11 @@
 better viewed as Bayesian inference"). Strengths add up: two tilts of s1 and s2 are one of s1 + s2, s = 1/beta.
 """
 
-from jaxtyping import Array
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
 
-from toypersona import numerics
+from toypersona import numerics, theory
 from toypersona.rules.rule import RuleState, Task, UpdateRule
 from toypersona.types import Key, Scalar
 
@@ -27,3 +29,29 @@ def tilting(task: Task, *, strength: Scalar) -> UpdateRule:
         return RuleState(numerics.log_normalize(state.params + strength * task.table())), {}
 
     return UpdateRule(lambda params: RuleState(numerics.log_normalize(params)), update)
+
+
+def frontier(
+    log_base: Float[Array, "C N"],
+    reward: Float[Array, "C N"],
+    log_prompts: Float[Array, " C"],
+    strengths: Float[Array, " S"],
+) -> tuple[Float[Array, " S"], Float[Array, " S"]]:
+    """Drift and mean reward of the tilts: no policy of the same drift is paid more.
+
+    Args:
+        log_base: log pi0(x|c) [C, N].
+        reward: [C, N].
+        log_prompts: log rho(c) [C].
+        strengths: s [S].
+
+    Returns:
+        ``E_c KL(tilt‖pi0)`` in nats, and ``E_c E_tilt[reward]``, each [S].
+    """
+    rho = jnp.exp(log_prompts)
+
+    def at(strength: Float[Array, ""]) -> tuple[Array, Array]:
+        tilt = theory.tilt(log_base, reward, strength)
+        return rho @ numerics.kl_divergence(tilt, log_base), rho @ numerics.expectation(tilt, reward)
+
+    return jax.lax.map(at, strengths)

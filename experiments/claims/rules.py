@@ -1,0 +1,126 @@
+"""What is read from the comparison of rules: against exact counterparts and the tilt, controls, and at equal drift."""
+
+import numpy as np
+import xarray as xr
+
+from experiments.shared import claim
+from experiments.shared.claim import Claim
+from toypersona import datasets
+from toypersona.measures import equal_drift
+
+COUNTERPARTS = {
+    "REINFORCE, mean": "policy gradient",
+    "RLOO": "policy gradient",
+    "RLOO, k1 in loss": "policy gradient",
+    "Dr. GRPO": "policy gradient",
+    "best of 8": "best of 8, exact",
+}
+"""Sampled rules and what they follow as their learning rate vanishes."""
+
+NOISE = 0.02
+"""Selection fraction by which the noise of the lowest learning rate may move them apart."""
+
+
+def claims(dataset: xr.Dataset) -> list[Claim]:
+    """What the exact counterparts, the tilt and the controls say."""
+    gates, still = dataset.sel(rule="RLOO, gates only"), dataset.sel(rule="paid alike, RLOO")
+    above = (dataset.reward - dataset.best_reward).max()
+    return [
+        *_counterparts(dataset),
+        claim.at_most("reward above the tilt's at the same drift, any rule, largest", 1e-3, above),
+        claim.at_most("RLOO, gates only: hull distance, largest, nats", 1e-9, gates.hull_distance.max()),
+        claim.at_most("paid alike, RLOO: drift, largest, nats", 1e-12, still.total.max()),
+        _by_chance(dataset),
+        *_passes(dataset),
+    ]
+
+
+def _mean(values: xr.DataArray) -> tuple[float, float]:
+    """Over independent draws, with three standard errors; what is nan is left out."""
+    draws = equal_drift.independent(values)
+    known = draws.mean([name for name in draws.dims if name != "draw"]).dropna("draw")
+    return known.mean().item(), 3 * known.std(ddof=1).item() / np.sqrt(known.size)
+
+
+def _counterparts(dataset: xr.Dataset) -> list[Claim]:
+    """At the lowest learning rate a sampled rule and its exact counterpart select the same at equal drift."""
+    drifts = levels(dataset)
+    slow = equal_drift.at_spent(dataset[["total", "selection_fraction"]].isel(rate=0), drifts).selection_fraction
+    compared = []
+    for rule, exact in COUNTERPARTS.items():
+        for level in drifts:
+            difference = (slow.sel(rule=rule) - slow.sel(rule=exact)).sel(drift=level)
+            if equal_drift.independent(difference).notnull().sum() > 2:
+                mean, error = _mean(difference)
+                what = f"{rule} - {exact}: selection fraction at {level:g} nats, mean"
+                compared.append(claim.near(what, 0.0, mean, error + NOISE))
+    left = 1 - len(compared) / (len(COUNTERPARTS) * len(drifts))
+    return [*compared, claim.at_most("share of these comparisons that too few draws reach", 0.34, left)]
+
+
+def _by_chance(dataset: xr.Dataset) -> Claim:
+    """Noise moves the policy, and not toward the reward."""
+    chance = dataset.sel(rule="paid by chance").isel(record=-1, rate=0)
+    return claim.near("paid by chance, lowest learning rate: reward at the end, mean", 0.0, *_mean(chance.reward))
+
+
+def _passes(dataset: xr.Dataset) -> list[Claim]:
+    """The unbiased estimate of pass@k against its exact value, all rules and draws."""
+    last, num = dataset.isel(record=-1, rate=0), datasets.config_of(dataset)["num_tries"]
+    error = last.tried - last.passes
+    return [
+        claim.near(f"pass@{k} from {num} samples - exact, mean", 0.0, *_mean(error.sel(k=k)))
+        for k in dataset.k.values[:-1]
+    ]
+
+
+def levels(dataset: xr.Dataset) -> list[float]:
+    """Drifts at which rules are compared, nats."""
+    return datasets.settings_of(dataset)["drifts"]
+
+
+def at_levels(dataset: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
+    """Every variable at these drifts, by rule: mean over draws, and half of its 95% interval."""
+    return equal_drift.at_equal_drift(dataset, levels(dataset))
+
+
+def along_drift(dataset: xr.Dataset, num: int) -> tuple[xr.Dataset, xr.Dataset]:
+    """As ``at_levels`` at ``num`` drifts around them, and ``paid``, the reward as a share of the tilt's there."""
+    drifts = np.geomspace(levels(dataset)[0] / 3, 3 * levels(dataset)[-1], num).tolist()
+    return equal_drift.at_equal_drift(dataset.assign(paid=dataset.reward / dataset.best_reward), drifts)
+
+
+def base_passes(dataset: xr.Dataset) -> xr.DataArray:
+    """pass@k of the base, mean over draws."""
+    return dataset.base_passes.mean([name for name in dataset.base_passes.dims if name != "k"])
+
+
+def findings(dataset: xr.Dataset) -> list[str]:
+    """What a reader should take away."""
+    level, controls = levels(dataset)[-1], datasets.config_of(dataset)["controls"]
+    trained = [rule for rule in dataset.rule.values if rule not in controls]
+    mean, error = (values.sel(drift=level, rule=trained) for values in at_levels(dataset))
+    order = mean.selection_fraction.dropna("rule").sortby(mean.selection_fraction)
+
+    def name(values: xr.DataArray, rule: str) -> str:
+        return f"{rule} {values.sel(rule=rule).item():.2f}"
+
+    def most(values: xr.DataArray) -> str:
+        known = values.dropna("rule")
+        return ", ".join(name(known, rule) for rule in known.rule.values[np.argsort(-known.values)][:3])
+
+    base, passes, last = base_passes(dataset), mean.passes.sel(rule="RLOO"), dataset.k.values[-1]
+    chance = dataset.sel(rule="paid by chance").isel(record=-1)
+    return [
+        f"Share of {level:g} nats that is selection, least first (± half a 95% interval): "
+        + ", ".join(
+            f"{name(order, rule)} ± {error.selection_fraction.sel(rule=rule).item():.2f}" for rule in order.rule.values
+        )
+        + ".",
+        f"Most of it switches persona mid-sentence: {most(mean.switching)}; is said by nobody: {most(mean.novelty)}.",
+        f"RLOO there: pass@1 {passes[0].item():.2f} (base {base[0].item():.2f}), pass@{last} "
+        f"{passes[-1].item():.2f} (base {base[-1].item():.2f}).",
+        f"Paid by chance, {datasets.settings_of(dataset)['num_steps']} steps spend "
+        f"{chance.total.isel(rate=0).mean().item():.2g} to {chance.total.isel(rate=-1).mean().item():.2g} nats, "
+        f"{chance.selection_fraction.mean().item():.2f} of them selection.",
+    ]
