@@ -173,6 +173,12 @@ def unlisted(
     return Base(speakers, params, labels, prompts, log_prompts, responses, log_gates, none, none[:, 0])
 
 
+def only(base: Base, which: np.ndarray) -> Base:
+    """The same base where no other prompts occur than those where ``which`` [C] is true."""
+    prompts = base.prompts[which], numerics.log_normalize(base.log_prompts[which])
+    return frozen(base.speakers, base.params, base.labels, *prompts, base.responses)
+
+
 def true(world: World, labels: Labels, length: int) -> Base:
     """A mixture with a gate table that is the world itself, as after pretraining on text without end.
 
@@ -227,8 +233,7 @@ class Pretrained(NamedTuple):
     def base(self, index: Int[Array, ""] | int) -> Base:
         """The base number ``index`` (may be traced)."""
         world, params = self.world_at(index), jax.tree.map(lambda x: x[index], self.params)
-        given = self.labels, world.prompts, world.log_prompts, self.responses
-        return frozen(self.speakers, params, *given)
+        return frozen(self.speakers, params, self.labels, world.prompts, world.log_prompts, self.responses)
 
     def listed(self) -> dict[str, Output]:
         """What every base says of every response: log-probabilities with a leading dimension ``world``, by name."""

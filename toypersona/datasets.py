@@ -298,12 +298,12 @@ def _first_difference(held: Any, asked: Any, name: str = "") -> str | None:
     if isinstance(held, list) and isinstance(asked, list):
         if len(held) != len(asked):
             return f"{_plain(name)} has {len(held)} values there and {len(asked)} here"
-        found = (_first_difference(*pair, f"{name}[{i}]") for i, pair in enumerate(zip(held, asked, strict=True)))
-        return next(filter(None, found), None)
+        differences = (_first_difference(*pair, f"{name}[{i}]") for i, pair in enumerate(zip(held, asked, strict=True)))
+        return next(filter(None, differences), None)
     if isinstance(held, dict) and isinstance(asked, dict):
         keys = sorted(held.keys() | asked.keys(), key=lambda k: (k.endswith("_sha256"), k))
-        found = (_first_difference(held.get(k, "absent"), asked.get(k, "absent"), f"{name}.{k}") for k in keys)
-        return next(filter(None, found), None)
+        differences = (_first_difference(held.get(k, "absent"), asked.get(k, "absent"), f"{name}.{k}") for k in keys)
+        return next(filter(None, differences), None)
     # As text too, because nan equals nothing.
     if held == asked or str(held) == str(asked):
         return None

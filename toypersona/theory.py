@@ -13,7 +13,7 @@
   to the reward gap (``lock_in``, ``noise_threshold``).
 - L6, best of n: ``KL(best of n‖base) <= ln n - (n - 1)/n`` (``best_of_n``, ``best_of_n_bound``).
 
-They share no code with ``measures``; ``weak_limit`` shares the least-squares fit ``hulls.tangent_fit`` with ``rewards``.
+They share no code with ``measures``; ``weak_limit`` shares the least-squares fit of ``hulls`` with ``rewards``.
 """
 
 from collections.abc import Sequence
@@ -202,11 +202,6 @@ class LongRun(NamedTuple):
     def weak_limit(self, lengths: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
         """S(0+) = T between / (T between + within): 1/2 at T = within / between, where the plateau begins to rise."""
         return lengths * self.between / (lengths * self.between + self.within)
-
-    def weights(self, log_gates: Float[Array, "C K"], times: Float[Array, " Y"]) -> Float[Array, "Y C K"]:
-        """``a_k(c) = g_k(c) exp(sT mu_k) / Z`` of weak RL, at each of some values of sT."""
-        log_weights = log_gates[None] + times[:, None, None] * self.means[None, None]
-        return jnp.exp(numerics.log_normalize(log_weights))
 
 
 def long_run(

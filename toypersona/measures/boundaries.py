@@ -52,7 +52,7 @@ def crossing(strengths: Float[np.ndarray, " R"], values: Float[np.ndarray, "*bat
 
 
 def reached(curve: xr.DataArray, level: float, along: str) -> xr.DataArray:
-    """``crossing`` of labelled curves, at the values of their dimension ``along``.
+    """``crossing`` of labelled boundaries, at the values of their dimension ``along``.
 
     Raises:
         ValueError: they have no such dimension.
@@ -84,33 +84,35 @@ def from_dataset(
 
     Returns:
         ``half``, ``vertex``, ``detectable`` (with a dimension ``samples``) and ``noise``, with the dimensions of their
-        curves but ``along``, and a dimension ``bound``: low, middle, high. Low and high enclose the curve's 95% band
+        boundaries but ``along``, and a dimension ``bound``: low, middle, high. Low and high enclose the curve's 95% band
         and the error of reading a boundary between two records.
 
     Raises:
         ValueError: no such dimension, or none of these variables.
     """
-    made = {}
+    boundaries = {}
     if "selection_fraction" in dataset:
-        made["half"] = _boundary(-dataset.selection_fraction, _error(dataset, "selection_fraction"), along, -0.5)
+        boundaries["half"] = _boundary(-dataset.selection_fraction, _error(dataset, "selection_fraction"), along, -0.5)
     if "largest_weight" in dataset:
         # The rest of the weight falls off exponentially or runs straight into a face of the simplex: a logarithm would
         # interpolate the one well and the weight itself the other; a root misses neither by much.
         rest = -np.sqrt(np.maximum(1 - dataset.largest_weight, 0.0))
-        made["vertex"] = _boundary(rest, 0.0, along, -np.sqrt(1 - VERTEX))
+        boundaries["vertex"] = _boundary(rest, 0.0, along, -np.sqrt(1 - VERTEX))
     if "hull_distance" in dataset:
         # Distances are powers of a weak strength.
         distance = np.maximum(dataset.hull_distance, 1e-300)
         error = _error(dataset, "hull_distance") / distance
         per_number = [_boundary(np.log(distance), error, along, np.log(-np.log(ALPHA) / n)) for n in samples]
-        made["detectable"] = xr.concat(per_number, xr.DataArray(np.array(samples), dims="samples", name="samples"))
+        boundaries["detectable"] = xr.concat(
+            per_number, xr.DataArray(np.array(samples), dims="samples", name="samples")
+        )
     if "noise_wrong" in dataset:
         share = dataset.noise_wrong
         error = np.sqrt(WRONG * (1 - WRONG) / num_runs) if num_runs else 0.0
-        made["noise"] = _boundary(share, error, rates, WRONG)
-    if not made:
+        boundaries["noise"] = _boundary(share, error, rates, WRONG)
+    if not boundaries:
         raise ValueError("This dataset has none of selection_fraction, largest_weight, hull_distance and noise_wrong.")
-    return xr.Dataset(made)
+    return xr.Dataset(boundaries)
 
 
 def _error(dataset: xr.Dataset, name: str) -> xr.DataArray | float:
@@ -120,10 +122,10 @@ def _error(dataset: xr.Dataset, name: str) -> xr.DataArray | float:
 def _boundary(curve: xr.DataArray, error: xr.DataArray | float, along: str, level: float) -> xr.DataArray:
     """Low, middle and high strength at which a curve with a standard error reaches a level from below."""
     bands = [curve + CONFIDENCE * error, curve, curve - CONFIDENCE * error]
-    found = [reached(band, level, along) for band in bands]
+    bounds = [reached(band, level, along) for band in bands]
     strengths = curve[along].values
     step = (strengths[1:] / strengths[:-1]).max() ** INTERPOLATION
-    widened = [found[0] / step, found[1], found[2] * step]
+    widened = [bounds[0] / step, bounds[1], bounds[2] * step]
     return xr.Dataset(dict(zip(BOUNDS, widened, strict=True))).to_dataarray("bound")
 
 

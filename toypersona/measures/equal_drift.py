@@ -74,11 +74,11 @@ def at_equal_drift(
     """
     numbers = [name for name, values in dataset.data_vars.items() if along in values.dims and name != "weights"]
     parts = {name: dataset[name] / dataset.total for name in ("selection", "switching", "novelty") if name in dataset}
-    found = independent(at_spent(dataset[numbers].assign(parts), drifts, along=along))
-    count = found.notnull().sum("draw")
-    enough = count.where(count >= max(3, REACHED * found.sizes["draw"]))
-    error = found.std("draw", ddof=1) / np.sqrt(enough)
-    return found.mean("draw").where(enough.notnull()), error * xr.apply_ufunc(stats.t.ppf, 0.975, enough - 1)
+    at_level = independent(at_spent(dataset[numbers].assign(parts), drifts, along=along))
+    count = at_level.notnull().sum("draw")
+    enough = count.where(count >= max(3, REACHED * at_level.sizes["draw"]))
+    error = at_level.std("draw", ddof=1) / np.sqrt(enough)
+    return at_level.mean("draw").where(enough.notnull()), error * xr.apply_ufunc(stats.t.ppf, 0.975, enough - 1)
 
 
 def half_spent(dataset: xr.Dataset, along: str = "record") -> xr.DataArray:

@@ -136,8 +136,8 @@ def _condition(log_joint: Float[Array, "*batch Y"]) -> tuple[Float[Array, "*batc
     """Log P(z) and log P(y|z), the latter uniform where z never occurs."""
     log_mass = logsumexp(log_joint, axis=-1)
     possible = ~jnp.isneginf(log_mass)
-    given = log_joint - jnp.where(possible, log_mass, 0.0)[..., None]
-    return log_mass, jnp.where(possible[..., None], given, -jnp.log(log_joint.shape[-1]))
+    log_given = log_joint - jnp.where(possible, log_mass, 0.0)[..., None]
+    return log_mass, jnp.where(possible[..., None], log_given, -jnp.log(log_joint.shape[-1]))
 
 
 def faithfulness(
@@ -265,8 +265,8 @@ def swaps(key: Key, right: Int[Array, " M"], personas: Int[Array, " M"]) -> Int[
     own_first, own_last = (jnp.searchsorted(kinds[order], kinds, side=side) for side in ("left", "right"))
     num_others = (last - first) - (own_last - own_first)
     place = first + (jax.random.uniform(key, right.shape) * num_others).astype(int)
-    found = order[jnp.where(place >= own_first, place + (own_last - own_first), place)]
-    return jnp.where(num_others > 0, found, jnp.arange(right.shape[0]))
+    partners = order[jnp.where(place >= own_first, place + (own_last - own_first), place)]
+    return jnp.where(num_others > 0, partners, jnp.arange(right.shape[0]))
 
 
 def faithfulness_from_samples(samples: ThoughtSamples, *, num_answers: int) -> SampledFaithfulness:

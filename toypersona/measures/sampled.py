@@ -98,9 +98,9 @@ def budget_from_samples(
         ValueError: an odd number of samples, or fewer than four.
     """
     num_samples = samples.log_policy.shape[1]
-    for given in (samples, base_samples):
-        if given.log_policy.shape[1] % 2 or given.log_policy.shape[1] < 4:
-            raise ValueError(f"{given.log_policy.shape[1]} samples cannot be split in two: draw an even number, >= 4.")
+    for drawn in (samples, base_samples):
+        if drawn.log_policy.shape[1] % 2 or drawn.log_policy.shape[1] < 4:
+            raise ValueError(f"{drawn.log_policy.shape[1]} samples cannot be split in two: draw an even number, >= 4.")
     log_nearest, certified = _held_out(samples.log_personas, tolerance)
     log_nearest_base, base_certified = _held_out(base_samples.log_personas, tolerance)
     whole = _fit_weights(samples.log_personas, tolerance)

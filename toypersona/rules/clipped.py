@@ -109,7 +109,7 @@ def grpo(
     learning_rate: Scalar,
     num_samples: int = 8,
     normalise: bool = True,
-    **how: Any,
+    **options: Any,
 ) -> UpdateRule:
     """Group-relative policy optimisation (DeepSeekMath: Shao et al. 2024), KL by ``k3`` in the objective.
 
@@ -120,11 +120,11 @@ def grpo(
         learning_rate: step length.
         num_samples: M >= 2, the group.
         normalise: divide a group's rewards by their standard deviation; False is Dr. GRPO (Liu et al. 2025).
-        **how: the other keywords of ``ppo_clip``; one epoch unless said otherwise.
+        **options: the other keywords of ``ppo_clip``; one epoch unless said otherwise.
 
     Raises:
         ValueError: as ``ppo_clip``, or fewer than two samples.
     """
     credit = advantages.normalised if normalise else advantages.centred
-    how = {"num_epochs": 1, "advantage": credit, "kl_loss": divergences.k3, "num_samples": num_samples} | how
-    return ppo_clip(task, learning_rate=learning_rate, **how)
+    options = {"num_epochs": 1, "advantage": credit, "kl_loss": divergences.k3, "num_samples": num_samples} | options
+    return ppo_clip(task, learning_rate=learning_rate, **options)

@@ -67,7 +67,7 @@ def rloo(
     *,
     learning_rate: Scalar,
     num_samples: int = 4,
-    **how: Any,
+    **options: Any,
 ) -> UpdateRule:
     """REINFORCE leave-one-out (Ahmadian et al. 2024): unbiased, with the others' mean as baseline.
 
@@ -75,10 +75,10 @@ def rloo(
         task: as in ``reinforce``, like all the rest.
         learning_rate: step length.
         num_samples: M >= 2.
-        **how: the other keywords of ``reinforce``.
+        **options: the other keywords of ``reinforce``.
 
     Raises:
         ValueError: as ``reinforce``, or fewer than two samples.
     """
-    how = {"advantage": advantages.leave_one_out, "num_samples": num_samples} | how
-    return reinforce(task, learning_rate=learning_rate, **how)
+    options = {"advantage": advantages.leave_one_out, "num_samples": num_samples} | options
+    return reinforce(task, learning_rate=learning_rate, **options)
