@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from experiments.claims import horizon as readings
 from figures import style
 from toypersona import datasets
 from toypersona.measures import boundaries
@@ -35,8 +36,7 @@ def draw_distance(axis: Axes, one: xr.Dataset) -> None:
     for length, shade in shades.items():
         curve = one.exact_distortion.sel(case="per word", length=length)
         axis.plot(one.scaled, curve, color=shade, lw=0.9, label=f"T = {length}")
-    best = one.variances.values[one.means.values.argmax()]
-    axis.plot(one.scaled, 0.5 * best * one.scaled**2, "k:", label="law: s²Tσ²/2")
+    axis.plot(one.scaled, readings.distance_law(one), "k:", label="law: s²Tσ²/2")
     for length in one.sampled_length.values:
         axis.plot(one.sampled, one.hull_distance.sel(sampled_length=length), "o", ms=2, color=shades[length])
     axis.set(xscale="log", yscale="log", xlabel="s √T", ylabel="hull distance, nats", ylim=(1e-4, 1e2))
@@ -57,20 +57,16 @@ def draw_weights(axis: Axes, one: xr.Dataset) -> None:
 
 def draw_half(axis: Axes, dataset: xr.Dataset) -> None:
     """The strength at the half boundary against T in all draws, by exact curves and by samples."""
-    exact = xr.Dataset({"selection_fraction": dataset.exact_fraction.sel(case="per word")})
-    found = boundaries.from_dataset(exact, along="scaled").half.sel(bound="middle").stack(draw=("world", "seed"))
-    for draw in range(found.sizes["draw"]):
-        curve = found.isel(draw=draw) / np.sqrt(found.length)
-        axis.plot(found.length, curve.where(curve > 0), color=style.COLOURS["blue"], lw=0.8, alpha=0.7)
-    kept = dataset[["selection_fraction", "selection_fraction_se"]]
-    sampled = boundaries.from_dataset(kept, along="sampled").half.stack(draw=("world", "seed"))
-    low, middle, high = (sampled.sel(bound=name) / np.sqrt(sampled.sampled_length) for name in boundaries.BOUNDS)
-    shown = ((low > 0) & np.isfinite(high)).transpose("sampled_length", "draw").values
+    exact, sampled = readings.half(dataset), readings.sampled_half(dataset)
+    for curve in exact / np.sqrt(exact.length):
+        axis.plot(exact.length, curve, color=style.COLOURS["blue"], lw=0.8, alpha=0.7)
+    shown = sampled.sel(bound="middle").notnull().values
     lengths = np.broadcast_to(sampled.sampled_length.values[:, None], shown.shape)[shown]
-    low, middle, high = (x.transpose("sampled_length", "draw").values[shown] for x in (low, middle, high))
+    strengths = sampled / np.sqrt(sampled.sampled_length)
+    low, middle, high = (strengths.sel(bound=name).values[shown] for name in boundaries.BOUNDS)
     error = [middle - low, high - middle]
     axis.errorbar(lengths, middle, error, fmt="o", ms=2.5, lw=0.7, color=style.COLOURS["red"], label="sampled")
-    longest = found.length.values[found.length >= 64]
+    longest = exact.length.values[exact.length >= 64]
     law = dataset.half.median().item()
     axis.plot(longest, law / np.sqrt(longest), "k:", label="law: T to the −½")
     axis.set(xscale="log", yscale="log", xlabel="T, words", ylabel="strength at which S = ½")

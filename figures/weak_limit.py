@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from experiments.claims import weak_limit as readings
 from figures import style
 from toypersona import datasets
 
@@ -22,8 +23,7 @@ def _look(rule: str) -> tuple[str, str]:
 
 def draw_scatter(axis: Axes, dataset: xr.Dataset) -> None:
     """Every world, reward, rule and scope; the law is the diagonal."""
-    fraction = dataset.selection_fraction
-    measured = 2 * fraction.isel(drift=0) - fraction.isel(drift=1)
+    measured, _ = readings.limits(dataset)
     axis.plot([0, 1], [0, 1], color="black", lw=0.8, label="law: R²")
     for rule in dataset.rule.values:
         colour, marker = _look(rule)
@@ -34,7 +34,7 @@ def draw_scatter(axis: Axes, dataset: xr.Dataset) -> None:
 
 def draw_residuals(axis: Axes, dataset: xr.Dataset) -> None:
     """Median of what is left over at every drift, and the middle half of the worlds."""
-    left = abs(dataset.selection_fraction - dataset.predicted)
+    left = readings.residual(dataset)
     for rule in dataset.rule.values:
         if rule.endswith("/gates"):
             continue

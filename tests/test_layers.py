@@ -18,7 +18,7 @@ LAYERS = [
     {"toypersona.pretraining", "toypersona.rules", "toypersona.measures", "toypersona.programs"},
     {"toypersona.trajectories", "toypersona.sweeps"},
     {"toypersona.bases"},
-    {"toypersona.rules.catalogue", "toypersona.lock_in", "toypersona.thinkers"},
+    {"toypersona.rules.catalogue", "toypersona.lock_in", "toypersona.thinkers", "toypersona.horizons"},
     {"toypersona.defences"},
     {"experiments.shared"},
     {"experiments", "benchmarks"},
@@ -78,7 +78,9 @@ def test_imports_point_down(path):
     for name in imported(path):
         other = unit(name)
         if module(path).startswith(("figures", "experiments.claims")):
-            allowed = name in WITHOUT_JAX | CLAIMS or name.startswith(tuple(f"{entry}." for entry in WITHOUT_JAX | CLAIMS))
+            allowed = name in WITHOUT_JAX | CLAIMS or name.startswith(
+                tuple(f"{entry}." for entry in WITHOUT_JAX | CLAIMS)
+            )
             assert other is None or allowed, f"{path} imports {name}"
         elif own is not None and other is not None and other != own:
             assert rank(other) < rank(own), f"{own} imports {other}"

@@ -64,6 +64,29 @@ def natural(
     return lambda g: jax.scipy.sparse.linalg.cg(fisher, g, tol=tolerance, maxiter=max_iterations)[0]
 
 
+def adam(gradient: Params, *, epsilon: float = 1e-8) -> Params:
+    """The preconditioner of Adam's first step, ``g / (|g| + epsilon)`` of every parameter (Kingma and Ba 2015)."""
+    return jax.tree.map(lambda g: g / (jnp.abs(g) + epsilon), gradient)
+
+
+def rates(
+    log_base: Float[Array, "C N"],
+    direction: Float[Array, "C N"],
+    log_prompts: Float[Array, " C"],
+    lengths: Float[Array, " L"],
+) -> Float[Array, " L"]:
+    """Learning rates at which one step from the base has some lengths, ``sqrt(2 KL) = rate sqrt(E_c Var_pi0(d))``.
+
+    Args:
+        log_base: log pi0 [C, N].
+        direction: d, the change of log pi per unit of the learning rate, up to a constant for each prompt [C, N].
+        log_prompts: log rho(c) [C].
+        lengths: sqrt(2 KL(pi‖pi0)) of the steps, root nats [L].
+    """
+    centred = direction - numerics.expectation(log_base, direction)[:, None]
+    return lengths / jnp.sqrt(jnp.exp(log_prompts) @ numerics.expectation(log_base, centred**2))
+
+
 def entropy_change(
     log_policy: Float[Array, "C N"], direction: Float[Array, "C N"], log_prompts: Float[Array, " C"]
 ) -> Float[Array, ""]:

@@ -59,6 +59,11 @@ _POLICY = {
     "shrinkage": Quantity("base probability of what left the support"),
     "expansion": Quantity("probability of what entered the support"),
     "weak_limit": Quantity("S of infinitely weak RL, R²"),
+    "presence": Quantity("weight of the persona called in what is said next", "", ("words",)),
+    "absence": Quantity("KL(who is wanted‖policy) at prompts of the persona called", "nats"),
+    "spent": Quantity("drift spent at the nearest record", "nats"),
+    "tuned_fraction": Quantity("selection fraction at the nearest record"),
+    "nats": Quantity("drift at prompts of the persona called", "nats"),
     "expert_divergence": Quantity("KL(persona‖expert)", "nats/token", ("persona",)),
     "gate_divergence": Quantity("KL(Bayes posterior‖gate)", "nats"),
     "policy_divergence": Quantity("KL(world‖policy)", "nats/token"),
@@ -81,6 +86,8 @@ _THOUGHTS = {
     "reliance": Quantity("change of the answer under swapped thoughts"),
     "agreement": Quantity("agreement of reader and answer"),
     "distortion": Quantity("bound of the hull distance", "nats"),
+    "share": Quantity("weight in the nearest mix of personas, prompts averaged", "", ("persona",)),
+    "phase": Quantity("number of the phase"),
     "follows": Quantity("answers that follow the hint"),
     "by_chance": Quantity("answers that follow it by chance"),
     "decides": Quantity("answers decided by the hint"),
@@ -90,15 +97,36 @@ _THOUGHTS = {
     "follows_wrong": Quantity("answers that follow a wrong hint"),
     "recall_wrong": Quantity("mentioned, of those that follow a wrong hint"),
 }
+_ANSWERS = {
+    "found": Quantity("probability of the one right answer"),
+    "law_time": Quantity("learning rate × steps to one half, by the law"),
+    "time": Quantity("learning rate × steps"),
+    "right": Quantity("probability of a right answer"),
+    "from_base": Quantity("KL(policy‖base)", "nats"),
+    "to_base": Quantity("KL(base‖policy)", "nats"),
+    "limit_from_base": Quantity("limit of KL(policy‖base), by the law", "nats"),
+    "odds": Quantity("odds against the likeliest right answer", "", ("other",)),
+    "odds_law": Quantity("odds against the likeliest, by the law", "", ("other",)),
+    "noise_wrong": Quantity("runs settled on the worse answer"),
+    "noise_law": Quantity("runs settled on the worse answer, by the law"),
+    "unsettled": Quantity("runs that settled on neither answer"),
+    "threshold": Quantity("learning rate at which 1 run in 10 is wrong, by the law"),
+}
 _AXES = {
     "strength": Quantity("strength s = 1/β"),
     "angle": Quantity("angle of the reward to the personas", "degrees"),
     "length": Quantity("T, words of a response"),
+    "length_cost": Quantity("cost of a thought of length 1"),
+    "fine": Quantity("fine for saying that the hint is used"),
     "mass": Quantity("base probability"),
+    "scaled": Quantity("s √T"),
+    "sampled": Quantity("s √T of the samples"),
+    "selected": Quantity("s T"),
+    "num_lines": Quantity("unlabelled lines of text"),
     "drift": Quantity("drift spent", "nats"),
     "diverged": Quantity("diverged"),
 }
-QUANTITIES: dict[str, Quantity] = _BUDGET | _POLICY | _LINES | _THOUGHTS | _AXES
+QUANTITIES: dict[str, Quantity] = _BUDGET | _POLICY | _LINES | _THOUGHTS | _ANSWERS | _AXES
 """By the name of the variable; ``NAME_se`` is its standard error."""
 
 
@@ -151,9 +179,9 @@ def quantity(name: str) -> Quantity:
     if name.endswith("_se"):
         of = quantity(name.removesuffix("_se"))
         return of._replace(long_name=f"{of.long_name} (standard error)")
-    prefix, _, rest = name.partition("_")
-    if rest in QUANTITIES:
-        return QUANTITIES[rest]._replace(long_name=f"{QUANTITIES[rest].long_name} ({prefix})")
+    for prefix, rest in ((name[:i], name[i + 1 :]) for i, letter in enumerate(name) if letter == "_"):
+        if rest in QUANTITIES:
+            return QUANTITIES[rest]._replace(long_name=f"{QUANTITIES[rest].long_name} ({prefix.replace('_', ' ')})")
     return Quantity(name.replace("_", " "))
 
 

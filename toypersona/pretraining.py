@@ -190,3 +190,17 @@ def align(world: World, speakers: Speakers, params: Params, length: int) -> tupl
     renamed = speakers.renamed(params, order)
     gates = jax.vmap(speakers.log_gate, (None, 0))(renamed, world.prompts)
     return renamed, recovery(world.log_prompts, world.log_gates, truth, gates, fitted[:, order], length)
+
+
+def excess(
+    world: World, policy: Policy, params: Params, text: Sample, num_lines: Scalar | None = None
+) -> Float[Array, ""]:
+    """Nats per line by which a policy's loss on the first ``num_lines`` lines of a text exceeds that of the world."""
+
+    def one(c: Int[Array, ""], tokens: Int[Array, " L"]) -> Float[Array, ""]:
+        truth = jax.nn.logsumexp(world.log_gates[c] + worlds.log_prob_personas(world, c, tokens))
+        return truth - policy.log_prob(params, world.prompts[c], tokens)
+
+    count = jnp.asarray(text.tokens.shape[0] if num_lines is None else num_lines)
+    read = jnp.arange(text.tokens.shape[0]) < count
+    return jnp.where(read, jax.vmap(one)(text.prompt_index, text.tokens), 0.0).sum() / count

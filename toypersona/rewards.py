@@ -134,6 +134,29 @@ def at_angle(
     return jnp.cos(theta) * u + jnp.sin(theta) * v
 
 
+def at_random(
+    key: Key,
+    log_gates: Float[Array, "C K"],
+    log_base: Float[Array, "C N"],
+    log_personas: Float[Array, "C K N"],
+    log_prompts: Float[Array, " C"],
+) -> Float[Array, "C N"]:
+    """``at_angle`` at a uniformly drawn angle, with normal scores of the personas and a normal feature.
+
+    Args:
+        key: one key.
+        log_gates: log g_k(c) [C, K]; the rest as for ``at_angle``.
+        log_base: [C, N].
+        log_personas: [C, K, N].
+        log_prompts: [C].
+    """
+    angle_key, score_key, feature_key = jax.random.split(key, 3)
+    affine = persona_affine(log_gates, log_personas, jax.random.normal(score_key, (log_personas.shape[1],)))
+    theta = jax.random.uniform(angle_key, maxval=jnp.pi / 2)
+    feature = jax.random.normal(feature_key, log_base.shape)
+    return at_angle(theta, affine, feature, log_base, log_personas, log_prompts)
+
+
 def best_paid(reward: Float[Array, "C N"], log_base: Float[Array, "C N"], share: Scalar) -> Float[Array, "C N"]:
     """1 for the responses that pay best and that the base says with a probability of ``share`` in all, 0 for the rest.
 

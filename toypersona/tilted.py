@@ -169,8 +169,76 @@ def tilt(table: Float[Array, "*context V"], rewards: Float[Array, "T V"]) -> Til
 def sample(
     key: Key, tables: Float[Array, "K T *context V"], chain: Int[Array, ""] | int, prompt: Int[Array, " P"]
 ) -> Int[Array, " T"]:
-    """One response [T] by one of K tilted chains, whose ``tables`` are given together as for ``sample``."""
+    """One response [T] by one of K tilted chains, whose ``tables`` are stacked as for ``chains.sample``."""
     cumulative = jnp.cumsum(jnp.exp(tables), axis=-1)
     levels = jax.random.uniform(key, cumulative.shape[1:2], cumulative.dtype)
     context = prompt[prompt.shape[0] - chains.order(tables[0, 0], prompt) :]
     return chains.follow(levels, context, lambda position, context: cumulative[(chain, position, *context)])
+
+
+class PaidMixture(NamedTuple):
+    """A mixture of Markov chains, and what is paid for each word of its responses, which may have any length.
+
+    Attributes:
+        log_gates: log g_k(c) [C, K].
+        log_experts: each persona's chain [K, U, ..., U, V], of order 1 or more.
+        prompts: [C, P].
+        log_prompts: log rho(c) [C].
+        scores: reward of each word said [V].
+    """
+
+    log_gates: Float[Array, "C K"]
+    log_experts: Float[Array, "K *context V"]
+    prompts: Int[Array, "C P"]
+    log_prompts: Float[Array, " C"]
+    scores: Float[Array, " V"]
+
+
+def paying_alike(log_experts: Float[Array, "K *context V"], scores: Float[Array, " V"]) -> Float[Array, " V"]:
+    """The scores nearest to some that pay every persona the same mean reward per word of an endless response.
+
+    Args:
+        log_experts: each persona's chain [K, U, ..., U, V], of order 1 or more.
+        scores: of each word [V].
+    """
+    units = jnp.eye(scores.shape[0])
+    shares = jax.vmap(lambda table: jax.vmap(lambda unit: asymptotics(table, unit)[0])(units))(log_experts)
+    apart = shares[1:] - shares[:1]
+    return scores - jnp.linalg.pinv(apart) @ (apart @ scores)
+
+
+def sample_mixture(
+    key: Key, mixture: PaidMixture, strength: Scalar, length: int, num_samples: int
+) -> tuple[Float[Array, "C M"], Float[Array, "C M"], Float[Array, "C K M"]]:
+    """Responses of a tilted mixture to every prompt, known by their log-probabilities.
+
+    Args:
+        key: one key.
+        mixture: what is tilted, and by which reward.
+        strength: s; at 0 the responses are the base's.
+        length: T.
+        num_samples: M, responses to each prompt.
+
+    Returns:
+        Log-probabilities in nats of the responses: under the tilt [C, M], the base [C, M] and each persona [C, K, M].
+    """
+    log_gates, log_experts, prompts, _, scores = mixture
+    paid = jnp.broadcast_to(strength * scores, (length, scores.shape[0]))
+    tilted = jax.vmap(tilt, in_axes=(0, None))(log_experts, paid)
+
+    def respond(c: Int[Array, ""], key: Key) -> tuple[Array, Array, Array]:
+        prompt = prompts[c]
+        context = tuple(prompt[prompt.shape[0] - log_experts.ndim + 2 :])
+        joint = log_gates[c] + tilted.log_partition[(slice(None), *context)]
+        persona_key, token_key = jax.random.split(key)
+        persona = jax.random.categorical(persona_key, joint)
+        tokens = sample(token_key, tilted.tables, persona, prompt)
+        log_personas = jax.vmap(lambda table: chains.log_prob(table, prompt, tokens))(log_experts)
+        log_base = jax.nn.logsumexp(log_gates[c] + log_personas)
+        log_policy = log_base + strength * scores[tokens].sum() - jax.nn.logsumexp(joint)
+        return log_policy, log_base, log_personas
+
+    keys = jax.random.split(key, (prompts.shape[0], num_samples))
+    each = jax.vmap(jax.vmap(respond, in_axes=(None, 0)))
+    log_policy, log_base, log_personas = each(jnp.arange(prompts.shape[0]), keys)
+    return log_policy, log_base, jnp.moveaxis(log_personas, -1, 1)

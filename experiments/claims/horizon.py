@@ -1,0 +1,157 @@
+"""What is read from the horizons: the half boundary against the length, the laws, and what breaks them."""
+
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+from experiments.shared import claim
+from experiments.shared.claim import Claim
+from toypersona import datasets
+from toypersona.measures import boundaries
+
+LONG = 16.0
+"""Lengths at which personas have been told apart: this many times the length where the weak plateau is 1/2."""
+
+WEAK_LENGTH = 65_536
+"""Rounding of the chains' rows adds up to 1e-16 T nats: there up to a hundredth of so weak a distortion."""
+
+
+def half(dataset: xr.Dataset) -> xr.DataArray:
+    """S = 1/2 by the exact curves, ``s sqrt(T)`` [draw, length]; nan where S starts below 1/2 or never falls to it."""
+    exact = xr.Dataset({"selection_fraction": dataset.exact_fraction.sel(case="per word")})
+    crossed = boundaries.from_dataset(exact, along="scaled").half.sel(bound="middle")
+    crossed = crossed.stack(draw=("world", "seed")).transpose("draw", "length")
+    return crossed.where((crossed > 0) & np.isfinite(crossed))
+
+
+def sampled_half(dataset: xr.Dataset) -> xr.DataArray:
+    """The same by samples, with its 95% bounds [bound, sampled_length, draw]; nan where it is not crossed."""
+    kept = dataset[["selection_fraction", "selection_fraction_se"]]
+    crossed = boundaries.from_dataset(kept, along="sampled").half.stack(draw=("world", "seed"))
+    crossed = crossed.transpose("bound", "sampled_length", "draw")
+    return crossed.where((crossed.sel(bound="low") > 0) & np.isfinite(crossed.sel(bound="high")))
+
+
+def distance_law(dataset: xr.Dataset) -> xr.DataArray:
+    """The law of the hull distance, nats: ``s² T sigma²/2`` of the persona that is paid best."""
+    return 0.5 * dataset.variances.isel(persona=dataset.means.argmax("persona")) * dataset.scaled**2
+
+
+def exponents(dataset: xr.Dataset) -> np.ndarray:
+    """Slope of log s at the half boundary against log T in each draw, where personas have been told apart."""
+    slopes = []
+    for curve, apart in zip(half(dataset), _told_apart(dataset).stack(draw=("world", "seed")).T, strict=True):
+        kept = curve.where(apart).dropna("length")
+        if kept.size > 1:
+            slopes.append(np.polyfit(np.log(kept.length), np.log(kept / np.sqrt(kept.length)), 1)[0])
+    return np.array(slopes)
+
+
+def _told_apart(dataset: xr.Dataset) -> xr.DataArray:
+    return dataset.length >= LONG * dataset.within / dataset.between
+
+
+def _interval(values: np.ndarray) -> tuple[float, float]:
+    """Mean over draws and half of its 95% interval (Student's t), nan from fewer than two."""
+    if values.size < 2:
+        return np.nan, np.nan
+    return float(values.mean()), float(stats.sem(values) * stats.t.ppf(0.975, values.size - 1))
+
+
+def claims(dataset: xr.Dataset) -> list[Claim]:
+    """The law, its agreement with samples, and what breaks it."""
+    return [*_samples_agree(dataset), *_law(dataset), *_breaks(dataset)]
+
+
+def _samples_agree(dataset: xr.Dataset) -> list[Claim]:
+    """Samples against transfer matrices and against listing all responses, in standard errors."""
+    allowed = dataset.fit_excess
+    # Where all samples are the same response, what is too rare to be among them is the error.
+    unseen = dataset.exact_total / datasets.settings_of(dataset)["num_samples"]
+    total_error, error = (np.hypot(se, unseen) for se in (dataset.total_se, dataset.hull_distance_se))
+    total = abs(dataset.total - dataset.exact_total) / total_error
+    above = (dataset.hull_distance - allowed - dataset.bound) / error
+    longest = dataset.sampled_length == dataset.sampled_length.max()
+    apart = (abs(dataset.hull_distance - dataset.bound) - allowed) / error
+    claims = [
+        claim.at_most("sampled total - exact, largest, in standard errors", 5.0, total.max()),
+        claim.at_most("sampled hull distance - its bound, largest, in standard errors", 5.0, above.max()),
+        claim.at_most(
+            "longest sampled: hull distance - bound, either way, in standard errors",
+            5.0,
+            apart.where(longest, drop=True).max(),
+        ),
+        claim.at_most("share of bases that samples take for outside", 0.05, 1 - dataset.base_inside.mean()),
+    ]
+    if "listed" in dataset:
+        listed = dataset.listed.rename(listed_length="sampled_length")
+        exact = (abs(dataset.hull_distance - listed) - allowed) / error
+        claims.append(claim.at_most("sampled hull distance - all listed, in standard errors", 5.0, exact.max()))
+    return claims
+
+
+def _law(dataset: xr.Dataset) -> list[Claim]:
+    last, longest = dataset.isel(length=-1), int(dataset.length[-1])
+    exact = _told_apart(dataset) & (dataset.length <= WEAK_LENGTH)
+    weak = abs(np.log(((1 - dataset.weak) / (1 - dataset.weak_law)).where(exact)))
+    crossed = half(dataset)
+    ends = crossed.isel(length=slice(-2, None))
+    local = np.log(ends / np.sqrt(ends.length)).diff("length") / np.log(ends.length).diff("length")
+    distance = dataset.exact_distortion.sel(case="per word", scaled=slice(0.3, 3.0)).isel(length=slice(-2, None))
+    collapsed = abs(np.log(distance).diff("length")).max("scaled").median()
+    weights = abs(last.selected_weights - last.selected_law).max()
+    law = abs(crossed.isel(length=-1) / dataset.half.stack(draw=("world", "seed")) - 1)
+    mean, error = _interval(exponents(dataset))
+    local_mean, local_error = _interval(local.values[np.isfinite(local.values)])
+    return [
+        claim.near("exponent of the half boundary against T, fitted, mean over draws", -0.5, mean, min(error, 0.05)),
+        claim.near("the same between the two longest T", -0.5, local_mean, min(local_error + 0.005, 0.05)),
+        claim.at_most(f"half boundary x sqrt(T) / law - 1 at T = {longest}, median draw", 0.02, law.median()),
+        claim.at_most("weak RL: |log (1 - S) / (1 - law)| where personas are told apart, largest", 0.05, weak.max()),
+        claim.at_most("collapse on s sqrt(T): log ratio of distances, two longest T, median draw", 0.02, collapsed),
+        claim.at_most(f"collapse on sT: selection weight - law at T = {longest}", 0.01, weights),
+    ]
+
+
+def _breaks(dataset: xr.Dataset) -> list[Claim]:
+    distances = xr.Dataset({"hull_distance": dataset.exact_distortion})
+    told = boundaries.from_dataset(distances, along="scaled", samples=(100,)).detectable.sel(
+        bound="middle", samples=100
+    )
+    # Distortion is the distance, and its S the selection fraction, only where personas can be told apart.
+    moved = np.log(told.isel(length=-1) / told.isel(length=-2)) / np.log(dataset.length[-1] / dataset.length[-2])
+    largest = dataset.exact_fraction.isel(length=slice(-2, None)).max(["length", "scaled"])
+    claims = []
+    for case, predicted in (("per word", -0.5), ("equal means", -0.5), ("one persona", -0.5), ("last word", 0.0)):
+        slopes = moved.sel(case=case).values.ravel() + (0.0 if case == "last word" else -0.5)
+        what = f"{case}: exponent against T of the strength at which 100 samples tell"
+        claims.append(claim.near(what, predicted, slopes.mean(), 0.03))
+    return [
+        *claims,
+        *(
+            claim.at_most(f"{case}: largest S at any strength, two longest T", 0.5, largest.sel(case=case).max())
+            for case in ("equal means", "last word")
+        ),
+    ]
+
+
+def findings(dataset: xr.Dataset) -> list[str]:
+    """What a reader should take away."""
+    crossed = half(dataset)
+    usual = crossed.length[(crossed.notnull().mean("draw") > 0.5).values]
+    if usual.size < 2:
+        return ["In most draws selection is never the larger part, at any length."]
+    short, long = (int(usual[i]) for i in (0, -1))
+    at = {length: (crossed.sel(length=length) / np.sqrt(length)).median().item() for length in (short, long)}
+    crossing = (dataset.within / dataset.between).median().item()
+    mean, error = _interval(exponents(dataset))
+    return [
+        f"An answer of {short} words is mostly persona selection up to strength {at[short]:.2g}, one of {long} only "
+        f"up to {at[long]:.2g} (medians over draws): {long // short} times as long, it stands "
+        f"{at[short] / at[long]:.0f} times less RL before it stops sounding like anyone.",
+        f"Weak RL of answers shorter than about {crossing:.0f} words is not mostly selection: what one persona says "
+        "differs more in pay than the personas do.",
+        f"The half boundary falls as T to the power {mean:.3f} ± {error:.3f} (law: -1/2).",
+        "Where all personas are paid alike or only the last word is paid there is no stretch of selection; then hull "
+        "distance still runs on s sqrt(T) in the first case, and does not depend on T in the second.",
+    ]

@@ -1,0 +1,34 @@
+"""What is read from the growth curves: more text is better, and enough of it recovers personas and gates."""
+
+import xarray as xr
+
+from experiments.shared import claim
+from experiments.shared.claim import Claim
+from toypersona import datasets
+
+
+def claims(dataset: xr.Dataset) -> list[Claim]:
+    """More text is better, and enough of it recovers personas and gates."""
+    most = dataset.isel(num_lines=-1)
+    per_amount = dataset.policy_divergence.mean("seed").values
+    return [
+        claim.at_most(
+            "worst ratio of KL(world‖policy) from one amount of text to the next",
+            1.0,
+            (per_amount[1:] / per_amount[:-1]).max(),
+        ),
+        claim.at_most("worst expert at most text, nats per token", 0.03, most.expert_divergence.max()),
+        claim.at_most("gate error at most text, nats", 0.03, most.gate_divergence.max()),
+        claim.at_most("worst fit against the truth on the lines read, nats per line", 0.0, most.excess_read.max()),
+    ]
+
+
+def findings(dataset: xr.Dataset) -> list[str]:
+    """What a reader should take away."""
+    first, last = dataset.isel(num_lines=0), dataset.isel(num_lines=-1)
+    return [
+        f"From {int(last.num_lines)} unlabelled lines of {datasets.settings_of(dataset)['world']} the experts come "
+        f"within {last.expert_divergence.mean().item():.2g} nats per token of the personas (from "
+        f"{int(first.num_lines)}: {first.expert_divergence.mean().item():.2g}), the gate within "
+        f"{last.gate_divergence.mean().item():.2g} nats of the Bayes posterior."
+    ]

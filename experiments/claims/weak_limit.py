@@ -1,0 +1,59 @@
+"""What is read from the scatter plot of weak RL: S(0+) against its prediction, and what is left over."""
+
+import numpy as np
+import xarray as xr
+
+from experiments.shared import claim
+from experiments.shared.claim import Claim
+
+
+def limits(dataset: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
+    """S(0+) from the two smallest drifts, and its error: how much larger ones would have it differ, and rounding."""
+    fraction = dataset.selection_fraction
+    first, second, third = (2 * fraction.isel(drift=i) - fraction.isel(drift=i + 1) for i in range(3))
+    rounding = (dataset.gap + 1e-15) / dataset.total
+    # Extrapolations err in second order, four times less at half the drift; one difference alone may be 0 by chance.
+    return first, np.maximum(abs(second - first), abs(third - second) / 4) + 2 * rounding.isel(drift=0)
+
+
+def residual(dataset: xr.Dataset) -> xr.DataArray:
+    """What is left over at every drift, |S - R²|."""
+    return abs(dataset.selection_fraction - dataset.predicted)
+
+
+def claims(dataset: xr.Dataset) -> list[Claim]:
+    """Prediction and measurement agree, rule by rule, and what is left over is of first order."""
+    measured, error = limits(dataset)
+    difference = abs(measured - dataset.predicted)
+    claims = []
+    for rule in dataset.rule.values:
+        one, allowed = difference.sel(rule=rule).values.ravel(), error.sel(rule=rule).values.ravel()
+        worst = (one / allowed).argmax()
+        what = f"{rule}: |S(0+) - R²| in the case of {one.size} that differs most for its error"
+        claims.append(claim.at_most(what, allowed[worst], one[worst]))
+    left = residual(dataset)
+    moving = left.where(left.isel(drift=0) > 1e-4)
+    order = np.log2(moving.isel(drift=1).values / moving.isel(drift=0).values)
+    order = order[np.isfinite(order)]
+    spread = 1.96 * order.std() / np.sqrt(order.size)
+    what = "order in s of what is left over, median of those above 1e-4"
+    gates = [rule for rule in dataset.rule.values if rule.endswith("/gates")]
+    return [
+        *claims,
+        claim.near(what, 1.0, np.median(order), max(spread, 0.02)),
+        claim.at_most("gates only: predicted 1 - R²", 1e-9, abs(1 - dataset.predicted.sel(rule=gates)).max()),
+    ]
+
+
+def findings(dataset: xr.Dataset) -> list[str]:
+    """What a reader should take away."""
+    measured, _ = limits(dataset)
+    gap = abs(measured - dataset.predicted).max().item()
+    return [
+        f"{dataset.predicted.size} cases: predicted and measured S(0+) differ by {gap:.1e} at most.",
+        *(
+            f"{rule}: S(0+) from {low:.2f} to {high:.2f}, median {middle:.2f}."
+            for rule in dataset.rule.values
+            for low, middle, high in [dataset.predicted.sel(rule=rule).quantile([0.05, 0.5, 0.95]).values]
+        ),
+    ]
