@@ -52,7 +52,7 @@ def crossing(strengths: Float[np.ndarray, " R"], values: Float[np.ndarray, "*bat
 
 
 def reached(curve: xr.DataArray, level: float, along: str) -> xr.DataArray:
-    """``crossing`` of labelled boundaries, at the values of their dimension ``along``.
+    """``crossing`` of labelled curves, at the values of their dimension ``along``.
 
     Raises:
         ValueError: they have no such dimension.
@@ -84,7 +84,7 @@ def from_dataset(
 
     Returns:
         ``half``, ``vertex``, ``detectable`` (with a dimension ``samples``) and ``noise``, with the dimensions of their
-        boundaries but ``along``, and a dimension ``bound``: low, middle, high. Low and high enclose the curve's 95% band
+        curves but ``along``, and a dimension ``bound``: low, middle, high. Low and high enclose the curve's 95% band
         and the error of reading a boundary between two records.
 
     Raises:
