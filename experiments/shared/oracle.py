@@ -74,7 +74,8 @@ def nearest(p: np.ndarray, personas: np.ndarray) -> OptimizeResult:
     Returns:
         SciPy's result: ``fun`` the distance in nats, ``x`` the weights [K].
     """
-    num = len(personas)
+    num, said = len(personas), p > 0
+    p, personas = p[said], personas[:, said]
 
     def divergence(w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         m = w @ personas

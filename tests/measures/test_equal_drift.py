@@ -1,0 +1,65 @@
+import numpy as np
+import xarray as xr
+
+from toypersona.measures import equal_drift
+
+
+def paths(totals, **variables):
+    along = ("rule", "seed", "record")
+    return xr.Dataset(
+        {"total": (along, totals), **{name: (along, values) for name, values in variables.items()}},
+        coords={"record": np.arange(np.shape(totals)[-1])},
+    )
+
+
+def test_paths_at_equal_drift_are_read_linear_in_log_drift():
+    totals = np.array([[[0.01, 0.1, 1.0], [0.2, 0.4, 0.5]]])
+    found = equal_drift.at_spent(paths(totals, reward=[[[0.0, 1.0, 3.0], [1.0, 2.0, 3.0]]]), (0.1 * 10**0.5, 0.4, 2.0))
+    np.testing.assert_allclose(found.reward[:, 0, 0], [2.0, 1 + 2 * (np.log10(0.4) + 1), np.nan])
+    # The second path is asked between its first two records, and at its second.
+    np.testing.assert_allclose(found.reward[:2, 0, 1], [1 + np.log(0.1 * 10**0.5 / 0.2) / np.log(2), 2.0])
+
+
+def test_a_path_that_starts_beyond_a_drift_is_not_read_there():
+    totals = np.array([[[0.5, 1.0, 0.4]]])
+    found = equal_drift.at_spent(paths(totals, reward=[[[0.0, 1.0, 2.0]]]), (0.3, 0.7))
+    assert np.isnan(found.reward[0].item())
+    np.testing.assert_allclose(found.reward[1].item(), np.log(1.4) / np.log(2))
+
+
+def test_intervals_at_equal_drift_count_rates_as_one_draw():
+    rng = np.random.default_rng(0)
+    fractions = np.repeat(rng.normal(0.5, 0.1, (1, 2000, 1, 1)), 2, axis=2) + np.zeros((1, 2000, 2, 3))
+    dataset = xr.Dataset(
+        coords={"seed": np.arange(2000)},
+        data_vars={
+            "total": (("rule", "seed", "rate", "record"), np.broadcast_to([0.1, 0.2, 0.4], fractions.shape)),
+            "selection": (("rule", "seed", "rate", "record"), fractions * [0.1, 0.2, 0.4]),
+        },
+    )
+    mean, error = equal_drift.at_equal_drift(dataset, (0.3,))
+    np.testing.assert_allclose(mean.selection.item(), fractions.mean(), rtol=1e-9)
+    np.testing.assert_allclose(error.selection.item(), 1.96 * 0.1 / np.sqrt(2000), rtol=0.1)
+    few = equal_drift.at_equal_drift(dataset.isel(seed=slice(2)), (0.3,))[0]
+    assert np.isnan(few.selection.item())
+    # A fifth of the draws and one more never get there.
+    missed = dataset.assign(total=dataset.total.where(dataset.total.seed >= 401, 0.1))
+    assert np.isnan(equal_drift.at_equal_drift(missed, (0.3,))[0].selection.item())
+
+
+def test_seeds_of_one_world_are_one_draw_where_there_are_worlds():
+    rng = np.random.default_rng(1)
+    worlds, seeds = rng.normal(0.5, 0.1, (300, 1)), rng.normal(0.0, 0.01, (300, 20))
+    values = xr.DataArray((worlds + seeds)[..., None] * [0.1, 0.2, 0.4], dims=("world", "seed", "record"))
+    dataset = xr.Dataset({"total": xr.DataArray([0.1, 0.2, 0.4], dims="record") + 0 * values, "selection": values})
+    error = equal_drift.at_equal_drift(dataset, (0.3,))[1].selection.item()
+    np.testing.assert_allclose(error, 1.97 * worlds.std() / np.sqrt(300), rtol=0.1)
+
+
+def test_where_half_is_spent_and_where_a_value_turns_over():
+    totals = np.array([[[0.1, 1.0, 10.0], [0.1, 1.0, 10.0]]])
+    dataset = paths(
+        totals, selection_fraction=[[[0.9, 0.6, 0.4], [0.9, 0.8, 0.7]]], gold=[[[1.0, 3.0, 1.0], [1, 2, 1.95]]]
+    )
+    np.testing.assert_allclose(equal_drift.half_spent(dataset).values, [[10**0.5, np.inf]])
+    np.testing.assert_allclose(equal_drift.turn_spent(dataset, "gold").values, [[1.0, np.inf]])
