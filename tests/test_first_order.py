@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from toypersona import numerics, theory
+from toypersona import first_order, numerics, theory
 from toypersona.policies import mixture
-from toypersona.policies.policy import all_log_probs
+from toypersona.policies.policy import all_log_probs, with_frozen
 
 LOG_PROMPTS = jnp.log(jnp.array([0.5, 0.3, 0.2]))
 PROMPTS = jnp.array([[4, 1], [3, 2], [0, 4]])
@@ -17,7 +17,7 @@ REWARD = jax.random.normal(jax.random.key(7), (3, 27))
 @pytest.mark.parametrize("scope", list(mixture.SCOPES))
 def test_directions_as_by_the_whole_jacobian(scope):
     params = MIXTURE.policy.init(jax.random.key(0))
-    policy = mixture.scoped(MIXTURE.policy, mixture.SCOPES[scope])
+    policy = with_frozen(MIXTURE.policy, mixture.SCOPES[scope])
     log_probs = lambda p: all_log_probs(policy, p, PROMPTS)  # noqa: E731
     flat, unravel = ravel_pytree(params)
     jacobian = np.asarray(jax.jit(jax.jacobian(lambda x: log_probs(unravel(x)).reshape(-1)))(flat))
@@ -41,13 +41,29 @@ def test_directions_as_by_the_whole_jacobian(scope):
 
 def test_training_the_gates_alone_is_all_selection():
     params = MIXTURE.policy.init(jax.random.key(0))
-    policy = mixture.scoped(MIXTURE.policy, mixture.SCOPES["gates"])
-    log_personas = jax.vmap(MIXTURE.log_experts, (None, 0))(params, PROMPTS)
+    policy = with_frozen(MIXTURE.policy, mixture.SCOPES["gates"])
+    log_personas = jax.vmap(MIXTURE.log_personas, (None, 0))(params, PROMPTS)
     moved = jax.jit(lambda p: first_order.first(lambda q: all_log_probs(policy, q, PROMPTS), p, LOG_PROMPTS, REWARD))(
         params
     )
     limit = theory.weak_limit(all_log_probs(policy, params, PROMPTS), log_personas, moved, LOG_PROMPTS)
     np.testing.assert_allclose(limit, 1, rtol=1e-9)
+
+
+def test_steps_have_the_lengths_that_their_rates_were_for():
+    params = MIXTURE.policy.init(jax.random.key(3))
+    log_probs = lambda p: all_log_probs(MIXTURE.policy, p, PROMPTS)  # noqa: E731
+    for precondition in (lambda g: g, first_order.adam):
+        gradient = jax.grad(lambda p: jnp.exp(LOG_PROMPTS) @ numerics.expectation(log_probs(p), REWARD))(params)
+        step = precondition(gradient)
+        moved = first_order.first(log_probs, params, LOG_PROMPTS, REWARD, precondition=precondition)
+        lengths = jnp.array([1e-4, 2e-4])
+        for length, rate in zip(
+            lengths, first_order.rates(log_probs(params), moved, LOG_PROMPTS, lengths), strict=True
+        ):
+            after = log_probs(jax.tree.map(lambda x, d, rate=rate: x + rate * d, params, step))
+            spent = jnp.exp(LOG_PROMPTS) @ numerics.kl_divergence(after, log_probs(params))
+            np.testing.assert_allclose(jnp.sqrt(2 * spent), length, rtol=1e-3)
 
 
 def test_entropy_changes_as_by_differences():

@@ -54,7 +54,7 @@ def num_outcomes(num_words: int, length: int) -> int:
     if num_words**length > MAX_OUTCOMES:
         raise ValueError(
             f"{num_words} words and length {length} make {num_words**length:,} responses; only {MAX_OUTCOMES:,} can "
-            "be listed: use a shorter length, or sample and call measures.drift.budget_from_samples."
+            "be listed: use a shorter length, or sample and call measures.sampled.budget_from_samples."
         )
     return num_words**length
 
