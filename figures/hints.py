@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 import xarray as xr
 from matplotlib.axes import Axes
 
+from experiments.claims import hints as readings
 from figures import style
 from toypersona import datasets
 
@@ -40,23 +41,13 @@ def draw_along(axis: Axes, dataset: xr.Dataset, name: str, label: str) -> None:
 def print_lines(axis: Axes, dataset: xr.Dataset) -> None:
     """What is thought and answered where the hint is wrong: weak RL, and strong without and with the largest fine."""
     axis.axis("off")
-    units, places = datasets.config_of(dataset)["units"], ((0, 0), (0, -1), (-1, -1))
-    for i, (fine, strength) in enumerate(places):
+    for i, (fine, strength) in enumerate(((0, 0), (0, -1), (-1, -1))):
         here = dataset.isel(seed=0, fine=fine, strength=strength)
-        said = []
-        for number in range(dataset.sizes["line"]):
-            line = here.isel(line=number)
-            prompt, tokens = ([units[int(u)] for u in line[f"line_{name}"].values] for name in ("prompt", "tokens"))
-            right = ("even", "odd")[prompt[:-1].count("1") % 2]
-            mark = "✓" if tokens[-1] == right else "✗ as the hint says"
-            said.append(f"{' '.join(prompt[:-1])}  hint {prompt[-1].strip('=()'):4}  thinks {' '.join(tokens[:-1])}"
-                        f"\n      answers {tokens[-1]} {mark}")  # fmt: skip
         heading = f"fine {float(here.fine):g}, strength {float(here.strength):g}, wrong hints"
         style_of_text = {"va": "top", "transform": axis.transAxes, "in_layout": False}
         axis.text(i / 3, 1.0, heading, weight="bold", fontsize=6.5, **style_of_text)
-        axis.text(
-            i / 3, 0.84, "\n".join(said), fontsize=5.3, family="DejaVu Sans Mono", linespacing=1.4, **style_of_text
-        )
+        text = readings.lines_at(here)
+        axis.text(i / 3, 0.84, text, fontsize=5.3, family="DejaVu Sans Mono", linespacing=1.4, **style_of_text)
 
 
 def main(data: Path, out: Path) -> None:
@@ -76,8 +67,7 @@ def main(data: Path, out: Path) -> None:
         draw_along(axes[name], dataset, name, label)
     control = dataset.control_accuracy.isel(fine=0).mean("seed")
     axes["accuracy"].plot(control.strength, control, "x:", color=style.COLOURS["red"], ms=3, label="never shown a hint")
-    wrong = datasets.config_of(dataset)["settings"]["options"]["hint_wrong"]
-    axes["accuracy"].axhline(1 - wrong, color="black", lw=0.4)
+    axes["accuracy"].axhline(1 - readings.hint_wrong(dataset), color="black", lw=0.4)
     axes["accuracy"].legend(fontsize=5.5, loc="lower left")
     print_lines(axes["lines"], dataset)
     style.save(figure, out, NAME)

@@ -8,6 +8,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch, Rectangle
 
+from experiments.claims import reasoning as readings
 from figures import style
 from toypersona import datasets
 
@@ -27,9 +28,9 @@ MEANING = {
 NUM_LINES = 3
 
 
-def draw_map(axis: Axes, dataset: xr.Dataset, way: str) -> None:
+def draw_map(axis: Axes, dataset: xr.Dataset, rule: str) -> None:
     """Phases over strength and length cost; each cell is cut into its seeds."""
-    phases = dataset.phase.sel(way=way).transpose("length_cost", "strength", "seed").values.astype(int)
+    phases = dataset.phase.sel(rule=rule).transpose("length_cost", "strength", "seed").values.astype(int)
     num_seeds = phases.shape[-1]
     for row, along in enumerate(phases):
         for column, seeds in enumerate(along):
@@ -41,71 +42,31 @@ def draw_map(axis: Axes, dataset: xr.Dataset, way: str) -> None:
         axis.axvline(edge, color="white", lw=1)
     for edge in range(phases.shape[0] + 1):
         axis.axhline(edge, color="white", lw=1)
-    axis.set(xlim=(0, phases.shape[1]), ylim=(0, phases.shape[0]), title=way)
+    axis.set(xlim=(0, phases.shape[1]), ylim=(0, phases.shape[0]), title=rule)
     some = slice(None, None, -(-phases.shape[1] // 5))
     axis.set_xticks((np.arange(phases.shape[1]) + 0.5)[some], [f"{s:g}" for s in dataset.strength.values[some]])
     axis.set_yticks(np.arange(phases.shape[0]) + 0.5, [f"{cost:g}" for cost in dataset.length_cost.values])
     axis.tick_params(length=0)
 
 
-def places(dataset: xr.Dataset) -> dict[str, dict[str, float]]:
-    """The clearest point of each phase that the exact gradient reaches."""
-    exact = dataset.sel(way="exact")
-    sure = abs(2 * exact.line_reader.isel(line=slice(NUM_LINES)) - 1).mean("line")
-    clearest = {
-        "mixture": -dataset.strength + 0 * exact.read,
-        "selected": exact.agreement + exact.accuracy + sure,
-        "keyed": exact.keyed - sure,
-        "coded": exact.coded - sure,
-    }
-    found = {}
-    for index, (phase, score) in enumerate(clearest.items()):
-        here = score.where(exact.phase == index)
-        if here.notnull().any():
-            best = here.stack(place=here.dims).idxmax("place").item()
-            found[phase] = dict(zip(here.dims, best, strict=True))
-    return found
-
-
-def lines_at(dataset: xr.Dataset, place: dict[str, float]) -> str:
-    """What is thought and answered there, and what the reader makes of it."""
-    units = datasets.config_of(dataset)["units"]
-    here, said = dataset.sel(way="exact").sel(place), []
-    for i in range(NUM_LINES):
-        line = here.isel(line=i)
-        prompt, tokens = ([units[int(u)] for u in line[f"line_{name}"].values] for name in ("prompt", "tokens"))
-        right = ("even", "odd")[prompt[:-1].count("1") % 2]
-        reader = max((line.line_reader.item(), "odd"), (1 - line.line_reader.item(), "even"))
-        who = str(dataset.persona.values[int(line.line_persona)])
-        said.append(
-            f"bits    {' '.join(prompt[:-1])}\n"
-            f"thinks  {' '.join(tokens[:-1])}\n"
-            f"reader  {reader[1]}, {reader[0]:.0%} sure\n"
-            f"answer  {tokens[-1]} {'✓' if tokens[-1] == right else '✗'}  ({who})"
-        )
-    return "\n\n".join(said)
-
-
 def print_lines(axis: Axes, dataset: xr.Dataset) -> None:
     """One column of transcripts for each phase."""
     axis.axis("off")
-    found = places(dataset)
+    points = readings.clearest(dataset, NUM_LINES)
     for i, (phase, colour) in enumerate(COLOURS.items()):
         style_of_text = {"va": "top", "transform": axis.transAxes, "in_layout": False}
-        place = found.get(phase)
-        where = f"cost {place['length_cost']:g}, strength {place['strength']:g}" if place else "not reached"
+        point = points.get(phase)
+        where = "not reached" if point is None else f"cost {point.length_cost:g}, strength {point.strength:g}"
         axis.add_patch(Rectangle((i / 4, 0.965), 0.012, 0.045, color=colour, transform=axis.transAxes, clip_on=False))
         axis.text(i / 4 + 0.02, 1.0, f"{phase}: {where}", weight="bold", fontsize=6, **style_of_text)
-        if place:
-            text = lines_at(dataset, place)
-            axis.text(
-                i / 4 + 0.02, 0.9, text, fontsize=4.7, family="DejaVu Sans Mono", linespacing=1.35, **style_of_text
-            )
+        if point is not None:
+            text, font = readings.lines_at(point, NUM_LINES), "DejaVu Sans Mono"
+            axis.text(i / 4 + 0.02, 0.9, text, fontsize=4.7, family=font, linespacing=1.35, **style_of_text)
 
 
-def draw_information(axis: Axes, dataset: xr.Dataset, way: str, cost: float) -> None:
+def draw_information(axis: Axes, dataset: xr.Dataset, rule: str, cost: float) -> None:
     """Read, keyed and coded information stacked, a misled reader's below zero; accuracy, agreement and reliance."""
-    here = dataset.sel(way=way, length_cost=cost).mean("seed")
+    here = dataset.sel(rule=rule, length_cost=cost).mean("seed")
     columns = np.arange(here.sizes["strength"])
     bottom = np.minimum(here.read.values, 0.0)
     for part, colour in PARTS.items():
@@ -119,7 +80,7 @@ def draw_information(axis: Axes, dataset: xr.Dataset, way: str, cost: float) -> 
     other.set(ylim=(-0.15, 1.08), yticks=(0, 0.5, 1))
     other.tick_params(labelsize=5.5, length=2)
     other.spines["right"].set_visible(True)
-    axis.set(ylim=(-0.15 * np.log(2), 1.08 * np.log(2)), title=f"{way}, length cost {cost:g}")
+    axis.set(ylim=(-0.15 * np.log(2), 1.08 * np.log(2)), title=f"{rule}, length cost {cost:g}")
     some = slice(None, None, -(-len(columns) // 5))
     axis.set_xticks(columns[some], [f"{s:g}" for s in here.strength.values[some]])
     axis.set_xlabel("strength s = 1/β")
@@ -128,10 +89,10 @@ def draw_information(axis: Axes, dataset: xr.Dataset, way: str, cost: float) -> 
 def draw_defences(axis: Axes, dataset: xr.Dataset) -> None:
     """Accuracy against agreement as the strength grows, at the greatest length cost, every seed's end a dot."""
     cost = dataset.length_cost.values[-1]
-    for (way, colour), dash in zip(DEFENCES.items(), style.DASHES, strict=True):
-        here = dataset.sel(way=way, length_cost=cost)
+    for (rule, colour), dash in zip(DEFENCES.items(), style.DASHES, strict=True):
+        here = dataset.sel(rule=rule, length_cost=cost)
         mean, shade = here.mean("seed"), style.COLOURS[colour]
-        label = "none: KL coefficient alone" if way == "exact" else way
+        label = "none: KL coefficient alone" if rule == "exact" else rule
         axis.plot(mean.agreement, mean.accuracy, ls=dash, color=shade, marker=".", ms=3, label=label)
         end = here.isel(strength=-1)
         axis.plot(end.agreement, end.accuracy, "o", ms=3.5, mfc="none", mec=shade, lw=0)
@@ -144,14 +105,14 @@ def draw_defences(axis: Axes, dataset: xr.Dataset) -> None:
 
 def draw_bits(axis: Axes, dataset: xr.Dataset) -> None:
     """Agreement against strength for different numbers of bits, at the greatest length cost."""
-    settings = datasets.config_of(dataset)["settings"]
+    settings = datasets.settings_of(dataset)
     here = dataset.isel(length_cost=-1)
     main = settings["num_bits"]
     curves = {
-        f"exact, {main} bits": here.agreement.sel(way="exact"),
-        f"RLOO, {main} bits": here.agreement.sel(way="RLOO"),
+        f"exact, {main} bits": here.agreement.sel(rule="exact"),
+        f"RLOO, {main} bits": here.agreement.sel(rule="RLOO"),
     }
-    curves |= {way: here.agreement.sel(way=way) for way in here.way.values if way.startswith("exact, ")}
+    curves |= {rule: here.agreement.sel(rule=rule) for rule in here.rule.values if rule.startswith("exact, ")}
     curves[f"RLOO, {settings['long']['num_bits']} bits (sampled)"] = here.long_agreement
     looks = zip(style.COLOURS.values(), (*style.DASHES, "-"), strict=True)
     for (label, values), (colour, dash) in zip(curves.items(), looks, strict=False):
@@ -171,8 +132,8 @@ def main(data: Path, out: Path) -> None:
     figure = plt.figure(figsize=(style.PAGE, 7.7), layout="constrained")
     rows = figure.subfigures(4, 1, squeeze=False, height_ratios=[1.75, 1.5, 1.9, 2.3])[:, 0]
     maps = rows[0].subplots(1, len(MAPS), sharey=True)
-    for axis, way in zip(maps, MAPS, strict=True):
-        draw_map(axis, dataset, way)
+    for axis, rule in zip(maps, MAPS, strict=True):
+        draw_map(axis, dataset, rule)
         axis.set_xlabel("strength s = 1/β")
     maps[0].set_ylabel("length cost")
     swatches = [Patch(color=colour, label=MEANING[phase]) for phase, colour in COLOURS.items()]
@@ -188,8 +149,8 @@ def main(data: Path, out: Path) -> None:
     costs = dataset.length_cost.values
     shown = (("exact", costs[0]), ("exact", costs[-1]), ("annealed", costs[-1]), ("RLOO", costs[-1]))
     axes = rows[2].subplots(1, len(shown), sharey=True)
-    for axis, (way, cost) in zip(axes, shown, strict=True):
-        draw_information(axis, dataset, way, float(cost))
+    for axis, (rule, cost) in zip(axes, shown, strict=True):
+        draw_information(axis, dataset, rule, float(cost))
     axes[0].set_ylabel("nats on the answer")
     lines = [
         line for line in figure.axes if line.get_lines() and line.get_legend_handles_labels()[1][:1] == ["accuracy"]

@@ -69,6 +69,13 @@ Share = Annotated[float, between(0, 1)]
 Degrees = Annotated[float, Limit("degrees from 0 to 90", _degrees)]
 Angles = Annotated[tuple[float, ...], Limit("degrees from 0 to 90", _degrees)]
 Grid = Annotated[tuple[float, ...], increasing()]
+FromZero = Annotated[
+    tuple[float, ...],
+    Limit(
+        "0, for comparison, and then one or more increasing numbers",
+        lambda values: values[:1] == (0,) and increasing(1).holds(values[1:]),
+    ),
+]
 Counts = Annotated[tuple[int, ...], increasing(kind="whole numbers above 0")]
 Masses = Annotated[tuple[float, ...], increasing(), Limit("below 1/2", lambda masses: masses[-1] < 0.5)]
 

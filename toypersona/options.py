@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from toypersona.limits import Count, Positive, Share, at_least, one_of, within
+from toypersona.limits import Count, Limit, Positive, Share, at_least, one_of, within
 
 SPEAKERS = ("iago", "falstaff", "rosalind")
 MOST_BITS, MOST_ROWS = 64, 2**12
@@ -72,6 +72,20 @@ class ReasoningOptions:
     """Share of prompts that show a hint."""
     hint_wrong: Share = 0.4
     """Share of hints that are wrong."""
+
+
+@dataclass(frozen=True)
+class LongThoughts:
+    """Rows of bits too long to be listed: sampled in training, measured exactly where sums allow, else from samples."""
+
+    num_bits: Annotated[int, within(2, MOST_BITS)] = 8
+    """n."""
+    num_rows: Annotated[int, within(2, MOST_ROWS)] = 32
+    """Random rows in training; all 2^n count in the exact measures."""
+    num_measured: Annotated[int, within(2, MOST_ROWS)] = 4000
+    """Responses from which what cannot be summed exactly is estimated."""
+    num_thoughts: Annotated[int, Limit("an even number from 4", lambda num: num >= 4 and num % 2 == 0)] = 64
+    """Thoughts at each training row from which their readability is; an even number."""
 
 
 @dataclass(frozen=True)

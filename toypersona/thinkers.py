@@ -5,15 +5,19 @@ so that nothing but the thoughts remembers the bits.
 """
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from toypersona import bases, chains, parity, pretraining
 from toypersona.bases import Base
-from toypersona.measures import drift, faithfulness, sampled
+from toypersona.measures import drift, faithfulness, hints, sampled
 from toypersona.options import Pretraining, ReasoningOptions
+from toypersona.outputs import named
 from toypersona.policies import mixture
 from toypersona.rules import rollouts
 from toypersona.types import Key, Params
@@ -35,7 +39,7 @@ ESTIMATES = ("accuracy", "cost", "read", "coded", "keyed", "reliance", "agreemen
 
 
 def base(options: ReasoningOptions, params: Params, key: Key | None = None) -> Base:
-    """The base at any number of bits; where not all rows of bits are taken, ``key`` draws them, and nothing is listed."""
+    """The base at any number of bits. Where not all rows of bits are taken, ``key`` draws them; nothing is listed."""
     world, labels = reasoning.reasoning(options, key=key)
     length = options.num_bits + 1
     given = mixture.for_world(world, labels, length, "prior"), params, labels, world.prompts, world.log_prompts
@@ -108,6 +112,26 @@ def measured(base: Base, params: Params) -> dict[str, Array]:
         "phase": _phase(faithful, share / jnp.exp(base.log_gates[0])),
         **by_steps(base, params),
     }
+
+
+def along(measure: Callable[[Params], Any], params: Params) -> Any:
+    """A measure of trained parameters [S, 1, ...], one after the other, with a leading axis S."""
+    return jax.lax.map(lambda path: measure(jax.tree.map(lambda x: x[0], path)), params)
+
+
+def hint_laws(base: Base, params: Params) -> hints.Laws:
+    """What is said where a hint is shown and, for each of these prompts, where its mark is blank."""
+    num_marks = len(reasoning.MARKS)
+    hinted = np.flatnonzero(np.arange(base.prompts.shape[0]) % num_marks)
+    log_policy = jax.nn.logsumexp(joint(base, params), axis=1)
+    return hints.Laws(
+        log_policy[hinted],
+        log_policy[hinted // num_marks * num_marks],
+        reasoning.hinted_answers(base.labels, base.prompts[hinted]),
+        right_answers(base)[hinted],
+        (thoughts(base) == base.labels.units.index(reasoning.HINT)).any(axis=1),
+        base.log_prompts[hinted],
+    )
 
 
 def by_steps(base: Base, params: Params) -> dict[str, Array]:
@@ -231,7 +255,7 @@ def draw(base: Base, params: Params, key: Key, num_samples: int) -> faithfulness
     )
 
 
-def lines(base: Base, params: Params, key: Key, num: int) -> dict[str, Array]:
+def lines(base: Base, params: Params, key: Key, num: int) -> dict[str, Any]:
     """Responses to read: to the same prompts with the same draws at every strength.
 
     Args:
@@ -249,9 +273,8 @@ def lines(base: Base, params: Params, key: Key, num: int) -> dict[str, Array]:
     which = jax.random.choice(which_key, base.prompts.shape[0], (num,), replace=num > base.prompts.shape[0])
     prompts, token_keys = base.prompts[which], jax.random.split(token_key, num)
 
-    def at(path: Params) -> dict[str, Array]:
-        one = jax.tree.map(lambda x: x[0], path)
-        log_gates, tables = jax.vmap(base.speakers.log_gate, (None, 0))(one, prompts), log_tables(one)
+    def said(params: Params) -> dict[str, Array]:
+        log_gates, tables = jax.vmap(base.speakers.log_gate, (None, 0))(params, prompts), log_tables(params)
         # The same draws at every strength, on purpose.
         speakers = jax.random.categorical(jax.random.clone(speaker_key), log_gates)
         tokens = jax.vmap(lambda k, speaker, prompt: chains.sample(k, tables, speaker, prompt, base.length))(
@@ -259,7 +282,8 @@ def lines(base: Base, params: Params, key: Key, num: int) -> dict[str, Array]:
         )
         return {"line_prompt": prompts, "line_tokens": tokens, "line_persona": speakers}
 
-    return jax.lax.map(at, params)
+    words = along(said, params)
+    return words | {"line_prompt": named(words["line_prompt"], "units of the prompt", line=None, place=None)}
 
 
 def concluded(base: Base, tokens: Int[Array, "*batch T"]) -> Float[Array, "*batch"]:

@@ -52,6 +52,12 @@ def thought(units: Sequence[str], prompt: Any, tokens: Any) -> str:
     return f"{' '.join(told)} | {' '.join(words[:-1])} | {words[-1]}"
 
 
+def thoughts(units: Sequence[str], prompts: Any, responses: Any) -> str:
+    """Several of them in a row."""
+    each = zip(np.asarray(prompts), np.asarray(responses), strict=True)
+    return "; ".join(f"«{thought(units, prompt, tokens)}»" for prompt, tokens in each)
+
+
 def right_answer(units: Sequence[str], prompt: Any) -> str:
     """The parity of a prompt's bits."""
     return ANSWERS[spelt(units, prompt)[:-1].count("1") % 2]

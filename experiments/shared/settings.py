@@ -117,7 +117,7 @@ class ThinkerSettings(Settings):
             raise ValueError(f"--pretraining.gate has to be prior, not {gate}: gates see no bits here.")
 
     def fits(self, options: ReasoningOptions) -> ByKey:
-        """Every seed's fitted parameters and their recovery, by the first of four keys that the seed's is split into."""
+        """Every seed's fitted parameters and their recovery, by the first of the four keys that a point's key makes."""
         import jax
         import jax.numpy as jnp
 

@@ -8,8 +8,11 @@ Chen et al. 2025, "Reasoning models don't always say what they think"). Of those
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
+
+from toypersona.types import Key
 
 
 class HintUse(NamedTuple):
@@ -92,6 +95,17 @@ def hint_use(
     return HintUse(decides=rates["follows"] - rates["by_chance"], **rates)
 
 
+class Laws(NamedTuple):
+    """What a policy says to C prompts with a hint and to the same prompts without; the arguments of ``hint_use``."""
+
+    log_with: Float[Array, "C Z Y"]
+    log_without: Float[Array, "C Z Y"]
+    hints: Int[Array, " C"]
+    right: Int[Array, " C"]
+    says: Bool[Array, " Z"]
+    log_prompts: Float[Array, " C"]
+
+
 class HintSamples(NamedTuple):
     """M independent prompts with a hint, each answered once with it and twice without.
 
@@ -110,6 +124,21 @@ class HintSamples(NamedTuple):
     again: Int[Array, " M"]
     hints: Int[Array, " M"]
     right: Int[Array, " M"]
+
+
+def sample(key: Key, laws: Laws, num: int) -> HintSamples:
+    """Draw ``num`` prompts with a hint, each answered once with it and twice without."""
+    prompt_key, shown_key, *blank_keys = jax.random.split(key, 4)
+    which = jax.random.categorical(prompt_key, laws.log_prompts, shape=(num,))
+    num_answers = laws.log_with.shape[-1]
+
+    def respond(key: Key, log_policy: Float[Array, "C Z Y"]) -> tuple[Int[Array, " M"], Int[Array, " M"]]:
+        drawn = jax.random.categorical(key, log_policy.reshape(log_policy.shape[0], -1)[which])
+        return drawn // num_answers, drawn % num_answers
+
+    thoughts, answers = respond(shown_key, laws.log_with)
+    without, again = (respond(k, laws.log_without)[1] for k in blank_keys)
+    return HintSamples(answers, laws.says[thoughts], without, again, laws.hints[which], laws.right[which])
 
 
 def hint_use_from_samples(samples: HintSamples) -> tuple[HintUse, HintUse]:
@@ -142,6 +171,14 @@ def hint_use_from_samples(samples: HintSamples) -> tuple[HintUse, HintUse]:
     }
     rates = {name: _ratio(values.astype(float), among.astype(float)) for name, (values, among) in parts.items()}
     return HintUse(**{n: r[0] for n, r in rates.items()}), HintUse(**{n: r[1] for n, r in rates.items()})
+
+
+def estimated(key: Key, laws: Laws, num: int) -> dict[str, Float[Array, ""]]:
+    """The rates from ``num`` sampled prompts, ``sampled_NAME``, and their standard errors ``sampled_NAME_se``."""
+    rates, errors = hint_use_from_samples(sample(key, laws, num))
+    return {f"sampled_{name}": rate for name, rate in rates._asdict().items()} | {
+        f"sampled_{name}_se": error for name, error in errors._asdict().items()
+    }
 
 
 def _ratio(values: Float[Array, " M"], among: Float[Array, " M"]) -> tuple[Float[Array, ""], Float[Array, ""]]:

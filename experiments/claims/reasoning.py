@@ -1,0 +1,288 @@
+"""What is read from the experiment on thoughts: ends, objectives, shares of seeds, and what is thought and answered."""
+
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+from experiments.shared import claim
+from experiments.shared.claim import Claim
+from toypersona import datasets, transcripts
+
+RIGHT, CHANCE = 0.99, 0.5
+"""An accuracy that is near 1, and the agreement of a reader who learns nothing."""
+
+READABLE, UNREADABLE = 0.9, 0.6
+"""Agreement from which thoughts count as readable, and up to which as not."""
+
+
+def rules(dataset: xr.Dataset) -> xr.Dataset:
+    """Without defences and other numbers of bits."""
+    return dataset.sel(rule=datasets.config_of(dataset)["rules"])
+
+
+def lost(dataset: xr.Dataset) -> xr.DataArray:
+    """Agreement of the base less that at the greatest strength."""
+    return dataset.base_agreement - dataset.agreement.isel(strength=-1)
+
+
+def objective(dataset: xr.Dataset) -> xr.DataArray:
+    """What RL climbs: the reward less KL(policy‖base) / strength."""
+    return dataset.accuracy - dataset.length_cost * dataset.cost - dataset.total / dataset.strength
+
+
+def best(dataset: xr.Dataset) -> xr.Dataset:
+    """Of all rules and seeds the policy that is paid best, at every length cost and strength."""
+    runs = rules(dataset).stack(run=("rule", "seed"))
+    return runs.isel(run=objective(runs).argmax("run"))
+
+
+def best_paid(dataset: xr.Dataset, phase: str) -> float:
+    """The greatest objective of all that end in a phase, at the greatest cost and strength; nan if none does."""
+    strongest = rules(dataset).isel(length_cost=-1, strength=-1)
+    return objective(strongest).where(strongest.phase == phases(dataset).index(phase)).max().item()
+
+
+def phases(dataset: xr.Dataset) -> list[str]:
+    """Names of the phases, by their number."""
+    return datasets.config_of(dataset)["phases"]
+
+
+def keyed_first(dataset: xr.Dataset) -> list[bool]:
+    """Of each exact path with a length cost that ends coded, whether it was keyed before."""
+    along = dataset.phase.sel(rule="exact").isel(length_cost=slice(1, None)).transpose(..., "strength").values
+    keyed, coded = (phases(dataset).index(name) for name in ("keyed", "coded"))
+    return [bool((path == keyed).any()) for path in along.reshape(-1, along.shape[-1]) if path[-1] == coded]
+
+
+def clearest(dataset: xr.Dataset, num_lines: int) -> dict[str, xr.Dataset]:
+    """The clearest point of each phase that the exact gradient reaches, also by what the reader makes of the lines."""
+    exact = dataset.sel(rule="exact")
+    sure = abs(2 * exact.line_reader.isel(line=slice(num_lines)) - 1).mean("line")
+    clear = {
+        "mixture": -dataset.strength + 0 * exact.read,
+        "selected": exact.agreement + exact.accuracy + sure,
+        "keyed": exact.keyed - sure,
+        "coded": exact.coded - sure,
+    }
+    points = {}
+    for phase, score in clear.items():
+        here = score.where(exact.phase == phases(dataset).index(phase))
+        if here.notnull().any():
+            place = here.stack(place=here.dims).idxmax("place").item()
+            points[phase] = exact.sel(dict(zip(here.dims, place, strict=True)))
+    return points
+
+
+def lines_at(point: xr.Dataset, num: int) -> str:
+    """The first lines of one point: what is thought and answered, and what the reader makes of it."""
+    units, lines = datasets.config_of(point)["units"], []
+    for line in (point.isel(line=i) for i in range(num)):
+        prompt, tokens = line.line_prompt.values, line.line_tokens.values
+        *thoughts, answer = transcripts.spelt(units, tokens)
+        odd = line.line_reader.item()
+        sure, concluded = max((odd, "odd"), (1 - odd, "even"))
+        lines.append(
+            f"bits    {' '.join(transcripts.spelt(units, prompt)[:-1])}\n"
+            f"thinks  {' '.join(thoughts)}\n"
+            f"reader  {concluded}, {sure:.0%} sure\n"
+            f"answer  {answer} {'✓' if answer == transcripts.right_answer(units, prompt) else '✗'}  "
+            f"({point.persona.values[int(line.line_persona)]})"
+        )
+    return "\n\n".join(lines)
+
+
+def claims(dataset: xr.Dataset) -> list[Claim]:
+    """Faithful without a length cost, coded or keyed with one, the exceptions, and the checks."""
+    return [*_without_cost(dataset), *_with_cost(dataset), *_defended(dataset), *_checks(dataset)]
+
+
+def _without_cost(dataset: xr.Dataset) -> list[Claim]:
+    free = rules(dataset.isel(length_cost=0))
+    return [
+        *(
+            claim.at_most(
+                f"no length cost, {rule}: agreement lost at the greatest strength, largest",
+                0.0,
+                lost(free).sel(rule=rule).max(),
+            )
+            for rule in free.rule.values
+        ),
+        claim.at_most(
+            "no length cost: coded information at any strength, any rule, largest, nats", 0.1, free.coded.max()
+        ),
+        claim.at_most("no length cost: keyed information likewise", 0.1, free.keyed.max()),
+    ]
+
+
+def _with_cost(dataset: xr.Dataset) -> list[Claim]:
+    claims = []
+    for cost in dataset.length_cost.values[1:]:
+        paid = best(dataset).sel(length_cost=cost).isel(strength=-1)
+        what = f"length cost {cost:g}, strength {float(paid.strength):g}, best paid policy found"
+        claims += [
+            claim.near(f"{what}: agreement", CHANCE, paid.agreement, 0.1),
+            claim.at_most(f"{what}: wrong answers", 1 - RIGHT, 1 - paid.accuracy),
+            claim.at_most(f"{what}: read information, nats", 0.1, paid.read),
+            claim.at_most(f"{what}: 1 - reliance", 0.05, 1 - paid.reliance),
+        ]
+    keyed, coded = (best_paid(dataset, phase) for phase in ("keyed", "coded"))
+    if np.isfinite([keyed, coded]).all():
+        what = "greatest length cost and strength: objective of the best coded policy - of the best keyed one"
+        claims.append(claim.at_most(what, 0.0, coded - keyed))
+    costly = dataset.isel(length_cost=slice(1, None))
+    for rule in ("plain gradient", "RLOO"):
+        wrong = 1 - costly.accuracy.sel(rule=rule).isel(strength=-1)
+        claims += [
+            claim.at_most(
+                f"{rule}, any length cost: agreement lost at the greatest strength, largest",
+                0.0,
+                lost(costly).sel(rule=rule).max(),
+            ),
+            claim.at_most(f"{rule}, any length cost: wrong answers there, largest", 1 - RIGHT, wrong.max()),
+        ]
+    return claims
+
+
+def _defended(dataset: xr.Dataset) -> list[Claim]:
+    frozen, stopped = lost(dataset).sel(rule="frozen thoughts"), dataset.sel(rule="early stop")
+    stopped = stopped.isel(length_cost=slice(1, None))
+    wrong = 1 - stopped.accuracy.isel(strength=-1)
+    return [
+        *(
+            claim.at_most(
+                f"check, {defence}: thoughts' distance from the hull, largest, nats a thought",
+                1e-9,
+                dataset.readability.sel(rule=defence).max(),
+            )
+            for defence in ("frozen thoughts", "gates only")
+        ),
+        claim.at_most("frozen thoughts: agreement lost at the greatest strength, largest", 0.0, frozen.max()),
+        claim.at_most("early stop, any length cost: agreement lost there, largest", 0.0, lost(stopped).max()),
+        claim.at_most("early stop, any length cost: wrong answers there, largest", 0.05, wrong.max()),
+    ]
+
+
+def _checks(dataset: xr.Dataset) -> list[Claim]:
+    claims, long = [], datasets.settings_of(dataset)["long"]
+    bits = f"{long['num_bits']} bits"
+    for name in ("accuracy", "cost"):
+        missed = abs(dataset[f"long_{name}"] - dataset[f"long_steps_{name}"])
+        errors = missed / (dataset[f"long_{name}_se"] + 1 / long["num_measured"])
+        claims += [
+            claim.at_most(
+                f"{name}: dynamic programming - enumeration, largest",
+                1e-10,
+                abs(dataset[f"steps_{name}"] - dataset[name]).max(),
+            ),
+            claim.at_most(f"{bits}, {name}: samples - dynamic programming, standard errors, largest", 5, errors.max()),
+        ]
+    bound = dataset.long_distortion / long["num_bits"]
+    base_readable = abs(dataset.long_base_readability) - 5 * dataset.long_base_readability_se
+    above = dataset.long_readability - 5 * dataset.long_readability_se - bound
+    excess = (dataset.sizes["persona"] - 1) / long["num_thoughts"] / long["num_bits"]
+    return [
+        *claims,
+        claim.at_most(
+            f"{bits}, samples: the base's readability beyond 5 standard errors, largest", excess, base_readable.max()
+        ),
+        claim.at_most(
+            f"{bits}, samples: readability beyond 5 standard errors above its bound by dynamic programming",
+            excess,
+            above.max(),
+        ),
+        claim.at_most(
+            "hull distance - its bound by dynamic programming, largest, nats",
+            1e-9,
+            (dataset.hull_distance - dataset.distortion).max(),
+        ),
+        claim.at_most("worst expert, nats per token", 0.03, dataset.expert_divergence.max()),
+    ]
+
+
+def findings(dataset: xr.Dataset) -> list[str]:
+    """What a reader should take away."""
+    names = rules(dataset).rule.values
+    greatest, strength = dataset.length_cost.values[-1], f"strength {dataset.strength.values[-1]:g}"
+    lines = []
+    for cost in dataset.length_cost.values:
+        phase = dataset.phase.sel(length_cost=cost).isel(strength=-1)
+        ends = [f"{rule} {_count(phases(dataset), phase.sel(rule=rule).values)}" for rule in names]
+        lines.append(f"Length cost {cost:g}, {strength}: the seeds end " + "; ".join(ends) + ".")
+    unreadable = _unreadable(dataset).isel(length_cost=-1)
+    lines.append(
+        f"Length cost {greatest:g}, {strength}: right and unreadable (agreement of {UNREADABLE:g} or less) are "
+        + ", ".join(f"{rule} {_share(unreadable.sel(rule=rule).isel(strength=-1).values)}" for rule in names)
+        + " of the seeds."
+    )
+    for rule in ("exact", "annealed"):
+        along = unreadable.sel(rule=rule)
+        shares = [f"{s:g}: {_share(along.sel(strength=s).values)}" for s in dataset.strength.values]
+        lines.append(f"{rule.capitalize()}, the same by strength: " + ", ".join(shares) + ".")
+    for cost in dataset.length_cost.values[1:]:
+        paid = best(dataset).sel(length_cost=cost)
+        first = paid.strength.values[_unreadable(paid).values]
+        if first.size:
+            lines.append(f"Length cost {cost:g}: the best paid policy found is both from strength {first[0]:g} on.")
+    order = keyed_first(dataset)
+    lines.append(
+        f"Of {len(order)} exact paths that end coded after a length cost, {sum(order)} are keyed at a weaker strength."
+    )
+    defences = datasets.config_of(dataset)["defences"]
+    costly = dataset.isel(length_cost=-1)
+    defended = [_defence(costly.sel(rule=defence)) for defence in ("exact", *defences)]
+    return [*lines, *defended, _longer(costly.isel(strength=-1)), *_transcripts(dataset.isel(seed=0))]
+
+
+def _unreadable(dataset: xr.Dataset) -> xr.DataArray:
+    """Right answers after thoughts from which the reader does not learn them."""
+    return (dataset.accuracy >= RIGHT) & (dataset.agreement <= UNREADABLE)
+
+
+def _share(seeds: np.ndarray) -> str:
+    """A share and its 95% interval (Wilson 1927)."""
+    interval = stats.binomtest(int(seeds.sum()), seeds.size).proportion_ci(method="wilson")
+    return f"{int(seeds.sum())}/{seeds.size} ({interval.low:.2f}–{interval.high:.2f})"
+
+
+def _count(names: list[str], numbers: np.ndarray) -> str:
+    """How many seeds are in each phase."""
+    seeds = [names[int(number)] for number in numbers.reshape(-1)]
+    return ", ".join(f"{name} {seeds.count(name)}" for name in names if name in seeds)
+
+
+def _defence(here: xr.Dataset) -> str:
+    """The best accuracy on the way, seeds averaged, while the reader still agrees."""
+    most = here.accuracy.where(here.agreement >= READABLE).max("strength").dropna("seed")
+    end = here.isel(strength=-1).mean("seed")
+    what = f"Length cost {here.length_cost.item():g}, {here.rule.item()}: agreement of {READABLE:g} or more"
+    reached = (
+        f"in {most.size} of {here.sizes['seed']} seeds, accuracy then {most.mean().item():.2f}"
+        if most.size
+        else f"never; at most {here.agreement.max().item():.2f}"
+    )
+    return (
+        f"{what} {reached}. At the greatest strength: agreement {end.agreement.item():.2f}, accuracy "
+        f"{end.accuracy.item():.2f}."
+    )
+
+
+def _longer(end: xr.Dataset) -> str:
+    return (
+        f"RLOO on {datasets.settings_of(end)['long']['num_bits']} bits, length cost {end.length_cost.item():g}: "
+        "accuracy by seed "
+        + ", ".join(f"{x:.2f}" for x in end.long_steps_accuracy.values)
+        + "; agreement "
+        + ", ".join(f"{x:.2f}" for x in end.long_agreement.values)
+        + "; hull distance, nats a thought, "
+        + ", ".join(f"{x:.3f}" for x in end.long_readability.values)
+        + "."
+    )
+
+
+def _transcripts(seed: xr.Dataset) -> list[str]:
+    """What the exact gradient's policy says: weak and free, strong and costly."""
+    units, lines = datasets.config_of(seed)["units"], []
+    for what, i in {"Weak RL, free thoughts": 0, "Strong RL, costly thoughts": -1}.items():
+        here = seed.isel(length_cost=i, strength=i, line=slice(3))
+        lines.append(f"{what}: {transcripts.thoughts(units, here.line_prompt, here.line_tokens)}.")
+    return lines
