@@ -7,11 +7,11 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from experiments.claims import amplification as readings
 from figures import style
 from toypersona import datasets
 
 NAME = "amplification"
-DRAWS = ("world", "seed")
 LOOKS = {
     "policy gradient": "black",
     "natural gradient": "blue",
@@ -36,7 +36,7 @@ def draw_entropy(axis: Axes, dataset: xr.Dataset) -> None:
 
 def draw_largest(axis: Axes, dataset: xr.Dataset) -> None:
     """Share of the largest of the right personas on the way."""
-    mean, spread = dataset.largest.mean(DRAWS), dataset.largest.std(DRAWS)
+    mean, spread = dataset.largest.mean(readings.DRAWS), dataset.largest.std(readings.DRAWS)
     for (rule, colour), dash in zip(LOOKS.items(), (*style.DASHES, "-"), strict=True):
         here, band, shade = mean.sel(rule=rule), spread.sel(rule=rule), style.COLOURS[colour]
         axis.plot(here.record, here, ls=dash, color=shade, label=rule)

@@ -1,23 +1,25 @@
 """What fine-tuning on few or many lines does, and whether a persona is still there after SFT and after RL."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from experiments.claims import sft as readings
 from figures import style
 from toypersona import datasets
 
 NAME = "sft"
-DRAWS = ("world", "seed")
 LOOKS = {"SFT": ("blue", "-"), "RL": ("orange", "--")}
 
 
 def draw_learning(axis: Axes, dataset: xr.Dataset) -> None:
     """Selection fraction while few or many lines are read again and again."""
-    mean = dataset.selection_fraction.mean(DRAWS)
+    mean = dataset.selection_fraction.mean(readings.DRAWS)
     for lines, colour in style.shades(dataset.lines.values).items():
         here = mean.sel(lines=lines)
         axis.plot(here.step, here.sel(demonstrator="persona"), "-", color=colour, label=f"{lines:g}")
@@ -33,8 +35,8 @@ def draw_ends(axis: Axes, dataset: xr.Dataset) -> None:
     for demonstrator, (colour, marker) in {"persona": ("blue", "o"), "stranger": ("red", "s")}.items():
         here = end.sel(demonstrator=demonstrator)
         for name, dash in (("hull_distance", "-"), ("missed", ":")):
-            values = here[name].mean(DRAWS)
-            spread = here[name].std(DRAWS)
+            values = here[name].mean(readings.DRAWS)
+            spread = here[name].std(readings.DRAWS)
             label = f"{demonstrator}: {'hull distance' if name == 'hull_distance' else 'KL(demonstrator‖policy)'}"
             axis.errorbar(
                 end.lines, values, spread, fmt=f"{marker}{dash}", ms=3, color=style.COLOURS[colour], label=label
@@ -46,38 +48,32 @@ def draw_ends(axis: Axes, dataset: xr.Dataset) -> None:
 
 def draw_presence(axis: Axes, dataset: xr.Dataset, called: str) -> None:
     """Weight of the persona called after none, one, ... of his words."""
-    mean = dataset.mean(DRAWS)
-    axis.plot(mean.words, mean.base_presence, "k:", marker="o", ms=3, label="base")
-    for way, (colour, dash) in LOOKS.items():
-        for level, width in zip(mean.drift.values, np.linspace(0.6, 2.0, mean.sizes["drift"]), strict=True):
-            here = mean.sel(tuned=way, drift=level)
-            if abs(np.log(here.spent / level)) < 0.25:
-                colours = style.COLOURS[colour]
-                axis.plot(
-                    here.words,
-                    here.presence,
-                    dash,
-                    marker="o",
-                    ms=3,
-                    lw=width,
-                    color=colours,
-                    label=f"{way}, {level:g} nats",
-                )
-    axis.set(xticks=mean.words.values, ylim=(0, 1), xlabel=f"words of {called} said (0: prompts like his)")
+    base = dataset.base_presence.mean(readings.DRAWS)
+    axis.plot(base.words, base, "k:", marker="o", ms=3, label="base")
+    for label, here, look in _reached(dataset):
+        axis.plot(here.words, here.presence, marker="o", ms=3, label=label, **look)
+    axis.set(xticks=base.words.values, ylim=(0, 1), xlabel=f"words of {called} said (0: prompts like his)")
     axis.set_ylabel(f"weight of {called} in what follows")
     axis.legend(fontsize=5.5)
 
 
+def _reached(dataset: xr.Dataset) -> Iterator[tuple[str, xr.Dataset, dict[str, Any]]]:
+    """Every rule at every drift that it reached: what to call it, the means, and how to draw them."""
+    mean = readings.mean_at_drift(dataset)
+    for rule, (colour, dash) in LOOKS.items():
+        for level, width in zip(mean.drift.values, np.linspace(0.6, 2.0, mean.sizes["drift"]), strict=True):
+            here = mean.sel(rule=rule, drift=level)
+            if np.isfinite(here.spent):
+                yield f"{rule}, {level:g} nats", here, {"ls": dash, "lw": width, "color": style.COLOURS[colour]}
+
+
 def draw_back(axis: Axes, dataset: xr.Dataset, called: str) -> None:
     """How fast fine-tuning on his lines brings him back."""
-    mean = dataset.mean(DRAWS)
-    for way, (colour, dash) in LOOKS.items():
-        for level, width in zip(mean.drift.values, np.linspace(0.6, 2.0, mean.sizes["drift"]), strict=True):
-            here = mean.sel(tuned=way, drift=level)
-            if abs(np.log(here.spent / level)) < 0.25:
-                axis.plot(here.back, here.back_absence, dash, lw=width, color=style.COLOURS[colour])
-    axis.plot(mean.back, mean.new_absence, color=style.COLOURS["red"], ls="-.", label="a stranger, from the base")
-    axis.axhline(float(mean.base_absence) + np.log(2), color="black", lw=0.5, label="half his weight in the base")
+    for _, here, look in _reached(dataset):
+        axis.plot(here.back, here.back_absence, **look)
+    new, enough = dataset.new_absence.mean(readings.DRAWS), readings.back_again(dataset).mean()
+    axis.plot(new.back, new, color=style.COLOURS["red"], ls="-.", label="a stranger, from the base")
+    axis.axhline(float(enough), color="black", lw=0.5, label="half his weight in the base")
     axis.set(xscale="log", yscale="log", xlabel=f"steps of SFT on {called}'s lines", ylabel="KL(wanted‖policy), nats")
     axis.legend(fontsize=5.5)
 

@@ -1,0 +1,134 @@
+"""What is read from the dataset of fine-tuning: how few lines leave the hull, and who is still there."""
+
+import numpy as np
+import xarray as xr
+
+from experiments.shared import claim
+from experiments.shared.claim import Claim
+from toypersona import datasets
+from toypersona.measures import boundaries
+
+DRAWS = ("world", "seed")
+NEAR = 0.25
+"""How far the logarithm of the drift at the nearest record may be from that of the drift asked for."""
+
+
+def at_drift(dataset: xr.Dataset) -> xr.Dataset:
+    """What was recorded after SFT and RL, nan where a draw's path did not come near the drift asked for."""
+    recorded = [name for name, values in dataset.data_vars.items() if {"rule", "drift"} <= set(values.dims)]
+    return dataset[recorded].where(abs(np.log(dataset.spent / dataset.drift)) < NEAR)
+
+
+def mean_at_drift(dataset: xr.Dataset) -> xr.Dataset:
+    """``at_drift``, averaged over draws; nan unless all of them came near."""
+    return at_drift(dataset).mean(DRAWS, skipna=False)
+
+
+def back_again(dataset: xr.Dataset) -> xr.DataArray:
+    """KL(wanted‖policy) in nats at which somebody answers half as often as the persona called did in the base."""
+    return dataset.base_absence + np.log(2)
+
+
+def steps_back(dataset: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
+    """Steps of SFT until the persona called, and a stranger, answer half as often as the persona did in the base."""
+    enough = back_again(dataset)
+    called = boundaries.reached(enough - dataset.back_absence, 0.0, "back")
+    # At once is within the first step.
+    return xr.ufuncs.maximum(called, 1.0), boundaries.reached(enough - dataset.new_absence, 0.0, "back")
+
+
+def nats_back(dataset: xr.Dataset) -> xr.DataArray:
+    """KL(after‖before) in nats, at prompts of the persona called, of those steps that bring it back."""
+    log_steps = np.log(dataset.back.values)
+    return xr.apply_ufunc(
+        lambda steps, nats: np.interp(np.log(steps), log_steps, nats),
+        steps_back(dataset)[0],
+        dataset.back_nats,
+        input_core_dims=[[], ["back"]],
+        vectorize=True,
+    )
+
+
+def claims(dataset: xr.Dataset) -> list[Claim]:
+    """What demonstrations lead to, and who is still there."""
+    return [*_learnt(dataset), *_there(dataset)]
+
+
+def _learnt(dataset: xr.Dataset) -> list[Claim]:
+    end = dataset.isel(step=-1).mean(DRAWS)
+    persona, (few, *_, many) = end.sel(demonstrator="persona"), dataset.lines.values
+    return [
+        claim.near(
+            f"SFT on {many} lines by a stranger: selection fraction at the end, his own",
+            end.demonstrator_fraction.sel(demonstrator="stranger"),
+            end.selection_fraction.sel(demonstrator="stranger", lines=many),
+            0.03,
+        ),
+        claim.at_most(
+            f"SFT on {few} lines by a persona: selection fraction at the end",
+            0.5,
+            persona.selection_fraction.sel(lines=few),
+        ),
+        claim.at_most(
+            f"SFT on {many} / on {few} lines by a persona: hull distance at the end",
+            0.1,
+            persona.hull_distance.sel(lines=many) / persona.hull_distance.sel(lines=few),
+        ),
+    ]
+
+
+def _there(dataset: xr.Dataset) -> list[Claim]:
+    reached, words = mean_at_drift(dataset).spent.notnull(), dataset.words.values[-1]
+    weight_by_prompts = abs(dataset.base_presence.sel(words=0) - dataset.base_gate).max()
+    statements = [claim.at_most("base: |weight by his prompts - gate|, largest", 1e-4, weight_by_prompts)]
+    for rule in dataset.rule.values:
+        here = reached.sel(rule=rule)
+        statements.append(claim.at_most(f"{rule}: drifts that not all draws reach", here.size - 1, (~here).sum()))
+        for level in dataset.drift.values[here]:
+            statements += _at(dataset.sel(rule=rule, drift=level), f"{rule}, {level:g} nats", words)
+    return statements
+
+
+def _at(dataset: xr.Dataset, where: str, words: int) -> list[Claim]:
+    """After one rule, at a drift that it reached."""
+    back, new = steps_back(dataset)
+    left = dataset.presence.mean(DRAWS) / dataset.base_presence.mean(DRAWS)
+    # Whoever has not come by the last record takes longer than that; the persona called has to have come.
+    ratio = back / xr.ufuncs.minimum(new, dataset.back[-1])
+    return [
+        claim.at_most(
+            f"{where}: share of his weight left, by his prompts / after {words} of his words",
+            1.0,
+            left.sel(words=0) / left.sel(words=words),
+        ),
+        claim.at_most(f"{where}: steps that bring him back / that bring a stranger", 0.5, ratio.max()),
+    ]
+
+
+def findings(dataset: xr.Dataset) -> list[str]:
+    """What a reader should take away."""
+    names, settings = datasets.config_of(dataset), datasets.settings_of(dataset)
+    helpful, called = (names[who].capitalize() for who in ("helpful", "called"))
+    ends = dataset.selection_fraction.isel(step=-1).mean(DRAWS)
+    by_lines = ", ".join(f"{n}: {ends.sel(demonstrator='persona', lines=n).item():.2f}" for n in dataset.lines.values)
+    strange = ends.sel(demonstrator="stranger")
+    sentences = [
+        f"SFT for {settings['num_steps']} steps: share of the drift that selects, by the number of {helpful}'s lines: "
+        f"{by_lines}; on lines of a stranger {strange.min().item():.2f} to {strange.max().item():.2f}.",
+    ]
+    back, new = steps_back(dataset)
+    tuned = mean_at_drift(dataset).assign(steps=back.mean(DRAWS), moved=nats_back(dataset).mean(DRAWS))
+    base = dataset.base_presence.mean(DRAWS)
+    words = "a word" if settings["length"] == 2 else f"{settings['length'] - 1} words"
+    for level in dataset.drift.values:
+        for rule in dataset.rule.values:
+            here = tuned.sel(rule=rule, drift=level)
+            if np.isfinite(here.spent):
+                sentences.append(
+                    f"{rule} to {here.spent.item():.2g} nats (S {here.tuned_fraction.item():.2f}): {called} has weight "
+                    f"{here.presence[0].item():.3f} at his prompts (base {base[0].item():.2f}), "
+                    f"{here.presence[-1].item():.2f} after {words} of his (base {base[-1].item():.2f}); "
+                    f"{here.steps.item():.0f} steps and {here.moved.item():.2f} nats of SFT bring him back, "
+                    f"a stranger comes in {new.mean().item():.0f} steps."
+                )
+    return sentences

@@ -1,0 +1,212 @@
+"""Fine-tuning on somebody's lines, few or many, and whether a persona that was trained away comes back by it.
+
+All of it is SFT (``rules.imitation.sft``), followed from a base or from what some rule has made of it.
+"""
+
+import operator
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from toypersona import chains, numerics, trajectories
+from toypersona.bases import Base
+from toypersona.measures import presence
+from toypersona.rules import imitation
+from toypersona.trajectories import MakeRule
+from toypersona.types import Key, Params, Scalar
+
+NUM_LINES = 4096
+"""Lines that are read to bring a persona back."""
+
+
+def stranger(key: Key, base: Base, persona: int) -> Float[Array, "C N"]:
+    """What somebody answers who says a persona's words in each other's places: as predictable, and like nobody.
+
+    Args:
+        key: draws which word takes which place.
+        base: its personas are chains.
+        persona: the number of the one whose words are permuted.
+
+    Returns:
+        Log-probabilities [C, N], nats.
+
+    Raises:
+        ValueError: personas that are no chains.
+    """
+    if base.speakers.log_tables is None:
+        raise ValueError("A stranger is made of a persona's chain of words, and this policy's personas are no chains.")
+    table = base.speakers.log_tables(base.params)[persona]
+    permuted = jax.random.permutation(key, table, axis=-1, independent=False)
+    return jax.vmap(lambda prompt: chains.log_probs(permuted, prompt, base.length))(base.prompts)
+
+
+def on_lines(
+    key: Key,
+    base: Base,
+    log_demonstrators: Float[Array, "D C N"],
+    num_lines: Sequence[int],
+    *,
+    steps: Int[Array, " R"],
+    learning_rate: Scalar,
+) -> Float[Array, "D L R C N"]:
+    """The policies along SFT from the base on few to many lines of several demonstrators.
+
+    Args:
+        key: draws lines and batches; fewer lines of a demonstrator are the first ones of more.
+        base: where SFT starts.
+        log_demonstrators: log-probabilities of those who write the lines [D, C, N].
+        num_lines: L numbers of lines.
+        steps: after which to record, increasing [R].
+        learning_rate: of SFT.
+    """
+    task = base.task(jnp.zeros_like(base.log_base))
+
+    def on(inputs: tuple[Array, Array]) -> Float[Array, "L R C N"]:
+        log_demonstrator, number = inputs
+        line_key, walk_key = jax.random.split(jax.random.fold_in(key, number))
+        most = max(num_lines)
+        lines = imitation.demonstrations(line_key, log_demonstrator, base.log_prompts, base.responses, most)
+
+        def walk(num: Int[Array, ""]) -> Float[Array, "R C N"]:
+            make_rule = lambda size: imitation.sft(task, *lines, learning_rate=size, num_lines=num)  # noqa: E731
+            return base.follow(make_rule, key=walk_key, marks=learning_rate * steps, max_step=learning_rate)
+
+        return jax.lax.map(walk, jnp.asarray(num_lines))
+
+    return jax.lax.map(on, (log_demonstrators, jnp.arange(log_demonstrators.shape[0])))
+
+
+def at_drifts(
+    key: Key,
+    base: Base,
+    rules: Sequence[tuple[MakeRule, Scalar]],
+    drifts: Float[Array, " D"],
+    *,
+    steps: Int[Array, " R"],
+) -> Params:
+    """Parameters on the paths of some rules from the base, where they have spent the same drift.
+
+    Args:
+        key: for rules that sample.
+        base: where the paths start.
+        rules: L rules, each with its learning rate.
+        drifts: levels of KL(policy‖base), nats, above 0 [D].
+        steps: after which there is a record, increasing [R].
+
+    Returns:
+        At the records whose drifts are nearest to the levels, in the logarithm: parameters with a leading axis L·D, one
+        rule after the other.
+    """
+
+    def walk(make_rule: MakeRule, learning_rate: Scalar, own_key: Key) -> Params:
+        marks = learning_rate * steps
+        path, _, _ = trajectories.follow(
+            make_rule, lambda params: params, base.params, key=own_key, marks=marks, max_step=learning_rate
+        )
+        spent = jax.lax.map(lambda params: base.spent(base.law(params)), path)
+        nearest = jnp.argmin(abs(jnp.log(spent[None] / drifts[:, None])), axis=1)
+        return jax.tree.map(operator.itemgetter(nearest), path)
+
+    keys = jax.random.split(key, len(rules))
+    tuned = [walk(*rule, own_key) for rule, own_key in zip(rules, keys, strict=True)]
+    return jax.tree.map(lambda *x: jnp.concatenate(x), *tuned)
+
+
+class Called(NamedTuple):
+    """A persona that is asked for, at prompts as it opens them.
+
+    Attributes:
+        base: where everybody still is.
+        persona: its number.
+        log_prompts: log-probability of each prompt where the persona opens it [C].
+    """
+
+    base: Base
+    persona: int
+    log_prompts: Float[Array, " C"]
+
+    @property
+    def log_persona(self) -> Float[Array, "C N"]:
+        """What the persona answers, log-probabilities in nats."""
+        return self.base.log_personas[:, self.persona]
+
+    def presence(self, log_policy: Float[Array, "C N"]) -> Float[Array, " T"]:
+        """Its weight in what a policy says next after none, one, ... of its words (``presence.presence``)."""
+        base = self.base
+        return presence.presence(log_policy, base.log_personas, self.persona, self.log_prompts, base.length)
+
+    @property
+    def gate(self) -> Float[Array, ""]:
+        """Its gate in the base at these prompts."""
+        return jnp.exp(self.log_prompts) @ jnp.exp(self.base.log_gates[:, self.persona])
+
+    def absence(self, log_policy: Float[Array, "C N"], log_wanted: Float[Array, "C N"]) -> Float[Array, ""]:
+        """How far a policy is from answering as somebody would, nats (``presence.absence``)."""
+        return presence.absence(log_policy, log_wanted, self.log_prompts)
+
+    def bring_back(
+        self,
+        key: Key,
+        params: Params,
+        log_wanted: Float[Array, "C N"],
+        *,
+        steps: Int[Array, " R"],
+        learning_rate: Scalar,
+    ) -> tuple[Float[Array, " R"], Float[Array, " R"]]:
+        """SFT on somebody's lines at these prompts.
+
+        Args:
+            key: draws lines and batches.
+            params: where SFT starts.
+            log_wanted: log-probabilities of whoever writes the lines [C, N].
+            steps: after which to record, increasing [R].
+            learning_rate: of SFT.
+
+        Returns:
+            ``presence.absence`` of who is wanted, and the drift since the start at these prompts, both in nats [R].
+        """
+        base, walk_to = self.base, learning_rate * steps
+        line_key, walk_key = jax.random.split(key)
+        lines = imitation.demonstrations(line_key, log_wanted, self.log_prompts, base.responses, NUM_LINES)
+        start, task = base.law(params), base.task(jnp.zeros_like(base.log_base))
+
+        def measure(params: Params) -> tuple[Array, Array]:
+            log_policy = base.law(params)
+            moved = jnp.exp(self.log_prompts) @ numerics.kl_divergence(log_policy, start)
+            return self.absence(log_policy, log_wanted), moved
+
+        make_rule = lambda size: imitation.sft(task, *lines, learning_rate=size)  # noqa: E731
+        return trajectories.follow(make_rule, measure, params, key=walk_key, marks=walk_to, max_step=learning_rate)[0]
+
+    def left(self, key: Key, params: Params, *, steps: Int[Array, " R"], learning_rate: Scalar) -> dict[str, Array]:
+        """What is left of the persona at some parameters, and what brings it back.
+
+        Args:
+            key: as for ``bring_back``, like the rest.
+            params: what training has made of the base.
+            steps: [R].
+            learning_rate: of SFT.
+
+        Returns:
+            The drift ``spent`` in nats and ``tuned_fraction``, its selection fraction; ``presence`` [T] and ``absence``
+            (nats); ``back_absence`` and ``back_nats`` [R] of ``bring_back`` on its own lines.
+        """
+        log_policy = self.base.law(params)
+        spent = self.base.budget(log_policy)
+        absence, nats = self.bring_back(key, params, self.log_persona, steps=steps, learning_rate=learning_rate)
+        return {
+            "spent": spent.total,
+            "tuned_fraction": spent.selection_fraction,
+            "presence": self.presence(log_policy),
+            "absence": self.absence(log_policy, self.log_persona),
+            "back_absence": absence,
+            "back_nats": nats,
+        }
+
+
+def called(base: Base, persona: int) -> Called:
+    """The persona number ``persona`` of a base, asked for."""
+    return Called(base, persona, jax.nn.log_softmax(base.log_prompts + base.log_gates[:, persona]))
