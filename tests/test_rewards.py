@@ -46,3 +46,24 @@ def test_what_nobody_can_say_has_a_score_that_is_a_number():
     paid = rewards.persona_affine(jnp.log(jnp.array([[0.5, 0.5]])), log_personas, jnp.array([1.0, 0.0]))
     np.testing.assert_allclose(paid[0, :2], [1 / 3, 1.0])
     assert jnp.isfinite(paid).all()
+
+
+def test_best_paid_takes_the_best_as_long_as_the_base_says_them_seldom_enough():
+    log_base = jnp.log(jnp.array([[0.1, 0.2, 0.3, 0.4], [0.4, 0.3, 0.2, 0.1]]))
+    reward = jnp.array([[1.0, 4.0, 3.0, 2.0], [1.0, 4.0, 3.0, 2.0]])
+    np.testing.assert_array_equal(rewards.best_paid(reward, log_base, 0.51), [[0, 1, 1, 0], [0, 1, 1, 0]])
+    np.testing.assert_array_equal(rewards.best_paid(reward, log_base, 0.25), [[0, 1, 0, 0], [0, 0, 0, 0]])
+
+
+def test_errors_have_unit_size_and_those_by_words_are_shared():
+    responses = chains.outcomes(4, 6)
+    log_base, log_prompts = jnp.full((2, len(responses)), -jnp.log(len(responses))), jnp.log(jnp.full(2, 0.5))
+    normal, words, student = rewards.errors(jax.random.key(0), PROMPTS, responses, log_base, log_prompts)
+    num = normal.size
+    for error in (normal, student):
+        # The standard error of a share near a half; 0.6745 is the median size of a normal error.
+        assert abs((abs(error) < 0.6745).mean() - 0.5) < 5 * 0.5 / np.sqrt(num)
+    assert abs(student).max() > 10 > abs(normal).max()
+    np.testing.assert_allclose((words**2).mean(), 1, rtol=1e-9)
+    by_words = words.reshape(2, *[4] * 6)
+    np.testing.assert_allclose(by_words, jnp.swapaxes(by_words, 1, 5), atol=1e-12)

@@ -36,6 +36,17 @@ def test_pass_at_k_by_hand_and_where_it_is_nearly_nothing_or_all():
     np.testing.assert_allclose(support.pass_at_k(log_policy, jnp.ones((2, 3)), log_prompts, 2), 1)
 
 
+def test_num_correct_is_binomial():
+    log_policy = jnp.log(jnp.array([[0.7, 0.2, 0.1], [0.1, 0.4, 0.5]]))
+    correct = jnp.array([[0.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
+    keys = jax.random.split(jax.random.key(0), 500)
+    counts = jax.vmap(lambda key: support.num_correct(key, log_policy, correct, 64))(keys)
+    share = np.array([0.3, 0.1])
+    error = np.sqrt(share * (1 - share) / (500 * 64))
+    assert (abs(counts.mean(axis=0) / 64 - share) < 5 * error).all()
+    np.testing.assert_allclose(counts.var(axis=0), 64 * share * (1 - share), rtol=0.3)
+
+
 def test_pass_at_k_from_samples_counts_the_subsets_and_is_unbiased():
     for right in range(8):
         subsets = [any(i < right for i in chosen) for chosen in itertools.combinations(range(7), 3)]

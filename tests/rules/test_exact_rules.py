@@ -56,6 +56,21 @@ def test_tilting_adds_strengths_and_is_the_regularised_optimum():
     np.testing.assert_allclose(gradient_there, 0, atol=1e-12)
 
 
+def test_no_policy_is_paid_more_than_the_tilt_of_the_same_drift():
+    log_base, rho = jax.nn.log_softmax(LOGITS), jnp.exp(LOG_PROMPTS)
+    drift, paid = tilting.frontier(log_base, REWARD, LOG_PROMPTS, jnp.linspace(0.0, 20.0, 2001))
+    np.testing.assert_allclose(drift[0], 0, atol=1e-12)
+    np.testing.assert_allclose(paid[0], rho @ numerics.expectation(log_base, REWARD))
+    # Strength is the price of reward in drift: d drift = s d paid.
+    strengths = (jnp.arange(100, 200) + 0.5) / 100
+    np.testing.assert_allclose(jnp.diff(drift)[100:200], strengths * jnp.diff(paid)[100:200], rtol=1e-4)
+    moved = jax.random.normal(jax.random.key(1), (200, *LOGITS.shape)) * jnp.linspace(0, 3, 200)[:, None, None]
+    others = jax.nn.log_softmax((log_base + REWARD)[None] + moved)
+    spent = jax.vmap(lambda p: rho @ numerics.kl_divergence(p, log_base))(others)
+    paid_to_others = jax.vmap(lambda p: rho @ numerics.expectation(p, REWARD))(others)
+    assert (paid_to_others <= jnp.interp(spent, drift, paid) + 1e-3).all()
+
+
 def test_policy_gradient_is_the_gradient_of_the_objective_it_names():
     log_base = jax.nn.log_softmax(LOGITS)
     params = mixture_params()
