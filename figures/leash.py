@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
+from experiments.claims import leash as readings
 from figures import style
 from toypersona import datasets
 from toypersona.measures import boundaries
@@ -18,11 +18,10 @@ LOOKS = {"vanilla": ("blue", "-"), "natural": ("orange", "--")}
 def draw_times(axis: Axes, dataset: xr.Dataset) -> None:
     """Time to probability one half against the base's."""
     one = dataset.isel(seed=0)
-    odds = np.log(one.found / (1 - one.found))
-    found = boundaries.reached(odds, 0.0, "fraction") * one.law_time
+    times = readings.half_times(dataset) * one.law_time
     for rule, (colour, dash) in LOOKS.items():
         axis.plot(one.mass, one.law_time.sel(rule=rule), dash, color=style.COLOURS[colour], label=f"{rule}: law")
-        axis.plot(one.mass, found.sel(rule=rule), "o", color=style.COLOURS[colour], ms=4)
+        axis.plot(one.mass, times.sel(rule=rule), "o", color=style.COLOURS[colour], ms=4)
     axis.set(xscale="log", yscale="log", xlabel="base probability p₀", ylabel="learning rate × steps to ½")
     axis.legend()
 
@@ -73,14 +72,11 @@ def draw_divergences(axis: Axes, dataset: xr.Dataset) -> None:
 
 def draw_lock_in(axis: Axes, dataset: xr.Dataset) -> None:
     """Share of REINFORCE's runs that settle on the worse answer, with 95% intervals, and the law."""
-    how = datasets.config_of(dataset)["settings"]["lock_in"]
-    runs = how["num_runs"] * dataset.sizes["seed"]
-    rates = dataset.rate.values
+    share, error = readings.wrong_share(dataset)
     for gap, colour in zip(dataset.gap.values, style.COLOURS.values(), strict=False):
-        share = dataset.noise_wrong.sel(gap=gap).mean("seed").values
-        error = boundaries.CONFIDENCE * np.sqrt(share * (1 - share) / runs)
-        axis.errorbar(rates, share, error, fmt="o", ms=2.5, lw=0.8, color=colour, label=f"{gap:g}")
-    axis.plot(rates, dataset.noise_law.isel(seed=0, gap=0), "k:", label="law")
+        shares, errors = share.sel(gap=gap), error.sel(gap=gap)
+        axis.errorbar(dataset.rate, shares, errors, fmt="o", ms=2.5, lw=0.8, color=colour, label=f"{gap:g}")
+    axis.plot(dataset.rate, dataset.noise_law.isel(seed=0, gap=0), "k:", label="law")
     axis.axhline(boundaries.WRONG, color="black", lw=0.5)
     axis.set(xscale="log", xlabel="learning rate / (gap / E[r²])", ylabel="runs settled on the worse")
     style.ticks(axis.xaxis, [0.5, 1, 2, 4])
@@ -89,10 +85,9 @@ def draw_lock_in(axis: Axes, dataset: xr.Dataset) -> None:
 
 def draw_threshold(axis: Axes, dataset: xr.Dataset) -> None:
     """The learning rate at which one run of ten is wrong, against the gap."""
-    runs = datasets.config_of(dataset)["settings"]["lock_in"]["num_runs"] * dataset.sizes["seed"]
     law = dataset.threshold.isel(seed=0)
-    found = boundaries.from_dataset(dataset[["noise_wrong"]].mean("seed"), rates="rate", num_runs=runs).noise * law
-    low, middle, high = (found.sel(bound=name) for name in boundaries.BOUNDS)
+    rates = readings.threshold_rates(dataset)
+    low, middle, high = (rates.sel(bound=name) for name in boundaries.BOUNDS)
     axis.errorbar(dataset.gap, middle, [middle - low, high - middle], fmt="s", ms=3.5, color=style.COLOURS["green"])
     axis.plot(dataset.gap, law, "k:", label="law: gap / E[r²]")
     axis.set(xscale="log", yscale="log", xlabel="reward gap", ylabel="learning rate, 1 in 10 wrong")

@@ -1,0 +1,119 @@
+"""What is read from the leash: times, survivors, divergences and the noise threshold."""
+
+import numpy as np
+import xarray as xr
+from scipy import stats
+
+from experiments.shared import claim
+from experiments.shared.claim import Claim
+from toypersona import datasets
+from toypersona.measures import boundaries
+
+
+def half_times(dataset: xr.Dataset) -> xr.DataArray:
+    """Time to probability one half, in units of the law's [rule, mass]: the same in every seed."""
+    odds = np.log(dataset.found / (1 - dataset.found))
+    return boundaries.reached(odds, 0.0, "fraction").isel(seed=0)
+
+
+def wrong_share(dataset: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
+    """Share of runs that settle on the worse answer, seeds pooled, and half its 95% interval, each [gap, rate]."""
+    share = dataset.noise_wrong.mean("seed")
+    return share, boundaries.CONFIDENCE * np.sqrt(share * (1 - share) / _num_runs(dataset))
+
+
+def thresholds(dataset: xr.Dataset) -> xr.DataArray:
+    """Noise threshold in units of the law's, [bound, gap], all seeds pooled."""
+    pooled = dataset[["noise_wrong"]].mean("seed")
+    return boundaries.from_dataset(pooled, rates="rate", num_runs=_num_runs(dataset)).noise
+
+
+def threshold_rates(dataset: xr.Dataset) -> xr.DataArray:
+    """The same as learning rates, [bound, gap]."""
+    return thresholds(dataset) * dataset.threshold.isel(seed=0)
+
+
+def exponent(dataset: xr.Dataset) -> tuple[float, float]:
+    """Of the threshold learning rate against the gap, with half its 95% interval."""
+    rates = threshold_rates(dataset).sel(bound="middle")
+    (slope, _), covariance = np.polyfit(np.log(dataset.gap.values), np.log(rates.values), 1, cov=True)
+    return slope, np.sqrt(covariance[0, 0]) * stats.t.ppf(0.975, dataset.sizes["gap"] - 2)
+
+
+def _num_runs(dataset: xr.Dataset) -> int:
+    """Runs at each gap and rate, of all seeds."""
+    return datasets.settings_of(dataset)["lock_in"]["num_runs"] * dataset.sizes["seed"]
+
+
+def claims(dataset: xr.Dataset) -> list[Claim]:
+    """Times, survivors, divergences and lock-in against their laws."""
+    return [*_times(dataset), *_survivors(dataset), *_noise(dataset)]
+
+
+def _times(dataset: xr.Dataset) -> list[Claim]:
+    times = half_times(dataset)
+    # Natural gradient follows its flow at any step; a step of vanilla gradient lags by about its own length.
+    vanilla = datasets.settings_of(dataset)["max_step"] / dataset.law_time.isel(seed=0).sel(rule="vanilla")
+    lag = {"vanilla": vanilla, "natural": 0 * times.mass}
+    return [
+        claim.near(
+            f"{rule}: time to one half / law, base mass {mass:g}",
+            1.0,
+            times.sel(rule=rule, mass=mass),
+            0.005 + lag[rule].sel(mass=mass),
+        )
+        for rule in dataset.rule.values
+        for mass in dataset.mass.values
+    ]
+
+
+def _survivors(dataset: xr.Dataset) -> list[Claim]:
+    error = abs(np.log(dataset.odds / dataset.odds_law)).max(["record", "other", "seed"])
+    growth = dataset.to_base.isel(record=slice(-2, None)).diff("record").min(["record", "seed"])
+    above = (dataset.from_base - dataset.limit_from_base).max(["record", "seed"])
+    fall = (dataset.odds.isel(record=-1) / dataset.odds.isel(record=0)).sel(rule="vanilla").max()
+    claims = [claim.at_most("vanilla: odds of another right answer, last / first recorded, largest", 0.01, fall)]
+    for rule in dataset.rule.values:
+        claims += [
+            claim.at_most(f"{rule}: |log odds of right answers / law|, largest", 0.05, error.sel(rule=rule)),
+            claim.at_most(f"{rule}: KL(policy‖base) - its limit, largest, nats", 1e-9, above.sel(rule=rule)),
+            claim.at_most(f"{rule}: KL(base‖policy) still grows, minus the slowest", 0.0, -growth.sel(rule=rule)),
+        ]
+    return claims
+
+
+def _noise(dataset: xr.Dataset) -> list[Claim]:
+    slope, error = exponent(dataset)
+    small = dataset.gap.values[0]
+    at_small = thresholds(dataset).sel(gap=small)
+    middle, high = (at_small.sel(bound=bound).item() for bound in ("middle", "high"))
+    return [
+        claim.near(f"noise threshold / law, reward gap {small:g}", 1.0, middle, high - middle),
+        claim.near(
+            "exponent of the threshold learning rate against the gap, at equal mean reward",
+            1.0,
+            slope,
+            max(error, 0.05),
+        ),
+        claim.at_most("largest share of runs that had not settled", 0.01, dataset.unsettled.mean("seed").max()),
+    ]
+
+
+def findings(dataset: xr.Dataset) -> list[str]:
+    """What a reader should take away."""
+    law = dataset.law_time.isel(seed=0, mass=0)
+    last = dataset.isel(record=-1).mean("seed")
+    vanilla, natural = (last.sel(rule=rule) for rule in ("vanilla", "natural"))
+    slope, error = exponent(dataset)
+    rates = threshold_rates(dataset).sel(bound="middle").values
+    return [
+        f"A right answer of probability {law.mass.item():g} takes vanilla policy gradient a time of "
+        f"{law.sel(rule='vanilla').item():.3g} to find, natural gradient {law.sel(rule='natural').item():.2g}.",
+        f"Of several right answers the second likeliest ends at odds of {vanilla.odds.values[0]:.2g} against the first "
+        f"under vanilla, of {natural.odds.values[0]:.2g} under natural gradient.",
+        f"KL(policy‖base) ends at {vanilla.from_base.item():.2f} and {natural.from_base.item():.2f} nats, "
+        f"KL(base‖policy) at {vanilla.to_base.item():.2f} and {natural.to_base.item():.0f}, growing.",
+        f"REINFORCE settles on the worse of two answers in one run of ten from learning rate {rates[0]:.2g} at a "
+        f"reward gap of {dataset.gap.values[0]:g}, {rates[-1]:.2g} at {dataset.gap.values[-1]:g}: the gap to the "
+        f"power {slope:.2f} ± {error:.2f}.",
+    ]

@@ -1,0 +1,73 @@
+"""A phrase takes over: how sharply at some strength, and whether it goes as it came when the strength is lowered again.
+
+The phrase is the last response of a base (``worlds.phrase``), paid for by ``rewards.phrase_bonus``.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from toypersona import theory
+from toypersona.bases import Base
+from toypersona.policies import tabular
+from toypersona.policies.policy import all_log_probs
+from toypersona.rules import gradient
+from toypersona.rules.rule import Task, UpdateRule
+from toypersona.types import Params, Scalar
+
+POLICIES = ("tabular", "experts")
+GRADIENTS = ("vanilla", "natural")
+STEP = 1e-4
+"""Relative difference of strengths from which a slope is taken."""
+
+
+def slope(base: Base, reward: Float[Array, "C N"], strength: Scalar) -> Float[Array, ""]:
+    """How fast the phrase's probability under the tilt grows with the logarithm of the strength, by differences.
+
+    Args:
+        base: prompts are equally likely.
+        reward: [C, N].
+        strength: s.
+    """
+    above, below = (
+        jnp.exp(theory.tilt(base.log_base, reward, strength * (1 + step))[:, -1]).mean() for step in (STEP, -STEP)
+    )
+    return (above - below) / (2 * STEP)
+
+
+def loop(
+    base: Base, reward: Float[Array, "C N"], strengths: Float[Array, " L"], *, learning_rate: Scalar, num_steps: int
+) -> Float[Array, "2 2 2 L"]:
+    """The phrase's probability while the strength is raised and lowered and gradients of ``s E[r] - KL`` follow.
+
+    Args:
+        base: where they start, at the lowest strength.
+        reward: [C, N].
+        strengths: levels, increasing [L].
+        learning_rate: of every gradient.
+        num_steps: at every level.
+
+    Returns:
+        At the end of every level [policy, gradient, direction, L]: of ``POLICIES``, a table of responses or the base's
+        own with all its parameters free; by ``GRADIENTS``; up, and down.
+    """
+    own = base.task(reward)
+    table = own._replace(policy=tabular.tabular(base.prompts, base.num_words, base.length))
+    keys = jax.random.split(jax.random.key(0), num_steps)
+    options = {"learning_rate": learning_rate, "kl_coefficient": 1.0, "log_base": base.log_base}
+
+    def walk(task: Task, params: Params, gradient_rule: Callable[..., UpdateRule]) -> Float[Array, "2 L"]:
+        def level(params: Params, strength: Array) -> tuple[Params, Array]:
+            rule = gradient_rule(task._replace(reward=strength * reward), **options)
+            state, _ = jax.lax.scan(lambda state, key: (rule.update(key, state)[0], None), rule.init(params), keys)
+            return state.params, base.rho @ jnp.exp(all_log_probs(task.policy, state.params, task.prompts)[:, -1])
+
+        _, probabilities = jax.lax.scan(level, params, jnp.concatenate([strengths, strengths[::-1]]))
+        up, down = probabilities.reshape(2, -1)
+        return jnp.stack([up, down[::-1]])
+
+    starts = ((table, base.log_base), (own, base.params))
+    rules = (gradient.policy_gradient, gradient.natural_gradient)
+    return jnp.stack([jnp.stack([walk(*start, rule) for rule in rules]) for start in starts])
