@@ -4,22 +4,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from toypersona import numerics, pretraining
+from toypersona import bases, numerics, pretraining
 from toypersona.policies import mixture
-from toypersona.worlds import base, markov
+from toypersona.worlds import markov
+from toypersona.worlds import world as worlds
 
 WORLD, LABELS = markov.markov(jax.random.key(1), num_words=4, num_prompts=3, num_personas=2, concentration=0.3)
 POLICY = mixture.mixture(WORLD.prompts, num_personas=2, num_units=4, num_words=4, length=3)
 
 
 def experts_and_gates(params):
-    experts = jax.vmap(POLICY.log_experts, (None, 0))(params, WORLD.prompts)
+    experts = jax.vmap(POLICY.log_personas, (None, 0))(params, WORLD.prompts)
     return experts, jax.vmap(POLICY.log_gate, (None, 0))(params, WORLD.prompts)
 
 
 @pytest.fixture(scope="module")
 def fitted():
-    text = base.sample(jax.random.key(2), WORLD, 12, 4000)
+    text = worlds.sample(jax.random.key(2), WORLD, 12, 4000)
     prompts = WORLD.prompts[text.prompt_index]
 
     @jax.jit
@@ -40,10 +41,10 @@ def fitted():
 
 
 def compare(params):
-    truth = base.log_personas(WORLD, 3)
+    truth = worlds.log_personas(WORLD, 3)
     experts, _ = experts_and_gates(params)
     order = pretraining.matching(pretraining.cross_divergences(WORLD.log_prompts, WORLD.log_gates, truth, experts, 3))
-    experts, gates = experts_and_gates(mixture.permuted(params, order))
+    experts, gates = experts_and_gates(POLICY.renamed(params, order))
     return pretraining.recovery(WORLD.log_prompts, WORLD.log_gates, truth, gates, experts, 3)
 
 
@@ -64,7 +65,7 @@ def test_the_best_restart_is_kept(fitted):
 
 
 def test_the_truth_recovers_itself():
-    truth = base.log_personas(WORLD, 3)
+    truth = worlds.log_personas(WORLD, 3)
     found = pretraining.recovery(WORLD.log_prompts, WORLD.log_gates, truth, WORLD.log_gates, truth, 3)
     np.testing.assert_allclose(jax.tree.leaves(jax.tree.map(jnp.max, found)), 0, atol=1e-12)
 
@@ -86,3 +87,21 @@ def test_matching_undoes_any_permutation():
         np.testing.assert_array_equal(pretraining.matching(divergences), permutation)
     with pytest.raises(ValueError, match="at most 8"):
         pretraining.matching(jnp.zeros((9, 9)))
+
+
+def test_the_world_itself_has_no_excess_loss_and_another_policy_its_divergence():
+    text = worlds.sample(jax.random.key(5), WORLD, 3, 20_000)
+    true = bases.true(WORLD, LABELS, 3)
+    for num_lines in (None, 10):
+        none = pretraining.excess(WORLD, true.policy, true.params, text, num_lines)
+        np.testing.assert_allclose(none, 0, atol=1e-12)
+    params = POLICY.policy.init(jax.random.key(6))
+    log_world = worlds.log_base(WORLD, 3)
+    log_policy = jax.vmap(POLICY.policy.log_probs, (None, 0))(params, WORLD.prompts)
+    ratio, rho = log_world - log_policy, jnp.exp(WORLD.log_prompts)
+    mean, square = (rho @ numerics.expectation(log_world, ratio**power) for power in (1, 2))
+    excess = pretraining.excess(WORLD, POLICY.policy, params, text)
+    assert abs(excess - mean) < 5 * jnp.sqrt((square - mean**2) / 20_000) < 0.1 * mean
+    first = jax.tree.map(lambda x: x[:100], text)
+    few = pretraining.excess(WORLD, POLICY.policy, params, text, 100)
+    np.testing.assert_allclose(few, pretraining.excess(WORLD, POLICY.policy, params, first), rtol=1e-12)

@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from toypersona import chains, rewards
+from toypersona import chains, numerics, rewards, theory
 
 PROMPTS = jnp.array([[3, 0], [3, 1]])
 RESPONSES = chains.outcomes(3, 2)
@@ -67,3 +67,19 @@ def test_errors_have_unit_size_and_those_by_words_are_shared():
     np.testing.assert_allclose((words**2).mean(), 1, rtol=1e-9)
     by_words = words.reshape(2, *[4] * 6)
     np.testing.assert_allclose(by_words, jnp.swapaxes(by_words, 1, 5), atol=1e-12)
+
+
+def test_a_random_reward_is_standardised_and_may_lie_at_any_angle_to_the_personas():
+    log_gates = jax.nn.log_softmax(jax.random.normal(jax.random.key(2), (2, 3)))
+    log_personas = jax.nn.log_softmax(jax.random.normal(jax.random.key(3), (2, 3, 9)))
+    log_base, log_prompts = numerics.log_mix(log_gates, log_personas), jnp.log(jnp.array([0.4, 0.6]))
+
+    def angle_and_square(seed):
+        reward = rewards.at_random(jax.random.key(seed), log_gates, log_base, log_personas, log_prompts)
+        square = jnp.exp(log_prompts) @ numerics.expectation(log_base, reward**2)
+        return theory.angle(theory.weak_limit(log_base, log_personas, reward, log_prompts)), square
+
+    angles, squares = jax.vmap(angle_and_square)(jnp.arange(400))
+    np.testing.assert_allclose(squares, 1, rtol=1e-9)
+    counts = np.histogram(angles, bins=4, range=(0, np.pi / 2))[0]
+    assert np.abs(counts - 100).max() < 5 * np.sqrt(75)
