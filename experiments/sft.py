@@ -95,12 +95,11 @@ def _learn(config: Config, base: Base, wanted: Float[Array, "2 C N"], key: Key) 
     import jax
     import jax.numpy as jnp
 
-    from toypersona import fine_tuning, numerics
+    from toypersona import fine_tuning
 
     steps = settings.records(config.num_steps, config.num_records // 4)
     walk = {"steps": jnp.asarray(steps), "learning_rate": config.learning_rate}
-    paths = fine_tuning.on_lines(key, base, wanted, config.lines, **walk)
-    missed = numerics.kl_divergence(jnp.broadcast_to(wanted[:, None, None], paths.shape), paths) @ base.rho
+    paths, missed = fine_tuning.on_lines(key, base, wanted, config.lines, **walk)
     spent = jax.lax.map(base.budget_along, paths.reshape(-1, *paths.shape[2:]))
     own = jax.vmap(base.budget_along)(wanted[:, None])
     along = {name: getattr(spent, name).reshape(missed.shape) for name in PARTS}

@@ -51,8 +51,8 @@ def on_lines(
     *,
     steps: Int[Array, " R"],
     learning_rate: Scalar,
-) -> Float[Array, "D L R C N"]:
-    """The policies along SFT from the base on few to many lines of several demonstrators.
+) -> tuple[Float[Array, "D L R C N"], Float[Array, "D L R"]]:
+    """SFT from the base on few to many lines of several demonstrators.
 
     Args:
         key: draws lines and batches; fewer lines of a demonstrator are the first ones of more.
@@ -61,10 +61,13 @@ def on_lines(
         num_lines: L numbers of lines.
         steps: after which to record, increasing [R].
         learning_rate: of SFT.
+
+    Returns:
+        The policies on the way, and KL(demonstrator‖policy) in nats.
     """
     task = base.task(jnp.zeros_like(base.log_base))
 
-    def on(inputs: tuple[Array, Array]) -> Float[Array, "L R C N"]:
+    def on(inputs: tuple[Array, Array]) -> tuple[Float[Array, "L R C N"], Float[Array, "L R"]]:
         log_demonstrator, number = inputs
         line_key, walk_key = jax.random.split(jax.random.fold_in(key, number))
         most = max(num_lines)
@@ -74,7 +77,9 @@ def on_lines(
             make_rule = lambda size: imitation.sft(task, *lines, learning_rate=size, num_lines=num)  # noqa: E731
             return base.follow(make_rule, key=walk_key, marks=learning_rate * steps, max_step=learning_rate)
 
-        return jax.lax.map(walk, jnp.asarray(num_lines))
+        paths = jax.lax.map(walk, jnp.asarray(num_lines))
+        missed = lambda log_policy: base.rho @ numerics.kl_divergence(log_demonstrator, log_policy)  # noqa: E731
+        return paths, jax.vmap(jax.vmap(missed))(paths)
 
     return jax.lax.map(on, (log_demonstrators, jnp.arange(log_demonstrators.shape[0])))
 
