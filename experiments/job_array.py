@@ -16,23 +16,9 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import tyro
 
-from experiments import harness
-from toypersona import datasets
-
-EXPERIMENTS = (
-    "pretraining",
-    "phase_diagram",
-    "weak_limit",
-    "horizon",
-    "exploit",
-    "leash",
-    "rules",
-    "sft",
-    "overoptimisation",
-    "amplification",
-    "reasoning",
-    "hints",
-)
+from experiments.shared import command
+from toypersona import datasets, limits
+from toypersona.limits import Count
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,11 +27,11 @@ class JobArray:
 
     experiment: Annotated[str, tyro.conf.Positional]
     """Which one: phase_diagram, horizon, ..."""
-    tasks: int
+    tasks: Count
     """How many processes share the points."""
     cluster: Literal["slurm", "local"] | None = None
     """slurm, or local for processes on this machine; slurm where there is one."""
-    minutes: int = 240
+    minutes: Count = 240
     """Time limit of a task."""
     wait: bool = False
     """Come back when all tasks are done; local tasks are always waited for."""
@@ -66,8 +52,7 @@ def submit(settings: JobArray, arguments: Sequence[str]) -> list[Any]:
     Raises:
         ValueError: an experiment, argument or option that does not exist, another run's folder, no scheduler.
     """
-    if settings.tasks < 1:
-        raise ValueError(f"--tasks has to be 1 or more, not {settings.tasks}.")
+    limits.check(settings, flags=True)
     out = _checked_out(settings.experiment, arguments)
     try:
         submitit = importlib.import_module("submitit")
@@ -79,20 +64,26 @@ def submit(settings: JobArray, arguments: Sequence[str]) -> list[Any]:
         executor.update_parameters(timeout_min=settings.minutes, name=settings.experiment, **named)
     except (RuntimeError, ValueError, NameError, TypeError) as error:
         raise ValueError(f"submitit refuses --cluster or --options: {' '.join(str(error).split())}") from error
-    command = [sys.executable, "-m", f"experiments.{settings.experiment}", *arguments, "--no-progress", "--part"]
-    run = submitit.helpers.CommandFunction(command, cwd=Path(__file__).parents[1])
+    task = [sys.executable, "-m", f"experiments.{settings.experiment}", *arguments, "--no-progress", "--part"]
+    run = submitit.helpers.CommandFunction(task, cwd=Path(__file__).parents[1])
     return executor.map_array(run, [str(i) for i in range(settings.tasks)], [str(settings.tasks)] * settings.tasks)
+
+
+def experiments() -> list[str]:
+    """Names of the commands beside this one that have presets."""
+    modules = Path(__file__).parent.glob("*.py")
+    return sorted(path.stem for path in modules if "\nPRESETS = {" in path.read_text(encoding="utf-8"))
 
 
 def _checked_out(name: str, arguments: Sequence[str]) -> Path:
     """The experiment's output folder, if its arguments are right."""
-    if name not in EXPERIMENTS:
-        raise ValueError(f"The experiment is one of {', '.join(EXPERIMENTS)}, not {name!r}.")
+    if name not in experiments():
+        raise ValueError(f"The experiment is one of {', '.join(experiments())}, not {name!r}.")
     if "--part" in arguments:
         raise ValueError("A job array gives every task its --part itself: leave it out.")
     experiment = importlib.import_module(f"experiments.{name}")
-    settings = harness.parse(f"experiments.{name}", experiment.__doc__, experiment.PRESETS, arguments)
-    datasets.check_config(settings.out / f"{name}.zarr", harness.provenance(settings))
+    settings = command.parse(f"experiments.{name}", experiment.__doc__, experiment.PRESETS, arguments)
+    datasets.check_config(settings.out / f"{name}.zarr", command.provenance(settings))
     return settings.out
 
 
