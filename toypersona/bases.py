@@ -6,7 +6,7 @@ a mixture its frozen experts. ``pretrained`` fits policies to unlabelled text, o
 under the fingerprint of the computation that makes them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -315,10 +315,10 @@ class ByKey(NamedTuple):
 
 
 def for_each_key(compute: Callable[[Key], Any], keys: Key, folder: Path | None) -> ByKey:
-    """A computation for each of some different keys [S], one after the other, kept as by ``kept``."""
+    """A computation for each of some different keys [S], one after the other, each kept by itself as by ``kept``."""
     data = jax.random.key_data(keys)
-    one_by_one = lambda data: jax.lax.map(lambda one: compute(jax.random.wrap_key_data(one)), data)  # noqa: E731
-    return ByKey(data, kept(one_by_one, (data,), folder))
+    results = _each_kept(lambda one: compute(jax.random.wrap_key_data(one)), [(one,) for one in data], folder)
+    return ByKey(data, jax.tree.map(lambda *x: jnp.stack(x), *results))
 
 
 def kept(compute: Callable[..., Result], arguments: tuple, folder: Path | None) -> Result:
@@ -330,12 +330,21 @@ def kept(compute: Callable[..., Result], arguments: tuple, folder: Path | None) 
         folder: where results are kept, each under the fingerprint of the traced computation and of its arguments, so
             that other settings, another text or other code never find it; computed anew if None.
     """
-    closed, shapes = jax.make_jaxpr(compute, return_shape=True)(*arguments)
-    path = folder and folder / programs.fingerprint(closed, arguments)
-    if path and path.exists():
-        return datasets.kept_tree(path, shapes)
-    leaves = jax.jit(jaxpr_as_fun(closed))(*jax.tree.leaves(arguments))
-    result = jax.tree.unflatten(jax.tree.structure(shapes), leaves)
-    if path:
-        datasets.keep_tree(path, result)
-    return result
+    return _each_kept(compute, [arguments], folder)[0]
+
+
+def _each_kept(compute: Callable[..., Result], calls: Sequence[tuple], folder: Path | None) -> list[Result]:
+    """``kept`` for each of some arguments of the same shapes; traced and compiled once."""
+    closed, shapes = jax.make_jaxpr(compute, return_shape=True)(*calls[0])
+    evaluate = jax.jit(jaxpr_as_fun(closed))
+
+    def result(arguments: tuple) -> Result:
+        path = folder and folder / programs.fingerprint(closed, arguments)
+        if path and path.exists():
+            return datasets.kept_tree(path, shapes)
+        computed = jax.tree.unflatten(jax.tree.structure(shapes), evaluate(*jax.tree.leaves(arguments)))
+        if path:
+            datasets.keep_tree(path, computed)
+        return computed
+
+    return [result(arguments) for arguments in calls]

@@ -205,8 +205,8 @@ def for_world(world: World, labels: Labels, length: int, gate: str = "network") 
     )
 
 
-def params_of(log_gates: Float[Array, "C K"], log_tables: Float[Array, "K *context V"]) -> Params:
-    """Parameters of a mixture that has a gate table: its gates and its experts' chains."""
+def params_of(log_gates: Float[Array, "*C K"], log_tables: Float[Array, "K *context V"]) -> Params:
+    """Parameters of a mixture with a gate table [C, K] or a prior [K]: its gates and its experts' chains."""
     return {"gate": {"personas": log_gates}, "experts": log_tables}
 
 
@@ -220,8 +220,8 @@ def expert_logits(params: Params) -> Float[Array, "K *context V"]:
     return params["experts"]
 
 
-def gate_logits(params: Params) -> Float[Array, "C K"]:
-    """The free logits of a gate table."""
+def gate_logits(params: Params) -> Float[Array, "*C K"]:
+    """The free logits of a gate table [C, K] or a prior [K]."""
     return params["gate"]["personas"]
 
 
