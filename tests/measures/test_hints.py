@@ -99,6 +99,13 @@ def test_samples_estimate_the_exact_rates_within_their_standard_errors():
         assert 0 < getattr(errors, name) < 0.02, name
 
 
+def test_rates_estimated_from_what_the_policy_samples_agree_with_the_exact_ones():
+    laws = hints.Laws(random(0), random(10), HINTS, RIGHT, SAYS, LOG_PROMPTS)
+    exact, estimates = hints.hint_use(*laws), hints.estimated(jax.random.key(0), laws, 20_000)
+    for name, rate in exact._asdict().items():
+        assert abs(estimates[f"sampled_{name}"] - rate) < 5 * estimates[f"sampled_{name}_se"], name
+
+
 def test_the_control_without_hints_shows_nothing():
     """The same policy on both sides: a sampled effect within its error, and no exact one."""
     policy = random(4)[:1] + jnp.zeros((C, 1, 1))
