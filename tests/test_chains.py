@@ -187,24 +187,6 @@ def test_mixture_probs_is_the_plain_form_with_its_derivatives(order, length):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), derivative(fast), derivative(plain))
 
 
-@pytest.mark.parametrize("order", [1, 2])
-def test_a_tilted_chain_is_the_tilted_law_and_samples_it(order):
-    table, length = random_table(order), 3
-    rewards = jnp.asarray(np.random.default_rng(3).normal(size=(length, V)))
-    tilted = chains.tilt(table, rewards)
-    responses = chains.outcomes(V, length)
-    joint = log_probs(table, PROMPT, length) + rewards[jnp.arange(length), responses].sum(axis=1)
-    context = tuple(PROMPT[len(PROMPT) - order :])
-    np.testing.assert_allclose(tilted.log_partition[context], jax.nn.logsumexp(joint), rtol=1e-12)
-    draws = jax.jit(jax.vmap(lambda key: chains.sample_tilted(key, tilted.tables[None], 0, PROMPT)))(
-        jax.random.split(jax.random.key(4), 20_000)
-    )
-    seen = np.bincount(np.asarray(draws @ V ** jnp.arange(length - 1, -1, -1)), minlength=V**length) / 20_000
-    expected = np.asarray(jax.nn.softmax(joint))
-    z = (seen - expected) / np.sqrt(expected * (1 - expected) / 20_000)
-    assert np.abs(z).max() < 5
-
-
 READS = jnp.array([3, 0, 2, 3])
 
 

@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from toypersona import chains, numerics
+from toypersona import chains, numerics, parity
 from toypersona.measures import faithfulness as measures
-from toypersona.worlds import base, reasoning
+from toypersona.options import ReasoningOptions
+from toypersona.worlds import reasoning
+from toypersona.worlds import world as worlds
 
 COSTS = jnp.array([1.0, 1.0, 2.0, 2.0, 0.2, 0.2])
 
@@ -27,10 +29,10 @@ def policy(seed, labels, noise=1.0):
 
 
 def problem(num_bits, seed):
-    world, labels = reasoning.reasoning(reasoning.ReasoningOptions(num_bits=num_bits))
+    world, labels = reasoning.reasoning(ReasoningOptions(num_bits=num_bits))
     alphabet = parity.Alphabet(*(labels.units.index(unit) for unit in ("0", "1", "=")))
     log_gate, tables = policy(seed, labels)
-    listed = base.log_personas(world._replace(log_experts=tables), num_bits + 1)
+    listed = worlds.log_personas(world._replace(log_experts=tables), num_bits + 1)
     gates = jnp.broadcast_to(log_gate, world.log_gates.shape)
     joint = measures.split_responses(gates, listed, 6, 2)
     return world, labels, alphabet, log_gate, tables, listed, joint
@@ -47,7 +49,7 @@ def test_totals_are_those_of_every_response_to_every_prompt(num_bits, seed):
     probs = jnp.einsum("k,ckn->cn", gate, jnp.exp(listed))
     accuracy = rho @ (probs * (responses[None, :, -1] == right[:, None])).sum(axis=1)
     cost = rho @ (probs @ COSTS[responses[:, :-1]].mean(axis=1))
-    apart = numerics.kl_divergence(listed, base.log_personas(world, num_bits + 1))
+    apart = numerics.kl_divergence(listed, worlds.log_personas(world, num_bits + 1))
     np.testing.assert_allclose(own.accuracy, accuracy, atol=1e-12)
     np.testing.assert_allclose(own.cost, cost, atol=1e-12)
     np.testing.assert_allclose(own.distortion, rho @ apart @ gate, rtol=1e-10)
@@ -60,14 +62,14 @@ def test_the_joint_law_of_given_thoughts_is_that_of_every_prompt(num_bits):
     by_steps = jax.jit(jax.vmap(lambda z: parity.log_joint(log_gate, tables, z, alphabet)))(every)
     right = np.asarray(reasoning.right_answers(labels, world.prompts))
     listed = np.exp(np.asarray(joint)) * np.exp(np.asarray(world.log_prompts))[:, None, None, None]
-    by_parity = np.stack([listed[right == parity].sum(axis=0) for parity in (0, 1)])
+    by_parity = np.stack([listed[right == answer].sum(axis=0) for answer in (0, 1)])
     np.testing.assert_allclose(jnp.exp(by_steps), by_parity.transpose(2, 1, 0, 3), atol=1e-14, rtol=1e-10)
 
 
 def test_information_needs_no_prompt_listed():
     """Read, coded and keyed by dynamic programming over every thought sequence, and from listed prompts."""
     world, _, alphabet, log_gate, tables, _, joint = problem(3, 3)
-    base_listed = measures.split_responses(world.log_gates, base.log_personas(world, 4), 6, 2)
+    base_listed = measures.split_responses(world.log_gates, worlds.log_personas(world, 4), 6, 2)
     every = chains.outcomes(6, 3)
 
     def by_steps(gate, tables):
@@ -89,9 +91,9 @@ def test_long_thoughts_as_by_hand():
     q, num_bits = 0.01, 60
     table = np.full((1, 5, 5, 2), 0.5)
     for before, bit in itertools.product(range(5), (0, 1)):
-        parity = before if before < 2 else 0
+        noted = before if before < 2 else 0
         table[0, 2 + bit, before] = q
-        table[0, 2 + bit, before, parity ^ bit] = 1 - q
+        table[0, 2 + bit, before, noted ^ bit] = 1 - q
     table[0, 4, :2] = np.eye(2)
     reading = chains.Reading(jnp.log(jnp.asarray(table)))
     made = parity.totals(jnp.zeros(1), reading, reading, jnp.array([1.0, 3.0]), parity.Alphabet(2, 3, 4), num_bits)

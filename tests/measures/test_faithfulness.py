@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.shared import oracle
 from toypersona.measures import faithfulness as measures
 
 C, K, Z, Y = 4, 3, 5, 2
@@ -63,6 +64,10 @@ def test_everything_as_by_hand(seed):
     by_persona = joint.sum(0).reshape(K * Z, Y)
     np.testing.assert_allclose(made.read + made.coded + made.keyed, mutual_information(by_persona), atol=1e-12)
     assert made.certified and made.coded > 0 and made.keyed > 0
+    said, voices = np.exp(log_joint).sum((1, 3)), np.exp(log_base).sum(3)
+    voices = voices / voices.sum(2, keepdims=True)
+    apart = sum(np.exp(LOG_PROMPTS[c]) * oracle.nearest(said[c], voices[c]).fun for c in range(C))
+    np.testing.assert_allclose(made.readability, apart / 2, atol=1e-7)
 
 
 def test_reliance_as_by_hand():
@@ -240,12 +245,12 @@ def test_shapes_that_do_not_fit_are_one_sentence():
     """In a process of its own: here jaxtyping would speak first."""
     code = """
 import jax.numpy as jnp
-from toypersona.measures import hints, reasoning
+from toypersona.measures import faithfulness, hints
 joint, law, two, three = jnp.zeros((4, 3, 5, 2)), jnp.zeros((4, 5, 2)), jnp.zeros(2, int), jnp.zeros(3, int)
-samples = reasoning.ThoughtSamples(two, two, jnp.zeros(3), two, two, two, two, two)
+samples = faithfulness.ThoughtSamples(two, two, jnp.zeros(3), two, two, two, two, two)
 for wrong in (
-    lambda: reasoning.faithfulness(joint, joint, three, jnp.zeros(5), jnp.zeros(4), num_thoughts=2),
-    lambda: reasoning.faithfulness_from_samples(samples, num_answers=2),
+    lambda: faithfulness.faithfulness(joint, joint, three, jnp.zeros(5), jnp.zeros(4), num_thoughts=2),
+    lambda: faithfulness.faithfulness_from_samples(samples, num_answers=2),
     lambda: hints.hint_use(law, law, three, three, jnp.zeros(5, bool), jnp.zeros(4)),
     lambda: hints.hint_use_from_samples(hints.HintSamples(two, two > 0, two, two, two, three)),
 ):

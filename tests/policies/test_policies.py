@@ -7,7 +7,7 @@ import pytest
 
 from toypersona import chains
 from toypersona.policies import mixture, tabular
-from toypersona.policies.policy import all_log_probs
+from toypersona.policies.policy import all_log_probs, with_frozen
 
 PROMPTS = jnp.array([[4, 1, 3], [3, 2, 2], [0, 4, 1]])
 SHAPE: dict[str, Any] = dict(num_personas=2, num_units=5, num_words=3, length=3)
@@ -39,7 +39,7 @@ def test_mixture_enumeration_is_log_prob_and_sums_to_one(gate, order):
         enumerated = made.policy.log_probs(params, prompt)
         np.testing.assert_allclose(enumerated, listed(made.policy, params, prompt)[1], rtol=1e-12)
         np.testing.assert_allclose(jnp.exp(enumerated).sum(), 1, rtol=1e-12)
-        by_hand = jnp.exp(made.log_gate(params, prompt)) @ jnp.exp(made.log_experts(params, prompt))
+        by_hand = jnp.exp(made.log_gate(params, prompt)) @ jnp.exp(made.log_personas(params, prompt))
         np.testing.assert_allclose(jnp.exp(enumerated), by_hand, rtol=1e-12)
         np.testing.assert_allclose(jax.jit(made.policy.log_probs)(params, prompt), enumerated, rtol=1e-12)
         np.testing.assert_allclose(made.policy.probs(params, prompt), jnp.exp(enumerated), rtol=1e-12)
@@ -75,7 +75,7 @@ def test_tabular_policy():
 @pytest.mark.parametrize("name, moves", [("gates", {"gate"}), ("experts", {"experts"}), ("both", {"gate", "experts"})])
 def test_scope_freezes_the_rest_and_changes_no_value(name, moves):
     made, params = make("network", 1)
-    policy = mixture.scoped(made.policy, mixture.SCOPES[name])
+    policy = with_frozen(made.policy, mixture.SCOPES[name])
     np.testing.assert_array_equal(policy.log_probs(params, PROMPTS[0]), made.policy.log_probs(params, PROMPTS[0]))
     gradient = jax.grad(lambda p: policy.log_prob(p, PROMPTS[0], jnp.array([0, 2, 1])))(params)
     moved = {part for part, tree in gradient.items() if any(jnp.abs(x).max() > 0 for x in jax.tree.leaves(tree))}
@@ -85,7 +85,7 @@ def test_scope_freezes_the_rest_and_changes_no_value(name, moves):
 @pytest.mark.parametrize("gate", ["network", "table", "prior"])
 def test_renaming_the_experts_changes_nothing_else(gate):
     made, params = make(gate, 1)
-    renamed = mixture.permuted(params, jnp.array([1, 0]))
+    renamed = made.renamed(params, jnp.array([1, 0]))
     np.testing.assert_allclose(
         all_log_probs(made.policy, renamed, PROMPTS), all_log_probs(made.policy, params, PROMPTS), rtol=1e-12
     )
