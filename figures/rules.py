@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from experiments.claims import rules as readings
 from figures import style
-from toypersona import datasets
+from toypersona import datasets, files
 
 NAME = "rules"
 PARTS = {"selection": "blue", "switching": "orange", "novelty": "red"}
@@ -99,7 +99,7 @@ def main(data: Path, out: Path) -> None:
     axes["entropy"].legend(fontsize=5.5)
     draw_passes(axes["passes"], dataset, mean, level)
     style.save(figure, out, NAME)
-    datasets.write_text(out / f"{NAME}.md", table(dataset, mean, error, level))
+    files.write_text(out / f"{NAME}.md", table(dataset, mean, error, level))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import zarr
 
-from toypersona import datasets
+from toypersona import datasets, files
 from toypersona.datasets import Layout
 
 LAYOUT = Layout(
@@ -178,7 +178,7 @@ def test_the_commit_is_the_one_that_holds_the_sources(package, monkeypatch):
 def test_json_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     path = tmp_path / "deep" / "run.claims.json"
     content = [{"what": "S(0+) = cos²", "measured": 0.25, "holds": True, "error": None}]
-    datasets.write_json(path, content)
+    files.write_json(path, content)
     assert datasets.read_json(path) == content
     assert json.loads(path.read_text(encoding="utf-8")) == content
     (tmp_path / "plain").touch()
@@ -186,14 +186,14 @@ def test_json_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     before = path.read_bytes()
     for bad in ([float("nan")], [object()]):
         with pytest.raises((ValueError, TypeError)):
-            datasets.write_json(path, bad)
+            files.write_json(path, bad)
 
     def disk_full(*_):
         raise OSError("no space left")
 
     monkeypatch.setattr(os, "replace", disk_full)
     with pytest.raises(OSError, match="no space left"):
-        datasets.write_json(path, [])
+        files.write_json(path, [])
     assert path.read_bytes() == before
     assert os.listdir(path.parent) == [path.name]
 

@@ -19,7 +19,8 @@ LAYERS = [
     {"toypersona.trajectories", "toypersona.sweeps"},
     {"toypersona.bases"},
     {"toypersona.rules.catalogue", "toypersona.lock_in", "toypersona.thinkers", "toypersona.horizons"},
-    {"toypersona.defences"},
+    {"toypersona.defences", "toypersona.competition", "toypersona.entropy", "toypersona.fine_tuning"},
+    {"toypersona.right_answers", "toypersona.takeover"},
     {"experiments.shared"},
     {"experiments", "benchmarks"},
 ]

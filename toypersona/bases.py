@@ -16,7 +16,7 @@ import numpy as np
 from jax.extend.core import jaxpr_as_fun
 from jaxtyping import Array, Float, Int
 
-from toypersona import chains, datasets, numerics, pretraining, programs, rewards, trajectories
+from toypersona import chains, files, numerics, pretraining, programs, rewards, trajectories
 from toypersona.measures import drift
 from toypersona.options import Pretraining, WorldOptions
 from toypersona.outputs import Output, named
@@ -48,7 +48,7 @@ class Base(NamedTuple):
         labels: names of personas and units.
         prompts: [C, P].
         log_prompts: log rho(c) [C].
-        responses: all V^T of them [N, T]; none, N = 0, where they are too many to list (``unlisted``).
+        responses: all V^T of them [N, T]; none, [0, T], where they are too many to list.
         log_gates: log-probability that a prompt calls for each persona [C, K].
         log_personas: log p_k(x|c), which span the hull [C, K, N].
         log_base: log pi0(x|c) [C, N].
@@ -152,31 +152,15 @@ def frozen(
     responses: Int[Array, "N T"],
 ) -> Base:
     """The base at some parameters; its personas are those that the policy holds there, frozen."""
-    log_gates = jax.vmap(speakers.log_gate, (None, 0))(params, prompts)
-    log_personas = jax.vmap(speakers.log_personas, (None, 0))(params, prompts)
-    log_base = numerics.log_mix(log_gates, log_personas)
+    in_prompts = (None, 0)
+    log_gates = jax.vmap(speakers.log_gate, in_prompts)(params, prompts)
+    if responses.shape[0]:
+        log_personas = jax.vmap(speakers.log_personas, in_prompts)(params, prompts)
+        log_base = numerics.log_mix(log_gates, log_personas)
+    else:
+        log_personas = jnp.zeros((*log_gates.shape, 0))
+        log_base = log_personas[:, 0]
     return Base(speakers, params, labels, prompts, log_prompts, responses, log_gates, log_personas, log_base)
-
-
-def unlisted(
-    speakers: Speakers,
-    params: Params,
-    labels: Labels,
-    prompts: Int[Array, "C P"],
-    log_prompts: Float[Array, " C"],
-    length: int,
-) -> Base:
-    """The base where responses are too many to list: it can be trained and sampled, and measured from samples."""
-    log_gates = jax.vmap(speakers.log_gate, (None, 0))(params, prompts)
-    none = jnp.zeros((*log_gates.shape, 0))
-    responses = jnp.zeros((0, length), int)
-    return Base(speakers, params, labels, prompts, log_prompts, responses, log_gates, none, none[:, 0])
-
-
-def only(base: Base, which: np.ndarray) -> Base:
-    """The same base where no other prompts occur than those where ``which`` [C] is true."""
-    prompts = base.prompts[which], numerics.log_normalize(base.log_prompts[which])
-    return frozen(base.speakers, base.params, base.labels, *prompts, base.responses)
 
 
 def true(world: World, labels: Labels, length: int) -> Base:
@@ -213,7 +197,7 @@ class Pretrained(NamedTuple):
     Attributes:
         world: the truths.
         labels: their names.
-        speakers: the policy's functions, shared by all.
+        speakers: ``(world) -> Speakers``, the functions of the policy that is fitted to a world.
         params: fitted, personas in the order of the true ones.
         recovery: how far the fits are from the truth.
         responses: all V^T of them [N, T].
@@ -221,7 +205,7 @@ class Pretrained(NamedTuple):
 
     world: World
     labels: Labels
-    speakers: Speakers
+    speakers: Callable[[World], Speakers]
     params: Params
     recovery: pretraining.Recovery
     responses: Int[Array, "N T"]
@@ -233,7 +217,7 @@ class Pretrained(NamedTuple):
     def base(self, index: Int[Array, ""] | int) -> Base:
         """The base number ``index`` (may be traced)."""
         world, params = self.world_at(index), jax.tree.map(lambda x: x[index], self.params)
-        return frozen(self.speakers, params, self.labels, world.prompts, world.log_prompts, self.responses)
+        return frozen(self.speakers(world), params, self.labels, world.prompts, world.log_prompts, self.responses)
 
     def listed(self) -> dict[str, Output]:
         """What every base says of every response: log-probabilities with a leading dimension ``world``, by name."""
@@ -280,13 +264,15 @@ def pretrained(
         raise ValueError("There is nobody to select in a world of one persona: give it two or more.")
     world = jax.tree.map(lambda *x: jnp.stack(x), *(world for world, _ in each))
     responses = chains.outcomes(world.log_experts.shape[-1], length)
-    speakers = FAMILIES[family](each[0][0], labels, length, pretraining_options)
+
+    def speakers(world: World) -> Speakers:
+        return FAMILIES[family](world, labels, length, pretraining_options)
 
     def fit(world: World, key: Key) -> tuple[Params, pretraining.Recovery]:
         text_key, fit_key = jax.random.split(key)
         text = worlds.sample(text_key, world, pretraining_options.line_length, pretraining_options.num_lines)
-        fitted = pretraining.fit_text(fit_key, world, text, speakers, pretraining_options, text.tokens.shape[0])
-        return pretraining.align(world, speakers, fitted.params, length)
+        fitted = pretraining.fit_text(fit_key, world, text, speakers(world), pretraining_options, text.tokens.shape[0])
+        return pretraining.align(world, speakers(world), fitted.params, length)
 
     text_keys = jax.random.key_data(jax.random.split(jax.random.key(TEXT_SEED), num_worlds))
     params, recovery = kept(
@@ -327,8 +313,8 @@ def kept(compute: Callable[..., Result], arguments: tuple, folder: Path | None) 
     Args:
         compute: a pure function of arrays that returns a pytree of arrays.
         arguments: what to call it with.
-        folder: where results are kept, each under the fingerprint of the traced computation and of its arguments, so
-            that other settings, another text or other code never find it; computed anew if None.
+        folder: where results are kept, each under the version of jax, the platform and the fingerprint of the traced
+            computation and its arguments, so that other settings, texts or code never find it; computed anew if None.
     """
     return _each_kept(compute, [arguments], folder)[0]
 
@@ -339,12 +325,13 @@ def _each_kept(compute: Callable[..., Result], calls: Sequence[tuple], folder: P
     evaluate = jax.jit(jaxpr_as_fun(closed))
 
     def result(arguments: tuple) -> Result:
-        path = folder and folder / programs.fingerprint(closed, arguments)
+        platform = f"jax-{jax.__version__}-{jax.default_backend()}"
+        path = folder and folder / platform / programs.fingerprint(closed, arguments)
         if path and path.exists():
-            return datasets.kept_tree(path, shapes)
+            return files.kept_tree(path, shapes)
         computed = jax.tree.unflatten(jax.tree.structure(shapes), evaluate(*jax.tree.leaves(arguments)))
         if path:
-            datasets.keep_tree(path, computed)
+            files.keep_tree(path, computed)
         return computed
 
     return [result(arguments) for arguments in calls]

@@ -1,4 +1,4 @@
-"""Labelled arrays on disk: the only file input and output of the package.
+"""Labelled arrays on disk.
 
 A sweep's dataset is an xarray Dataset in a zarr v3 store, one dimension per axis. Its grid is cut into rectangular
 blocks that are zarr chunks at the same time, so that each file of numbers has one writer. A block's entry in the
@@ -7,7 +7,6 @@ written depends on the time or on the order of writing, so a resumed store equal
 """
 
 import ast
-import contextlib
 import hashlib
 import json
 import os
@@ -27,6 +26,7 @@ import zarr
 from zarr.storage import MemoryStore
 
 from toypersona import __version__, outputs
+from toypersona.outputs import Output
 
 DONE = "done"
 DIVERGED = "diverged"
@@ -45,41 +45,21 @@ class RunMismatch(ValueError):
     """A folder holds another run than the one asked for."""
 
 
-class Variable(NamedTuple):
-    """One variable of a dataset, without its numbers.
-
-    Attributes:
-        dims: the grid's dimensions first.
-        dtype: of its numbers.
-        long_name: as it would stand at an axis.
-        units: of its numbers.
-    """
-
-    dims: tuple[str, ...]
-    dtype: np.dtype
-    long_name: str = ""
-    units: str = ""
-
-    def attributes(self) -> dict[str, Any]:
-        """What is kept with the array, so that it is drawn with its labels."""
-        return {name: text for name, text in (("long_name", self.long_name), ("units", self.units)) if text}
-
-
 class Layout(NamedTuple):
     """A dataset without its numbers.
 
     Attributes:
         coords: coordinate values by dimension, numbers or strings; strings are kept in the attributes, because zarr v3
             has no settled way to store them as an array.
-        variables: by name.
+        variables: by name; of their values the type counts, their dimensions are the grid's first.
         block: block length by dimension of the grid, in the grid's order; the other dimensions are not cut.
         constants: variables that are the same at every point of the grid, with their numbers.
     """
 
     coords: Mapping[str, np.ndarray]
-    variables: Mapping[str, Variable]
+    variables: Mapping[str, Output]
     block: Mapping[str, int]
-    constants: Mapping[str, tuple[Variable, np.ndarray]] = {}  # noqa: RUF012
+    constants: Mapping[str, Output] = {}  # noqa: RUF012
 
 
 def provenance(config: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
@@ -162,27 +142,25 @@ def _lay_out(store: Store, layout: Layout, made_by: Mapping[str, Any], plan: Map
     labels = {name: values.tolist() for name, values in layout.coords.items() if values.dtype.kind == "U"}
     attributes = {_PROVENANCE: made_by, _LABELS: labels, _PLAN: plan, "commit": _commit()}
     group = zarr.create_group(store, zarr_format=3, attributes=attributes)
+    coords = {name: outputs.named(values, **{name: None}) for name, values in layout.coords.items()}
     # One chunk each, written here: the blocks cut the variables alone.
-    whole = dict(layout.constants)
-    for name, values in layout.coords.items():
-        if name not in labels:
-            whole[name] = Variable((name,), values.dtype, *outputs.quantity(name)[:2]), values
-    variables = {name: variable for name, (variable, _) in whole.items()} | dict(layout.variables)
-    variables[DONE] = Variable(tuple(layout.block), np.dtype(bool), "computed")
-    for name, variable in variables.items():
+    whole = {**layout.constants, **{name: coord for name, coord in coords.items() if name not in labels}}
+    done = Output(np.zeros((), bool), tuple(layout.block), {}, "computed")
+    for name, variable in {**whole, **layout.variables, DONE: done}.items():
         shape = tuple(len(layout.coords[dim]) for dim in variable.dims)
         cut = {} if name in whole else layout.block
+        words = outputs.described(name, variable._replace(value=np.zeros((1,) * len(shape))))
         array = group.create_array(
             name,
             shape=shape,
             chunks=tuple(cut.get(dim, max(size, 1)) for dim, size in zip(variable.dims, shape, strict=True)),
-            dtype=variable.dtype,
-            fill_value=np.nan if variable.dtype.kind in "fc" else None,
+            dtype=variable.value.dtype,
+            fill_value=np.nan if variable.value.dtype.kind in "fc" else None,
             dimension_names=variable.dims,
-            attributes=variable.attributes(),
+            attributes={key: getattr(words, key) for key in ("long_name", "units") if getattr(words, key)},
         )
         if name in whole:
-            array[...] = whole[name][1]
+            array[...] = np.asarray(variable.value)
 
 
 def write_block(store: Store, region: Region, values: Mapping[str, np.ndarray]) -> None:
@@ -356,50 +334,3 @@ def settings_of(dataset: xr.Dataset) -> dict[str, Any]:
 def made_by_other_code(dataset: xr.Dataset) -> bool:
     """Whether the code has changed since a dataset was begun."""
     return dataset.attrs[_PROVENANCE]["code_sha256"] != code_sha256()
-
-
-def keep_tree(path: Path, tree: Any) -> None:
-    """Write a pytree of arrays (orbax) that appears under its name only when complete; what is there already stays."""
-    import orbax.checkpoint as ocp
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent.absolute(), prefix=f".{path.name}.") as folder:
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(Path(folder) / path.name, tree)
-        with contextlib.suppress(OSError):
-            os.rename(Path(folder) / path.name, path)
-
-
-def kept_tree(path: Path, like: Any) -> Any:
-    """Read what ``keep_tree`` wrote.
-
-    Args:
-        path: its.
-        like: a pytree of the same structure, of arrays or ``jax.ShapeDtypeStruct``.
-    """
-    import orbax.checkpoint as ocp
-
-    with ocp.StandardCheckpointer() as checkpointer:
-        return checkpointer.restore(path.absolute(), like)
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write JSON as ``write_text`` does."""
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that readers see the old one or the new one, never half of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-
-
-def read_json(path: Path) -> Any:
-    """Read JSON."""
-    return json.loads(path.read_text(encoding="utf-8"))

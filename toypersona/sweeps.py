@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from toypersona import datasets, outputs, programs
-from toypersona.datasets import DIVERGED, Layout, Region, Store, Variable
+from toypersona.datasets import DIVERGED, Layout, Region, Store
 from toypersona.outputs import Output
 from toypersona.programs import SEED, ExperimentFn, Plan, Program
 
@@ -238,9 +238,8 @@ def _layout(grid: Mapping[str, np.ndarray], results: Mapping[str, Output], const
             if inner[dim].size != size or (values is not None and _differs(every, dim, values)):
                 raise ValueError(f"The dimension {dim!r} of {name!r} has other places than that of another output.")
             inner[dim] = inner[dim] if values is None else values
-    variables = {name: _variable(name, output, tuple(grid)) for name, output in results.items()}
-    kept = {name: (_variable(name, output, ()), np.asarray(output.value)) for name, output in fixed.items()}
-    return Layout(inner | dict(grid), variables, {}, kept)
+    variables = {name: output._replace(dims=(*grid, *output.dims)) for name, output in results.items()}
+    return Layout(inner | dict(grid), variables, {}, fixed)
 
 
 def _differs(results: Mapping[str, Output], dim: str, values: np.ndarray) -> bool:
@@ -248,15 +247,11 @@ def _differs(results: Mapping[str, Output], dim: str, values: np.ndarray) -> boo
     return any(other.shape != values.shape or (other != values).any() for other in others)
 
 
-def _variable(name: str, output: Output, outer: tuple[str, ...]) -> Variable:
-    dtype = output.value.dtype
-    if not isinstance(dtype, np.dtype) or dtype.kind not in "biufc":
-        raise ValueError(f"The output {name!r} is of type {dtype}, which no dataset holds: cast it.")
-    return Variable((*outer, *output.dims), dtype, output.long_name or "", output.units or "")
-
-
 def _check_names(grid: Mapping[str, np.ndarray], results: Mapping[str, Output]) -> None:
     for name, output in results.items():
+        dtype = output.value.dtype
+        if not isinstance(dtype, np.dtype) or dtype.kind not in "biufc":
+            raise ValueError(f"The output {name!r} is of type {dtype}, which no dataset holds: cast it.")
         if len(output.dims) != len(output.value.shape):
             raise ValueError(f"{name!r} has {len(output.value.shape)} axes and is named with {len(output.dims)}.")
     inner = {dim for output in results.values() for dim in output.dims} - grid.keys()

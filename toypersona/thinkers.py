@@ -42,10 +42,11 @@ def base(options: ReasoningOptions, params: Params, key: Key | None = None) -> B
     """The base at any number of bits. Where not all rows of bits are taken, ``key`` draws them; nothing is listed."""
     world, labels = reasoning.reasoning(options, key=key)
     length = options.num_bits + 1
-    given = mixture.for_world(world, labels, length, "prior"), params, labels, world.prompts, world.log_prompts
+    speakers, prompts = mixture.for_world(world, labels, length, "prior"), (world.prompts, world.log_prompts)
     if options.num_rows is not None:
-        return bases.unlisted(*given, length)
-    return bases.frozen(*given, chains.outcomes(world.log_experts.shape[-1], length))
+        return bases.frozen(speakers, params, labels, *prompts, jnp.zeros((0, length), int))
+    responses = chains.outcomes(world.log_experts.shape[-1], length)
+    return bases.frozen(speakers, params, labels, *prompts, responses)
 
 
 def pretrained(
@@ -158,7 +159,7 @@ def estimated(base: Base, params: Params, key: Key, *, num_samples: int, num_tho
     """What is recorded where thoughts are too long to be listed: estimates with their standard errors.
 
     Args:
-        base: unlisted.
+        base: one whose responses are not listed.
         params: trained.
         key: one key.
         num_samples: responses from which what cannot be summed exactly is estimated.

@@ -21,7 +21,7 @@ import xarray as xr
 
 from experiments.shared import claim
 from experiments.shared.settings import CACHE, Settings
-from toypersona import datasets, limits
+from toypersona import datasets, files, limits
 
 if TYPE_CHECKING:
     from toypersona.programs import ExperimentFn
@@ -103,7 +103,7 @@ def main(
         print(f"{diverged} of {dataset[datasets.DIVERGED].size} points diverged; they are marked in the dataset.")
     readings = importlib.import_module(f"experiments.claims.{name}")
     claims = [*readings.claims(dataset), *claim.standard(dataset)]
-    datasets.write_json(settings.out / f"{name}.claims.json", [each.jsonable() for each in claims])
+    files.write_json(settings.out / f"{name}.claims.json", [each.jsonable() for each in claims])
     print(claim.table(claims))
     print("\n" + "\n".join(readings.findings(dataset)))
     print(f"\nDataset {settings.out / name}.zarr, claims {settings.out / name}.claims.json")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import small
 
-from experiments import exploit, harness, horizon, leash, weak_limit
+from experiments import exploit, horizon, leash, weak_limit
+from experiments.claims import leash as readings
 from toypersona import datasets
 
 ROOT = Path(__file__).parents[2]
@@ -36,12 +37,12 @@ def test_a_small_run_keeps_its_claims_and_is_drawn(experiment, tmp_path, capsys)
 
 
 def test_a_horizon_too_long_to_be_listed_is_sampled_alone(tmp_path, capsys):
-    given = (
+    settings = (
         SMALL[horizon]
         .replace("--sampled-lengths 4 256", "--sampled-lengths 256 65536")
         .replace("--sampled 1.0 3.0", "--sampled 1.0 3.0 --num-samples 4")
     )
-    code, said = small.run(horizon, f"--out {tmp_path} {given}", capsys)
+    code, said = small.run(horizon, f"--out {tmp_path} {settings}", capsys)
     assert code in (0, 1), said.err
     assert "listed" not in datasets.load(tmp_path / "horizon.zarr")
 
@@ -73,12 +74,13 @@ def test_wrong_input_is_one_sentence_and_writes_nothing(experiment, arguments, m
 
 def test_a_broken_law_fails_its_claim(tmp_path, capsys):
     """The claims see an error of a tenth in what was measured."""
-    given = f"--out {tmp_path} {SMALL[leash]}"
-    small.run(leash, given, capsys)
-    config = harness.parse("leash", "", leash.PRESETS, given.split())
+    small.run(leash, f"--out {tmp_path} {SMALL[leash]}", capsys)
     dataset = datasets.load(tmp_path / "leash.zarr").load()
+
+    def failed(broken):
+        return [claim.what for claim in readings.claims(broken) if not claim.holds]
+
     late = dataset.assign(law_time=0.9 * dataset.law_time, fraction=dataset.fraction * 1.1)
-    broken = [claim.what for claim in leash.claims(config, late) if not claim.holds]
-    assert any("time to one half" in what for what in broken)
+    assert any("time to one half" in what for what in failed(late))
     drowned = dataset.assign(noise_wrong=np.minimum(dataset.noise_wrong * 3, 1.0))
-    assert any("threshold" in claim.what for claim in leash.claims(config, drowned) if not claim.holds)
+    assert any("threshold" in what for what in failed(drowned))

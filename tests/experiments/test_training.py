@@ -5,13 +5,13 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 import small
 
-from experiments import amplification, base_model, calling, overoptimisation, rivals, rules, sft, trainers
-from toypersona import datasets, numerics
-from toypersona.worlds import world as worlds
+from experiments import amplification, overoptimisation, rules, sft
+from toypersona import bases, datasets
+from toypersona.rules import catalogue
+from toypersona.worlds import larry_bob_alice
 
 ROOT = Path(__file__).parents[2]
 FEW = "--length 2 --pretraining.num-lines 2000 --pretraining.num-steps 200 --pretraining.num-restarts 1"
@@ -50,6 +50,7 @@ def test_a_small_run_keeps_its_claims_and_is_drawn(experiment, tmp_path, capsys)
         (rules, "--rates 1 0.2", "--rates has to be 1 or more increasing numbers"),
         (rules, "--angle 91", "--angle has to be degrees from 0 to 90"),
         (rules, "--num-records 1", "--num-records has to be 2 or more"),
+        (rules, "--num-steps 5", "--num-steps has to be at least as many as --num-records, 10, not 5"),
         (rules, "--own nowhere.py:rule", "--own names the file nowhere.py"),
         (rules, "--own rule", "--own has to be FILE.py:FUNCTION, not 'rule'"),
         (rules, "--seeds 0", "--seeds or --num-worlds has to be three or more"),
@@ -57,10 +58,11 @@ def test_a_small_run_keeps_its_claims_and_is_drawn(experiment, tmp_path, capsys)
         (sft, "--helpful larry", "two different personas"),
         (sft, "--called nobody", "--called names a persona of the world, larry, bob, alice, not 'nobody'"),
         (sft, "--lines 8 2", "--lines has to be 2 or more increasing"),
-        (overoptimisation, "--nums 1 2", "--strengths, --nums and --times have to be equally many"),
+        (overoptimisation, "--nums 1 2", "--nums has to be 2 or more increasing numbers above 1, not (1.0, 2.0)"),
+        (overoptimisation, "--nums 2 3", "--strengths, --nums and --times have to be equally many"),
         (overoptimisation, "--sizes 0 1", "--sizes has to be"),
         (amplification, "--wrong nobody", "--wrong names a persona"),
-        (amplification, "--num-runs 0", "--num-runs and --natural-rate have to be above 0"),
+        (amplification, "--num-runs 0", "--num-runs has to be 1 or more, not 0"),
     ],
 )
 def test_wrong_settings(experiment, given, complaint, tmp_path, capsys):
@@ -69,44 +71,9 @@ def test_wrong_settings(experiment, given, complaint, tmp_path, capsys):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_rule_of_one_s_own_that_is_none(tmp_path):
-    (tmp_path / "mine.py").write_text("def my_rule(*given):\n    return 1\n")
-    with pytest.raises(ValueError, match="returned int, not a toypersona.rules.rule.UpdateRule"):
-        trainers.own(f"{tmp_path / 'mine.py'}:my_rule").make(trainers.Problem(*[None] * 9))(0.1)  # pyright: ignore
-
-
-@pytest.fixture(scope="module")
-def base():
-    config = sft.Config(length=2, pretraining=base_model.Pretraining(num_lines=2000, num_steps=200, num_restarts=1))
-    return base_model.prepare(config).of(jnp.asarray(0))
-
-
-def test_who_goes_on_in_the_base_is_the_posterior(base):
-    """The base is a mix, so the mix nearest to how it goes on after some words weighs personas by Bayes' rule."""
-    scene = calling.scene(base, 2, 0, jax.random.key(0))
-    found = jax.jit(lambda: calling.presence(scene, scene.log_base))()
-    gates, rho = jnp.exp(scene.log_gates), jnp.exp(base.world.log_prompts)
-    first = jnp.exp(scene.log_personas).reshape(*scene.log_personas.shape[:2], 12, 12).sum(axis=-1)
-    posterior = gates[..., None] * first / jnp.einsum("ck,ckv->cv", gates, first)[:, None]
-    opened = rho * gates[:, 0] / (rho @ gates[:, 0])
-    by_hand = [opened @ gates[:, 0], opened @ jnp.einsum("cv,cv->c", first[:, 0], posterior[:, 0])]
-    # After some words everybody goes on alike, so that any mix is near.
-    np.testing.assert_allclose(found, by_hand, atol=2e-3)
-
-
-def test_a_stranger_has_the_helpful_one_s_entropy_and_is_far_from_everybody(base):
-    scene = calling.scene(base, 2, 0, jax.random.key(0))
-    np.testing.assert_allclose(jnp.exp(scene.log_stranger).sum(axis=1), 1, rtol=1e-9)
-    far = [numerics.kl_divergence(scene.log_stranger, scene.log_personas[:, k]).min() for k in range(3)]
-    assert min(far) > 0.5
-
-
-def test_every_right_persona_is_paid_one_at_every_prompt(base):
-    log_gates, log_personas, _ = base.personas()
-    reward = rivals.reward_for_all_but(1, log_gates, log_personas)
-    paid = jnp.einsum("ckn,cn->ck", jnp.exp(log_personas), reward)
-    np.testing.assert_allclose(paid, np.tile([1.0, 0.0, 1.0], (6, 1)), atol=1e-9)
-    taken = rivals.taken_for(log_gates, log_personas)
-    np.testing.assert_allclose(taken.sum(axis=-1), 1, rtol=1e-9)
-    listeners = jnp.exp(worlds.log_responsibilities(log_gates, log_personas))
-    np.testing.assert_allclose(taken[0, 0, 2], jnp.exp(log_personas[0, 0]) @ listeners[0, 2])
+def test_a_rule_of_one_s_own_that_is_none():
+    base = bases.true(*larry_bob_alice.larry_bob_alice(), length=2)
+    zeros = jnp.zeros_like(base.log_base)
+    setup = catalogue.Setup(base, zeros, zeros, zeros, jax.random.key(0))
+    with pytest.raises(ValueError, match="--own mine.py:my_rule returned int, not a toypersona.rules.rule.UpdateRule"):
+        catalogue.own(lambda *_: 1, "--own mine.py:my_rule").make(setup)(0.1)

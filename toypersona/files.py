@@ -1,0 +1,50 @@
+"""Files that appear whole or not at all: text, JSON, and pytrees of arrays (orbax). Read without jax."""
+
+import contextlib
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+
+def keep_tree(path: Path, tree: Any) -> None:
+    """Write a pytree of arrays (orbax) that appears under its name only when complete; what is there already stays."""
+    import orbax.checkpoint as ocp
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent.absolute(), prefix=f".{path.name}.") as folder:
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(Path(folder) / path.name, tree)
+        with contextlib.suppress(OSError):
+            os.rename(Path(folder) / path.name, path)
+
+
+def kept_tree(path: Path, like: Any) -> Any:
+    """Read what ``keep_tree`` wrote.
+
+    Args:
+        path: its.
+        like: a pytree of the same structure, of arrays or ``jax.ShapeDtypeStruct``.
+    """
+    import orbax.checkpoint as ocp
+
+    with ocp.StandardCheckpointer() as checkpointer:
+        return checkpointer.restore(path.absolute(), like)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON as ``write_text`` does."""
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that readers see the old one or the new one, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
