@@ -75,7 +75,7 @@ PRESETS = {
 
 
 def run(config: Config) -> xr.Dataset:
-    """Train in every way at every strength and length cost, and measure."""
+    """Train by every rule, with every defence, at every strength and length cost, and measure."""
     import jax
     import jax.numpy as jnp
 
