@@ -3,6 +3,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import rel_entr
 
 from toypersona import bases, numerics, pretraining
 from toypersona.policies import mixture
@@ -62,6 +63,46 @@ def test_more_text_is_better_and_compiles_nothing(fitted):
 def test_the_best_restart_is_kept(fitted):
     fit = fitted[4000]
     assert fit.loss == fit.losses.min()
+
+
+def first_steps(key, num_lines):
+    """Five restarts one step from their start, where they differ; lines that are not read are of another world."""
+    others, _ = markov.markov(jax.random.key(7), num_words=4, num_prompts=3, num_personas=2, concentration=0.3)
+    own, other = (worlds.sample(jax.random.key(8), world, 12, 200) for world in (WORLD, others))
+    read = jnp.arange(200) < num_lines
+    tokens = jnp.where(read[:, None], own.tokens, other.tokens)
+    prompts = WORLD.prompts[own.prompt_index]
+    fit = pretraining.fit(key, POLICY.policy, prompts, tokens, num_lines=num_lines, num_steps=1, num_restarts=5)
+    each = jax.vmap(POLICY.policy.log_prob, (None, 0, 0))(fit.params, prompts, tokens)
+    return fit, -jnp.where(read, each, 0.0).sum() / num_lines, -each.mean()
+
+
+def test_the_restart_that_is_kept_is_the_likeliest_of_the_lines_read_with_its_parameters():
+    best = []
+    for seed in range(4):
+        fit, loss_read, loss_all = jax.jit(first_steps)(jax.random.key(seed), 80)
+        np.testing.assert_allclose(fit.loss, loss_read, rtol=1e-12)
+        assert fit.loss == fit.losses.min() and jnp.unique(fit.losses).size == 5
+        assert abs(loss_all - loss_read) > 0.1, "no power"
+        best.append(int(fit.losses.argmin()))
+    assert set(best) - {0}, "no power"
+
+
+def test_recovery_by_hand():
+    """Each divergence is from the truth to the fit, nats a token where responses are compared."""
+    keys = jax.random.split(jax.random.key(9), 4)
+    truth, fitted = (jax.nn.log_softmax(jax.random.normal(key, (3, 2, 8))) for key in keys[:2])
+    gates, fitted_gates = (jax.nn.log_softmax(2 * jax.random.normal(key, (3, 2))) for key in keys[2:])
+    log_prompts = jnp.log(jnp.array([0.5, 0.3, 0.2]))
+    found = pretraining.recovery(log_prompts, gates, truth, fitted_gates, fitted, 3)
+    rho, g, h, p, q = (np.exp(np.asarray(x)) for x in (log_prompts, gates, fitted_gates, truth, fitted))
+    np.testing.assert_allclose(found.gate_divergence, rho @ rel_entr(g, h).sum(1), rtol=1e-10)
+    said, fit_said = (np.einsum("ck,ckn->cn", *pair) for pair in ((g, p), (h, q)))
+    np.testing.assert_allclose(found.policy_divergence, rho @ rel_entr(said, fit_said).sum(1) / 3, rtol=1e-10)
+    for k in range(2):
+        answers = rho * g[:, k] / (rho @ g[:, k])
+        expected = answers @ rel_entr(p[:, k], q[:, k]).sum(1) / 3
+        np.testing.assert_allclose(found.expert_divergence[k], expected, rtol=1e-10)
 
 
 def test_the_truth_recovers_itself():

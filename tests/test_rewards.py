@@ -83,3 +83,38 @@ def test_a_random_reward_is_standardised_and_may_lie_at_any_angle_to_the_persona
     np.testing.assert_allclose(squares, 1, rtol=1e-9)
     counts = np.histogram(angles, bins=4, range=(0, np.pi / 2))[0]
     assert np.abs(counts - 100).max() < 5 * np.sqrt(75)
+
+
+def test_looked_up_rewards_are_those_of_the_list():
+    reward = jax.random.normal(jax.random.key(3), (2, 27))
+    responses = chains.outcomes(3, 3)
+    pay = rewards.lookup(reward)
+    for c in range(2):
+        np.testing.assert_array_equal(jax.vmap(pay, (None, 0))(jnp.asarray(c), responses), reward[c])
+
+
+def test_what_the_personas_can_be_paid_for_leaves_nothing_beside_them():
+    log_personas = jax.nn.log_softmax(jax.random.normal(jax.random.key(4), (2, 3, 9)))
+    log_gates = jax.nn.log_softmax(jax.random.normal(jax.random.key(5), (2, 3)))
+    log_base = numerics.log_mix(log_gates, log_personas)
+    affine = rewards.persona_affine(log_gates, log_personas, jnp.array([1.0, 2.0, -1.0]))
+    other = jax.random.normal(jax.random.key(6), (2, 9))
+    for feature in (affine, 3.0 + affine, jnp.ones((2, 9)), jnp.zeros((2, 9))):
+        assert rewards.is_affine(feature, log_base, log_personas) is True
+    for feature in (other, affine + 1e-4 * other):
+        assert rewards.is_affine(feature, log_base, log_personas) is False
+    # At one prompt only is enough.
+    assert not rewards.is_affine(affine.at[1].set(other[1]), log_base, log_personas)
+
+
+def test_confusion_and_the_reward_of_all_but_one_by_hand():
+    log_personas = jax.nn.log_softmax(2 * jax.random.normal(jax.random.key(7), (2, 3, 9)))
+    log_gates = jax.nn.log_softmax(jax.random.normal(jax.random.key(8), (2, 3)))
+    g, p = np.exp(np.asarray(log_gates)), np.exp(np.asarray(log_personas))
+    posterior = g[:, :, None] * p / (g[:, :, None] * p).sum(1, keepdims=True)
+    by_hand = np.array([[[(p[c, k] * posterior[c, j]).sum() for j in range(3)] for k in range(3)] for c in range(2)])
+    np.testing.assert_allclose(rewards.confusion(log_gates, log_personas), by_hand, rtol=1e-10)
+    reward = np.asarray(rewards.all_right_but(1, log_gates, log_personas))
+    means = np.einsum("ckn,cn->ck", p, reward)
+    np.testing.assert_allclose(means, [[1, 0, 1], [1, 0, 1]], atol=1e-10)
+    assert rewards.is_affine(jnp.asarray(reward), numerics.log_mix(log_gates, log_personas), log_personas)

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from toypersona import theory
 from toypersona.bases import Base
@@ -44,7 +44,7 @@ def two_answers(
         gap, learning_rate = inputs
         rule = reinforce.reinforce(answers(jnp.stack([1 + gap / 2, 1 - gap / 2])), learning_rate=learning_rate)
 
-        def settled(params: Float[Array, "R 1 2"]) -> Float[Array, " R"]:
+        def settled(params: Float[Array, "R 1 2"]) -> Bool[Array, " R"]:
             return jax.nn.softmax(params).max(axis=(1, 2)) >= SETTLED
 
         def step(carry: tuple[Array, Array]) -> tuple[Array, Array]:

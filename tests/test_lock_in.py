@@ -1,0 +1,53 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from toypersona import bases, lock_in, theory
+from toypersona.worlds import markov
+
+
+def test_locked_wrong():
+    mean_rewards = jnp.array([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
+    gates = jnp.array([[0.05, 0.95], [0.95, 0.05], [0.5, 0.5], [0.99, 0.01]])
+    log_prompts = jnp.log(jnp.array([0.4, 0.3, 0.2, 0.1]))
+    np.testing.assert_allclose(lock_in.locked_wrong(gates, mean_rewards, log_prompts), 0.5)
+
+
+def test_a_task_of_answers_pays_each_its_own():
+    task = lock_in.answers(jnp.array([1.5, 0.5, 0.0]))
+    np.testing.assert_array_equal(task.pay(jnp.array([[[0], [2], [1]]])), [[1.5, 0.0, 0.5]])
+    assert task.policy.init(jax.random.key(0)).shape == (1, 3)
+
+
+def test_two_answers_are_confused_as_often_as_the_law_says():
+    gaps, rates = jnp.array([0.5, 1.0]), jnp.array([0.2, 1.0])
+    found = jax.jit(lambda key: lock_in.two_answers(key, gaps, rates, num_runs=1000, max_steps=20_000))(
+        jax.random.key(1)
+    )
+    assert (found["unsettled"] == 0).all()
+    # By definition the law gives one wrong run of ten at the threshold.
+    np.testing.assert_allclose(found["noise_law"][:, 1], 0.1, rtol=1e-6)
+    error = np.sqrt(found["noise_law"] * (1 - found["noise_law"]) / 1000)
+    assert (np.abs(found["noise_wrong"] - found["noise_law"]) < 5 * error + 0.04).all()
+    assert (found["noise_wrong"][:, 0] < 0.02).all() and (found["noise_wrong"][:, 1] > 0.04).all()
+    np.testing.assert_allclose(
+        found["threshold"], theory.noise_threshold(gaps, 1 + gaps**2 / 4, share=lock_in.SETTLED, wrong=0.1)
+    )
+
+
+def test_runs_that_are_stopped_have_settled_on_nothing():
+    found = lock_in.two_answers(jax.random.key(1), jnp.array([1.0]), jnp.array([0.1]), num_runs=10, max_steps=1)
+    assert found["unsettled"].item() == 1 and found["noise_wrong"].item() == 0
+
+
+def test_small_learning_rates_find_the_best_paid_persona_and_large_ones_lock_onto_any():
+    world, labels = markov.markov(jax.random.key(2), num_personas=2, num_words=3, num_prompts=2, concentration=0.3)
+    base = bases.true(world, labels, 2)
+    reward = 2 * base.reward_at_angle(0.0, 0, jax.random.normal(jax.random.key(3), base.log_base.shape))
+    rates = jnp.array([0.05, 50.0])
+    # jax takes the keys of a batch of scans for used, those of a single scan not.
+    with jax.debug_key_reuse(False):
+        found = jax.jit(lambda key: lock_in.personas(key, base, reward, rates, num_runs=40, num_steps=400))(
+            jax.random.key(4)
+        )
+    assert found[0] < 0.1 < found[1]
