@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = [
     {"toypersona.types", "toypersona.limits", "toypersona.outputs", "toypersona.transcripts"},
-    {"toypersona.numerics", "toypersona.options", "toypersona.datasets"},
+    {"toypersona.numerics", "toypersona.options", "toypersona.datasets", "toypersona.files"},
     {"toypersona.chains", "toypersona.hulls"},
     {"toypersona.tilted", "toypersona.parity", "toypersona.worlds"},
     {"toypersona.policies", "toypersona.rewards", "toypersona.theory", "toypersona.first_order"},
@@ -28,6 +28,7 @@ LAYERS = [
 
 WITHOUT_JAX = {
     "toypersona.datasets",
+    "toypersona.files",
     "toypersona.limits",
     "toypersona.measures.boundaries",
     "toypersona.measures.equal_drift",
@@ -101,7 +102,7 @@ def test_flax_stays_in_policies_and_files_in_datasets(path):
         assert not any(n.startswith("flax") for n in names)
         assert not re.search(r"""\[["'](experts|gate)["']\]""", path.read_text()), "a policy's parameters are its own"
     assert not any(n.startswith("flax.nnx") for n in names)
-    if name.startswith("toypersona") and name != "toypersona.datasets":
+    if name.startswith("toypersona") and name not in ("toypersona.datasets", "toypersona.files"):
         assert not any(n.startswith(("zarr", "xarray.open", "json", "orbax")) for n in names)
 
 
