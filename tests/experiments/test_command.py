@@ -281,7 +281,7 @@ def test_a_local_job_array_makes_the_bytes_of_one_process(small_map, tmp_path):
     [
         (
             "phase_diagrm --tasks 2",
-            "amplification, exploit, hints, horizon, leash, overoptimisation, phase_diagram, pretraining, reasoning, rules",
+            "one of amplification, exploit, hints, horizon, leash, overoptimisation, phase_diagram, pretraining",
         ),
         ("phase_diagram --tasks 0", "--tasks has to be 1 or more, not 0."),
         ("phase_diagram --tasks 2 -- --part 0 2", "leave it out"),
