@@ -1,0 +1,267 @@
+"""Where every rule starts: the same policy by every way to make a base, and what is computed once and kept."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.extend.core import jaxpr_as_fun
+
+from toypersona import bases, chains, numerics, pretraining
+from toypersona.measures import drift
+from toypersona.options import MarkovOptions, Pretraining, WorldOptions
+from toypersona.policies import mixture
+from toypersona.policies.policy import all_log_probs
+from toypersona.rules import gradient
+from toypersona.worlds import markov
+from toypersona.worlds import world as worlds
+
+LENGTH = 2
+WORLD, LABELS = markov.markov(jax.random.key(1), num_words=3, num_prompts=2, num_personas=2, gate_concentration=3.0)
+SPEAKERS = mixture.for_world(WORLD, LABELS, LENGTH)
+PARAMS = SPEAKERS.policy.init(jax.random.key(2))
+LISTED = LABELS, WORLD.prompts, WORLD.log_prompts, chains.outcomes(3, LENGTH)
+BASE = bases.frozen(SPEAKERS, PARAMS, *LISTED)
+REWARD = jax.random.normal(jax.random.key(3), (2, 9))
+
+
+def assert_same_law(base, other, rtol=1e-10):
+    for field in ("log_prompts", "log_gates", "log_personas", "log_base"):
+        np.testing.assert_allclose(getattr(base, field), getattr(other, field), rtol=rtol, atol=1e-12, err_msg=field)
+
+
+def test_a_frozen_base_is_the_policy_and_its_own_personas():
+    np.testing.assert_allclose(BASE.log_base, all_log_probs(SPEAKERS.policy, PARAMS, WORLD.prompts), atol=1e-12)
+    for c, prompt in enumerate(WORLD.prompts):
+        np.testing.assert_allclose(BASE.log_gates[c], SPEAKERS.log_gate(PARAMS, prompt), rtol=1e-12)
+        np.testing.assert_allclose(BASE.log_personas[c], SPEAKERS.log_personas(PARAMS, prompt), rtol=1e-12)
+    assert (BASE.length, BASE.num_words, BASE.num_personas) == (2, 3, 2)
+    np.testing.assert_allclose(BASE.rho, jnp.exp(WORLD.log_prompts))
+    assert BASE.budget(BASE.log_base).hull_distance < 1e-12
+
+
+def test_the_true_base_is_the_world_itself():
+    true = bases.true(WORLD, LABELS, LENGTH)
+    np.testing.assert_allclose(true.log_personas, worlds.log_personas(WORLD, LENGTH), atol=1e-12)
+    np.testing.assert_allclose(true.log_base, worlds.log_base(WORLD, LENGTH), atol=1e-12)
+    np.testing.assert_array_equal(true.log_gates, WORLD.log_gates)
+    np.testing.assert_allclose(true.law(true.params), true.log_base, atol=1e-12)
+    assert_same_law(true, bases.frozen(true.speakers, true.params, *LISTED))
+    with pytest.raises(ValueError, match="can be listed"):
+        bases.true(WORLD, LABELS, 30)
+
+
+def test_with_a_gate_table_the_policy_is_the_same_and_its_gates_are_free():
+    table = bases.with_gate_table(BASE, WORLD)
+    assert_same_law(table, BASE)
+    np.testing.assert_allclose(table.law(table.params), BASE.log_base, atol=1e-12)
+    assert mixture.gate_logits(table.params).shape == (2, 2)
+    moved = mixture.with_gate_table(table.params, jnp.log(jnp.array([[0.9, 0.1], [0.2, 0.8]])))
+    np.testing.assert_allclose(jnp.exp(table.personas(moved)[0]), [[0.9, 0.1], [0.2, 0.8]])
+
+
+def test_without_responses_the_policy_is_the_same_and_nothing_is_listed():
+    base = bases.frozen(SPEAKERS, PARAMS, LABELS, WORLD.prompts, WORLD.log_prompts, jnp.zeros((0, 50), int))
+    assert base.length == 50 and base.log_base.shape == (2, 0) and base.log_personas.shape == (2, 2, 0)
+    np.testing.assert_array_equal(base.log_gates, BASE.log_gates)
+    np.testing.assert_array_equal(base.prompts, BASE.prompts)
+    own, other = (one.policy.log_prob(PARAMS, WORLD.prompts[0], jnp.array([0, 2])) for one in (base, BASE))
+    assert own == other
+
+
+def test_a_task_frees_a_scope():
+    def moves(scope):
+        rule = gradient.policy_gradient(BASE.task(REWARD, scope), learning_rate=1.0)
+        moved = jax.tree.map(jnp.not_equal, rule.update(jax.random.key(0), rule.init(PARAMS))[0].params, PARAMS)
+        return {name for name in moved if any(x.any() for x in jax.tree.leaves(moved[name]))}
+
+    assert moves("gates") == {"gate"} and moves("experts") == {"experts"} and moves("both") == {"gate", "experts"}
+    np.testing.assert_array_equal(BASE.task(REWARD).reward, REWARD)
+
+
+def test_means_spent_drift_and_budgets_by_hand():
+    rho, p, base = (np.exp(np.asarray(x)) for x in (WORLD.log_prompts, BASE.log_base + REWARD, BASE.log_base))
+    p = p / p.sum(1, keepdims=True)
+    log_policy = jnp.log(jnp.asarray(p))
+    np.testing.assert_allclose(BASE.mean(log_policy, REWARD), rho @ (p * np.asarray(REWARD)).sum(1), rtol=1e-12)
+    np.testing.assert_allclose(BASE.spent(log_policy), rho @ (p * np.log(p / base)).sum(1), rtol=1e-10)
+    spent = BASE.budget(log_policy)
+    expected = drift.budget(log_policy, BASE.log_base, BASE.log_personas, BASE.responses, BASE.log_prompts)
+    jax.tree.map(np.testing.assert_array_equal, spent, expected)
+    along = BASE.budget_along(jnp.stack([BASE.log_base, log_policy]))
+    np.testing.assert_allclose(along.hull_distance, [0, spent.hull_distance], atol=1e-11)
+
+
+def test_rewards_at_an_angle_have_unit_variance_and_their_weak_limit():
+    at = [BASE.reward_at_angle(degrees, 1, REWARD) for degrees in (0.0, 60.0, 90.0)]
+    for reward in at:
+        np.testing.assert_allclose(BASE.mean(BASE.log_base, reward**2), 1, rtol=1e-10)
+    np.testing.assert_allclose(at[1], 0.5 * at[0] + np.sqrt(0.75) * at[2], atol=1e-10)
+    weights = jnp.einsum("ckn,cn->ck", jnp.exp(BASE.log_personas), at[0])
+    assert (weights[:, 1] > weights[:, 0]).all(), "persona 1 is paid"
+
+
+def test_lines_are_drawn_from_the_policy_and_change_with_it_alone():
+    lines = BASE.lines(BASE.log_base, jax.random.key(4), 20_000)
+    counts = np.zeros((2, 9))
+    np.add.at(counts, (np.asarray(lines["line_prompt"]), np.asarray(lines["line_response"])), 1)
+    exact = np.exp(np.asarray(BASE.log_prompts[:, None] + BASE.log_base))
+    assert (np.abs(counts / 20_000 - exact) < 5 * np.sqrt(exact / 20_000)).all()
+    again = BASE.lines(BASE.log_base + 1e-12, jax.random.key(4), 20_000)
+    jax.tree.map(np.testing.assert_array_equal, lines, again)
+
+
+def test_following_a_rule_records_policies():
+    rule = lambda size: gradient.policy_gradient(BASE.task(REWARD), learning_rate=size)  # noqa: E731
+    path = BASE.follow(rule, key=jax.random.key(0), marks=jnp.array([0.1, 0.2]), max_step=0.1)
+    state = rule(0.1).init(PARAMS)
+    for log_policy in path:
+        state, _ = rule(0.1).update(jax.random.key(0), state)
+        np.testing.assert_allclose(log_policy, BASE.law(state.params), atol=1e-12)
+
+
+OPTIONS = WorldOptions(markov=MarkovOptions(num_words=3, num_prompts=2, num_personas=2))
+FEW = Pretraining(num_lines=50, line_length=4, num_steps=5, batch_size=10, num_restarts=2)
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kept")
+    return folder, bases.pretrained("markov", OPTIONS, FEW, length=LENGTH, num_worlds=2, folder=folder)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_each_pretrained_base_is_its_own_fit_by_hand(fitted, index):
+    _, pretrained = fitted
+    world_keys = jax.random.split(jax.random.key(bases.WORLD_SEED), 2)
+    world, labels = markov.markov(world_keys[index], num_words=3, num_prompts=2, num_personas=2)
+    text_key, fit_key = jax.random.split(jax.random.split(jax.random.key(bases.TEXT_SEED), 2)[index])
+    text = worlds.sample(text_key, world, 4, 50)
+    speakers = mixture.for_world(world, labels, LENGTH)
+    fit = pretraining.fit_text(fit_key, world, text, speakers, FEW, 50)
+    params, recovery = pretraining.align(world, speakers, fit.params, LENGTH)
+    base = pretrained.base(index)
+    by_hand = bases.frozen(speakers, params, labels, world.prompts, world.log_prompts, LISTED[3])
+    assert_same_law(base, by_hand, rtol=1e-6)
+    jax.tree.map(np.testing.assert_array_equal, pretrained.world_at(index), world)
+    np.testing.assert_array_equal(base.prompts, world.prompts)
+    # Adam's first steps make much of the last digits.
+    close = lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-6)  # noqa: E731
+    jax.tree.map(close, pretrained.recovery_at(index), recovery)
+
+
+def test_an_index_may_be_traced_and_all_bases_be_listed(fitted):
+    _, pretrained = fitted
+    traced = jax.jit(lambda i: pretrained.base(i).log_base)
+    listed = pretrained.listed()
+    for i in range(2):
+        np.testing.assert_allclose(traced(i), pretrained.base(i).log_base, atol=1e-12)
+        np.testing.assert_allclose(listed["log_base"].value[i], pretrained.base(i).log_base, atol=1e-12)
+    assert listed["log_gates"].dims == ("world", "prompt", "persona")
+    assert listed["log_personas"].dims == ("world", "prompt")
+    assert listed["log_gates"].coords["persona"].tolist() == ["A", "B"]
+
+
+@pytest.fixture
+def nothing_computed(monkeypatch):
+    """Whatever is not kept is an error."""
+
+    def never(*_):
+        raise AssertionError("was computed")
+
+    monkeypatch.setattr(bases, "jaxpr_as_fun", lambda closed: never)
+
+
+def entries(folder):
+    return sorted(path for path in folder.glob("*/*"))
+
+
+def test_what_was_fitted_is_loaded_and_nothing_is_computed(fitted, nothing_computed):
+    folder, pretrained = fitted
+    before = entries(folder)
+    again = bases.pretrained("markov", OPTIONS, FEW, length=LENGTH, num_worlds=2, folder=folder)
+    jax.tree.map(np.testing.assert_array_equal, again.params, pretrained.params)
+    jax.tree.map(np.testing.assert_array_equal, again.recovery, pretrained.recovery)
+    assert entries(folder) == before and len(before) == 1
+    for options, few in (
+        (OPTIONS, Pretraining(**vars(FEW) | {"num_steps": 6})),
+        (WorldOptions(markov=MarkovOptions(num_words=3, num_prompts=2, num_personas=2, concentration=0.4)), FEW),
+    ):
+        with pytest.raises(AssertionError, match="was computed"):
+            bases.pretrained("markov", options, few, length=LENGTH, num_worlds=2, folder=folder)
+
+
+def test_one_persona_is_refused():
+    options = WorldOptions(markov=MarkovOptions(num_personas=1))
+    with pytest.raises(ValueError, match="nobody to select in a world of one persona: give it two or more"):
+        bases.pretrained("markov", options, FEW, length=LENGTH)
+
+
+def times(factor):
+    return lambda x, key: {"x": factor * x, "drawn": jax.random.normal(jax.random.wrap_key_data(key), (2,))}
+
+
+def data(seed):
+    return jax.random.key_data(jax.random.key(seed))
+
+
+OTHERS = {
+    "none": (times(2), (jnp.arange(3.0), data(0))),
+    "computation": (times(3), (jnp.arange(3.0), data(0))),
+    "last digits": (times(np.float64(2.0000000000000004)), (jnp.arange(3.0), data(0))),
+    "an array inside": (times(jnp.array([2.0, 2.0, 2.1])), (jnp.arange(3.0), data(0))),
+    "argument": (times(2), (jnp.arange(3.0) + 1, data(0))),
+    "key": (times(2), (jnp.arange(3.0), data(1))),
+    "shape": (times(2), (jnp.arange(4.0), data(0))),
+}
+
+
+@pytest.fixture(scope="module")
+def kept_others(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("kept")
+    for number, (compute, arguments) in enumerate(OTHERS.values()):
+        found = bases.kept(compute, arguments, folder)
+        jax.tree.map(np.testing.assert_array_equal, found, compute(*arguments))
+        assert len(entries(folder)) == number + 1
+    return folder
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_kept_results_are_found_by_computation_and_arguments(kept_others, nothing_computed, name):
+    compute, arguments = OTHERS[name]
+    found = bases.kept(compute, arguments, kept_others)
+    jax.tree.map(np.testing.assert_array_equal, found, compute(*arguments))
+
+
+def test_without_a_folder_nothing_is_kept(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = bases.kept(lambda x: x + 1, (jnp.zeros(2),), None)
+    np.testing.assert_array_equal(found, 1)
+    assert not list(tmp_path.iterdir())
+
+
+def by_key(folder, num):
+    keys = jax.random.split(jax.random.key(5), 4)[:num]
+    return bases.for_each_key(lambda key: {"drawn": jax.random.normal(key, (2,))}, keys, folder)
+
+
+def test_results_for_each_key_are_found_by_it(tmp_path):
+    found = by_key(tmp_path, 3)
+    for i in (2, 0, 1):
+        expected = jax.random.normal(jax.random.split(jax.random.key(5), 4)[i], (2,))
+        np.testing.assert_array_equal(found.at(jax.random.split(jax.random.key(5), 4)[i])["drawn"], expected)
+        traced = jax.jit(lambda seed, i=i: found.at(jax.random.split(jax.random.key(seed), 4)[i])["drawn"])
+        np.testing.assert_array_equal(traced(5), expected)
+    assert len(entries(tmp_path)) == 3
+
+
+def test_each_key_is_kept_by_itself(tmp_path, nothing_computed, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(bases, "jaxpr_as_fun", jaxpr_as_fun)
+        three = by_key(tmp_path, 3)
+    jax.tree.map(np.testing.assert_array_equal, by_key(tmp_path, 2).results["drawn"], three.results["drawn"][:2])
+    with pytest.raises(AssertionError, match="was computed"):
+        by_key(tmp_path, 4)
+
+
+def test_a_mix_of_personas_by_the_gates_is_the_base():
+    np.testing.assert_allclose(numerics.log_mix(BASE.log_gates, BASE.log_personas), BASE.log_base, atol=1e-12)
