@@ -1,7 +1,5 @@
-import json
 import os
 import shutil
-import stat
 import subprocess
 import sys
 
@@ -9,17 +7,23 @@ import numpy as np
 import pytest
 import zarr
 
-from toypersona import datasets, files
+from toypersona import datasets
 from toypersona.datasets import Layout
+from toypersona.outputs import Output
 
 LAYOUT = Layout(
     coords={
         "strength": np.array([0.5, 1.0]),
         "seed": np.array([3, 1, 2]),
         "rule": np.array(["tilt", "natürlich/gates"]),
+        "word": np.arange(2),
     },
-    variables={"total": (("strength", "seed", "rule"), np.dtype("f8")), "wins": (("strength", "seed"), np.dtype("i4"))},
+    variables={
+        "total": Output(np.zeros((), "f8"), ("strength", "seed", "rule"), {}, "drift", "nats"),
+        "wins": Output(np.zeros((), "i4"), ("strength", "seed")),
+    },
     block={"strength": 1, "seed": 2},
+    constants={"table": Output(np.arange(4.0).reshape(2, 2), ("rule", "word"), {}, "a table", "")},
 )
 TOTAL = np.arange(12.0).reshape(2, 3, 2)
 PLAN = {"chunk": 2, "options": [["name", 1]]}
@@ -48,6 +52,24 @@ def test_blocks_come_back_with_coordinates_and_attributes(tmp_path):
     assert dataset.rule.values.tolist() == ["tilt", "natürlich/gates"]
     assert datasets.config_of(dataset) == {"length": 3, "limit": float("inf")}
     assert dataset.total.sel(rule="natürlich/gates", seed=1, strength=0.5) == TOTAL[0, 1, 1]
+    assert dataset.total.attrs == {"long_name": "drift", "units": "nats"} and dataset.wins.attrs == {
+        "long_name": "wins"
+    }
+    assert dataset.strength.attrs == {"long_name": "strength s = 1/β"}
+    assert dataset.table.dims == ("rule", "word") and dataset.table.attrs == {"long_name": "a table"}
+    np.testing.assert_array_equal(dataset.table, [[0, 1], [2, 3]])
+
+
+def test_settings_are_those_of_the_config(tmp_path):
+    datasets.create(tmp_path / "run.zarr", LAYOUT, made_by(settings={"noise": {"num_runs": 3}}, labels=["a"]), PLAN)
+    dataset = datasets.load(tmp_path / "run.zarr", unfinished=True)
+    assert datasets.settings_of(dataset) == {"noise": {"num_runs": 3}}
+    assert datasets.config_of(dataset)["labels"] == ["a"]
+
+
+def test_what_is_the_same_at_every_point_is_there_before_any_point(tmp_path):
+    datasets.create(tmp_path / "run.zarr", LAYOUT, made_by(), PLAN)
+    np.testing.assert_array_equal(datasets.load(tmp_path / "run.zarr", unfinished=True).table, [[0, 1], [2, 3]])
 
 
 def test_a_block_s_files_are_its_own_and_done_comes_last(tmp_path, monkeypatch):
@@ -98,6 +120,8 @@ def test_a_path_that_holds_something_else_is_refused_and_left_alone(tmp_path, ki
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
     with pytest.raises(datasets.RunMismatch, match="exists and is no dataset of a sweep; nothing was overwritten"):
         datasets.check_same(path, LAYOUT, made_by(), PLAN)
+    with pytest.raises(datasets.RunMismatch, match=rf"choose another --out, or remove it by rm -r {path}$"):
+        datasets.check_config(path, {})
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
 
 
@@ -125,34 +149,101 @@ def package(tmp_path, monkeypatch):
     return folder
 
 
-def test_other_sources_or_versions_refuse_another_commit_does_not(tmp_path, package, monkeypatch):
+def same(path, made_by, layout=LAYOUT, plan=PLAN):
+    datasets.check_same(path, layout, made_by, plan)
+
+
+PROGRAM = {"program_sha256": "abc"}
+
+
+def test_other_sources_and_another_commit_go_on_with_a_store(tmp_path, package, monkeypatch):
     path = tmp_path / "run.zarr"
     monkeypatch.setattr(datasets, "_commit", lambda: "first")
     datasets.create(path, LAYOUT, made_by(rate=float("nan")), PLAN)
     monkeypatch.setattr(datasets, "_commit", lambda: "second")
-    datasets.check_same(path, LAYOUT, made_by(rate=float("nan")), PLAN)
+    same(path, made_by(rate=float("nan")))
     assert datasets.load(path, unfinished=True).attrs["commit"] == "first"
-    (package / "notes.txt").write_text("no source")
-    datasets.check_same(path, LAYOUT, made_by(rate=float("nan")), PLAN)
-    asked = made_by(rate=float("nan"))
-    with pytest.raises(datasets.RunMismatch, match=r"versions.jax is .* there and 9.9.9 here"):
-        datasets.check_same(path, LAYOUT, asked | {"versions": asked["versions"] | {"jax": "9.9.9"}}, PLAN)
     (package / "rules" / "base.py").write_text("y = 2\n")
-    with pytest.raises(datasets.RunMismatch, match="made by other source code"):
-        datasets.check_same(path, LAYOUT, made_by(rate=float("nan")), PLAN)
+    same(path, made_by(rate=float("nan")))
+    assert datasets.made_by_other_code(datasets.load(path, unfinished=True))
 
 
-def test_the_fingerprint_sees_content_names_and_borders(package):
-    prints = [made_by()["source_sha256"]]
+UNFINISHED_ONLY = {
+    "versions": (
+        lambda m: m | {"versions": m["versions"] | {"jax": "9.9.9"}},
+        r"versions.jax is .* there and 9.9.9 here",
+    ),
+    "program": (lambda m: m | {"program_sha256": "xyz"}, "another function or other arrays inside it"),
+}
+
+
+@pytest.mark.parametrize("what", UNFINISHED_ONLY)
+def test_other_versions_and_another_program_finish_nothing_but_open_what_is_finished(tmp_path, what):
+    change, message = UNFINISHED_ONLY[what]
+    path, asked = tmp_path / "run.zarr", made_by(length=3) | PROGRAM
+    datasets.create(path, LAYOUT, asked, PLAN)
+    assert datasets.program_of(path) == "abc" and not datasets.finished(path)
+    with pytest.raises(datasets.RunMismatch, match=message) as caught:
+        same(path, asked | change)
+    assert str(caught.value).endswith(f"or remove it by rm -r {path}")
+    fill(path)
+    assert datasets.finished(path)
+    same(path, asked | change)
+
+
+def test_another_plan_or_other_blocks_finish_nothing_but_open_what_is_finished(tmp_path):
+    path, asked = tmp_path / "run.zarr", made_by() | PROGRAM
+    datasets.create(path, LAYOUT, asked, PLAN)
+    blocks = LAYOUT._replace(block={"strength": 2, "seed": 3})
+    with pytest.raises(datasets.RunMismatch, match="plan.chunk is 2 there and 3 here"):
+        same(path, asked, plan=PLAN | {"chunk": 3})
+    with pytest.raises(datasets.RunMismatch, match=r"block\[0\] is 1 there and 2 here"):
+        same(path, asked, blocks)
+    fill(path)
+    same(path, asked, blocks, PLAN | {"chunk": 3})
+
+
+def test_other_settings_and_other_coordinates_are_refused_even_where_all_is_finished(tmp_path):
+    path, asked = tmp_path / "run.zarr", made_by(settings={"noise": {"num_runs": 3}}) | PROGRAM
+    datasets.create(path, LAYOUT, asked, PLAN)
+    fill(path)
+    with pytest.raises(datasets.RunMismatch, match=r"\(noise.num_runs is 3 there and 4 here\)"):
+        same(path, made_by(settings={"noise": {"num_runs": 4}}) | PROGRAM)
+    renamed = LAYOUT._replace(coords=LAYOUT.coords | {"rule": np.array(["tilt", "sft"])})
+    with pytest.raises(datasets.RunMismatch, match=r"coords.rule\[1\] is natürlich/gates there and sft here"):
+        same(path, asked, renamed)
+    with pytest.raises(datasets.RunMismatch, match="seeds"):
+        same(path, asked | {"seeds": [3, 1, 7]})
+
+
+def test_settings_alone_are_compared_before_anything_is_computed(tmp_path):
+    path = tmp_path / "my run.zarr"
+    datasets.check_config(path, {"settings": {"length": 3}})
+    datasets.create(path, LAYOUT, made_by(settings={"length": 3, "angles": [1.0, 2.0]}, labels=["a"]), PLAN)
+    datasets.check_config(path, {"settings": {"length": 3, "angles": (1.0, 2.0)}})
+    with pytest.raises(datasets.RunMismatch, match=r"angles has 2 values there and 1 here") as caught:
+        datasets.check_config(path, {"settings": {"length": 3, "angles": (1.0,)}})
+    assert str(caught.value).endswith(f"rm -r '{path}'"), "a path with a space is quoted"
+
+
+def test_the_fingerprint_sees_what_is_said_to_python_names_and_borders(package):
+    before = made_by()["code_sha256"]
+    (package / "rules" / "base.py").write_text('"""A docstring."""\n\n# A comment.\ny = (\n    1\n)\n')
+    (package / "notes.txt").write_text("no source")
+    assert made_by()["code_sha256"] == before
+    prints = [before]
     (package / "rules" / "base.py").rename(package / "rules" / "best.py")
-    prints.append(made_by()["source_sha256"])
-    (package / "datasets.py").write_text("x = 1\ny")
-    (package / "rules" / "best.py").write_text(" = 1\n")
-    prints.append(made_by()["source_sha256"])
+    prints.append(made_by()["code_sha256"])
+    (package / "datasets.py").write_text("x = 1\ny = 1\n")
+    (package / "rules" / "best.py").write_text("")
+    prints.append(made_by()["code_sha256"])
     (package / "extra.py").touch()
-    prints.append(made_by()["source_sha256"])
+    prints.append(made_by()["code_sha256"])
+    (package.with_name("experiments")).mkdir()
+    (package.with_name("experiments") / "mine.py").write_text("z = 1\n")
+    prints.append(made_by()["code_sha256"])
     assert len(set(prints)) == len(prints)
-    assert made_by()["source_sha256"] == prints[-1]
+    assert made_by()["code_sha256"] == prints[-1]
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
@@ -173,29 +264,6 @@ def test_the_commit_is_the_one_that_holds_the_sources(package, monkeypatch):
     git("add", ".")
     git("commit", "-m", "sources")
     assert datasets._commit() == git("rev-parse", "HEAD")
-
-
-def test_json_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
-    path = tmp_path / "deep" / "run.claims.json"
-    content = [{"what": "S(0+) = cos²", "measured": 0.25, "holds": True, "error": None}]
-    files.write_json(path, content)
-    assert datasets.read_json(path) == content
-    assert json.loads(path.read_text(encoding="utf-8")) == content
-    (tmp_path / "plain").touch()
-    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
-    before = path.read_bytes()
-    for bad in ([float("nan")], [object()]):
-        with pytest.raises((ValueError, TypeError)):
-            files.write_json(path, bad)
-
-    def disk_full(*_):
-        raise OSError("no space left")
-
-    monkeypatch.setattr(os, "replace", disk_full)
-    with pytest.raises(OSError, match="no space left"):
-        files.write_json(path, [])
-    assert path.read_bytes() == before
-    assert os.listdir(path.parent) == [path.name]
 
 
 def test_figures_can_read_without_jax():
