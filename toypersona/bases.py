@@ -163,6 +163,12 @@ def frozen(
     return Base(speakers, params, labels, prompts, log_prompts, responses, log_gates, log_personas, log_base)
 
 
+def only(base: Base, which: np.ndarray) -> Base:
+    """The same base where no other prompts occur than those where ``which`` [C] is true."""
+    prompts = base.prompts[which], numerics.log_normalize(base.log_prompts[which])
+    return frozen(base.speakers, base.params, base.labels, *prompts, base.responses)
+
+
 def true(world: World, labels: Labels, length: int) -> Base:
     """A mixture with a gate table that is the world itself, as after pretraining on text without end.
 
