@@ -12,15 +12,16 @@ import pytest
 import xarray as xr
 from conftest import files
 
-from toypersona import datasets, sweeps
+from toypersona import datasets, programs, sweeps
+from toypersona.outputs import Output, named
 
 AXES = {"strength": np.array([0.1, 0.5, -1.0]), "order": np.array([1, 2])}
 SEEDS = (3, 0, 7)
-DIMS = {"weights": ("rule", "persona")}
 COORDS = {"rule": np.array(["tilt", "vanilla/gates"]), "persona": np.array([10.0, 20.0, 30.0])}
 
 
-def experiment(key, *, strength, order):
+def plain(key, *, strength, order):
+    """What is computed at one point."""
     noise = jax.random.normal(key, (2, 3))
     return {
         "reward": strength * order + noise.sum(),
@@ -31,8 +32,13 @@ def experiment(key, *, strength, order):
     }
 
 
+def experiment(key, *, strength, order):
+    values = plain(key, strength=strength, order=order)
+    return values | {"weights": named(values["weights"], "weight", **COORDS)}
+
+
 def run(out=None, *, experiment_fn=experiment, axes=AXES, **changed):
-    given = {"seeds": SEEDS, "chunk": 4, "dims": DIMS, "coords": COORDS, "config": {"length": 3}, "progress": False}
+    given = {"seeds": SEEDS, "chunk": 4, "config": {"length": 3}, "progress": False}
     return sweeps.run(experiment_fn, axes, out=out, **{**given, **changed})
 
 
@@ -42,7 +48,7 @@ def test_equals_a_plain_loop(chunk):
     for (i, strength), (j, order), (k, seed) in itertools.product(
         enumerate(AXES["strength"]), enumerate(AXES["order"]), enumerate(SEEDS)
     ):
-        expected = experiment(jax.random.key(seed), strength=jnp.asarray(strength), order=jnp.asarray(order))
+        expected = plain(jax.random.key(seed), strength=jnp.asarray(strength), order=jnp.asarray(order))
         for name, value in expected.items():
             found = dataset[name].values[i, j, k]
             assert found.dtype == value.dtype
@@ -77,7 +83,7 @@ def test_traced_once_whatever_the_edges_and_the_values():
     counted = chex.assert_max_traces(experiment, n=1)
     run(experiment_fn=counted, chunk=4)
     other = run(experiment_fn=counted, chunk=4, axes={"strength": AXES["strength"] + 1, "order": np.array([5, 4])})
-    expected = experiment(jax.random.key(7), strength=jnp.asarray(1.1), order=jnp.asarray(4))
+    expected = plain(jax.random.key(7), strength=jnp.asarray(1.1), order=jnp.asarray(4))
     np.testing.assert_allclose(other.weights.values[0, 1, 2], expected["weights"], rtol=1e-13)
 
 
@@ -107,9 +113,10 @@ def test_blocks_are_equal_parts_with_the_last_axes_whole():
 @pytest.mark.parametrize("chunk", [4, 18])
 def test_a_diverged_point_is_kept_marked_and_counted(capsys, tmp_path, chunk):
     def some_diverge(key, *, strength, order):
-        outputs = experiment(key, strength=strength, order=order)
-        lost = (strength == 0.5) & (order == 2) & (outputs["reward"] > 0)
-        return outputs | {"weights": outputs["weights"].at[1, 2].set(jnp.where(lost, jnp.nan, 1.0))}
+        values = plain(key, strength=strength, order=order)
+        lost = (strength == 0.5) & (order == 2) & (values["reward"] > 0)
+        weights = values["weights"].at[1, 2].set(jnp.where(lost, jnp.nan, 1.0))
+        return values | {"weights": named(weights, **COORDS)}
 
     sound = run(chunk=chunk)
     dataset = run(tmp_path / "run.zarr", experiment_fn=some_diverge, chunk=chunk, progress=True)
@@ -183,7 +190,11 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(monkeypatch, tmp_path):
 def test_a_finished_sweep_is_opened_not_computed(monkeypatch, tmp_path):
     first = run(tmp_path / "run.zarr")
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    monkeypatch.setattr(compiling, "compiled", None)
+
+    def never(*_):
+        raise AssertionError("was compiled")
+
+    monkeypatch.setattr(programs, "compiled", never)
     xr.testing.assert_identical(run(tmp_path / "run.zarr", chunk=7), first)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == times
 
@@ -249,6 +260,16 @@ def other_output(key, *, strength, order):
     return experiment(key, strength=strength, order=order) | {"single": order}
 
 
+def weights_twice(key, *, strength, order):
+    return plain(key, strength=strength, order=order) | {"weights": Output(jnp.ones((2, 2)), ("a", "a"))}
+
+
+def weights_named(**dims):
+    return lambda key, *, strength, order: (
+        plain(key, strength=strength, order=order) | {"weights": named(jnp.ones((2, 3)), **dims)}
+    )
+
+
 MISMATCHES = {
     "config": ({"config": {"length": 4}}, r"config.length is 3 there and 4 here"),
     "config key": ({"config": {"length": 3, "beta": None}}, r"config.beta is absent there and None here"),
@@ -260,11 +281,15 @@ MISMATCHES = {
     "axis type": ({"axes": AXES | {"order": np.array([1.0, 2.0])}}, r"variables.count|variables.order"),
     "seeds": ({"seeds": (3, 0, 8)}, r"seed\[2\] is 7 there and 8 here"),
     "labels": (
-        {"coords": COORDS | {"rule": np.array(["tilt", "natural"])}},
+        {"experiment_fn": weights_named(**COORDS | {"rule": ["tilt", "natural"]})},
         r"coords.rule\[1\] is vanilla/gates there and natural here",
     ),
     "output": ({"experiment_fn": other_output}, r"variables.single is float32 .* there and int64 .* here"),
-    "dims": ({"dims": {"weights": ("rule", "voice")}, "coords": {}}, r"coords.persona is \[.*\] there and absent here"),
+    "dims": (
+        {"experiment_fn": weights_named(rule=COORDS["rule"], voice=None)},
+        r"coords.persona is \[.*\] there and absent here",
+    ),
+    "constants": ({"constants": {"table": np.ones(2)}}, r"coords.table_dim_0 is absent there and \[0, 1\] here"),
     "resume": ({"resume": False}, "exists and resume is off"),
 }
 
@@ -277,7 +302,8 @@ def test_another_run_s_store_is_refused_and_left_alone(tmp_path, what):
     with pytest.raises(datasets.RunMismatch, match=difference) as caught:
         run(tmp_path / "run.zarr", **changed)
     assert str(caught.value).startswith(str(tmp_path / "run.zarr"))
-    assert "nothing was overwritten: choose another --out or remove it." in str(caught.value)
+    store = tmp_path / "run.zarr"
+    assert str(caught.value).endswith(f"nothing was overwritten: choose another --out, or remove it by rm -r {store}")
     assert files(tmp_path) == before
 
 
@@ -319,19 +345,39 @@ def test_bad_grids_stop_before_the_function_is_called(tmp_path, what):
 
 
 BAD_NAMES = {
-    "unknown output": ({"dims": {"wieghts": ("a", "b")}}, r"dims names \['wieghts'\]"),
-    "unknown dimension": ({"coords": {"persno": np.arange(3)}}, r"coords names \['persno'\]"),
-    "coordinate of an axis": ({"coords": {"order": np.arange(2)}}, r"coords names \['order'\]"),
-    "number of dimensions": ({"dims": {"weights": ("a",)}, "coords": {}}, "names 1 dimensions of 'weights', .* 2"),
-    "dimension twice": ({"dims": {"weights": ("a", "a")}, "coords": {}}, r"rename \['weights'\]"),
-    "dimension is axis": ({"dims": {"weights": ("order", "a")}, "coords": {}}, r"rename \['order'\]"),
-    "dimension is output": ({"dims": {"weights": ("a", "reward")}, "coords": {}}, r"rename \['reward'\]"),
-    "two sizes": (
-        {"dims": {"weights": ("a", "b"), "count": ("b",)}, "coords": {}},
-        r"'b' has . places in '\w+' and a coordinate of shape",
+    "number of dimensions": ({"experiment_fn": weights_named(a=None, b=None, c=None)}, "2 axes and is named with 3"),
+    "dimension twice": ({"experiment_fn": weights_twice}, r"rename \['weights'\]"),
+    "dimension is axis": ({"experiment_fn": weights_named(order=None, a=None)}, r"rename \['order'\]"),
+    "dimension is output": ({"experiment_fn": weights_named(a=None, reward=None)}, r"rename \['reward'\]"),
+    "dimension is a constant": (
+        {"experiment_fn": weights_named(a=None, b=None), "constants": {"b": np.ones(3)}},
+        r"rename \['b'\]",
     ),
-    "coordinate's length": ({"coords": {"rule": np.array(["a"])}}, r"'rule' has 2 places .* shape \(1,\)"),
-    "coordinate's type": ({"coords": {"rule": np.array(["a", "b"], object)}}, "'rule' has 2 places .* type object"),
+    "two sizes": (
+        {"experiment_fn": weights_named(a=None, count_dim_0=None)},
+        "The dimension 'count_dim_0' of '.*' has other places than that of another output",
+    ),
+    "other coordinates": (
+        {"experiment_fn": weights_named(**COORDS), "constants": {"table": named(np.ones(2), rule=["a", "b"])}},
+        "The dimension 'rule' of 'weights' has other places than that of another output",
+    ),
+    "coordinate's length": (
+        {"experiment_fn": weights_named(rule=["a"], b=None)},
+        r"'rule' has 2 places .* shape \(1,\)",
+    ),
+    "coordinate's type": (
+        {"experiment_fn": weights_named(rule=np.array(["a", "b"], object), b=None)},
+        "'rule' has 2 places .* type object",
+    ),
+    "constant is an output": ({"constants": {"reward": np.ones(2)}}, r"rename \['reward'\]"),
+    "constant along another grid": (
+        {"constants": {"table": named(np.ones(2), order=[1, 3])}},
+        "The dimension 'order' of 'table' has other places than that of another output",
+    ),
+    "constant along a part of the grid": (
+        {"constants": {"table": named(np.ones(1), order=None)}},
+        r"'order' has 1 places in 'table' and a coordinate of shape \(2,\)",
+    ),
     "config": ({"config": {"where": object()}}, "config has to be JSON"),
     "infinite": ({"infinite": ("rewrad",)}, r"infinite names \['rewrad'\]"),
 }
@@ -371,12 +417,62 @@ def scaled_by(array):
     return lambda key, *, strength: {"value": strength * jnp.asarray(array).sum()}
 
 
-def test_the_same_function_with_another_array_inside_is_refused(tmp_path):
+def test_a_store_of_another_function_is_opened_with_a_warning_if_finished(tmp_path):
     axes = {"strength": np.array([1.0, 2.0])}
     given = {"seeds": (0,), "chunk": 1, "out": tmp_path / "run.zarr", "progress": False}
     first = sweeps.run(scaled_by(np.arange(3.0)), axes, **given)
     np.testing.assert_array_equal(sweeps.run(scaled_by(np.arange(3.0)), axes, **given).value, first.value)
-    with pytest.raises(datasets.RunMismatch, match="another function or other arrays inside it"):
-        sweeps.run(scaled_by(np.array([0.0, 1.0, 2.5])), axes, **given)
-    with pytest.raises(datasets.RunMismatch, match="another function or other arrays inside it"):
-        sweeps.run(lambda key, *, strength: {"value": strength * 2.0}, axes, **given)
+    before = files(tmp_path)
+    for other in (scaled_by(np.array([0.0, 1.0, 2.5])), lambda key, *, strength: {"value": strength * 2.0}):
+        with pytest.warns(UserWarning, match="run.zarr is finished and was computed by another function"):
+            opened = sweeps.run(other, axes, **given)
+        xr.testing.assert_identical(opened, first)
+    assert files(tmp_path) == before
+
+
+def test_a_store_of_another_function_is_refused_if_unfinished(monkeypatch, tmp_path):
+    axes = {"strength": np.array([1.0, 2.0])}
+    given = {"seeds": (0,), "chunk": 1, "out": tmp_path / "run.zarr", "progress": False}
+    with monkeypatch.context() as patch:
+        patch.setattr(datasets, "write_block", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            sweeps.run(scaled_by(np.arange(3.0)), axes, **given)
+    before = files(tmp_path)
+    for other in (scaled_by(np.array([0.0, 1.0, 2.5])), lambda key, *, strength: {"value": strength * 2.0}):
+        with pytest.raises(datasets.RunMismatch, match="another function or other arrays inside it.*rm -r"):
+            sweeps.run(other, axes, **given)
+    assert files(tmp_path) == before
+    assert sweeps.run(scaled_by(np.arange(3.0)), axes, **given).value.values.ravel().tolist() == [3.0, 6.0]
+
+
+def test_constants_and_words_are_kept_with_the_numbers(tmp_path):
+    table = named(np.arange(6.0).reshape(2, 3), "a table", "nats", rule=COORDS["rule"], unit=None)
+    along = named(np.array([5.0, 6.0]), order=None)
+    constants = {"table": table, "weights_of_all": named(np.ones(3), persona=COORDS["persona"]), "along": along}
+    for out in (None, tmp_path / "run.zarr"):
+        dataset = run(out, constants=constants)
+        assert dataset.along.sel(order=2) == 6
+        assert dataset.table.dims == ("rule", "unit")
+        assert dataset.table.attrs == {"long_name": "a table", "units": "nats"}
+        np.testing.assert_array_equal(dataset.table.sel(rule="vanilla/gates"), [3, 4, 5])
+        assert dataset.weights_of_all.dims == ("persona",)
+        assert dataset.weights.attrs == {"long_name": "weight"}
+        assert dataset.reward.attrs == {"long_name": "mean reward"}
+        assert dataset.strength.attrs["long_name"] == "strength s = 1/β"
+
+
+def test_dimensions_of_the_glossary_are_named_by_it():
+    def budgets(key, *, strength):
+        both = {"weights": jnp.ones((2, 4, 3)), "total": jnp.ones(2)}
+        return named(both, record=[1, 5])
+
+    dataset = sweeps.run(budgets, {"strength": [0.5]}, seeds=[0], chunk=1, progress=False)
+    assert dataset.weights.dims == ("strength", "seed", "record", "prompt", "persona")
+    assert dataset.total.dims == ("strength", "seed", "record") and dataset.record.values.tolist() == [1, 5]
+    assert dataset.total.attrs["units"] == "nats"
+
+
+def test_an_output_may_be_made_by_hand():
+    by_hand = lambda key: {"x": Output(jnp.arange(2), ("a",), {"a": np.array(["b", "c"])})}  # noqa: E731
+    dataset = sweeps.run(by_hand, {}, seeds=[0], chunk=1, progress=False)
+    assert dataset.x.sel(a="c").values.tolist() == [1]

@@ -216,7 +216,7 @@ def program_of(path: Path) -> str:
 
 
 def _no_dataset(store: Store) -> RunMismatch:
-    return RunMismatch(f"{store} exists and is no dataset of a sweep; {_way_out(store)}")
+    return RunMismatch(f"{store} exists and is no dataset of a sweep; {way_out(store)}")
 
 
 def check_same(path: Path, layout: Layout, made_by: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
@@ -251,10 +251,11 @@ def check_config(path: Path, config: Mapping[str, Any]) -> None:
 
 def _refuse(path: Path, different: str | None) -> None:
     if different:
-        raise RunMismatch(f"{path} holds another run ({different}); {_way_out(path)}")
+        raise RunMismatch(f"{path} holds another run ({different}); {way_out(path)}")
 
 
-def _way_out(store: Store) -> str:
+def way_out(store: Store) -> str:
+    """What to do where a store is in the way, to end a sentence."""
     return f"nothing was overwritten: choose another --out, or remove it by rm -r {shlex.quote(str(store))}"
 
 

@@ -77,7 +77,7 @@ class Program:
     arguments: tuple[tuple[str, np.dtype], ...]
     outputs: dict[str, Output]
 
-    def __call__(self, point: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
+    def __call__(self, point: Mapping[str, jax.Array]) -> dict[str, jax.Array | np.ndarray]:
         """One point."""
         values = jaxpr_as_fun(self.closed)(*(point[name] for name, _ in self.arguments))
         return dict(zip(sorted(self.outputs), values, strict=True))

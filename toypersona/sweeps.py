@@ -64,8 +64,8 @@ def run(
         resume: go on with what the store holds; if False an existing store is refused.
         part: (i, n), compute every n-th block from the i-th on; this process's place among all by default.
         infinite: outputs in which an infinity is a value, such as a boundary that is not reached.
-        constants: arrays, or outputs named like those of the function, to keep with the numbers; without the grid's
-            dimensions.
+        constants: arrays, or outputs named like those of the function, to keep with the numbers; the grid's dimensions
+            only where they are named.
         config: whatever else decides the numbers, JSON-able: a store made with another one is refused.
         progress: show a progress bar, one tick a point.
 
@@ -119,9 +119,7 @@ def _on_disk(
 ) -> Plan:
     """Make the store or check that it is this run's; how its blocks are computed."""
     if path.exists() and not resume:
-        raise datasets.RunMismatch(
-            f"{path} exists and resume is off; nothing was overwritten: choose another --out or remove it."
-        )
+        raise datasets.RunMismatch(f"{path} exists and resume is off; {datasets.way_out(path)}")
     if not path.exists():
         plan = _plan(program, grid, chunk)
         try:
@@ -223,8 +221,8 @@ def _check_arguments(experiment_fn: ExperimentFn, axes: Mapping[str, ArrayLike])
 def _layout(grid: Mapping[str, np.ndarray], results: Mapping[str, Output], constants: Mapping[str, Any]) -> Layout:
     """The dataset's layout, not cut into blocks yet."""
     fixed = {name: outputs.described(name, value) for name, value in constants.items()}
+    _check_names(grid, results, fixed)
     every = {**results, **fixed}
-    _check_names(grid, every)
     inner: dict[str, np.ndarray] = {}
     for name, output in every.items():
         for dim, size in zip(output.dims, output.value.shape, strict=True):
@@ -235,29 +233,34 @@ def _layout(grid: Mapping[str, np.ndarray], results: Mapping[str, Output], const
                     f"The dimension {dim!r} has {size} places in {name!r} and a coordinate of shape {values.shape} and "
                     f"type {values.dtype}: give as many numbers or strings."
                 )
-            if inner[dim].size != size or (values is not None and _differs(every, dim, values)):
+            if inner[dim].size != size or (values is not None and _differs(grid, every, dim, values)):
                 raise ValueError(f"The dimension {dim!r} of {name!r} has other places than that of another output.")
             inner[dim] = inner[dim] if values is None else values
     variables = {name: output._replace(dims=(*grid, *output.dims)) for name, output in results.items()}
     return Layout(inner | dict(grid), variables, {}, fixed)
 
 
-def _differs(results: Mapping[str, Output], dim: str, values: np.ndarray) -> bool:
-    others = (output.coords[dim] for output in results.values() if dim in output.coords)
+def _differs(grid: Mapping[str, np.ndarray], every: Mapping[str, Output], dim: str, values: np.ndarray) -> bool:
+    others = [output.coords[dim] for output in every.values() if dim in output.coords]
+    others += [grid[dim]] if dim in grid else []
     return any(other.shape != values.shape or (other != values).any() for other in others)
 
 
-def _check_names(grid: Mapping[str, np.ndarray], results: Mapping[str, Output]) -> None:
-    for name, output in results.items():
+def _check_names(
+    grid: Mapping[str, np.ndarray], results: Mapping[str, Output], constants: Mapping[str, Output]
+) -> None:
+    every = [*results.items(), *constants.items()]
+    for name, output in every:
         dtype = output.value.dtype
         if not isinstance(dtype, np.dtype) or dtype.kind not in "biufc":
             raise ValueError(f"The output {name!r} is of type {dtype}, which no dataset holds: cast it.")
         if len(output.dims) != len(output.value.shape):
             raise ValueError(f"{name!r} has {len(output.value.shape)} axes and is named with {len(output.dims)}.")
-    inner = {dim for output in results.values() for dim in output.dims} - grid.keys()
-    names = [*grid, *inner, *results, datasets.DONE]
+    # Constants may lie along the grid; what is computed at a point may not.
+    own, fixed = ({dim for output in of.values() for dim in output.dims} for of in (results, constants))
+    names = [*grid, *(own | (fixed - grid.keys())), *results, *constants, datasets.DONE]
     wrong = sorted(name for name in set(names) if names.count(name) > 1 or not name.isidentifier())
-    wrong += [name for name, output in results.items() if len(set(output.dims)) < len(output.dims)]
+    wrong += [name for name, output in every if len(set(output.dims)) < len(output.dims)]
     if wrong:
         raise ValueError(f"Axes, outputs and dimensions need different, plain names: rename {wrong}.")
 
