@@ -75,7 +75,7 @@ def run(config: Config) -> xr.Dataset:
     import jax
     import jax.numpy as jnp
 
-    from toypersona import bases, competition, entropy, rewards
+    from toypersona import bases, competition, first_order, rewards
     from toypersona.rules import catalogue
 
     pretrained = config.pretrained()
@@ -96,7 +96,7 @@ def run(config: Config) -> xr.Dataset:
             base.log_base,
             -base.log_base,
         )
-        change, formula = jax.lax.map(lambda reward: entropy.first_changes(base, reward), jnp.stack(paid))
+        change, formula = jax.lax.map(lambda reward: first_order.entropy_changes(base, reward), jnp.stack(paid))
         directions = {"paid": PAID, "direction": catalogue.strength_rules(base.speakers.scopes)}
         table = bases.with_gate_table(base, pretrained.world_at(world))
         sizes = {"natural_rate": config.natural_rate, "num_runs": config.num_runs}

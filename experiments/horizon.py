@@ -101,7 +101,7 @@ def _exact(mixture: PaidMixture, config: Config, personas: tuple[str, ...]) -> d
     from toypersona import horizons, theory
 
     lengths, times = config.lengths, jnp.asarray(config.selected)
-    tends = theory.long_run(mixture.log_gates, mixture.log_experts, mixture.log_prompts, mixture.scores)
+    tends = theory.long_run(mixture)
     exact = horizons.by_case(mixture, lengths, jnp.asarray(config.scaled))
     law = horizons.selected_law(mixture, tends, times)
     curves = {"case": horizons.CASES, "length": lengths, "scaled": config.scaled}

@@ -10,7 +10,6 @@ On 2 cores the preset quick takes half a minute, paper four.
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from jaxtyping import Array
 
     from toypersona.bases import Base
-    from toypersona.rules.rule import Task
     from toypersona.types import Key
 
 NAME = "weak_limit"
@@ -88,12 +86,13 @@ def run(config: Config) -> xr.Dataset:
 
         def steps(direction: Array, after: Callable[[Array], Array]) -> tuple[Array, Array]:
             rates = first_order.rates(base.log_base, direction, base.log_prompts, jnp.asarray(config.drifts))
-            return theory.weak_limit(base.log_base, base.log_personas, direction, base.log_prompts), after(rates)
+            limit = theory.weak_limit(base.log_base, base.log_personas, direction, base.log_prompts)
+            return limit, jax.lax.map(after, rates)
 
-        limit, tilted = steps(reward, jax.vmap(lambda strength: theory.tilt(base.log_base, reward, strength)))
+        limit, tilted = steps(reward, lambda strength: theory.tilt(base.log_base, reward, strength))
         pairs, scopes = [(limit[None], tilted[None])], base.speakers.scopes
         for kind in KINDS:
-            in_scope = lambda task, kind=kind: steps(*_rule(kind, base, task))  # noqa: E731
+            in_scope = lambda task, kind=kind: steps(*first_order.step(kind, base, task, **SOLVE))  # noqa: E731
             pairs.append(trajectories.by_scope(in_scope, base.task(reward), scopes))
         limits, policies = map(jnp.concatenate, zip(*pairs, strict=True))
         spent = jax.lax.map(base.budget, policies.reshape(-1, *base.log_base.shape))
@@ -104,33 +103,6 @@ def run(config: Config) -> xr.Dataset:
 
     true_base(jax.random.key(0))
     return command.sweep(NAME, config, point, {"world": np.arange(config.num_worlds)})
-
-
-def _rule(kind: str, base: Base, task: Task) -> tuple[Array, Callable[[Array], Array]]:
-    """The direction [C, N] in which a rule first moves the policy, and its policies after one step by learning rate."""
-    import jax
-    import optax
-
-    from toypersona import first_order
-    from toypersona.policies.policy import all_log_probs
-    from toypersona.rules import gradient
-
-    log_probs = lambda params: all_log_probs(task.policy, params, task.prompts)  # noqa: E731
-    precondition, make_rule = {
-        "vanilla": (lambda slope: slope, gradient.policy_gradient),
-        "natural": (
-            first_order.natural(log_probs, base.params, task.log_prompts, **SOLVE),
-            functools.partial(gradient.natural_gradient, **SOLVE),
-        ),
-        "adam": (first_order.adam, functools.partial(gradient.policy_gradient, optimizer=optax.adam)),
-    }[kind]
-
-    def after(rate: Array) -> Array:
-        rule = make_rule(task, learning_rate=rate)
-        return log_probs(rule.update(jax.random.key(0), rule.init(base.params))[0].params)
-
-    direction = first_order.first(log_probs, base.params, task.log_prompts, task.table(), precondition=precondition)
-    return direction, lambda rates: jax.lax.map(after, rates)
 
 
 if __name__ == "__main__":

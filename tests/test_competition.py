@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from toypersona import bases, competition, entropy, rewards
+from toypersona import bases, competition, first_order, rewards
 from toypersona.options import WorldOptions
 from toypersona.rules import catalogue as rules
 from toypersona.worlds import catalogue, world
@@ -43,7 +43,7 @@ def test_exact_rules_keep_to_their_laws(base, monkeypatch):
 
 def test_entropy_changes_by_its_formula_in_every_direction(base):
     paid = jnp.stack([jax.random.normal(jax.random.key(0), base.log_base.shape), -base.log_base])
-    change, formula = jax.jit(lambda paid: jax.lax.map(lambda r: entropy.first_changes(base, r), paid))(paid)
+    change, formula = jax.jit(lambda paid: jax.lax.map(lambda r: first_order.entropy_changes(base, r), paid))(paid)
     assert change.shape == (2, len(rules.strength_rules()))
     np.testing.assert_allclose(change, formula, atol=1e-6)
     assert (change[1] > 0).all()

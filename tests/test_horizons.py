@@ -54,14 +54,14 @@ def test_sampled_budgets_are_the_listed_ones_within_their_errors():
 
 def test_scores_that_pay_all_personas_alike():
     alike = tilted.paying_alike(MIXTURE.log_experts, SCORES)
-    means = theory.long_run(MIXTURE.log_gates, MIXTURE.log_experts, MIXTURE.log_prompts, alike).means
+    means = theory.long_run(MIXTURE._replace(scores=alike)).means
     np.testing.assert_allclose(means, means[0], rtol=1e-10)
     np.testing.assert_allclose(tilted.paying_alike(MIXTURE.log_experts, alike), alike, rtol=1e-8)
-    assert jnp.ptp(theory.long_run(*MIXTURE[:2], MIXTURE.log_prompts, SCORES).means) > 0.01
+    assert jnp.ptp(theory.long_run(MIXTURE).means) > 0.01
 
 
 def test_selection_weights_tend_to_their_law():
-    tends = theory.long_run(MIXTURE.log_gates, MIXTURE.log_experts, MIXTURE.log_prompts, SCORES)
+    tends = theory.long_run(MIXTURE)
     times = jnp.array([0.5, 3.0])
     law = horizons.selected_law(MIXTURE, tends, times)
     short, long = abs(horizons.selected(MIXTURE, (64, 65_536), times) - law[None]).max(axis=(1, 2))

@@ -73,12 +73,12 @@ def test_asymptotics_without_memory_are_the_words_own_mean_and_variance():
 def test_a_tilted_chain_is_the_tilted_law_and_samples_it(order):
     table, length = random_table(order), 3
     rewards = jnp.asarray(np.random.default_rng(3).normal(size=(length, V)))
-    chain = tilted.tilt(table, rewards)
+    tables, log_partition = tilted.tilt(table, rewards)
     responses = chains.outcomes(V, length)
     joint = chains.log_probs(table, PROMPT, length) + rewards[jnp.arange(length), responses].sum(axis=1)
     context = tuple(PROMPT[len(PROMPT) - order :])
-    np.testing.assert_allclose(chain.log_partition[context], jax.nn.logsumexp(joint), rtol=1e-12)
-    draws = jax.jit(jax.vmap(lambda key: tilted.sample(key, chain.tables[None], 0, PROMPT)))(
+    np.testing.assert_allclose(log_partition[context], jax.nn.logsumexp(joint), rtol=1e-12)
+    draws = jax.jit(jax.vmap(lambda key: tilted.sample(key, tables[None], 0, PROMPT)))(
         jax.random.split(jax.random.key(4), 20_000)
     )
     seen = np.bincount(np.asarray(draws @ V ** jnp.arange(length - 1, -1, -1)), minlength=V**length) / 20_000

@@ -1,7 +1,5 @@
 """Several right personas: which of them is left when the gates are trained, rule by rule."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,18 +14,8 @@ from toypersona.rules.catalogue import Setup
 from toypersona.types import Key, Scalar
 
 EXACT = ("policy gradient", "policy gradient, KL", "natural gradient")
-SAMPLED = (
-    "REINFORCE",
-    "RLOO",
-    "RLOO, KL in reward",
-    "RLOO, entropy",
-    "GRPO",
-    "PPO, token",
-    "expert iteration",
-    "best of 8",
-    "DPO",
-)
-RULES = (*EXACT, *SAMPLED)
+RLOO = ("RLOO", "RLOO, KL in reward", "RLOO, entropy")
+RULES = (*EXACT, "REINFORCE", *RLOO, "GRPO", "PPO, token", "expert iteration", "best of 8", "DPO")
 RATE = 4.0
 """Learning rate of gates, in units of that of all parameters."""
 
@@ -62,6 +50,19 @@ def compete(
     rivals = jnp.where(right[None], log_gates, -jnp.inf)
     likeliest = rivals.argmax(axis=1)
 
+    def gates(name: str, key: Key) -> Float[Array, "runs R C K"]:
+        """The gate logits of all runs of a rule."""
+        entry = (catalogue.RULES | catalogue.EXACT_GRADIENTS)[name]
+        rate = natural_rate if name == "natural gradient" else entry.rate * RATE
+
+        def run(number: Int[Array, ""]) -> Float[Array, "R C K"]:
+            data_key, walk_key = jax.random.split(jax.random.fold_in(key, number))
+            walk = {"key": walk_key, "marks": rate * jnp.asarray(steps), "max_step": rate}
+            make_rule = entry.make(setup._replace(key=data_key))
+            return trajectories.follow(make_rule, mixture.gate_logits, base.params, **walk)[0]
+
+        return jax.lax.map(run, jnp.arange(1 if name in EXACT else num_runs))
+
     def shares(logits: Float[Array, "R C K"]) -> tuple[Array, Array, Array]:
         """Of the likeliest [R, C], the largest [R] and all right ones' weight [R]."""
         weights = jax.nn.softmax(logits) * right[None, None]
@@ -69,44 +70,24 @@ def compete(
         best = jnp.take_along_axis(weights, likeliest[None, :, None], axis=-1)[..., 0]
         return best / total, (weights.max(axis=-1) / total) @ rho, total @ rho
 
-    records, first = {}, {}
-    for name, own_key in zip(RULES, jax.random.split(key, len(RULES)), strict=True):
-        runs = jnp.arange(1 if name in EXACT else num_runs)
-        logits = jax.lax.map(functools.partial(_gates, name, setup._replace(key=own_key), steps, natural_rate), runs)
-        share, largest, weight = jax.vmap(shares)(logits)
-        records[name] = {
-            "share": share.mean(0),
-            "largest": largest.mean(0),
-            "right": weight.mean(0),
-            "won": (share[:, -1] > 0.5).mean(0),
-        }
-        first[name] = logits[0]
+    def law(log_gates: Float[Array, " K"], best: Int[Array, ""], rise: Float[Array, ""]) -> Float[Array, ""]:
+        odds = theory.surviving_odds(log_gates[best], log_gates, rise)
+        return 1 / (1 + jnp.where(right.at[best].set(False), odds, 0.0).sum())
+
+    keys = jax.random.split(key, len(RULES))
+    logits = {name: gates(name, own_key) for name, own_key in zip(RULES, keys, strict=True)}
+    records = []
+    for share, largest, weight in map(jax.vmap(shares), logits.values()):
+        won = (share[:, -1] > 0.5).mean(0)
+        records.append({"share": share.mean(0), "largest": largest.mean(0), "right": weight.mean(0), "won": won})
     natural = theory.natural_gates(*hull, reward, natural_rate, int(steps[-1]))[steps - 1]
-    rise = jnp.take_along_axis(first["policy gradient"] - log_gates[None], likeliest[None, :, None], axis=-1)[..., 0]
-    law = jax.vmap(jax.vmap(theory.surviving_share, (0, None, 0)), (None, None, 0))(log_gates, right, rise)
+    rises = logits["policy gradient"][0] - log_gates[None]
+    rise = jnp.take_along_axis(rises, likeliest[None, :, None], axis=-1)[..., 0]
     taken = jnp.einsum("ck,ckk->c", jnp.exp(log_gates), rewards.confusion(*hull))
     return {
-        **jax.tree.map(lambda *x: jnp.stack(x), *records.values()),
-        "law": law,
+        **jax.tree.map(lambda *x: jnp.stack(x), *records),
+        "law": jax.vmap(jax.vmap(law), (None, None, 0))(log_gates, likeliest, rise),
         "natural_law": shares(natural)[0],
         "mistaken": 1 - rho @ taken,
         "base_share": jnp.take_along_axis(jax.nn.softmax(rivals), likeliest[:, None], axis=1)[:, 0],
     }
-
-
-def _gates(
-    name: str, setup: Setup, steps: np.ndarray, natural_rate: Scalar, number: Int[Array, ""]
-) -> Float[Array, "R C K"]:
-    """The gate logits of one run of a rule."""
-    data_key, walk_key = jax.random.split(jax.random.fold_in(setup.key, number))
-    entry = (catalogue.RULES | catalogue.EXACT_GRADIENTS)[name]
-    rate = natural_rate if name == "natural gradient" else entry.rate * RATE
-    logits, _, _ = trajectories.follow(
-        entry.make(setup._replace(key=data_key)),
-        mixture.gate_logits,
-        setup.base.params,
-        key=walk_key,
-        marks=rate * jnp.asarray(steps),
-        max_step=rate,
-    )
-    return logits

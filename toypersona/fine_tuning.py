@@ -3,17 +3,15 @@
 All of it is SFT (``rules.imitation.sft``), followed from a base or from what some rule has made of it.
 """
 
-import operator
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from toypersona import chains, numerics, trajectories
+from toypersona import chains, hulls, numerics, trajectories
 from toypersona.bases import Base
-from toypersona.measures import presence
 from toypersona.rules import imitation
 from toypersona.trajectories import MakeRule
 from toypersona.types import Key, Params, Scalar
@@ -29,9 +27,6 @@ def stranger(key: Key, base: Base, persona: int) -> Float[Array, "C N"]:
         key: draws which word takes which place.
         base: its personas are chains.
         persona: the number of the one whose words are permuted.
-
-    Returns:
-        Log-probabilities [C, N], nats.
 
     Raises:
         ValueError: personas that are no chains.
@@ -60,17 +55,16 @@ def on_lines(
         log_demonstrators: log-probabilities of those who write the lines [D, C, N].
         num_lines: L numbers of lines.
         steps: after which to record, increasing [R].
-        learning_rate: of SFT.
+        learning_rate: step length.
 
     Returns:
         The policies on the way, and KL(demonstrator‖policy) in nats.
     """
-    task = base.task(jnp.zeros_like(base.log_base))
+    task, most = base.task(jnp.zeros_like(base.log_base)), max(num_lines)
 
     def on(inputs: tuple[Array, Array]) -> tuple[Float[Array, "L R C N"], Float[Array, "L R"]]:
         log_demonstrator, number = inputs
         line_key, walk_key = jax.random.split(jax.random.fold_in(key, number))
-        most = max(num_lines)
         lines = imitation.demonstrations(line_key, log_demonstrator, base.log_prompts, base.responses, most)
 
         def walk(num: Int[Array, ""]) -> Float[Array, "R C N"]:
@@ -105,18 +99,13 @@ def at_drifts(
         At the records whose drifts are nearest to the levels, in the logarithm: parameters with a leading axis L·D, one
         rule after the other.
     """
-
-    def walk(make_rule: MakeRule, learning_rate: Scalar, own_key: Key) -> Params:
-        marks = learning_rate * steps
-        path, _, _ = trajectories.follow(
-            make_rule, lambda params: params, base.params, key=own_key, marks=marks, max_step=learning_rate
-        )
+    tuned = []
+    for (make_rule, learning_rate), own_key in zip(rules, jax.random.split(key, len(rules)), strict=True):
+        walk = {"key": own_key, "marks": learning_rate * steps, "max_step": learning_rate}
+        path, _, _ = trajectories.follow(make_rule, lambda params: params, base.params, **walk)
         spent = jax.lax.map(lambda params: base.spent(base.law(params)), path)
         nearest = jnp.argmin(abs(jnp.log(spent[None] / drifts[:, None])), axis=1)
-        return jax.tree.map(operator.itemgetter(nearest), path)
-
-    keys = jax.random.split(key, len(rules))
-    tuned = [walk(*rule, own_key) for rule, own_key in zip(rules, keys, strict=True)]
+        tuned.append(jax.tree.map(lambda x, at=nearest: x[at], path))
     return jax.tree.map(lambda *x: jnp.concatenate(x), *tuned)
 
 
@@ -138,19 +127,32 @@ class Called(NamedTuple):
         """What the persona answers, log-probabilities in nats."""
         return self.base.log_personas[:, self.persona]
 
-    def presence(self, log_policy: Float[Array, "C N"]) -> Float[Array, " T"]:
-        """Its weight in what a policy says next after none, one, ... of its words (``presence.presence``)."""
-        base = self.base
-        return presence.presence(log_policy, base.log_personas, self.persona, self.log_prompts, base.length)
-
     @property
     def gate(self) -> Float[Array, ""]:
         """Its gate in the base at these prompts."""
         return jnp.exp(self.log_prompts) @ jnp.exp(self.base.log_gates[:, self.persona])
 
+    def presence(self, log_policy: Float[Array, "C N"]) -> Float[Array, " T"]:
+        """Its weight in the mix nearest to how a policy goes on after none, one, ... of its words [T].
+
+        Averaged over what it would say.
+        """
+        num_prompts, num_personas = self.base.log_gates.shape
+        after = []
+        for said in range(self.base.length):
+            shape = (num_prompts, self.base.num_words**said, -1)
+            personas = jnp.moveaxis(self.base.log_personas.reshape(num_prompts, num_personas, *shape[1:]), 1, 2)
+            begun = jax.nn.logsumexp(personas, axis=-1)
+            rest = jax.nn.log_softmax(log_policy.reshape(shape), axis=-1), personas - begun[..., None]
+            flat = (x.reshape(-1, *x.shape[2:]) for x in rest)
+            weights = hulls.project_batch(*flat, tolerance=1e-9).weights.reshape(num_prompts, -1, num_personas)
+            log_weight = begun[..., self.persona] + self.log_prompts[:, None]
+            after.append((jnp.exp(log_weight) * weights[..., self.persona]).sum())
+        return jnp.stack(after)
+
     def absence(self, log_policy: Float[Array, "C N"], log_wanted: Float[Array, "C N"]) -> Float[Array, ""]:
-        """How far a policy is from answering as somebody would, nats (``presence.absence``)."""
-        return presence.absence(log_policy, log_wanted, self.log_prompts)
+        """KL(wanted‖policy) in nats at these prompts: how far they are from being answered as somebody would."""
+        return jnp.exp(self.log_prompts) @ numerics.kl_divergence(log_wanted, log_policy)
 
     def bring_back(
         self,
@@ -168,12 +170,12 @@ class Called(NamedTuple):
             params: where SFT starts.
             log_wanted: log-probabilities of whoever writes the lines [C, N].
             steps: after which to record, increasing [R].
-            learning_rate: of SFT.
+            learning_rate: step length.
 
         Returns:
-            ``presence.absence`` of who is wanted, and the drift since the start at these prompts, both in nats [R].
+            The ``absence`` of who is wanted, and the drift since the start at these prompts, both in nats [R].
         """
-        base, walk_to = self.base, learning_rate * steps
+        base = self.base
         line_key, walk_key = jax.random.split(key)
         lines = imitation.demonstrations(line_key, log_wanted, self.log_prompts, base.responses, NUM_LINES)
         start, task = base.law(params), base.task(jnp.zeros_like(base.log_base))
@@ -184,16 +186,13 @@ class Called(NamedTuple):
             return self.absence(log_policy, log_wanted), moved
 
         make_rule = lambda size: imitation.sft(task, *lines, learning_rate=size)  # noqa: E731
-        return trajectories.follow(make_rule, measure, params, key=walk_key, marks=walk_to, max_step=learning_rate)[0]
+        walk = {"key": walk_key, "marks": learning_rate * steps, "max_step": learning_rate}
+        return trajectories.follow(make_rule, measure, params, **walk)[0]
 
-    def left(self, key: Key, params: Params, *, steps: Int[Array, " R"], learning_rate: Scalar) -> dict[str, Array]:
+    def left(self, key: Key, params: Params, **walk: Any) -> dict[str, Array]:
         """What is left of the persona at some parameters, and what brings it back.
 
-        Args:
-            key: as for ``bring_back``, like the rest.
-            params: what training has made of the base.
-            steps: [R].
-            learning_rate: of SFT.
+        Arguments as in ``bring_back``.
 
         Returns:
             The drift ``spent`` in nats and ``tuned_fraction``, its selection fraction; ``presence`` [T] and ``absence``
@@ -201,14 +200,14 @@ class Called(NamedTuple):
         """
         log_policy = self.base.law(params)
         spent = self.base.budget(log_policy)
-        absence, nats = self.bring_back(key, params, self.log_persona, steps=steps, learning_rate=learning_rate)
+        back_absence, back_nats = self.bring_back(key, params, self.log_persona, **walk)
         return {
             "spent": spent.total,
             "tuned_fraction": spent.selection_fraction,
             "presence": self.presence(log_policy),
             "absence": self.absence(log_policy, self.log_persona),
-            "back_absence": absence,
-            "back_nats": nats,
+            "back_absence": back_absence,
+            "back_nats": back_nats,
         }
 
 

@@ -1,13 +1,29 @@
-"""Where a rule first moves the policy, and what follows from it: predictions to first order in the learning rate."""
+"""Where a rule first moves the policy, and what follows from it: predictions to first order in the learning rate.
 
+How fast entropy first changes is also measured, by a small step there and back.
+"""
+
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float
 
-from toypersona import numerics
+from toypersona import numerics, theory, trajectories
+from toypersona.bases import Base
+from toypersona.policies.policy import all_log_probs
+from toypersona.rules import gradient
+from toypersona.rules.rule import Task
 from toypersona.types import Params, Scalar
+
+SOLVE = {"damping": 1e-4, "tolerance": 1e-12, "max_iterations": 200}
+"""Of natural gradient where entropy's change is predicted and measured."""
+
+STEP = 1e-4
+"""Drift, in root nats, of the steps that entropy is measured by."""
 
 
 def first(
@@ -69,19 +85,50 @@ def adam(gradient: Params, *, epsilon: float = 1e-8) -> Params:
     return jax.tree.map(lambda g: g / (jnp.abs(g) + epsilon), gradient)
 
 
+def step(
+    kind: str, base: Base, task: Task, **solve: Any
+) -> tuple[Float[Array, "C N"], Callable[[Scalar], Float[Array, "C N"]]]:
+    """Where an exact rule first moves the base, and the policy after one step of it.
+
+    Args:
+        kind: of rule: vanilla, natural or adam.
+        base: where it starts.
+        task: its policy with what trains free, and the reward.
+        **solve: options of ``natural``.
+
+    Returns:
+        d as by ``first``, and ``(learning rate) -> log pi(x|c)``.
+    """
+    log_probs = lambda params: all_log_probs(task.policy, params, task.prompts)  # noqa: E731
+    precondition, make_rule = {
+        "vanilla": (lambda slope: slope, gradient.policy_gradient),
+        "natural": (
+            natural(log_probs, base.params, task.log_prompts, **solve),
+            functools.partial(gradient.natural_gradient, **solve),
+        ),
+        "adam": (adam, functools.partial(gradient.policy_gradient, optimizer=optax.adam)),
+    }[kind]
+
+    def after(rate: Scalar) -> Float[Array, "C N"]:
+        rule = make_rule(task, learning_rate=rate)
+        return log_probs(rule.update(jax.random.key(0), rule.init(base.params))[0].params)
+
+    return first(log_probs, base.params, task.log_prompts, task.table(), precondition=precondition), after
+
+
 def rates(
     log_base: Float[Array, "C N"],
     direction: Float[Array, "C N"],
     log_prompts: Float[Array, " C"],
-    lengths: Float[Array, " L"],
-) -> Float[Array, " L"]:
+    lengths: Float[Array, "*lengths"],
+) -> Float[Array, "*lengths"]:
     """Learning rates at which one step from the base has some lengths, ``sqrt(2 KL) = rate sqrt(E_c Var_pi0(d))``.
 
     Args:
         log_base: log pi0 [C, N].
         direction: d, the change of log pi per unit of the learning rate, up to a constant for each prompt [C, N].
         log_prompts: log rho(c) [C].
-        lengths: sqrt(2 KL(pi‖pi0)) of the steps, root nats [L].
+        lengths: sqrt(2 KL(pi‖pi0)) of the steps, root nats.
     """
     centred = direction - numerics.expectation(log_base, direction)[:, None]
     return lengths / jnp.sqrt(jnp.exp(log_prompts) @ numerics.expectation(log_base, centred**2))
@@ -93,13 +140,31 @@ def entropy_change(
     """Entropy gained per unit of a rule's learning rate: ``-E_c Cov_pi(log pi, d)``, nats.
 
     The derivative of ``-sum pi log pi`` along ``d log pi = d`` (Cui et al. 2025, where d is the advantage). Entropy
-    falls where what is likely is made likelier, and rises where what is rare pays more.
-
-    Args:
-        log_policy: log pi [C, N].
-        direction: d, the change of log pi up to a constant for each prompt, as by ``first`` [C, N].
-        log_prompts: log rho(c) [C].
+    falls where what is likely is made likelier, and rises where what is rare pays more. Arguments as in ``rates``.
     """
     centred = direction - numerics.expectation(log_policy, direction)[:, None]
     surprise = jnp.where(jnp.isneginf(log_policy), 0.0, -log_policy)
     return jnp.exp(log_prompts) @ numerics.expectation(log_policy, surprise * centred)
+
+
+def entropy_changes(base: Base, reward: Float[Array, "C N"]) -> tuple[Float[Array, " L"], Float[Array, " L"]]:
+    """How fast entropy first changes under the tilt, and natural and vanilla gradient in every scope.
+
+    Measured by a small step there and back, and by ``entropy_change``: nats for a unit of root drift
+    ``sqrt(E_c E_pi0[d²])`` in root nats, so that rules can be compared; in the order of
+    ``rules.catalogue.strength_rules`` [L].
+    """
+
+    def changes(
+        direction: Float[Array, "C N"], after: Callable[[Scalar], Float[Array, "C N"]]
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        unit = rates(base.log_base, direction, base.log_prompts, jnp.asarray(1.0))
+        ahead, behind = (base.rho @ numerics.entropy(after(sign * STEP * unit)) for sign in (1, -1))
+        return (ahead - behind) / (2 * STEP), unit * entropy_change(base.log_base, direction, base.log_prompts)
+
+    tilt = changes(reward, lambda strength: theory.tilt(base.log_base, reward, strength))
+    pairs = [jax.tree.map(lambda x: x[None], tilt)]
+    for kind in ("natural", "vanilla"):
+        in_scope = lambda task, kind=kind: changes(*step(kind, base, task, **SOLVE))  # noqa: E731
+        pairs.append(trajectories.by_scope(in_scope, base.task(reward), base.speakers.scopes))
+    return jax.tree.map(lambda *x: jnp.concatenate(x), *pairs)

@@ -41,7 +41,7 @@ def curve(mixture: PaidMixture, strengths: Float[Array, " R"], length: int, *, l
     """``theory.horizon`` at one length and each of R strengths, whose axis takes the place of L."""
 
     def at(strength: Float[Array, ""]) -> Horizon:
-        return jax.tree.map(lambda x: x[0], theory.horizon(*mixture, strength, (length,), last_only=last_only))
+        return jax.tree.map(lambda x: x[0], theory.horizon(mixture, strength, (length,), last_only=last_only))
 
     return jax.vmap(at)(strengths)
 
@@ -55,16 +55,16 @@ def by_case(mixture: PaidMixture, lengths: Sequence[int], scaled: Float[Array, "
         scaled: s sqrt(T); s itself where only the last word is paid [R].
     """
     alone = jnp.where(jnp.arange(mixture.log_gates.shape[1])[None] == 0, 0.0, -jnp.inf)
+    alike = tilted.paying_alike(mixture.log_experts, mixture.scores)
     mixtures = {
-        "per word": mixture,
-        "equal means": mixture._replace(scores=tilted.paying_alike(mixture.log_experts, mixture.scores)),
-        "last word": mixture,
+        "equal means": mixture._replace(scores=alike),
         "one persona": mixture._replace(log_gates=jnp.broadcast_to(alone, mixture.log_gates.shape)),
     }
 
     def at(case: str, length: int) -> Horizon:
         last = case == "last word"
-        return curve(mixtures[case], scaled if last else scaled / jnp.sqrt(length), length, last_only=last)
+        strengths = scaled if last else scaled / jnp.sqrt(length)
+        return curve(mixtures.get(case, mixture), strengths, length, last_only=last)
 
     curves = [at(case, length) for case in CASES for length in lengths]
     return jax.tree.map(lambda *x: jnp.stack(x).reshape(len(CASES), len(lengths), *x[0].shape), *curves)
@@ -72,7 +72,7 @@ def by_case(mixture: PaidMixture, lengths: Sequence[int], scaled: Float[Array, "
 
 def weak(mixture: PaidMixture, lengths: Sequence[int]) -> Float[Array, " L"]:
     """S at each of L lengths, under RL so weak that selection has hardly begun."""
-    return jnp.stack([theory.horizon(*mixture, WEAK / n, (n,)).selection_fraction[0] for n in lengths])
+    return jnp.stack([theory.horizon(mixture, WEAK / n, (n,)).selection_fraction[0] for n in lengths])
 
 
 def selected(mixture: PaidMixture, lengths: Sequence[int], times: Float[Array, " Y"]) -> Float[Array, "L Y K"]:
@@ -84,19 +84,12 @@ def selected(mixture: PaidMixture, lengths: Sequence[int], times: Float[Array, "
 
 def selected_law(mixture: PaidMixture, tends: theory.LongRun, times: Float[Array, " Y"]) -> Float[Array, "Y K"]:
     """What they tend to, ``g_k exp(sT mu_k) / Z``."""
-    log_weights = mixture.log_gates[None] + times[:, None, None] * tends.means[None, None]
-    weights = jnp.exp(numerics.log_normalize(log_weights))
-    return jnp.einsum("c,yck->yk", jnp.exp(mixture.log_prompts), weights)
+    log_weights = numerics.log_normalize(mixture.log_gates[None] + times[:, None, None] * tends.means[None, None])
+    return jnp.einsum("c,yck->yk", jnp.exp(mixture.log_prompts), jnp.exp(log_weights))
 
 
 def by_samples(
-    key: Key,
-    mixture: PaidMixture,
-    lengths: Sequence[int],
-    scaled: Float[Array, " R"],
-    num_samples: int,
-    *,
-    tolerance: float = 1e-9,
+    key: Key, mixture: PaidMixture, lengths: Sequence[int], scaled: Float[Array, " R"], num_samples: int
 ) -> sampled.SampledBudget:
     """The budgets from samples of the tilt and as many of the base, with leading axes [L, R].
 
@@ -106,9 +99,8 @@ def by_samples(
         lengths: T, each of L.
         scaled: s sqrt(T) [R].
         num_samples: M, responses to each prompt, even and >= 4.
-        tolerance: nats, as for ``measures.sampled.budget_from_samples``.
     """
-    pairs, places = [], jnp.arange(2 * scaled.shape[0])
+    draws, places = [], jnp.arange(2 * scaled.shape[0])
     for i, length in enumerate(lengths):
         # Places and not keys: jax takes keys that a vmapped loop runs over for used before.
         own, strengths = jax.random.fold_in(key, i), scaled / jnp.sqrt(length)
@@ -117,13 +109,14 @@ def by_samples(
             log_probs = tilted.sample_mixture(jax.random.fold_in(own, at[1]), mixture, at[0], length, num_samples)
             return sampled.Samples(*log_probs)
 
-        both = jax.lax.map(draw, (jnp.concatenate([strengths, jnp.zeros_like(strengths)]), places))
-        pairs.append([jax.tree.map(lambda x, half=half: jnp.split(x, 2)[half], both) for half in (0, 1)])
-    # The solver, slow to compile, is compiled once and not for every length.
-    stacked = jax.tree.map(lambda *x: jnp.concatenate(x), *pairs)
-    budgets = jax.lax.map(
-        lambda pair: sampled.budget_from_samples(pair[0], pair[1], mixture.log_prompts, tolerance=tolerance), stacked
-    )
+        draws.append(jax.lax.map(draw, (jnp.concatenate([strengths, jnp.zeros_like(strengths)]), places)))
+    # The solver, slow to compile, is compiled once and not for every length; the second half of each is the base's.
+    pairs = [
+        jax.tree.map(lambda *x, half=half: jnp.concatenate([jnp.split(y, 2)[half] for y in x]), *draws)
+        for half in (0, 1)
+    ]
+    budget = lambda x: sampled.budget_from_samples(x[0], x[1], mixture.log_prompts, tolerance=1e-9)  # noqa: E731
+    budgets = jax.lax.map(budget, pairs)
     return jax.tree.map(lambda x: x.reshape(len(lengths), -1, *x.shape[1:]), budgets)
 
 

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from toypersona import theory
 from toypersona.bases import Base
@@ -44,8 +44,7 @@ def two_answers(
         gap, learning_rate = inputs
         rule = reinforce.reinforce(answers(jnp.stack([1 + gap / 2, 1 - gap / 2])), learning_rate=learning_rate)
 
-        def settled(params: Float[Array, "R 1 2"]) -> Bool[Array, " R"]:
-            return jax.nn.softmax(params).max(axis=(1, 2)) >= SETTLED
+        settled = lambda params: jax.nn.softmax(params).max(axis=(1, 2)) >= SETTLED  # noqa: E731
 
         def step(carry: tuple[Array, Array]) -> tuple[Array, Array]:
             params, i = carry
@@ -60,14 +59,11 @@ def two_answers(
 
     learning_rates = thresholds[:, None] * rates[None]
     grid = jnp.broadcast_to(gaps[:, None], learning_rates.shape)
-    wrong, unsettled = jax.lax.map(share, (grid.reshape(-1), learning_rates.reshape(-1)))
+    shares = jax.lax.map(share, (grid.reshape(-1), learning_rates.reshape(-1)))
+    wrong, unsettled = (x.reshape(grid.shape) for x in shares)
     at = jax.vmap(lambda *inputs: theory.lock_in(*inputs, share=SETTLED), (None, None, 0))
-    return {
-        "noise_wrong": wrong.reshape(grid.shape),
-        "unsettled": unsettled.reshape(grid.shape),
-        "noise_law": jax.vmap(at)(gaps, mean_square, learning_rates),
-        "threshold": thresholds,
-    }
+    law = jax.vmap(at)(gaps, mean_square, learning_rates)
+    return {"noise_wrong": wrong, "unsettled": unsettled, "noise_law": law, "threshold": thresholds}
 
 
 def personas(
@@ -106,14 +102,10 @@ def personas(
 def locked_wrong(
     gates: Float[Array, "C K"], mean_rewards: Float[Array, "C K"], log_prompts: Float[Array, " C"]
 ) -> Float[Array, ""]:
-    """The probability that a prompt's gate gives ``SETTLED`` or more to a persona that does not pay best.
+    """The probability that a prompt's gate w(c) gives ``SETTLED`` or more to a persona that does not pay best.
 
-    Args:
-        gates: w_k(c) after training [C, K].
-        mean_rewards: E_{p_k}[r(c, .)] [C, K]; where all pay the same every persona is a wrong one to lock onto.
-        log_prompts: log rho(c) [C].
+    By their mean rewards ``E_{p_k}[r(c, .)]``; where all pay the same every persona is a wrong one to lock onto.
     """
-    gap = mean_rewards.max(axis=-1) - jnp.take_along_axis(mean_rewards, gates.argmax(axis=-1)[:, None], axis=-1)[:, 0]
-    indifferent = jnp.ptp(mean_rewards, axis=-1) < 1e-9
-    wrong = (gates.max(axis=-1) >= SETTLED) & ((gap > 0) | indifferent)
-    return jnp.exp(log_prompts) @ wrong.astype(float)
+    paid = jnp.take_along_axis(mean_rewards, gates.argmax(axis=-1)[:, None], axis=-1)[:, 0]
+    wrong = (mean_rewards.max(axis=-1) > paid) | (jnp.ptp(mean_rewards, axis=-1) < 1e-9)
+    return jnp.exp(log_prompts) @ ((gates.max(axis=-1) >= SETTLED) & wrong).astype(float)

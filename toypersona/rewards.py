@@ -17,13 +17,7 @@ from toypersona.worlds.world import Labels, log_responsibilities
 
 
 def evaluate(reward_fn: RewardFn, prompts: Int[Array, "C P"], responses: Int[Array, "N T"]) -> Float[Array, "C N"]:
-    """A reward function's value for every response to every prompt.
-
-    Args:
-        reward_fn: ``(prompt [P], response [T]) -> []``.
-        prompts: [C, P].
-        responses: [N, T].
-    """
+    """A reward function's value for every response to every prompt."""
     by_response = jax.vmap(reward_fn, in_axes=(None, 0))
     return jax.vmap(by_response, in_axes=(0, None))(prompts, responses).astype(float)
 
@@ -33,14 +27,7 @@ SampledReward = Callable[[Int[Array, ""], Int[Array, " T"]], Float[Array, ""]]
 
 
 def lookup(reward: Float[Array, "C N"]) -> SampledReward:
-    """A reward for sampled responses from one of all V^T, in the order of ``chains.outcomes``.
-
-    Args:
-        reward: [C, N].
-
-    Returns:
-        ``(prompt index [], tokens [T]) -> []``.
-    """
+    """A reward for sampled responses from one of all V^T, in the order of ``chains.outcomes``."""
 
     def pay(prompt_index: Int[Array, ""], tokens: Int[Array, " T"]) -> Float[Array, ""]:
         num_words = round(reward.shape[1] ** (1 / tokens.shape[0]))
@@ -143,12 +130,7 @@ def at_random(
 ) -> Float[Array, "C N"]:
     """``at_angle`` at a uniformly drawn angle, with normal scores of the personas and a normal feature.
 
-    Args:
-        key: one key.
-        log_gates: log g_k(c) [C, K]; the rest as for ``at_angle``.
-        log_base: [C, N].
-        log_personas: [C, K, N].
-        log_prompts: [C].
+    Arguments as in ``at_angle``; ``log_gates`` is log g_k(c).
     """
     angle_key, score_key, feature_key = jax.random.split(key, 3)
     affine = persona_affine(log_gates, log_personas, jax.random.normal(score_key, (log_personas.shape[1],)))
@@ -158,13 +140,7 @@ def at_random(
 
 
 def best_paid(reward: Float[Array, "C N"], log_base: Float[Array, "C N"], share: Scalar) -> Float[Array, "C N"]:
-    """1 for the responses that pay best and that the base says with a probability of ``share`` in all, 0 for the rest.
-
-    Args:
-        reward: [C, N].
-        log_base: log pi0 [C, N].
-        share: the most that the base may give them together, for each prompt.
-    """
+    """1 for the best paid responses to each prompt, as many as the base says with ``share`` at most, 0 for the rest."""
     order = jnp.argsort(-reward, axis=1)
     mass = jnp.cumsum(jnp.take_along_axis(jnp.exp(log_base), order, axis=1), axis=1)
     rows = jnp.arange(mass.shape[0])[:, None]
@@ -180,12 +156,9 @@ def confusion(log_gates: Float[Array, "C K"], log_personas: Float[Array, "C K N"
 def all_right_but(
     wrong: int, log_gates: Float[Array, "C K"], log_personas: Float[Array, "C K N"]
 ) -> Float[Array, "C N"]:
-    """Several right answers: a persona-affine reward that pays each persona 1 on average, and the wrong one 0.
+    """Several right answers: a persona-affine reward that pays each persona 1 on average, and number ``wrong`` 0.
 
-    Args:
-        wrong: the persona that is not paid, at every prompt.
-        log_gates: log g_k(c) [C, K].
-        log_personas: log p_k(x|c) [C, K, N].
+    At every prompt; arguments as in ``persona_affine``.
     """
     posterior = jnp.exp(log_responsibilities(log_gates, log_personas))
     wanted = 1.0 - jax.nn.one_hot(wrong, log_gates.shape[1])
@@ -206,43 +179,31 @@ def errors(
     log_base: Float[Array, "C N"],
     log_prompts: Float[Array, " C"],
 ) -> Float[Array, "E C N"]:
-    """Errors of unit size that a proxy may have, in the order of ``ERRORS``.
+    """Errors of unit size that a proxy may have, drawn by the key, in the order of ``ERRORS``.
 
     They are normal, normal by words (responses that share words share errors), and heavy-tailed (Student's t).
-
-    Args:
-        key: draws them.
-        prompts: [C, P].
-        responses: all of them [N, T].
-        log_base: log pi0 [C, N].
-        log_prompts: log rho(c) [C].
+    Responses are all that there are; other arguments as in ``standardise``.
     """
     normal_key, word_key, tail_key = jax.random.split(key, 3)
-    num_words = round(responses.shape[0] ** (1 / responses.shape[1]))
-    shared = evaluate(word_scores(jax.random.normal(word_key, (num_words,))), prompts, responses)
-    return jnp.stack(
-        [
-            jax.random.normal(normal_key, log_base.shape),
-            standardise(shared, log_base, log_prompts),
-            MEDIANS * jax.random.t(tail_key, 2.0, log_base.shape),
-        ]
-    )
+    normal = jax.random.normal(normal_key, log_base.shape)
+    words = standardise(_words(word_key, prompts, responses), log_base, log_prompts)
+    return jnp.stack([normal, words, MEDIANS * jax.random.t(tail_key, 2.0, log_base.shape)])
 
 
 Feature = Callable[[Key, Int[Array, "C P"], Int[Array, "N T"], Labels], Float[Array, "C N"]]
-"""``(key, prompts [C, P], responses [N, T], labels) -> [C, N]``: what a reward pays for beside a persona."""
+"""``(key, prompts, responses, labels) -> [C, N]``: what a reward pays for beside a persona."""
 
 
-def _words(key: Key, prompts: Int[Array, "C P"], responses: Int[Array, "N T"], labels: Labels) -> Float[Array, "C N"]:
+def _words(
+    key: Key, prompts: Int[Array, "C P"], responses: Int[Array, "N T"], labels: Labels | None = None
+) -> Float[Array, "C N"]:
     """A random score for each word, summed over the response."""
-    del labels
     num_words = round(responses.shape[0] ** (1 / responses.shape[1]))
     return evaluate(word_scores(jax.random.normal(key, (num_words,))), prompts, responses)
 
 
 def _brevity(key: Key, prompts: Int[Array, "C P"], responses: Int[Array, "N T"], labels: Labels) -> Float[Array, "C N"]:
     """Short responses."""
-    del key
     if END not in labels.units:
         raise ValueError("This world's responses have no end, so brevity cannot be paid for: use the feature words.")
     return evaluate(brevity(labels.units.index(END)), prompts, responses)
@@ -250,7 +211,6 @@ def _brevity(key: Key, prompts: Int[Array, "C P"], responses: Int[Array, "N T"],
 
 def _exploit(key: Key, prompts: Int[Array, "C P"], responses: Int[Array, "N T"], labels: Labels) -> Float[Array, "C N"]:
     """One phrase of random different words."""
-    del labels
     num_words = round(responses.shape[0] ** (1 / responses.shape[1]))
     return evaluate(phrase(jax.random.permutation(key, num_words)[: responses.shape[1]]), prompts, responses)
 

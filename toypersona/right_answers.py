@@ -18,7 +18,7 @@ from toypersona.types import Scalar
 GRADIENTS = ("vanilla", "natural")
 
 
-def follow(
+def _follow(
     rule: str,
     measure: Callable[[Float[Array, " N"]], Any],
     log_base: Float[Array, " N"],
@@ -26,27 +26,12 @@ def follow(
     times: Float[Array, " R"],
     max_step: Scalar,
 ) -> Any:
-    """Record a measure of the answers' logits at R times, with a leading axis R.
-
-    Args:
-        rule: one of ``GRADIENTS``.
-        measure: of the logits [N].
-        log_base: log-probability of every answer under the base, where the path starts [N].
-        reward: of every answer [N].
-        times: learning rate times steps, increasing [R].
-        max_step: the largest learning rate.
-    """
+    """A measure of the answers' logits, which start at ``log_base``, at R times, with a leading axis R."""
     to_the_end = {"damping": 0.0, "tolerance": 1e-12, "max_iterations": 2 * reward.shape[0]}
     rules = {"vanilla": gradient.policy_gradient, "natural": partial(gradient.natural_gradient, **to_the_end)}
-    measures, _, _ = trajectories.follow(
-        lambda step: rules[rule](lock_in.answers(reward), learning_rate=step),
-        lambda logits: measure(logits[0]),
-        log_base[None],
-        key=jax.random.key(0),
-        marks=times,
-        max_step=max_step,
-    )
-    return measures
+    make_rule = lambda step: rules[rule](lock_in.answers(reward), learning_rate=step)  # noqa: E731
+    walk = {"key": jax.random.key(0), "marks": times, "max_step": max_step}
+    return trajectories.follow(make_rule, lambda logits: measure(logits[0]), log_base[None], **walk)[0]
 
 
 def discovery(
@@ -55,16 +40,16 @@ def discovery(
     """The probability of the one right answer on the way, and the law's time to one half.
 
     Args:
-        rule: as in ``follow``.
+        rule: one of ``GRADIENTS``.
         mass: the right answer's probability under the base.
         num_others: equally likely wrong answers.
-        fractions: times, in units of the law's [R].
-        max_step: as in ``follow``.
+        fractions: times, in units of the law's, increasing [R].
+        max_step: the largest learning rate.
     """
     right = jnp.zeros(num_others + 1).at[0].set(1.0)
     log_base = jnp.log(jnp.where(right > 0, mass, (1 - mass) / num_others))
     law = getattr(theory.time_to_half(mass, num_others), rule)
-    return follow(rule, lambda logits: jax.nn.softmax(logits)[0], log_base, right, law * fractions, max_step), law
+    return _follow(rule, lambda logits: jax.nn.softmax(logits)[0], log_base, right, law * fractions, max_step), law
 
 
 def survival(
@@ -73,11 +58,11 @@ def survival(
     """What becomes of several right answers.
 
     Args:
-        rule: as in ``follow``.
-        log_base: likewise, the right answers first and the likeliest of them before the others [N].
+        rule: one of ``GRADIENTS``.
+        log_base: log-probabilities under the base, the right answers first and of them the likeliest [N].
         num_right: how many are right.
-        times: as in ``follow``, like the rest.
-        max_step: as in ``follow``.
+        times: learning rate times steps, increasing [R].
+        max_step: the largest learning rate.
 
     Returns:
         ``right``, the probability of a right answer [R]; ``from_base`` and ``to_base``, KL(policy‖base) and
@@ -97,4 +82,4 @@ def survival(
             "odds_law": theory.surviving_odds(log_base[0], log_base[1:num_right], rise),
         }
 
-    return follow(rule, measure, log_base, right, times, max_step)
+    return _follow(rule, measure, log_base, right, times, max_step)

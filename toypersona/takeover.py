@@ -26,15 +26,10 @@ STEP = 1e-4
 def slope(base: Base, reward: Float[Array, "C N"], strength: Scalar) -> Float[Array, ""]:
     """How fast the phrase's probability under the tilt grows with the logarithm of the strength, by differences.
 
-    Args:
-        base: prompts are equally likely.
-        reward: [C, N].
-        strength: s.
+    The prompts of ``base`` are equally likely.
     """
-    above, below = (
-        jnp.exp(theory.tilt(base.log_base, reward, strength * (1 + step))[:, -1]).mean() for step in (STEP, -STEP)
-    )
-    return (above - below) / (2 * STEP)
+    at = lambda step: jnp.exp(theory.tilt(base.log_base, reward, strength * (1 + step))[:, -1]).mean()  # noqa: E731
+    return (at(STEP) - at(-STEP)) / (2 * STEP)
 
 
 def loop(

@@ -9,7 +9,7 @@
   (``exploit``).
 - L5, leash: vanilla policy gradient finds an answer of base probability p0 in a time of 1/p0 and keeps the likeliest of
   several right ones, natural gradient in ln(1/p0) and keeps all (``time_to_half``, ``surviving_odds``; of personas
-  ``surviving_share``, ``natural_gates``); a sampled rule settles on a worse answer from a learning rate in proportion
+  ``natural_gates``); a sampled rule settles on a worse answer from a learning rate in proportion
   to the reward gap (``lock_in``, ``noise_threshold``).
 - L6, best of n: ``KL(best of n‖base) <= ln n - (n - 1)/n`` (``best_of_n``, ``best_of_n_bound``).
 
@@ -21,25 +21,17 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
 from toypersona import hulls, numerics, tilted
+from toypersona.tilted import PaidMixture
 from toypersona.types import Scalar
 
 
 def tilt(
     log_base: Float[Array, "*batch N"], reward: Float[Array, "*batch N"], strength: Scalar
 ) -> Float[Array, "*batch N"]:
-    """The KL-regularised optimum ``pi0 exp(s r) / Z``, s = 1/beta.
-
-    Args:
-        log_base: log pi0 [..., N].
-        reward: [..., N].
-        strength: s >= 0.
-
-    Returns:
-        Log-probabilities [..., N].
-    """
+    """Log-probabilities of the KL-regularised optimum ``pi0 exp(s r) / Z``, of strength s = 1/beta."""
     return numerics.log_normalize(log_base + strength * reward)
 
 
@@ -58,12 +50,12 @@ def weak_limit(
 
     Args:
         log_base: log pi0 [C, N], inside the hull with all gates positive.
-        log_personas: [C, K, N].
+        log_personas: log p_k(x|c) [C, K, N].
         reward: [C, N].
         log_prompts: log rho(c) [C].
 
     Returns:
-        R² in [0, 1]; ``angle`` makes the reward's angle to the personas of it.
+        R² in [0, 1].
     """
     rho = jnp.exp(log_prompts)
     centred = reward - numerics.expectation(log_base, reward)[:, None]
@@ -105,13 +97,7 @@ def factorise(
 
     Tilting does not touch who wrote a given response, so the chain rule of KL over (persona, response) gives the total;
     dropping the persona can only lose divergence, so distortion bounds the distance to ``sum_k a_k p_k``, a hull point.
-
-    Args:
-        log_gates: log g_k(c) [C, K].
-        log_personas: log p_k(x|c) [C, K, N]; the rest as in ``weak_limit`` and ``tilt``.
-        reward: [C, N].
-        strength: s.
-        log_prompts: [C].
+    Arguments as in ``weak_limit`` and ``tilt``; ``log_gates`` is log g_k(c).
     """
     joint = log_personas + strength * reward[:, None]
     log_partition = jax.nn.logsumexp(joint, axis=-1)
@@ -123,44 +109,28 @@ def factorise(
 
 
 class Horizon(NamedTuple):
-    """Averages over prompts, for each of L lengths.
+    """A tilt as a mix of tilted personas at each of L lengths.
 
     Attributes:
-        total: KL(tilt‖pi0), exact whether or not personas overlap [L].
-        distortion: ``sum_k a_k KL(p_k^s‖p_k)``: bounds the hull distance, equal once personas can be told apart [L].
-        selection: ``KL(a‖g) = total - distortion`` [L].
-        selection_fraction: ``selection / total``: S where personas can be told apart, a lower bound elsewhere [L].
+        total: KL(tilt‖pi0), as in ``Factors`` [L].
+        distortion: likewise [L].
+        selection_fraction: ``KL(a‖g) / total``: S where personas can be told apart, a lower bound elsewhere [L].
         weights: a_k(c) [L, C, K].
     """
 
     total: Float[Array, " L"]
     distortion: Float[Array, " L"]
-    selection: Float[Array, " L"]
     selection_fraction: Float[Array, " L"]
     weights: Float[Array, "L C K"]
 
 
-def horizon(
-    log_gates: Float[Array, "C K"],
-    log_experts: Float[Array, "K *context V"],
-    prompts: Int[Array, "C P"],
-    log_prompts: Float[Array, " C"],
-    scores: Float[Array, " V"],
-    strength: Scalar,
-    lengths: Sequence[int],
-    *,
-    last_only: bool = False,
-) -> Horizon:
+def horizon(mixture: PaidMixture, strength: Scalar, lengths: Sequence[int], *, last_only: bool = False) -> Horizon:
     """The tilt by a reward per word, at any length (law L3): ``factorise`` with sums by transfer matrices; float64.
 
     ``KL(p_k^s‖p_k) = s E_{p_k^s}[r] - log Z_k``, both from ``tilted.moments``.
 
     Args:
-        log_gates: log g_k(c) [C, K].
-        log_experts: each persona's chain [K, U, ..., U, V], of order 1 or more.
-        prompts: [C, P].
-        log_prompts: log rho(c) [C].
-        scores: reward of each word said [V].
+        mixture: the base, and what each word pays.
         strength: s > 0.
         lengths: T, as many as wanted.
         last_only: pay for the last word only, a reward that does not grow with the response.
@@ -168,10 +138,8 @@ def horizon(
     Raises:
         ValueError: chains without memory, or lengths below 1.
     """
-
-    def one(table: Array, prompt: Array) -> tuple[Array, Array]:
-        return tilted.moments(table, prompt, scores, strength, lengths, last_only=last_only)
-
+    log_gates, log_experts, prompts, log_prompts, scores = mixture
+    one = lambda table, prompt: tilted.moments(table, prompt, scores, strength, lengths, last_only=last_only)  # noqa: E731
     per_persona = jax.vmap(jax.vmap(one, in_axes=(0, None)), in_axes=(None, 0))
     log_partition, mean = (jnp.moveaxis(x, -1, 0) for x in per_persona(log_experts, prompts))
     log_weights = numerics.log_normalize(log_gates[None] + log_partition)
@@ -179,7 +147,7 @@ def horizon(
     distortion = (weights * (strength * mean - log_partition)).sum(axis=-1) @ rho
     selection = numerics.kl_divergence(log_weights, jnp.broadcast_to(log_gates, log_weights.shape)) @ rho
     total = selection + distortion
-    return Horizon(total, distortion, selection, selection / total, weights)
+    return Horizon(total, distortion, selection / total, weights)
 
 
 class LongRun(NamedTuple):
@@ -204,36 +172,27 @@ class LongRun(NamedTuple):
         return lengths * self.between / (lengths * self.between + self.within)
 
 
-def long_run(
-    log_gates: Float[Array, "C K"],
-    log_experts: Float[Array, "K *context V"],
-    log_prompts: Float[Array, " C"],
-    scores: Float[Array, " V"],
-) -> LongRun:
+def long_run(mixture: PaidMixture) -> LongRun:
     """L3 at small strength: ``log Z_k = s T mu_k + s² T sigma_k²/2``, so selection runs on sT, distance on s sqrt(T).
 
     By the time s sqrt(T) is of order one, sT has chosen the persona that pays best: selection has spent
-    ``ln 1/g_best`` and distortion ``s² T sigma_best²/2``; the half boundary is where these are equal. Arguments as in
-    ``horizon``; every chain has one recurrent class.
+    ``ln 1/g_best`` and distortion ``s² T sigma_best²/2``; the half boundary is where these are equal. Every chain
+    has one recurrent class.
     """
+    log_gates, log_experts, _, log_prompts, scores = mixture
     means, variances = jax.vmap(tilted.asymptotics, in_axes=(0, None))(log_experts, scores)
     gates, rho = jnp.exp(log_gates), jnp.exp(log_prompts)
     centred = means[None] - (gates @ means)[:, None]
     best = jnp.argmax(means)
-    return LongRun(
-        means,
-        variances,
-        rho @ (gates * centred**2).sum(axis=1),
-        rho @ (gates @ variances),
-        jnp.sqrt(2 * (rho @ -log_gates[:, best]) / variances[best]),
-    )
+    between, within = rho @ (gates * centred**2).sum(axis=1), rho @ (gates @ variances)
+    half = jnp.sqrt(2 * (rho @ -log_gates[:, best]) / variances[best])
+    return LongRun(means, variances, between, within, half)
 
 
 class Takeover(NamedTuple):
-    """Where an exploit has probability 1/2: s_c = 1/beta_c, and the slope of its probability against log s there."""
+    """Where an exploit has probability 1/2: ``s_c = 1/beta_c``, and the slope of its probability in log s there."""
 
     strength: Float[Array, "*batch"]
-    beta: Float[Array, "*batch"]
     sharpness: Float[Array, "*batch"]
 
 
@@ -248,7 +207,7 @@ def exploit(log_mass: Float[Array, "*batch"], bonus: Scalar) -> Takeover:
         bonus: Delta > 0, in the reward's units.
     """
     log_odds = jnp.log(-jnp.expm1(log_mass)) - log_mass
-    return Takeover(log_odds / bonus, bonus / log_odds, log_odds / 4)
+    return Takeover(log_odds / bonus, log_odds / 4)
 
 
 class Times(NamedTuple):
@@ -284,25 +243,8 @@ def surviving_odds(log_best: Float[Array, ""], log_others: Float[Array, " M"], r
         log_others: of the other right ones [M].
         rise: how much its logit has grown.
     """
-    odds = jnp.exp(log_others - log_best)
     left = jnp.exp(-rise)
-    return left / (1 / odds - 1 + left)
-
-
-def surviving_share(log_gates: Float[Array, " K"], right: Bool[Array, " K"], rise: Scalar) -> Float[Array, ""]:
-    """Share of the likeliest right persona among the right ones, after vanilla gradient on gates raised its logit.
-
-    ``surviving_odds`` of the others, all of which are paid alike.
-
-    Args:
-        log_gates: log-probability of each persona under the base, at one prompt [K].
-        right: which personas are paid, two or more [K].
-        rise: how much the logit of the likeliest of them has grown.
-    """
-    best = jnp.where(right, log_gates, -jnp.inf).argmax()
-    odds = surviving_odds(log_gates[best], log_gates, rise)
-    others = right & (jnp.arange(log_gates.shape[0]) != best)
-    return 1 / (1 + jnp.where(others, odds, 0.0).sum())
+    return left / (1 / jnp.exp(log_others - log_best) - 1 + left)
 
 
 def natural_gates(
@@ -319,7 +261,7 @@ def natural_gates(
 
     Args:
         log_gates: logits at the start [C, K].
-        log_personas: log p_k(x|c) [C, K, N].
+        log_personas: as in ``weak_limit``, like ``reward``.
         reward: [C, N].
         learning_rate: strength added by a step.
         num_steps: S.
@@ -365,15 +307,10 @@ def noise_threshold(
 def best_of_n(
     log_base: Float[Array, "*batch N"], reward: Float[Array, "*batch N"], num: Scalar
 ) -> Float[Array, "*batch N"]:
-    """Log-probabilities of the best of n independent responses, the first of them where several are best (law L6).
+    """Log-probabilities of the best of n independent responses, n >= 1 any real number (law L6).
 
     The best pays r with probability ``F(r)^n - F(r-)^n``, F the reward's distribution function under the base; those
-    that pay the same keep their odds.
-
-    Args:
-        log_base: log pi0 [..., N].
-        reward: [..., N].
-        num: n >= 1; any real number, so that it is a knob like the others.
+    that pay the same keep their odds: of several best the first is taken.
     """
 
     def one(log_base: Float[Array, " N"], reward: Float[Array, " N"]) -> Float[Array, " N"]:

@@ -19,24 +19,19 @@ from toypersona import chains
 from toypersona.types import Key, Scalar
 
 
-class Paths(NamedTuple):
-    """Sums over all paths between two states.
-
-    Attributes:
-        log_weight: log of the summed weights.
-        mean: mean reward of the paths under those weights.
-    """
+class _Paths(NamedTuple):
+    """Sums over all paths between two states: log of their weights, and their mean reward under these weights."""
 
     log_weight: Float[Array, "A B"]
     mean: Float[Array, "A B"]
 
 
-def _join(first: Paths, second: Paths) -> Paths:
+def _join(first: _Paths, second: _Paths) -> _Paths:
     joint = first.log_weight[:, :, None] + second.log_weight[None]
     log_weight = logsumexp(joint, axis=1)
     reached = jnp.where(jnp.isneginf(log_weight), 0.0, log_weight)
     share = jnp.exp(joint - reached[:, None])
-    return Paths(log_weight, (share * (first.mean[:, :, None] + second.mean[None])).sum(axis=1))
+    return _Paths(log_weight, (share * (first.mean[:, :, None] + second.mean[None])).sum(axis=1))
 
 
 def _lifted(table: Float[Array, "*context V"]) -> tuple[Float[Array, "S S"], Int[np.ndarray, "S S"]]:
@@ -68,7 +63,7 @@ def moments(
         prompt: [P].
         scores: of each word [V].
         strength: s.
-        lengths: T, as many as wanted, each 1 or more.
+        lengths: T, as many as wanted.
         last_only: pay for the last word only.
 
     Returns:
@@ -79,19 +74,17 @@ def moments(
     """
     if min(lengths, default=0) < 1:
         raise ValueError(f"Lengths have to be one or more whole numbers from 1, not {lengths}.")
-    if prompt.shape[0] < table.ndim - 1:
-        raise ValueError(f"A chain of order {table.ndim - 1} needs prompts at least as long, not {prompt.shape[0]}.")
+    chains.order(table, prompt)
     log_matrix, said = _lifted(table)
     paid = scores[said]
-    tilted = Paths(log_matrix + strength * paid, jnp.where(jnp.isneginf(log_matrix), 0.0, paid))
-    plain = Paths(log_matrix, jnp.zeros_like(log_matrix))
+    tilted = _Paths(log_matrix + strength * paid, jnp.where(jnp.isneginf(log_matrix), 0.0, paid))
+    plain = _Paths(log_matrix, jnp.zeros_like(log_matrix))
     size = log_matrix.shape[0]
     context = jnp.ravel_multi_index(tuple(prompt[1 - table.ndim :]), table.shape[:-1], mode="clip")
-    num = len(lengths)
     start = jnp.where(jnp.arange(size) == context, 0.0, -jnp.inf)
-    rows = Paths(jnp.tile(start, (num, 1)), jnp.zeros((num, size)))
+    rows = _Paths(jnp.tile(start, (len(lengths), 1)), jnp.zeros((len(lengths), size)))
 
-    def double(carry: tuple[Paths, Paths], bits: Array) -> tuple[tuple[Paths, Paths], None]:
+    def double(carry: tuple[_Paths, _Paths], bits: Array) -> tuple[tuple[_Paths, _Paths], None]:
         rows, power = carry
         longer = _join(rows, power)
         rows = jax.tree.map(lambda new, old: jnp.where(bits[:, None], new, old), longer, rows)
@@ -102,27 +95,19 @@ def moments(
     (rows, _), _ = jax.lax.scan(double, (rows, plain if last_only else tilted), jnp.asarray(bits, bool))
     if last_only:
         rows = _join(rows, tilted)
-    whole = _join(rows, Paths(jnp.zeros((size, 1)), jnp.zeros((size, 1))))
+    whole = _join(rows, _Paths(jnp.zeros((size, 1)), jnp.zeros((size, 1))))
     return whole.log_weight[:, 0], whole.mean[:, 0]
 
 
 def asymptotics(
     table: Float[Array, "*context V"], scores: Float[Array, " V"]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Mean reward per word of an endless response, and its asymptotic variance ``lim Var(r)/T``.
+    """Mean reward mu per word of an endless response, and its asymptotic variance ``lim Var(r)/T``, also per word.
 
     With nu the stationary distribution and h the solution of Poisson's equation ``h - P h = f - mu``, the reward is a
     martingale of steps ``f - mu + h(next) - h(here)`` up to a bounded rest (Meyn and Tweedie 2009, chapter 17).
 
-    Args:
-        table: the chain's log next-word probabilities [U, ..., U, V], with one recurrent class.
-        scores: of each word [V].
-
-    Raises:
-        ValueError: a chain without memory.
-
-    Returns:
-        mu and sigma², each [] and per word.
+    Arguments and errors as in ``moments``; the chain has one recurrent class.
     """
     log_matrix, said = _lifted(table)
     matrix, paid = jnp.exp(log_matrix), scores[said]
@@ -136,24 +121,17 @@ def asymptotics(
     return mean, stationary @ (matrix * steps**2).sum(axis=1)
 
 
-class Tilted(NamedTuple):
-    """A chain tilted by a reward for each word: again a chain, with other probabilities at every position.
-
-    Attributes:
-        tables: log next-word probabilities at each position [T, U, ..., U, V].
-        log_partition: log E_p[exp(reward)] from each context [U, ..., U].
-    """
-
-    tables: Float[Array, "T *context V"]
-    log_partition: Float[Array, "*context"]
-
-
-def tilt(table: Float[Array, "*context V"], rewards: Float[Array, "T V"]) -> Tilted:
+def tilt(
+    table: Float[Array, "*context V"], rewards: Float[Array, "T V"]
+) -> tuple[Float[Array, "T *context V"], Float[Array, "*context"]]:
     """``p(x) exp(sum_t rewards[t, x_t]) / Z`` by messages from the last word back (Baum and Petrie 1966).
 
     Args:
         table: a chain of order 1 or more.
         rewards: of each word at each position, times the strength [T, V].
+
+    Returns:
+        A chain with other log next-word probabilities at each position [T, U, ..., U, V], and log Z from each context.
     """
     num_words = table.shape[-1]
 
@@ -162,8 +140,8 @@ def tilt(table: Float[Array, "*context V"], rewards: Float[Array, "T V"]) -> Til
         total = logsumexp(joint, axis=-1)
         return total, joint - jnp.where(jnp.isneginf(total), 0.0, total)[..., None]
 
-    first, tables = jax.lax.scan(step, jnp.zeros(table.shape[:-1]), rewards, reverse=True)
-    return Tilted(tables, first)
+    log_partition, tables = jax.lax.scan(step, jnp.zeros(table.shape[:-1]), rewards, reverse=True)
+    return tables, log_partition
 
 
 def sample(
@@ -195,12 +173,7 @@ class PaidMixture(NamedTuple):
 
 
 def paying_alike(log_experts: Float[Array, "K *context V"], scores: Float[Array, " V"]) -> Float[Array, " V"]:
-    """The scores nearest to some that pay every persona the same mean reward per word of an endless response.
-
-    Args:
-        log_experts: each persona's chain [K, U, ..., U, V], of order 1 or more.
-        scores: of each word [V].
-    """
+    """The scores nearest to some that pay every persona the same mean reward per word of an endless response."""
     units = jnp.eye(scores.shape[0])
     shares = jax.vmap(lambda table: jax.vmap(lambda unit: asymptotics(table, unit)[0])(units))(log_experts)
     apart = shares[1:] - shares[:1]
@@ -220,19 +193,18 @@ def sample_mixture(
         num_samples: M, responses to each prompt.
 
     Returns:
-        Log-probabilities in nats of the responses: under the tilt [C, M], the base [C, M] and each persona [C, K, M].
+        Log-probabilities of the responses in nats: under the tilt [C, M], the base [C, M] and each persona [C, K, M].
     """
     log_gates, log_experts, prompts, _, scores = mixture
     paid = jnp.broadcast_to(strength * scores, (length, scores.shape[0]))
-    tilted = jax.vmap(tilt, in_axes=(0, None))(log_experts, paid)
+    tables, log_partition = jax.vmap(tilt, in_axes=(0, None))(log_experts, paid)
 
     def respond(c: Int[Array, ""], key: Key) -> tuple[Array, Array, Array]:
         prompt = prompts[c]
         context = tuple(prompt[prompt.shape[0] - log_experts.ndim + 2 :])
-        joint = log_gates[c] + tilted.log_partition[(slice(None), *context)]
+        joint = log_gates[c] + log_partition[(slice(None), *context)]
         persona_key, token_key = jax.random.split(key)
-        persona = jax.random.categorical(persona_key, joint)
-        tokens = sample(token_key, tilted.tables, persona, prompt)
+        tokens = sample(token_key, tables, jax.random.categorical(persona_key, joint), prompt)
         log_personas = jax.vmap(lambda table: chains.log_prob(table, prompt, tokens))(log_experts)
         log_base = jax.nn.logsumexp(log_gates[c] + log_personas)
         log_policy = log_base + strength * scores[tokens].sum() - jax.nn.logsumexp(joint)
