@@ -13,6 +13,7 @@ if metadata.version("jax").startswith("0.10."):
 os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
 
 import jax  # noqa: E402  (the platform has to be chosen before jax is imported)
+import pytest  # noqa: E402
 
 CACHE = Path(__file__).parents[1] / ".cache" / "jax-tests"
 
@@ -21,6 +22,13 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_programs_are_dropped():
+    """Of all modules together they fill gigabytes in every process."""
+    yield
+    jax.clear_caches()
 
 
 def files(folder: Path) -> dict[str, bytes]:

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from toypersona import programs, sweeps
-from toypersona.programs import Plan
+from toypersona.programs import CPU_BATCH, CPU_OPTIONS, Plan
 
 AXES = {"strength": np.linspace(0.0, 1.0, 11)}
 
@@ -19,89 +19,149 @@ def run(out=None, **changed):
     return sweeps.run(experiment, AXES, **given | changed)
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path_factory):
-    folder, before = tmp_path_factory.mktemp("cache"), jax.config.values["jax_compilation_cache_dir"]
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    yield folder
-    jax.config.update("jax_compilation_cache_dir", before)
+def dtypes(*names):
+    return tuple((name, jnp.asarray(0 if name == "seed" else 0.5).dtype) for name in sorted(("seed", *names)))
 
 
 @pytest.fixture
 def program():
-    return programs.trace(
-        experiment, tuple((name, jnp.asarray(v).dtype) for name, v in (("seed", 1), ("strength", 0.5))), ()
-    )
+    return programs.trace(experiment, dtypes("strength"), ())
 
 
 def first(size):
     return {"seed": np.arange(size), "strength": np.linspace(0.0, 1.0, size)}
 
 
-def candidates(monkeypatch, *found):
-    monkeypatch.setattr(compiling, "CPU_CANDIDATES", found)
-    monkeypatch.setattr(compiling, "TUNING_SHARE", np.inf)
-
-
-@pytest.mark.parametrize("plan", [Plan(8, 8, 8), Plan(9, 3, 9), Plan(9, 4, 40), Plan(4, 1, 4), Plan(33, 32, 64)])
+@pytest.mark.parametrize("plan", [Plan(8, 8), Plan(9, 3), Plan(40, 4), Plan(4, 1), Plan(64, 32, CPU_OPTIONS)])
 def test_every_plan_computes_the_same(monkeypatch, plan):
-    monkeypatch.setattr(compiling, "measured", lambda *_: plan)
+    monkeypatch.setattr(programs, "measured", lambda *_: plan)
     found, expected = run(), run(chunk=1)
     np.testing.assert_allclose(found.value, expected.value, rtol=1e-13)
     np.testing.assert_array_equal(found["is"], expected["is"])
 
 
-def test_what_was_measured_is_remembered(monkeypatch, program):
-    device = jax.devices()[0]
-    made = programs.measured(program, first, 1000, device)
-    assert made.chunk % made.batch == 0
-    assert made.batch <= made.chunk <= 1000 + made.batch
-    monkeypatch.setattr(compiling, "_rates", None)
-    assert programs.measured(program, first, 1000, device) == made
-    with pytest.raises(TypeError):
-        programs.measured(program, first, 10_000, device)
+def test_a_plan_goes_through_json():
+    stored = {"chunk": 8, "batch": 4, "options": [["name", 1], ["other", "text"]]}
+    assert Plan.of(stored) == Plan(8, 4, (("name", 1), ("other", "text")))
+    assert Plan.of(stored)._asdict()["options"] == (("name", 1), ("other", "text"))
 
 
-def test_a_corrupt_memory_is_measured_anew(cache, program):
-    (cache / programs.PLANS).write_text('{"torn')
-    made = programs.measured(program, first, 100, jax.devices()[0])
-    assert programs.measured(program, first, 100, jax.devices()[0]) == made
+def test_a_plan_is_measured_as_it_is(program):
+    plan = programs.measured(program, first, 100_000, jax.devices()[0])
+    assert plan.chunk % plan.batch == 0 and plan.batch in (1, CPU_BATCH)
+    assert plan.options == (CPU_OPTIONS if plan.batch == CPU_BATCH else ())
 
 
-def test_an_option_that_the_compiler_refuses_is_dropped(monkeypatch, program):
-    bogus = (("xla_no_such_option", True),)
-    candidates(monkeypatch, (8, bogus), (4, bogus), (4, ()))
-    assert programs.measured(program, first, 100, jax.devices()[0])[1::2] == (4, ())
-    candidates(monkeypatch, (4, ()), (8, bogus))
-    assert programs.measured(program, first, 1000, jax.devices()[0])[1::2] == (4, ())
+class Machine:
+    """A clock, and programs that take a known time to compile and to run a batch."""
+
+    def __init__(self, monkeypatch, program, compiling, point, batch):
+        self.now, self.program, self.calls, self.points = 0.0, program, [], []
+        self.compiling, self.seconds = compiling, {1: point}
+        self.batch = batch
+        monkeypatch.setattr(programs, "compiled", self.compiled)
+        monkeypatch.setattr(programs.time, "perf_counter", lambda: self.now)
+
+    def compiled(self, program, batch, options, device):
+        assert program is self.program
+        self.calls.append((batch, options))
+        self.now += self.compiling
+
+        def evaluate(points):
+            assert {len(values) for values in points.values()} == {batch}
+            self.now += self.seconds.get(batch, self.batch)
+            return {}
+
+        return evaluate
 
 
-def test_an_option_that_the_compiler_takes_is_tried(monkeypatch, program):
-    taken = (("xla_cpu_prefer_vector_width", 512),)
-    candidates(monkeypatch, (4, taken))
-    assert programs.measured(program, first, 100, jax.devices()[0])[1::2] == (4, taken)
+class Elsewhere:
+    platform = "gpu"
 
 
-def test_measuring_takes_no_more_than_its_share(monkeypatch, program):
-    seen = []
-    compiled = programs.compiled
-    monkeypatch.setattr(compiling, "compiled", lambda *given: seen.append(given) or compiled(*given))
-    monkeypatch.setattr(compiling, "TUNING_SHARE", 0.0)
-    programs.measured(program, first, 1000, jax.devices()[0])
-    assert len(seen) == 1
+HERE = type("Here", (), {"platform": "cpu"})()
+
+
+def test_many_short_points_are_computed_side_by_side_with_the_fast_options(monkeypatch, program):
+    machine = Machine(monkeypatch, program, compiling=1.0, point=1e-3, batch=2e-3)
+    plan = programs.measured(program, first, 10_000, HERE)
+    assert machine.calls == [(1, ()), (CPU_BATCH, CPU_OPTIONS)]
+    # As many batches as fit into two seconds, but no more points than there are.
+    assert plan == Plan(CPU_BATCH * (10_000 // CPU_BATCH), CPU_BATCH, CPU_OPTIONS)
+    assert programs.measured(program, first, 100_000, HERE).chunk == CPU_BATCH * 1000
+
+
+@pytest.mark.parametrize("seconds, num_blocks", [(0.0625, 32), (3.0, 1)])
+def test_long_points_are_computed_one_by_one_and_compiled_once(monkeypatch, program, seconds, num_blocks):
+    machine = Machine(monkeypatch, program, compiling=1.0, point=seconds, batch=0.0)
+    assert programs.measured(program, first, 10_000, HERE) == Plan(num_blocks, 1)
+    assert machine.calls == [(1, ())]
+
+
+def test_few_short_points_are_not_worth_compiling_again(monkeypatch, program):
+    machine = Machine(monkeypatch, program, compiling=1.0, point=1e-3, batch=2e-3)
+    # Compiling and the two first runs took 1.002 s, a thousand points take 1 s.
+    assert programs.measured(program, first, 1000, HERE) == Plan(1000, 1)
+    assert machine.calls == [(1, ())]
+    assert programs.measured(program, first, 1003, HERE).batch == CPU_BATCH
+
+
+def test_elsewhere_a_batch_is_large_from_the_start(monkeypatch, program):
+    machine = Machine(monkeypatch, program, compiling=1.0, point=1e-3, batch=0.5)
+    assert programs.measured(program, first, 50_000, Elsewhere()) == Plan(4 * programs.BATCH, programs.BATCH)
+    assert machine.calls == [(programs.BATCH, ())]
+    assert programs.measured(program, first, 10, Elsewhere()) == Plan(10, 10)
 
 
 def test_the_outputs_of_a_block_are_bounded(monkeypatch, program):
-    candidates(monkeypatch, (4, ()))
+    Machine(monkeypatch, program, compiling=1.0, point=1e-3, batch=1e-3)
     # 50 float64 and two flags a point.
-    monkeypatch.setattr(compiling, "BLOCK_BYTES", 402 * 10)
-    assert programs.measured(program, first, 10**6, jax.devices()[0]).chunk == 8
-    monkeypatch.setattr(compiling, "BLOCK_BYTES", 1)
-    assert programs.measured(program, first, 10**7, jax.devices()[0]).chunk == 4
+    monkeypatch.setattr(programs, "BLOCK_BYTES", 402 * 100)
+    assert programs.measured(program, first, 10**6, HERE).chunk == 96
+    monkeypatch.setattr(programs, "BLOCK_BYTES", 402 * 10)
+    assert programs.measured(program, first, 10**6, HERE) == Plan(10, 10, CPU_OPTIONS)
+    monkeypatch.setattr(programs, "BLOCK_BYTES", 1)
+    assert programs.measured(program, first, 10**7, HERE) == Plan(1, 1, CPU_OPTIONS)
+
+
+def test_a_block_has_no_more_than_so_many_points(monkeypatch, program):
+    Machine(monkeypatch, program, compiling=1.0, point=1e-9, batch=1e-9)
+    monkeypatch.setattr(programs, "MOST_POINTS", 100)
+    assert programs.measured(program, first, 10**9, HERE).chunk == 96
+
+
+def test_an_option_that_the_compiler_refuses_is_dropped_and_one_that_it_takes_is_used(program):
+    device, points = jax.devices()[0], first(4)
+    expected = programs.compiled(program, 4, (), device)(points)
+    for options in ((("xla_no_such_option", True),), CPU_OPTIONS):
+        found = programs.compiled(program, 4, options, device)(points)
+        for name, values in expected.items():
+            np.testing.assert_allclose(found[name], values, rtol=1e-13)
+
+
+def test_what_the_compiler_is_asked_for(monkeypatch, program):
+    asked, stages = [], jax.stages.Lowered
+    real = stages.compile
+    monkeypatch.setattr(stages, "compile", lambda self, *given: asked.append(given) or real(self, *given))
+    # A program of its own, or a compiled one would be found.
+    other = programs.trace(lambda key, *, strength: experiment(key, strength=strength), dtypes("strength"), ())
+    programs.compiled(other, 4, CPU_OPTIONS, jax.devices()[0])
+    assert asked == [(dict(CPU_OPTIONS),)]
+
+
+def test_an_error_that_no_option_made_is_one(monkeypatch, program):
+    def fails(*_):
+        raise jax.errors.JaxRuntimeError("no memory")
+
+    monkeypatch.setattr(jax.stages.Lowered, "compile", fails)
+    other = programs.trace(lambda key, *, strength: experiment(key, strength=strength), dtypes("strength"), ())
+    for options in ((), CPU_OPTIONS):
+        with pytest.raises(jax.errors.JaxRuntimeError, match="no memory"):
+            programs.compiled(other, 3, options, jax.devices()[0])
 
 
 def test_an_interrupted_sweep_goes_on_as_it_was_measured_then(monkeypatch, tmp_path):
-    monkeypatch.setattr(compiling, "measured", lambda *_: Plan(6, 3, 9))
+    monkeypatch.setattr(programs, "measured", lambda *_: Plan(6, 3, CPU_OPTIONS))
     write, blocks = sweeps.datasets.write_block, []
 
     def interrupted(store, region, values):
@@ -115,12 +175,12 @@ def test_an_interrupted_sweep_goes_on_as_it_was_measured_then(monkeypatch, tmp_p
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path / "run.zarr")
     whole = run()
-    monkeypatch.setattr(compiling, "measured", None)
+    monkeypatch.setattr(programs, "measured", None)
     xr.testing.assert_identical(run(tmp_path / "run.zarr"), whole)
 
 
 def test_an_unfinished_sweep_is_not_continued_in_another_way(monkeypatch, tmp_path):
-    monkeypatch.setattr(compiling, "measured", lambda *_: Plan(6, 3, 9))
+    monkeypatch.setattr(programs, "measured", lambda *_: Plan(6, 3))
     monkeypatch.setattr(sweeps.datasets, "write_block", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "run.zarr")
@@ -129,7 +189,31 @@ def test_an_unfinished_sweep_is_not_continued_in_another_way(monkeypatch, tmp_pa
 
 
 def test_programs_are_told_apart_by_what_they_compute(program):
-    dtypes = program.arguments
-    again = programs.trace(lambda key, *, strength: experiment(key, strength=strength), dtypes, ())
-    other = programs.trace(lambda key, *, strength: experiment(key, strength=2 * strength), dtypes, ())
+    again = programs.trace(lambda key, *, strength: experiment(key, strength=strength), program.arguments, ())
+    other = programs.trace(lambda key, *, strength: experiment(key, strength=2 * strength), program.arguments, ())
     assert again.fingerprint == program.fingerprint != other.fingerprint
+
+
+def with_array(array):
+    return lambda key, *, strength: {"value": strength * jax.jit(lambda x: x @ array)(jnp.ones(3))}
+
+
+def test_arrays_inside_however_deep_and_arguments_tell_programs_apart():
+    arrays = np.arange(3.0), np.array([0.0, 1.0, 2.0 + 1e-15]), np.arange(3.0)
+    first, other, same = (programs.trace(with_array(x), dtypes("strength"), ()).fingerprint for x in arrays)
+    assert first == same != other
+    closed = jax.make_jaxpr(lambda x: x + 1)(jnp.zeros(2))
+    plain, one, key = (
+        programs.fingerprint(closed, given) for given in ((), (jnp.zeros(2),), (jax.random.key(0), jnp.zeros(2)))
+    )
+    assert len({plain, one, key, programs.fingerprint(closed, (jax.random.key(1), jnp.zeros(2)))}) == 4
+    assert programs.fingerprint(closed, (jnp.zeros(2),)) == one
+
+
+def test_a_program_calls_its_function_with_scalars_by_name(program):
+    values = program({"seed": jnp.asarray(3), "strength": jnp.asarray(0.7)})
+    expected = experiment(jax.random.key(3), strength=jnp.asarray(0.7))
+    np.testing.assert_allclose(values["value"], expected["value"], rtol=1e-13)
+    assert values["is"] and not values["diverged"]
+    assert set(values) == set(program.outputs) == {"value", "is", "diverged"}
+    assert program.outputs["value"].value.shape == (50,) and program.outputs["value"].dims == ("value_dim_0",)
