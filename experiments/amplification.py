@@ -20,9 +20,7 @@ from toypersona.limits import Count, Positive, at_least
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
-    from jaxtyping import Array
-
-    from toypersona.types import Key
+    from toypersona.types import Array, Key
 
 NAME = "amplification"
 PAID = ("helpfulness", "words", "what is likely", "what is rare")
@@ -64,10 +62,7 @@ class Config(settings.RewardSettings):
             raise ValueError("--seeds has to be two or more: what is sampled is compared by its spread.")
 
 
-PRESETS = {
-    "quick": Config(seeds=tuple(range(4))),
-    "paper": Config(seeds=tuple(range(8)), num_runs=32, num_steps=2000),
-}
+PRESETS = {"quick": Config(seeds=tuple(range(4))), "paper": Config(seeds=tuple(range(8)), num_runs=32, num_steps=2000)}
 
 
 def run(config: Config) -> xr.Dataset:
@@ -83,7 +78,7 @@ def run(config: Config) -> xr.Dataset:
     if len(names) < 3:
         raise ValueError("Several right personas and a wrong one make three: give a world of three or more.")
     wrong = settings.persona(config.wrong, "wrong", names, 0)
-    words = config.reward(pretrained)
+    words = settings.Reward(config, pretrained)
     steps = settings.records(config.num_steps, config.num_records)
 
     def point(key: Key, *, world: Array) -> dict[str, Any]:

@@ -24,10 +24,8 @@ from toypersona.options import MarkovOptions, WorldOptions
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
-    from jaxtyping import Array
-
     from toypersona.tilted import PaidMixture
-    from toypersona.types import Key
+    from toypersona.types import Array, Key
     from toypersona.worlds.world import Labels
 
 NAME = "horizon"
@@ -86,10 +84,7 @@ def run(config: Config) -> xr.Dataset:
         score_key, sample_key = jax.random.split(jax.random.fold_in(key, world))
         base = pretrained.base(world)
         mixture = horizons.paid(base, jax.random.normal(score_key, (base.num_words,)))
-        return {
-            **_exact(mixture, config, base.labels.personas),
-            **_sampled(mixture, config, base.labels, sample_key),
-        }
+        return {**_exact(mixture, config, base.labels.personas), **_sampled(mixture, config, base.labels, sample_key)}
 
     return command.sweep(NAME, config, point, {"world": np.arange(config.num_worlds)})
 

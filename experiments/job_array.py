@@ -40,14 +40,7 @@ class JobArray:
 
 
 def submit(settings: JobArray, arguments: Sequence[str]) -> list[Any]:
-    """Submit one task for each part.
-
-    Args:
-        settings: of the array.
-        arguments: the experiment's.
-
-    Returns:
-        submitit's jobs.
+    """Submit one task for each part of an experiment with these arguments, and return submitit's jobs.
 
     Raises:
         ValueError: an experiment, argument or option that does not exist, another run's folder, no scheduler.
@@ -98,9 +91,8 @@ def main(arguments: Sequence[str]) -> NoReturn:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     print(f"Submitted {', '.join(job.job_id for job in jobs)}; logs are in {jobs[0].paths.folder}.")
-    failed = []
-    if settings.wait or type(jobs[0]).__name__ == "LocalJob":
-        failed = [job.job_id for job in jobs if job.exception() is not None]
+    waits = settings.wait or type(jobs[0]).__name__ == "LocalJob"
+    failed = [job.job_id for job in jobs if waits and job.exception() is not None]
     if failed:
         print(f"error: {', '.join(failed)} failed; their logs say why. Give the same command again.", file=sys.stderr)
     print(f"When all are done: {shlex.join([sys.executable, '-m', f'experiments.{settings.experiment}', *rest])}")

@@ -11,7 +11,6 @@ On 2 cores the preset quick takes half a minute, paper eight.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
@@ -23,9 +22,7 @@ from toypersona.limits import Count, Grid, Limit, Masses, Positive, increasing
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
-    from jaxtyping import Array
-
-    from toypersona.types import Key
+    from toypersona.types import Array, Key
 
 NAME = "leash"
 RIGHT = (0.03, 0.02, 0.01)
@@ -69,11 +66,7 @@ class Config(settings.Settings):
     """The sampled rule."""
 
     def check(self) -> None:
-        """Refuse times that cannot stand side by side.
-
-        Raises:
-            ValueError: it names the flags.
-        """
+        """Refuse times that cannot stand side by side."""
         if len(self.times) != len(self.natural_times):
             raise ValueError("--times and --natural-times have to be equally many.")
 
@@ -113,29 +106,22 @@ def run(config: Config) -> xr.Dataset:
         log_base = jnp.log(jnp.concatenate([base, others]))
 
         def survival(rule: str, times: Array) -> dict[str, Array]:
-            return right_answers.survival(rule, log_base, num, times, config.max_step)
+            return right_answers.survival(rule, log_base, num, times, config.max_step) | {"time": times}
 
         rules = right_answers.GRADIENTS
-        found, law_time = _stacked(map(discovery, rules))
+        found, law_time = jax.tree.map(lambda *x: jnp.stack(x), *map(discovery, rules))
+        survivors = jax.tree.map(lambda *x: jnp.stack(x), *map(survival, rules, times))
         runs = lock_in.two_answers(noise_key, gaps, rates, **sizes)
         return {
             "found": named(found, rule=rules, mass=config.masses, fraction=config.fractions),
             "law_time": named(law_time, rule=rules, mass=config.masses),
-            **named(_stacked(map(survival, rules, times)) | {"time": times}, rule=rules, record=None),
+            **named(survivors, rule=rules, record=None),
             "limit_from_base": named(jnp.array([-log_base[0], -jnp.log(base.sum())]), rule=rules),
             "threshold": named(runs.pop("threshold"), gap=noise.gaps),
             **named(runs, gap=noise.gaps, rate=noise.rates),
         }
 
     return command.sweep(NAME, config, point, {})
-
-
-def _stacked(trees: Iterable[Any]) -> Any:
-    """Arrays of several trees along a new first axis."""
-    import jax
-    import jax.numpy as jnp
-
-    return jax.tree.map(lambda *arrays: jnp.stack(arrays), *trees)
 
 
 if __name__ == "__main__":

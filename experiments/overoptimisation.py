@@ -22,10 +22,7 @@ from toypersona.limits import Degrees, Grid, Positive, increasing
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
-    from jaxtyping import Array
-
-    from toypersona.bases import Base
-    from toypersona.types import Key
+    from toypersona.types import Array, Key
 
 NAME = "overoptimisation"
 RULES = ("tilt", "policy gradient", "best of n")
@@ -67,9 +64,11 @@ def run(config: Config) -> xr.Dataset:
     import jax.numpy as jnp
 
     from toypersona import rewards, theory
+    from toypersona.rules import gradient
 
+    strengths, nums, times = map(jnp.asarray, (config.strengths, config.nums, config.times))
     pretrained = config.pretrained()
-    family = config.reward(pretrained)
+    family = settings.Reward(config, pretrained)
 
     def point(key: Key, *, size: Array, world: Array) -> dict[str, Any]:
         feature_key, error_key = jax.random.split(key)
@@ -78,6 +77,14 @@ def run(config: Config) -> xr.Dataset:
 
         def follow(error: Array) -> tuple[dict[str, Array], Array]:
             proxy = rewards.standardise(gold + size * error, base.log_base, base.log_prompts)
+            walked = base.follow(
+                lambda size: gradient.policy_gradient(base.task(proxy), learning_rate=size),
+                key=jax.random.key(0),
+                marks=times,
+                max_step=config.max_step,
+            )
+            tilted = jax.lax.map(lambda s: theory.tilt(base.log_base, proxy, s), strengths)
+            best = jax.lax.map(lambda n: theory.best_of_n(base.log_base, proxy, n), nums)
 
             def measured(path: Array) -> dict[str, Array]:
                 spent = base.budget_along(path)
@@ -89,7 +96,7 @@ def run(config: Config) -> xr.Dataset:
 
             # What a weak tilt gains of gold for each unit of proxy: Cov(gold, proxy) / Var(proxy) under the base.
             slope = base.mean(base.log_base, gold * proxy) / base.mean(base.log_base, proxy**2)
-            return jax.lax.map(measured, _paths(config, base, proxy)), slope
+            return jax.lax.map(measured, jnp.stack([tilted, walked, best])), slope
 
         errors = rewards.errors(error_key, base.prompts, base.responses, base.log_base, base.log_prompts)
         along, slope = jax.lax.map(follow, errors)
@@ -100,7 +107,7 @@ def run(config: Config) -> xr.Dataset:
             "slope": named(slope, "gold for proxy of a weak tilt, Cov/Var", error=rewards.ERRORS),
         }
 
-    bound = theory.best_of_n_bound(jnp.asarray(config.nums))
+    bound = theory.best_of_n_bound(nums)
     return command.sweep(
         NAME,
         config,
@@ -108,25 +115,6 @@ def run(config: Config) -> xr.Dataset:
         {"size": config.sizes, "world": np.arange(config.num_worlds)},
         constants={"best_of_n_bound": named(bound, "bound of KL(best of n‖base)", "nats", record=None)},
     )
-
-
-def _paths(config: Config, base: Base, proxy: Array) -> Array:
-    """Policies that follow the proxy [M, R, C, N], in the order of ``RULES``."""
-    import jax
-    import jax.numpy as jnp
-
-    from toypersona import theory
-    from toypersona.rules import gradient
-
-    walked = base.follow(
-        lambda size: gradient.policy_gradient(base.task(proxy), learning_rate=size),
-        key=jax.random.key(0),
-        marks=jnp.asarray(config.times),
-        max_step=config.max_step,
-    )
-    tilted = jax.lax.map(lambda s: theory.tilt(base.log_base, proxy, s), jnp.asarray(config.strengths))
-    best = jax.lax.map(lambda n: theory.best_of_n(base.log_base, proxy, n), jnp.asarray(config.nums))
-    return jnp.stack([tilted, walked, best])
 
 
 if __name__ == "__main__":

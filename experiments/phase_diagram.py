@@ -21,9 +21,7 @@ from toypersona.limits import Angles, Grid
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
-    from jaxtyping import Array
-
-    from toypersona.types import Key
+    from toypersona.types import Array, Key
 
 NAME = "phase_diagram"
 NUM_LINES = 8
@@ -65,7 +63,7 @@ def run(config: Config) -> xr.Dataset:
     from toypersona.rules import catalogue
 
     pretrained = config.pretrained()
-    rewards = config.reward(pretrained)
+    rewards = settings.Reward(config, pretrained)
     strengths = jnp.asarray(config.strengths)
 
     def point(key: Key, *, angle: Array, world: Array) -> dict[str, Any]:

@@ -19,9 +19,7 @@ from toypersona.options import Pretraining
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
-    from jaxtyping import Array
-
-    from toypersona.types import Key
+    from toypersona.types import Array, Key
 
 NAME = "pretraining"
 FRESH_LINES = 20_000

@@ -21,10 +21,8 @@ from toypersona.limits import Count, Degrees, Share, at_least, increasing
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
-    from jaxtyping import Array
-
     from toypersona.rules.catalogue import Entry
-    from toypersona.types import Key
+    from toypersona.types import Array, Key
 
 NAME = "rules"
 PASSES = (1, 4, 16, 64)
@@ -86,7 +84,7 @@ def run(config: Config) -> xr.Dataset:
     if config.own is not None:
         rules["own"] = catalogue.own(user_code.imported("own", config.own), f"--own {config.own}")
     pretrained = config.pretrained()
-    family = config.reward(pretrained)
+    family = settings.Reward(config, pretrained)
     steps = records(config.num_steps, config.num_records)
 
     def point(key: Key, *, rate: Array, world: Array) -> dict[str, Any]:

@@ -20,12 +20,10 @@ from toypersona.limits import Count, Counts, Grid, Positive, at_least
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
-    from jaxtyping import Array, Float
-
     from toypersona.bases import Base
     from toypersona.fine_tuning import Called
     from toypersona.rules.rule import Task
-    from toypersona.types import Key
+    from toypersona.types import Array, Float, Key
 
 NAME = "sft"
 AUTHORS = ("persona", "stranger")

@@ -22,10 +22,8 @@ from toypersona.outputs import named
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from jaxtyping import Array
-
     from toypersona.bases import Base
-    from toypersona.types import Key
+    from toypersona.types import Array, Key
 
 NAME = "weak_limit"
 KINDS = ("vanilla", "natural", "adam")

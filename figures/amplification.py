@@ -1,17 +1,12 @@
 """Entropy's change against its formula, and which of several right personas is left."""
 
-from pathlib import Path
-
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
 from experiments.claims import amplification as readings
 from figures import style
-from toypersona import datasets
 
-NAME = "amplification"
 LOOKS = {
     "policy gradient": "black",
     "natural gradient": "blue",
@@ -36,11 +31,7 @@ def draw_entropy(axis: Axes, dataset: xr.Dataset) -> None:
 
 def draw_largest(axis: Axes, dataset: xr.Dataset) -> None:
     """Share of the largest of the right personas on the way."""
-    mean, spread = dataset.largest.mean(readings.DRAWS), dataset.largest.std(readings.DRAWS)
-    for (rule, colour), dash in zip(LOOKS.items(), (*style.DASHES, "-"), strict=True):
-        here, band, shade = mean.sel(rule=rule), spread.sel(rule=rule), style.COLOURS[colour]
-        axis.plot(here.record, here, ls=dash, color=shade, label=rule)
-        axis.fill_between(here.record, here - band, here + band, color=shade, alpha=0.15, lw=0)
+    style.curves(axis, dataset.largest.mean(readings.DRAWS), dataset.largest.std(readings.DRAWS), LOOKS)
     axis.set(xscale="log", xlabel="steps", ylabel="share of the largest right persona", ylim=(0.5, 1.02))
     axis.legend(fontsize=5.5)
 
@@ -58,15 +49,5 @@ def draw_shares(axis: Axes, dataset: xr.Dataset) -> None:
     axis.legend(loc="center left", fontsize=5.5)
 
 
-def main(data: Path, out: Path) -> None:
-    """Draw all three."""
-    style.use()
-    dataset = datasets.load(data / f"{NAME}.zarr")
-    figure, axes = plt.subplots(1, 3, figsize=(style.PAGE, 2.4), layout="constrained")
-    for axis, draw in zip(axes, (draw_entropy, draw_largest, draw_shares), strict=True):
-        draw(axis, dataset)
-    style.save(figure, out, NAME)
-
-
 if __name__ == "__main__":
-    style.run(main, __doc__)
+    style.main("amplification", style.panels(3, 2.4, draw_entropy, draw_largest, draw_shares), __doc__)

@@ -1,16 +1,12 @@
 """Hints and a monitor of the thoughts: how often a hint decides, how often that is said, and the right answers."""
 
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from experiments.claims import hints as readings
 from figures import style
-from toypersona import datasets
-
-NAME = "hints"
 
 
 def draw_recall(axis: Axes, dataset: xr.Dataset) -> None:
@@ -50,28 +46,22 @@ def print_lines(axis: Axes, dataset: xr.Dataset) -> None:
         axis.text(i / 3, 0.84, text, fontsize=5.3, family="DejaVu Sans Mono", linespacing=1.4, **style_of_text)
 
 
-def main(data: Path, out: Path) -> None:
+def draw(dataset: xr.Dataset) -> Figure:
     """Draw recall against use, rates against strength, and transcripts."""
-    style.use()
-    dataset = datasets.load(data / f"{NAME}.zarr").load()
     figure = plt.figure(figsize=(style.PAGE, 4.2), layout="constrained")
-    axes = figure.subplot_mosaic([["use", "decides", "recall", "accuracy"], ["lines"] * 4],
-                                 width_ratios=[1.5, 1, 1, 1], height_ratios=[1.9, 1])  # fmt: skip
+    rows = [["use", "decides", "recall", "accuracy"], ["lines"] * 4]
+    axes = figure.subplot_mosaic(rows, width_ratios=[1.5, 1, 1, 1], height_ratios=[1.9, 1])
     draw_recall(axes["use"], dataset)
-    labels = {
-        "decides": "decided by the hint\n(exact; band: seeds)",
-        "recall": "said, of those\nthat follow (exact)",
-        "accuracy": "right answers\n(exact; line: right hints)",
-    }
-    for name, label in labels.items():
-        draw_along(axes[name], dataset, name, label)
+    draw_along(axes["decides"], dataset, "decides", "decided by the hint\n(exact; band: seeds)")
+    draw_along(axes["recall"], dataset, "recall", "said, of those\nthat follow (exact)")
+    draw_along(axes["accuracy"], dataset, "accuracy", "right answers\n(exact; line: right hints)")
     control = dataset.control_accuracy.isel(fine=0).mean("seed")
     axes["accuracy"].plot(control.strength, control, "x:", color=style.COLOURS["red"], ms=3, label="never shown a hint")
     axes["accuracy"].axhline(1 - readings.hint_wrong(dataset), color="black", lw=0.4)
     axes["accuracy"].legend(fontsize=5.5, loc="lower left")
     print_lines(axes["lines"], dataset)
-    style.save(figure, out, NAME)
+    return figure
 
 
 if __name__ == "__main__":
-    style.run(main, __doc__)
+    style.main("hints", draw, __doc__)

@@ -1,24 +1,20 @@
 """L3: hull distance runs on s sqrt(T), selection on sT, so long answers leave the hull at weaker RL."""
 
-from pathlib import Path
-
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
 from experiments.claims import horizon as readings
 from figures import style
-from toypersona import datasets
 from toypersona.measures import boundaries
 
-NAME = "horizon"
 DRAW = {"world": 0, "seed": 0}
 """The draw whose curves are shown; boundaries are shown of all."""
 
 
-def draw_fraction(axis: Axes, one: xr.Dataset) -> None:
+def draw_fraction(axis: Axes, dataset: xr.Dataset) -> None:
     """S at every length: exact where personas can be told apart, samples with two standard errors."""
+    one = dataset.isel(DRAW)
     shades = style.shades(one.length.values)
     for length in one.sampled_length.values:
         shade = shades[length]
@@ -30,8 +26,9 @@ def draw_fraction(axis: Axes, one: xr.Dataset) -> None:
     axis.set(xscale="log", xlabel="s √T", ylabel="selection fraction S", ylim=(-0.05, 1.05))
 
 
-def draw_distance(axis: Axes, one: xr.Dataset) -> None:
+def draw_distance(axis: Axes, dataset: xr.Dataset) -> None:
     """Hull distance collapses on s sqrt(T); its law for the persona that pays best."""
+    one = dataset.isel(DRAW)
     shades = style.shades(one.length.values)
     for length, shade in shades.items():
         curve = one.exact_distortion.sel(case="per word", length=length)
@@ -43,8 +40,9 @@ def draw_distance(axis: Axes, one: xr.Dataset) -> None:
     axis.legend(fontsize=4.8, labelspacing=0.15, loc="upper left", borderpad=0.0)
 
 
-def draw_weights(axis: Axes, one: xr.Dataset) -> None:
+def draw_weights(axis: Axes, dataset: xr.Dataset) -> None:
     """Selection weights collapse on sT."""
+    one = dataset.isel(DRAW)
     shades = style.shades(one.length.values)
     for persona, dash in zip(one.persona.values, style.DASHES, strict=False):
         for length, shade in shades.items():
@@ -75,18 +73,18 @@ def draw_half(axis: Axes, dataset: xr.Dataset) -> None:
 
 def draw_plateau(axis: Axes, dataset: xr.Dataset) -> None:
     """S of weak RL against T in all draws, and its law."""
-    weak = dataset.weak.stack(draw=("world", "seed"))
-    law = dataset.weak_law.stack(draw=("world", "seed"))
-    for draw in range(weak.sizes["draw"]):
-        label = ("exact", "law: T/(T + T*)") if draw == 0 else (None, None)
-        axis.plot(weak.length, weak.isel(draw=draw), color=style.COLOURS["blue"], lw=0.9, label=label[0])
-        axis.plot(law.length, law.isel(draw=draw), "k:", lw=0.9, label=label[1])
+    draws = dataset[["weak", "weak_law"]].stack(draw=("world", "seed"))
+    for i in range(draws.sizes["draw"]):
+        one = draws.isel(draw=i)
+        axis.plot(one.length, one.weak, color=style.COLOURS["blue"], lw=0.9, label=None if i else "exact")
+        axis.plot(one.length, one.weak_law, "k:", lw=0.9, label=None if i else "law: T/(T + T*)")
     axis.set(xscale="log", xlabel="T, words", ylabel="S(0+), the weak plateau")
     axis.legend(fontsize=5.5, loc="upper left", bbox_to_anchor=(0.0, 1.02))
 
 
-def draw_breaks(axis: Axes, one: xr.Dataset) -> None:
+def draw_breaks(axis: Axes, dataset: xr.Dataset) -> None:
     """What breaks the law, at the longest sampled length."""
+    one = dataset.isel(DRAW)
     length = one.sampled_length.values[-1]
     for case, colour, dash in zip(one.case.values, style.COLOURS.values(), style.DASHES, strict=False):
         axis.plot(one.scaled, one.exact_fraction.sel(case=case, length=length), dash, color=colour, label=case)
@@ -95,20 +93,7 @@ def draw_breaks(axis: Axes, one: xr.Dataset) -> None:
     axis.legend()
 
 
-def main(data: Path, out: Path) -> None:
-    """Draw all six."""
-    style.use()
-    dataset = datasets.load(data / f"{NAME}.zarr")
-    one = dataset.isel(DRAW)
-    figure, axes = plt.subplots(2, 3, figsize=(style.PAGE, 4.4), layout="constrained")
-    draw_fraction(axes[0, 0], one)
-    draw_distance(axes[0, 1], one)
-    draw_weights(axes[0, 2], one)
-    draw_half(axes[1, 0], dataset)
-    draw_plateau(axes[1, 1], dataset)
-    draw_breaks(axes[1, 2], one)
-    style.save(figure, out, NAME)
-
+PANELS = (draw_fraction, draw_distance, draw_weights, draw_half, draw_plateau, draw_breaks)
 
 if __name__ == "__main__":
-    style.run(main, __doc__)
+    style.main("horizon", style.panels(3, 4.4, *PANELS), __doc__)

@@ -1,17 +1,12 @@
 """L5: time to find a rare right answer, which right answer survives, both divergences, and lock-in by noise."""
 
-from pathlib import Path
-
-import matplotlib.pyplot as plt
 import xarray as xr
 from matplotlib.axes import Axes
 
 from experiments.claims import leash as readings
 from figures import style
-from toypersona import datasets
 from toypersona.measures import boundaries
 
-NAME = "leash"
 LOOKS = {"vanilla": ("blue", "-"), "natural": ("orange", "--")}
 
 
@@ -96,16 +91,7 @@ def draw_threshold(axis: Axes, dataset: xr.Dataset) -> None:
     axis.legend()
 
 
-def main(data: Path, out: Path) -> None:
-    """Draw all six."""
-    style.use()
-    dataset = datasets.load(data / f"{NAME}.zarr")
-    figure, axes = plt.subplots(2, 3, figsize=(style.PAGE, 4.2), layout="constrained")
-    draws = (draw_times, draw_discovery, draw_odds, draw_divergences, draw_lock_in, draw_threshold)
-    for axis, draw in zip(axes.flat, draws, strict=True):
-        draw(axis, dataset)
-    style.save(figure, out, NAME)
-
+PANELS = (draw_times, draw_discovery, draw_odds, draw_divergences, draw_lock_in, draw_threshold)
 
 if __name__ == "__main__":
-    style.run(main, __doc__)
+    style.main("leash", style.panels(3, 4.2, *PANELS), __doc__)

@@ -1,8 +1,7 @@
 """Gold and proxy against the root of the drift, what the drift is made of, and best of n against its bound."""
 
-from pathlib import Path
+import functools
 
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -11,14 +10,13 @@ from experiments.claims import overoptimisation as readings
 from figures import style
 from toypersona import datasets
 
-NAME = "overoptimisation"
 LOOKS = {"tilt": "black", "policy gradient": "blue", "best of n": "orange"}
 TITLES = {"normal": "normal errors", "words": "normal, by words", "student": "heavy tails (Student t₂)"}
 
 
 def draw_paid(axis: Axes, dataset: xr.Dataset, error: str) -> None:
     """Gold and proxy along all three rules, in the first draw; where gold turns over and where half is left."""
-    one = dataset.sel(error=error).isel(seed=0, world=0)
+    one = readings.as_large_as_gold(dataset).sel(error=error).isel(seed=0, world=0)
     turn, half = readings.turns(one)
     for rule, colour in LOOKS.items():
         here, shade = one.sel(rule=rule), style.COLOURS[colour]
@@ -29,11 +27,13 @@ def draw_paid(axis: Axes, dataset: xr.Dataset, error: str) -> None:
             if np.isfinite(place):
                 axis.plot(place, np.interp(place, root, here.gold), marker, color=shade, ms=4)
     axis.set(xlabel="√KL(policy‖base), √nats", ylabel="reward, standard deviations", title=TITLES[error])
+    if error == "normal":
+        axis.legend()
 
 
 def draw_fraction(axis: Axes, dataset: xr.Dataset, error: str) -> None:
     """Selection fraction along all three rules, every draw."""
-    here = dataset.sel(error=error)
+    here = readings.as_large_as_gold(dataset).sel(error=error)
     for rule, colour in LOOKS.items():
         shade = style.COLOURS[colour]
         for seed in here.seed.values:
@@ -42,13 +42,16 @@ def draw_fraction(axis: Axes, dataset: xr.Dataset, error: str) -> None:
             axis.plot(np.sqrt(one.total), one.selection_fraction, color=shade, lw=0.6, alpha=0.7, label=label)
     axis.axhline(0.5, color="black", lw=0.5)
     axis.set(xlabel="√KL(policy‖base), √nats", ylabel="selection fraction S", ylim=(0, 1.02))
+    if error == "normal":
+        axis.legend(loc="upper right", fontsize=5.5)
 
 
 def draw_bound(axis: Axes, dataset: xr.Dataset) -> None:
     """KL of best of n against its bound."""
     nums = datasets.settings_of(dataset)["nums"]
+    best = readings.as_large_as_gold(dataset).sel(rule="best of n").total.mean(("seed", "world"))
     for error, dash in zip(TITLES, style.DASHES, strict=False):
-        axis.plot(nums, dataset.sel(rule="best of n", error=error).total.mean(("seed", "world")), ls=dash, label=error)
+        axis.plot(nums, best.sel(error=error), ls=dash, label=error)
     axis.plot(nums, dataset.best_of_n_bound, "k:", label="ln n − (n−1)/n")
     axis.set(xscale="log", xlabel="n", ylabel="KL(best of n‖base), nats")
     axis.legend(loc="lower right", fontsize=5.5)
@@ -67,21 +70,12 @@ def draw_turns(axis: Axes, dataset: xr.Dataset) -> None:
     axis.yaxis.set_major_formatter(lambda value, _: "never" if value >= top - 1e-9 else f"{value:g}")
 
 
-def main(data: Path, out: Path) -> None:
-    """Draw all eight, errors as large as gold where there is a choice."""
-    style.use()
-    dataset = datasets.load(data / f"{NAME}.zarr")
-    here = readings.as_large_as_gold(dataset)
-    figure, axes = plt.subplots(2, 4, figsize=(style.PAGE, 3.6), layout="constrained")
-    for i, error in enumerate(TITLES):
-        draw_paid(axes[0, i], here, error)
-        draw_fraction(axes[1, i], here, error)
-    axes[0, 0].legend()
-    axes[1, 0].legend(loc="upper right", fontsize=5.5)
-    draw_bound(axes[0, 3], here)
-    draw_turns(axes[1, 3], dataset)
-    style.save(figure, out, NAME)
-
+PANELS = (
+    *(functools.partial(draw_paid, error=error) for error in TITLES),
+    draw_bound,
+    *(functools.partial(draw_fraction, error=error) for error in TITLES),
+    draw_turns,
+)
 
 if __name__ == "__main__":
-    style.run(main, __doc__)
+    style.main("overoptimisation", style.panels(4, 3.6, *PANELS), __doc__)

@@ -1,6 +1,5 @@
 """The map: what is left of selection at every strength and angle, the boundaries, and what the policy says there."""
 
-from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -8,6 +7,7 @@ import mpltern  # noqa: F401  (registers the ternary projection)
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from experiments.claims import phase_diagram as readings
@@ -15,7 +15,6 @@ from figures import style
 from toypersona import datasets
 from toypersona.measures import boundaries
 
-NAME = "phase_diagram"
 PLACES = ((30.0, 0.1), (30.0, 1.6), (30.0, 12.0), (75.0, 1.6), (75.0, 12.0))
 """(angle, strength) of the printed lines; the nearest recorded point is taken."""
 
@@ -34,17 +33,17 @@ def draw_map(axis: Axes, dataset: xr.Dataset, rule: str) -> None:
     mesh = axis.pcolormesh(one.strength, one.angle, shade, vmin=0, vmax=1, shading="nearest", rasterized=True)
     mesh.set_edgecolor("face")
     found = boundaries.from_dataset(one).sel(bound="middle")
+    outline = [withStroke(linewidth=2.6, foreground="black")]
     for label, (take, colour, dash) in BOUNDARIES.items():
-        _draw_boundary(axis, take(found), label, colour, dash)
+        _draw_boundary(axis, take(found), dash, color=colour, lw=1.5, label=label, path_effects=outline)
     axis.set(xscale="log", xlim=(one.strength[0], one.strength[-1]), yticks=one.angle)
 
 
-def _draw_boundary(axis: Axes, values: xr.DataArray, label: str, colour: str, dash: str) -> None:
+def _draw_boundary(axis: Axes, values: xr.DataArray, dash: str, *, color: str, **look: Any) -> None:
     """Geometric mean and range over the draws that reach the boundary and do not start beyond it."""
     middle, low, high = readings.over_draws(values)
-    outline = [withStroke(linewidth=2.6, foreground="black")]
-    axis.plot(middle, values.angle, dash, color=colour, lw=1.5, label=label, path_effects=outline)
-    axis.fill_betweenx(values.angle, low, high, color=colour, alpha=0.25, lw=0)
+    axis.plot(middle, values.angle, dash, color=color, **look)
+    axis.fill_betweenx(values.angle, low, high, color=color, alpha=0.25, lw=0)
 
 
 def draw_weak_edge(axis: Axes, dataset: xr.Dataset) -> None:
@@ -61,11 +60,14 @@ def draw_weak_edge(axis: Axes, dataset: xr.Dataset) -> None:
 def draw_noise(axis: Axes, dataset: xr.Dataset) -> None:
     """The learning rate from which REINFORCE on the gates locks onto a wrong persona in one run of ten."""
     noise = boundaries.from_dataset(dataset[["noise_wrong"]]).noise.sel(bound="middle")
-    middle, low, high = readings.over_draws(noise)
-    axis.plot(middle, noise.angle, "s-", color=style.COLOURS["green"], ms=3)
-    axis.fill_betweenx(noise.angle, low, high, color=style.COLOURS["green"], alpha=0.25, lw=0)
-    limits = dataset.learning_rate.values[[0, -1]]
-    axis.set(xscale="log", xlim=limits, xlabel="learning rate", yticks=noise.angle, yticklabels=[])
+    _draw_boundary(axis, noise, "s-", color=style.COLOURS["green"], ms=3)
+    axis.set(
+        xscale="log",
+        xlim=dataset.learning_rate.values[[0, -1]],
+        xlabel="learning rate",
+        yticks=noise.angle,
+        yticklabels=[],
+    )
     axis.set_title("noise: REINFORCE\nlocks onto a\nwrong persona", fontsize=6.5)
 
 
@@ -101,26 +103,21 @@ def _at(dataset: xr.Dataset, place: tuple[float, float]) -> xr.Dataset:
 def print_lines(axis: Axes, dataset: xr.Dataset) -> None:
     """What the policy says at the lettered places."""
     axis.axis("off")
-    width = 1 / len(PLACES)
+    look = {"va": "top", "transform": axis.transAxes, "in_layout": False}
     for i, (letter, place) in enumerate(_places(dataset).items()):
-        here = _at(dataset.isel(world=0, seed=0), place)
-        fraction = float(here.selection_fraction)
-        heading = f"{letter}  {float(here.angle):g}°, s = {float(here.strength):.2g}, S = {fraction:.2f}"
-        style_of_text = {"va": "top", "transform": axis.transAxes, "in_layout": False}
-        axis.text(i * width, 1.0, heading, weight="bold", fontsize=6.3, **style_of_text)
-        text = "\n".join(readings.lines_at(here, 6))
-        axis.text(i * width, 0.86, text, fontsize=5.2, linespacing=1.5, **style_of_text)
+        here, x = _at(dataset.isel(world=0, seed=0), place), i / len(PLACES)
+        angle, strength, fraction = (float(here[name]) for name in ("angle", "strength", "selection_fraction"))
+        heading = f"{letter}  {angle:g}°, s = {strength:.2g}, S = {fraction:.2f}"
+        axis.text(x, 1.0, heading, weight="bold", fontsize=6.3, **look)
+        axis.text(x, 0.86, "\n".join(readings.lines_at(here, 6)), fontsize=5.2, linespacing=1.5, **look)
 
 
-def main(data: Path, out: Path, name: str = NAME) -> None:
-    """Draw the map and, on a page of its own, the same for every rule."""
-    style.use()
-    dataset = datasets.load(data / f"{NAME}.zarr")
-    _draw_main(dataset, out, name)
-    _draw_rules(dataset, out, f"{name}_rules")
+def draw(dataset: xr.Dataset) -> dict[str, Figure]:
+    """The map and, on a page of its own, the same for every rule."""
+    return {"": _draw_tilt(dataset), "_rules": _draw_rules(dataset)}
 
 
-def _draw_main(dataset: xr.Dataset, out: Path, name: str) -> None:
+def _draw_tilt(dataset: xr.Dataset) -> Figure:
     figure = plt.figure(figsize=(style.PAGE, 4.4))
     columns = ((0.065, 0.12), (0.22, 0.36), (0.69, 0.09))
     edge, chart, noise = (figure.add_axes((left, 0.34, width, 0.54)) for left, width in columns)
@@ -143,25 +140,23 @@ def _draw_main(dataset: xr.Dataset, out: Path, name: str) -> None:
     if dataset.sizes["persona"] == 3:
         draw_simplex(figure.add_axes((0.815, 0.52, 0.14, 0.26), projection="ternary"), dataset)
     print_lines(figure.add_axes((0.02, 0.0, 0.97, 0.22)), dataset)
-    style.save(figure, out, name)
+    return figure
 
 
-def _draw_rules(dataset: xr.Dataset, out: Path, name: str) -> None:
+def _draw_rules(dataset: xr.Dataset) -> Figure:
     rules = [rule for rule in dataset.rule.values if rule != "tilt"]
     figure, axes = plt.subplots(2, 3, figsize=(style.PAGE, 4.4), layout="constrained", sharex=True, sharey=True)
     for axis, rule in zip(axes.flat, rules, strict=True):
         draw_map(axis, dataset, rule)
         kind, scope = rule.split("/")
         axis.set_title(f"{kind} gradient, {scope}")
-    axes[0, 0].set_ylabel("angle, degrees")
-    axes[1, 0].set_ylabel("angle, degrees")
     time = datasets.settings_of(dataset)["gradients"]["vanilla_time"]
-    for axis in axes[1]:
-        axis.set_xlabel(f"strength s (vanilla: time / {time:g})")
+    plt.setp(axes[:, 0], ylabel="angle, degrees")
+    plt.setp(axes[1], xlabel=f"strength s (vanilla: time / {time:g})")
     figure.colorbar(axes[0, 0].collections[0], ax=axes, label="selection fraction S")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=4)
-    style.save(figure, out, name)
+    return figure
 
 
 if __name__ == "__main__":
-    style.run(main, __doc__)
+    style.main("phase_diagram", draw, __doc__)

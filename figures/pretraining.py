@@ -1,19 +1,14 @@
 """How far personas, gate and policy are from the truth, against the amount of text read."""
 
-from pathlib import Path
-
 import matplotlib.pyplot as plt
+import xarray as xr
+from matplotlib.figure import Figure
 
 from figures import style
-from toypersona import datasets
-
-NAME = "pretraining"
 
 
-def main(data: Path, out: Path, name: str = NAME) -> None:
-    """Draw it."""
-    style.use()
-    dataset = datasets.load(data / f"{NAME}.zarr")
+def draw(dataset: xr.Dataset) -> Figure:
+    """Means over seeds, and their range."""
     curves = {
         "experts: KL(persona‖expert), per token": dataset.expert_divergence.mean("persona"),
         "policy: KL(world‖policy), per token": dataset.policy_divergence,
@@ -25,8 +20,8 @@ def main(data: Path, out: Path, name: str = NAME) -> None:
         axis.fill_between(dataset.num_lines, values.min("seed"), values.max("seed"), color=colour, alpha=0.2, lw=0)
     axis.set(xscale="log", yscale="log", xlabel="unlabelled lines of text", ylabel="divergence, nats")
     figure.legend(loc="outside upper left")
-    style.save(figure, out, name)
+    return figure
 
 
 if __name__ == "__main__":
-    style.run(main, __doc__)
+    style.main("pretraining", draw, __doc__)

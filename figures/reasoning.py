@@ -1,21 +1,18 @@
 """When thoughts stop being readable: phases with transcripts, where the answer is encoded, defences, more bits."""
 
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from experiments.claims import reasoning as readings
 from figures import style
 from toypersona import datasets
 
-NAME = "reasoning"
-COLOURS = {"mixture": "#DDDDDD", "selected": style.COLOURS["blue"], "keyed": style.COLOURS["orange"],
-           "coded": style.COLOURS["red"]}  # fmt: skip
 PARTS = {"read": style.COLOURS["blue"], "keyed": style.COLOURS["orange"], "coded": style.COLOURS["red"]}
+COLOURS = {"mixture": "#DDDDDD", "selected": PARTS["read"], "keyed": PARTS["keyed"], "coded": PARTS["coded"]}
 MAPS = ("exact", "annealed", "RLOO", "GRPO")
 DEFENCES = {"exact": "black", "readability bonus": "purple", "frozen thoughts": "green", "gates only": "blue",
             "early stop": "red"}  # fmt: skip
@@ -31,13 +28,10 @@ NUM_LINES = 3
 def draw_map(axis: Axes, dataset: xr.Dataset, rule: str) -> None:
     """Phases over strength and length cost; each cell is cut into its seeds."""
     phases = dataset.phase.sel(rule=rule).transpose("length_cost", "strength", "seed").values.astype(int)
-    num_seeds = phases.shape[-1]
-    for row, along in enumerate(phases):
-        for column, seeds in enumerate(along):
-            for i, phase in enumerate(seeds):
-                corner = (column + i / num_seeds, row)
-                colour = COLOURS[list(COLOURS)[phase]]
-                axis.add_patch(Rectangle(corner, 1 / num_seeds, 1, facecolor=colour, edgecolor="none"))
+    num_seeds, colours = phases.shape[-1], list(COLOURS.values())
+    for (row, column, i), phase in np.ndenumerate(phases):
+        corner = (column + i / num_seeds, row)
+        axis.add_patch(Rectangle(corner, 1 / num_seeds, 1, facecolor=colours[phase], edgecolor="none"))
     for edge in range(phases.shape[1] + 1):
         axis.axvline(edge, color="white", lw=1)
     for edge in range(phases.shape[0] + 1):
@@ -64,8 +58,12 @@ def print_lines(axis: Axes, dataset: xr.Dataset) -> None:
             axis.text(i / 4 + 0.02, 0.9, text, fontsize=4.7, family=font, linespacing=1.35, **style_of_text)
 
 
-def draw_information(axis: Axes, dataset: xr.Dataset, rule: str, cost: float) -> None:
-    """Read, keyed and coded information stacked, a misled reader's below zero; accuracy, agreement and reliance."""
+def draw_information(axis: Axes, dataset: xr.Dataset, rule: str, cost: float) -> Axes:
+    """Read, keyed and coded information stacked, a misled reader's below zero.
+
+    Returns:
+        The other axes on the same place: accuracy, agreement and reliance.
+    """
     here = dataset.sel(rule=rule, length_cost=cost).mean("seed")
     columns = np.arange(here.sizes["strength"])
     bottom = np.minimum(here.read.values, 0.0)
@@ -84,6 +82,7 @@ def draw_information(axis: Axes, dataset: xr.Dataset, rule: str, cost: float) ->
     some = slice(None, None, -(-len(columns) // 5))
     axis.set_xticks(columns[some], [f"{s:g}" for s in here.strength.values[some]])
     axis.set_xlabel("strength s = 1/β")
+    return other
 
 
 def draw_defences(axis: Axes, dataset: xr.Dataset) -> None:
@@ -105,13 +104,8 @@ def draw_defences(axis: Axes, dataset: xr.Dataset) -> None:
 
 def draw_bits(axis: Axes, dataset: xr.Dataset) -> None:
     """Agreement against strength for different numbers of bits, at the greatest length cost."""
-    settings = datasets.settings_of(dataset)
-    here = dataset.isel(length_cost=-1)
-    main = settings["num_bits"]
-    curves = {
-        f"exact, {main} bits": here.agreement.sel(rule="exact"),
-        f"RLOO, {main} bits": here.agreement.sel(rule="RLOO"),
-    }
+    settings, here = datasets.settings_of(dataset), dataset.isel(length_cost=-1)
+    curves = {f"{rule}, {settings['num_bits']} bits": here.agreement.sel(rule=rule) for rule in ("exact", "RLOO")}
     curves |= {rule: here.agreement.sel(rule=rule) for rule in here.rule.values if rule.startswith("exact, ")}
     curves[f"RLOO, {settings['long']['num_bits']} bits (sampled)"] = here.long_agreement
     looks = zip(style.COLOURS.values(), (*style.DASHES, "-"), strict=True)
@@ -125,10 +119,8 @@ def draw_bits(axis: Axes, dataset: xr.Dataset) -> None:
     axis.legend(fontsize=5.5, loc="lower left")
 
 
-def main(data: Path, out: Path) -> None:
+def draw(dataset: xr.Dataset) -> Figure:
     """Draw all of it on one page."""
-    style.use()
-    dataset = datasets.load(data / f"{NAME}.zarr").load()
     figure = plt.figure(figsize=(style.PAGE, 7.7), layout="constrained")
     rows = figure.subfigures(4, 1, squeeze=False, height_ratios=[1.75, 1.5, 1.9, 2.3])[:, 0]
     maps = rows[0].subplots(1, len(MAPS), sharey=True)
@@ -137,31 +129,21 @@ def main(data: Path, out: Path) -> None:
         axis.set_xlabel("strength s = 1/β")
     maps[0].set_ylabel("length cost")
     swatches = [Patch(color=colour, label=MEANING[phase]) for phase, colour in COLOURS.items()]
-    num_seeds = dataset.sizes["seed"]
-    rows[0].legend(
-        handles=swatches,
-        loc="outside upper center",
-        ncols=2,
-        title=f"phases; stripes of a cell: {num_seeds} seeds",
-        title_fontsize=6.5,
-    )
+    title = f"phases; stripes of a cell: {dataset.sizes['seed']} seeds"
+    rows[0].legend(handles=swatches, loc="outside upper center", ncols=2, title=title, title_fontsize=6.5)
     print_lines(rows[1].subplots(), dataset)
-    costs = dataset.length_cost.values
-    shown = (("exact", costs[0]), ("exact", costs[-1]), ("annealed", costs[-1]), ("RLOO", costs[-1]))
+    free, costly = dataset.length_cost.values[[0, -1]]
+    shown = (("exact", free), ("exact", costly), ("annealed", costly), ("RLOO", costly))
     axes = rows[2].subplots(1, len(shown), sharey=True)
-    for axis, (rule, cost) in zip(axes, shown, strict=True):
-        draw_information(axis, dataset, rule, float(cost))
+    twins = [draw_information(axis, dataset, *where) for axis, where in zip(axes, shown, strict=True)]
     axes[0].set_ylabel("nats on the answer")
-    lines = [
-        line for line in figure.axes if line.get_lines() and line.get_legend_handles_labels()[1][:1] == ["accuracy"]
-    ]
-    handles = [axes[0].get_legend_handles_labels(), lines[0].get_legend_handles_labels()]
-    rows[2].legend(handles[0][0] + handles[1][0], handles[0][1] + handles[1][1], loc="outside upper center", ncols=6)
+    (bars, bar_names), (curves, curve_names) = (axis.get_legend_handles_labels() for axis in (axes[0], twins[0]))
+    rows[2].legend(bars + curves, bar_names + curve_names, loc="outside upper center", ncols=6)
     left, right = rows[3].subplots(1, 2)
     draw_defences(left, dataset)
     draw_bits(right, dataset)
-    style.save(figure, out, NAME)
+    return figure
 
 
 if __name__ == "__main__":
-    style.run(main, __doc__)
+    style.main("reasoning", draw, __doc__)

@@ -1,17 +1,15 @@
 """Every rule at equal drift: what the drift is made of, what it pays, who still finds the right answer."""
 
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from experiments.claims import rules as readings
 from figures import style
-from toypersona import datasets, files
+from toypersona import datasets
 
-NAME = "rules"
 PARTS = {"selection": "blue", "switching": "orange", "novelty": "red"}
 SHOWN = {
     "policy gradient": "black",
@@ -38,15 +36,10 @@ def draw_parts(axis: Axes, mean: xr.Dataset, error: xr.Dataset, level: float) ->
 
 
 def draw_curves(
-    axis: Axes, mean: xr.Dataset, error: xr.Dataset, name: str, label: str, *, without: str | None = None
+    axis: Axes, mean: xr.Dataset, error: xr.Dataset, name: str, label: str, looks: dict[str, str] = SHOWN
 ) -> None:
     """One quantity against drift, with its interval."""
-    for (rule, colour), dash in zip(SHOWN.items(), (*style.DASHES, "-"), strict=True):
-        if rule == without:
-            continue
-        here, band = mean[name].sel(rule=rule), error[name].sel(rule=rule)
-        axis.plot(here.drift, here, ls=dash, color=style.COLOURS[colour], label=rule)
-        axis.fill_between(here.drift, here - band, here + band, color=style.COLOURS[colour], alpha=0.15, lw=0)
+    style.curves(axis, mean[name], error[name], looks)
     axis.set(xscale="log", xlabel="drift spent, nats", ylabel=label)
 
 
@@ -81,10 +74,8 @@ def table(dataset: xr.Dataset, mean: xr.Dataset, error: xr.Dataset, level: float
     return "\n".join(lines) + "\n"
 
 
-def main(data: Path, out: Path) -> None:
-    """Draw all four, and write the table beside them."""
-    style.use()
-    dataset = datasets.load(data / f"{NAME}.zarr")
+def draw(dataset: xr.Dataset) -> dict[str, Figure | str]:
+    """All five panels, and the table to stand beside them."""
     level = readings.levels(dataset)[-1]
     mean, error = readings.at_levels(dataset)
     dense = readings.along_drift(dataset, 25)
@@ -94,13 +85,13 @@ def main(data: Path, out: Path) -> None:
     draw_curves(axes["S"], *dense, "selection_fraction", "selection fraction S")
     axes["S"].axhline(0.5, color="black", lw=0.5)
     axes["S"].set_ylim(0, 1.02)
-    draw_curves(axes["paid"], *dense, "paid", "reward / the tilt's at this drift", without="paid by chance")
+    paid = {rule: colour for rule, colour in SHOWN.items() if rule != "paid by chance"}
+    draw_curves(axes["paid"], *dense, "paid", "reward / the tilt's at this drift", paid)
     draw_curves(axes["entropy"], *dense, "sequence_entropy", "entropy, nats a response")
     axes["entropy"].legend(fontsize=5.5)
     draw_passes(axes["passes"], dataset, mean, level)
-    style.save(figure, out, NAME)
-    files.write_text(out / f"{NAME}.md", table(dataset, mean, error, level))
+    return {"": figure, ".md": table(dataset, mean, error, level)}
 
 
 if __name__ == "__main__":
-    style.run(main, __doc__)
+    style.main("rules", draw, __doc__)

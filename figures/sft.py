@@ -1,10 +1,8 @@
 """What fine-tuning on few or many lines does, and whether a persona is still there after SFT and after RL."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -13,7 +11,6 @@ from experiments.claims import sft as readings
 from figures import style
 from toypersona import datasets
 
-NAME = "sft"
 LOOKS = {"SFT": ("blue", "-"), "RL": ("orange", "--")}
 
 
@@ -46,15 +43,19 @@ def draw_ends(axis: Axes, dataset: xr.Dataset) -> None:
     axis.legend(fontsize=5.5)
 
 
-def draw_presence(axis: Axes, dataset: xr.Dataset, called: str) -> None:
+def draw_presence(axis: Axes, dataset: xr.Dataset) -> None:
     """Weight of the persona called after none, one, ... of his words."""
-    base = dataset.base_presence.mean(readings.DRAWS)
+    called, base = _called(dataset), dataset.base_presence.mean(readings.DRAWS)
     axis.plot(base.words, base, "k:", marker="o", ms=3, label="base")
     for label, here, look in _reached(dataset):
         axis.plot(here.words, here.presence, marker="o", ms=3, label=label, **look)
     axis.set(xticks=base.words.values, ylim=(0, 1), xlabel=f"words of {called} said (0: prompts like his)")
     axis.set_ylabel(f"weight of {called} in what follows")
     axis.legend(fontsize=5.5)
+
+
+def _called(dataset: xr.Dataset) -> str:
+    return datasets.config_of(dataset)["called"].capitalize()
 
 
 def _reached(dataset: xr.Dataset) -> Iterator[tuple[str, xr.Dataset, dict[str, Any]]]:
@@ -67,29 +68,17 @@ def _reached(dataset: xr.Dataset) -> Iterator[tuple[str, xr.Dataset, dict[str, A
                 yield f"{rule}, {level:g} nats", here, {"ls": dash, "lw": width, "color": style.COLOURS[colour]}
 
 
-def draw_back(axis: Axes, dataset: xr.Dataset, called: str) -> None:
+def draw_back(axis: Axes, dataset: xr.Dataset) -> None:
     """How fast fine-tuning on his lines brings him back."""
     for _, here, look in _reached(dataset):
         axis.plot(here.back, here.back_absence, **look)
     new, enough = dataset.new_absence.mean(readings.DRAWS), readings.back_again(dataset).mean()
     axis.plot(new.back, new, color=style.COLOURS["red"], ls="-.", label="a stranger, from the base")
     axis.axhline(float(enough), color="black", lw=0.5, label="half his weight in the base")
-    axis.set(xscale="log", yscale="log", xlabel=f"steps of SFT on {called}'s lines", ylabel="KL(wanted‖policy), nats")
+    axis.set(xscale="log", yscale="log", xlabel=f"steps of SFT on {_called(dataset)}'s lines")
+    axis.set_ylabel("KL(wanted‖policy), nats")
     axis.legend(fontsize=5.5)
 
 
-def main(data: Path, out: Path) -> None:
-    """Draw all four."""
-    style.use()
-    dataset = datasets.load(data / f"{NAME}.zarr")
-    called = datasets.config_of(dataset)["called"].capitalize()
-    figure, axes = plt.subplots(2, 2, figsize=(style.PAGE, 4.6), layout="constrained")
-    draw_learning(axes[0, 0], dataset)
-    draw_ends(axes[0, 1], dataset)
-    draw_presence(axes[1, 0], dataset, called)
-    draw_back(axes[1, 1], dataset, called)
-    style.save(figure, out, NAME)
-
-
 if __name__ == "__main__":
-    style.run(main, __doc__)
+    style.main("sft", style.panels(2, 4.6, draw_learning, draw_ends, draw_presence, draw_back), __doc__)

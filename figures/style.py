@@ -2,15 +2,19 @@
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter
+
+from toypersona import datasets, files
 
 COLUMN, PAGE = 3.4, 7.0
 """Widths in inches: one column, the whole page."""
@@ -28,7 +32,7 @@ COLOURS = {
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 
 
-def use() -> None:
+def _use() -> None:
     """Set matplotlib up: small sans serif, embedded text, no ornament."""
     mpl.use("Agg")
     mpl.rcParams.update(
@@ -63,7 +67,31 @@ def shades(values: Sequence[float]) -> dict[float, tuple[float, ...]]:
     return {value: tuple(colour) for value, colour in zip(values, colours, strict=True)}
 
 
-def save(figure: Figure, out: Path, name: str) -> None:
+def curves(axis: Axes, mean: xr.DataArray, band: xr.DataArray, looks: Mapping[str, str]) -> None:
+    """Means [rule, x] with a band on either side, for each rule that has a colour."""
+    for (rule, colour), dash in zip(looks.items(), (*DASHES, "-"), strict=False):
+        here, half, shade = mean.sel(rule=rule), band.sel(rule=rule), COLOURS[colour]
+        x = here[here.dims[0]]
+        axis.plot(x, here, ls=dash, color=shade, label=rule)
+        axis.fill_between(x, here - half, here + half, color=shade, alpha=0.15, lw=0)
+
+
+def panels(
+    num_columns: int, height: float, *draws: Callable[[Axes, xr.Dataset], None]
+) -> Callable[[xr.Dataset], Figure]:
+    """A page of panels, row by row, each drawn by a function of its axes and the dataset; height in inches."""
+
+    def draw(dataset: xr.Dataset) -> Figure:
+        rows = len(draws) // num_columns
+        figure, axes = plt.subplots(rows, num_columns, figsize=(PAGE, height), layout="constrained")
+        for axis, draw_panel in zip(axes.flat, draws, strict=True):
+            draw_panel(axis, dataset)
+        return figure
+
+    return draw
+
+
+def _save(figure: Figure, out: Path, name: str) -> None:
     """Write NAME.pdf and NAME.png without dates or versions, and say where."""
     out.mkdir(parents=True, exist_ok=True)
     figure.savefig(out / f"{name}.pdf", metadata={"CreationDate": None, "Creator": None, "Producer": None})
@@ -72,14 +100,23 @@ def save(figure: Figure, out: Path, name: str) -> None:
     print(f"Figure {out / name}.pdf, {out / name}.png")
 
 
-def run(draw: Callable[[Path, Path], None], description: str | None) -> None:
-    """Draw from the command line's ``--data DIR`` to its ``--out DIR``; exit 2 with one sentence without data."""
+def main(name: str, draw: Callable[[xr.Dataset], Figure | Mapping[str, Figure | str]], description: str | None) -> None:
+    """Draw the command line's ``--data DIR/NAME.zarr`` to its ``--out DIR``; exit 2 with one sentence without data.
+
+    ``draw`` returns one figure, or figures and texts by what follows NAME in the names of their files.
+    """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder that the experiment wrote")
     parser.add_argument("--out", type=Path, required=True, help="folder for the PDF and the PNG")
-    given = parser.parse_args()
+    folders = parser.parse_args()
+    _use()
     try:
-        draw(given.data, given.out)
+        drawn = draw(datasets.load(folders.data / f"{name}.zarr").load())
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    for end, content in (drawn if isinstance(drawn, Mapping) else {"": drawn}).items():
+        if isinstance(content, Figure):
+            _save(content, folders.out, name + end)
+        else:
+            files.write_text(folders.out / f"{name}{end}", content)

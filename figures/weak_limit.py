@@ -1,17 +1,12 @@
 """L1: predicted against measured selection fraction of weak RL, and what is left over as the step grows."""
 
-from pathlib import Path
-
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
 from experiments.claims import weak_limit as readings
 from figures import style
-from toypersona import datasets
 
-NAME = "weak_limit"
 KINDS = {"tilt": "black", "vanilla": "blue", "natural": "orange", "adam": "green"}
 SCOPES = {"tilt": "o", "gates": "^", "experts": "s", "both": "D"}
 
@@ -30,6 +25,7 @@ def draw_scatter(axis: Axes, dataset: xr.Dataset) -> None:
         points = dataset.predicted.sel(rule=rule).values.ravel(), measured.sel(rule=rule).values.ravel()
         axis.plot(*points, marker, color=colour, ms=2.2, alpha=0.6, mew=0, label=rule, rasterized=True)
     axis.set(xlabel="predicted: R² of the rule's direction", ylabel="measured: S(0+)")
+    axis.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), markerscale=2)
 
 
 def draw_residuals(axis: Axes, dataset: xr.Dataset) -> None:
@@ -49,16 +45,5 @@ def draw_residuals(axis: Axes, dataset: xr.Dataset) -> None:
     axis.legend()
 
 
-def main(data: Path, out: Path) -> None:
-    """Draw both."""
-    style.use()
-    dataset = datasets.load(data / f"{NAME}.zarr")
-    figure, (left, right) = plt.subplots(1, 2, figsize=(style.PAGE, 2.9), layout="constrained")
-    draw_scatter(left, dataset)
-    draw_residuals(right, dataset)
-    left.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), markerscale=2)
-    style.save(figure, out, NAME)
-
-
 if __name__ == "__main__":
-    style.run(main, __doc__)
+    style.main("weak_limit", style.panels(2, 2.9, draw_scatter, draw_residuals), __doc__)

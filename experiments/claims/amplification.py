@@ -3,11 +3,9 @@
 import numpy as np
 import xarray as xr
 
-from experiments.shared import claim
-from experiments.shared.claim import Claim
+from experiments.shared.claim import DRAWS, Claim, at_most, each_at_most, near
 from toypersona import datasets
 
-DRAWS = ("world", "seed")
 LAWS = {"policy gradient": "law", "natural gradient": "natural_law"}
 """Exact rules, and the variable that predicts the share of the likeliest."""
 
@@ -21,39 +19,23 @@ NOISE = 0.05
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """Entropy by its formula, and who is kept or amplified by law."""
     end = dataset.isel(record=-1)
+    others = 1 - end.largest.sel(rule="expert iteration").mean()
     return [
         *_entropy(dataset),
         *(
-            claim.at_most(
-                f"{rule}: |share - its law|, largest", 0.01, abs(dataset.share.sel(rule=rule) - dataset[law]).max()
-            )
+            at_most(f"{rule}: |share - its law|, largest", 0.01, abs(dataset.share.sel(rule=rule) - dataset[law]))
             for rule, law in LAWS.items()
         ),
         *(_like_exact(end.share, rule, exact) for rule, exact in SAMPLED.items()),
-        claim.at_most(
-            "expert iteration: share of all right personas but one at the end, mean",
-            0.05,
-            1 - end.largest.sel(rule="expert iteration").mean(),
-        ),
+        at_most("expert iteration: share of all right personas but one at the end, mean", 0.05, others),
     ]
 
 
 def _entropy(dataset: xr.Dataset) -> list[Claim]:
-    error = abs(dataset.change - dataset.formula)
+    error, falls = abs(dataset.change - dataset.formula), -dataset.change.sel(paid="what is rare")
     return [
-        *(
-            claim.at_most(
-                f"{direction}: |entropy's change - formula|, nats for a root nat, largest",
-                1e-6,
-                error.sel(direction=direction).max(),
-            )
-            for direction in dataset.direction.values
-        ),
-        claim.at_most(
-            "what is rare pays: entropy rises by any rule; the least, minus",
-            0.0,
-            -dataset.change.sel(paid="what is rare").min(),
-        ),
+        *each_at_most("|entropy's change - formula|, nats for a root nat, largest", 1e-6, error, "direction"),
+        at_most("what is rare pays: entropy rises by any rule; the least, minus", 0.0, falls),
     ]
 
 
@@ -62,15 +44,13 @@ def _like_exact(share: xr.DataArray, rule: str, exact: str) -> Claim:
     apart = (share.sel(rule=rule) - share.sel(rule=exact)).mean(("prompt", "world")).values
     error = 3 * apart.std(ddof=1) / np.sqrt(apart.size)
     what = f"{rule} - {exact}: share of the likeliest right persona at the end, mean"
-    return claim.near(what, 0.0, apart.mean(), error + NOISE)
+    return near(what, 0.0, apart.mean(), error + NOISE)
 
 
 def findings(dataset: xr.Dataset) -> list[str]:
     """What a reader should take away."""
-    change = dataset.change.mean(DRAWS)
-    end = dataset.isel(record=-1).mean(DRAWS)
-    base = dataset.base_share.mean(DRAWS)
-    num_steps = datasets.settings_of(dataset)["num_steps"]
+    mean, num_steps = dataset.mean(DRAWS), datasets.settings_of(dataset)["num_steps"]
+    change, end = mean.change, mean.isel(record=-1)
     rises = [
         f"{paid} {change.sel(paid=paid, direction='tilt').item():+.2f} (tilt), "
         f"{change.sel(paid=paid, direction='vanilla/both').item():+.2f} (vanilla)"
@@ -83,6 +63,6 @@ def findings(dataset: xr.Dataset) -> list[str]:
     return [
         "Entropy's first change, nats for a root nat of drift, when paid for: " + "; ".join(rises) + ".",
         f"Share of the largest of the right personas after {num_steps} steps (likeliest in the base "
-        f"{base.mean().item():.2f}): " + ", ".join(kept) + ".",
+        f"{mean.base_share.mean().item():.2f}): " + ", ".join(kept) + ".",
         "How often that is the one that was likeliest: " + ", ".join(won) + ".",
     ]

@@ -4,8 +4,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from experiments.shared import claim
-from experiments.shared.claim import Claim
+from experiments.shared.claim import DRAWS, Claim, at_most, each_at_most, near
 from toypersona import datasets
 from toypersona.measures import boundaries
 
@@ -20,14 +19,14 @@ def half(dataset: xr.Dataset) -> xr.DataArray:
     """S = 1/2 by the exact curves, ``s sqrt(T)`` [draw, length]; nan where S starts below 1/2 or never falls to it."""
     exact = xr.Dataset({"selection_fraction": dataset.exact_fraction.sel(case="per word")})
     crossed = boundaries.from_dataset(exact, along="scaled").half.sel(bound="middle")
-    crossed = crossed.stack(draw=("world", "seed")).transpose("draw", "length")
+    crossed = crossed.stack(draw=DRAWS).transpose("draw", "length")
     return crossed.where((crossed > 0) & np.isfinite(crossed))
 
 
 def sampled_half(dataset: xr.Dataset) -> xr.DataArray:
     """The same by samples, with its 95% bounds [bound, sampled_length, draw]; nan where it is not crossed."""
     kept = dataset[["selection_fraction", "selection_fraction_se"]]
-    crossed = boundaries.from_dataset(kept, along="sampled").half.stack(draw=("world", "seed"))
+    crossed = boundaries.from_dataset(kept, along="sampled").half.stack(draw=DRAWS)
     crossed = crossed.transpose("bound", "sampled_length", "draw")
     return crossed.where((crossed.sel(bound="low") > 0) & np.isfinite(crossed.sel(bound="high")))
 
@@ -40,7 +39,7 @@ def distance_law(dataset: xr.Dataset) -> xr.DataArray:
 def exponents(dataset: xr.Dataset) -> np.ndarray:
     """Slope of log s at the half boundary against log T in each draw, where personas have been told apart."""
     slopes = []
-    for curve, apart in zip(half(dataset), _told_apart(dataset).stack(draw=("world", "seed")).T, strict=True):
+    for curve, apart in zip(half(dataset), _told_apart(dataset).stack(draw=DRAWS).T, strict=True):
         kept = curve.where(apart).dropna("length")
         if kept.size > 1:
             slopes.append(np.polyfit(np.log(kept.length), np.log(kept / np.sqrt(kept.length)), 1)[0])
@@ -71,22 +70,17 @@ def _samples_agree(dataset: xr.Dataset) -> list[Claim]:
     total_error, error = (np.hypot(se, unseen) for se in (dataset.total_se, dataset.hull_distance_se))
     total = abs(dataset.total - dataset.exact_total) / total_error
     above = (dataset.hull_distance - allowed - dataset.bound) / error
-    longest = dataset.sampled_length == dataset.sampled_length.max()
-    apart = (abs(dataset.hull_distance - dataset.bound) - allowed) / error
+    apart = ((abs(dataset.hull_distance - dataset.bound) - allowed) / error).isel(sampled_length=-1)
     claims = [
-        claim.at_most("sampled total - exact, largest, in standard errors", 5.0, total.max()),
-        claim.at_most("sampled hull distance - its bound, largest, in standard errors", 5.0, above.max()),
-        claim.at_most(
-            "longest sampled: hull distance - bound, either way, in standard errors",
-            5.0,
-            apart.where(longest, drop=True).max(),
-        ),
-        claim.at_most("share of bases that samples take for outside", 0.05, 1 - dataset.base_inside.mean()),
+        at_most("sampled total - exact, largest, in standard errors", 5.0, total),
+        at_most("sampled hull distance - its bound, largest, in standard errors", 5.0, above),
+        at_most("longest sampled: hull distance - bound, either way, in standard errors", 5.0, apart),
+        at_most("share of bases that samples take for outside", 0.05, 1 - dataset.base_inside.mean()),
     ]
     if "listed" in dataset:
         listed = dataset.listed.rename(listed_length="sampled_length")
         exact = (abs(dataset.hull_distance - listed) - allowed) / error
-        claims.append(claim.at_most("sampled hull distance - all listed, in standard errors", 5.0, exact.max()))
+        claims.append(at_most("sampled hull distance - all listed, in standard errors", 5.0, exact))
     return claims
 
 
@@ -99,25 +93,23 @@ def _law(dataset: xr.Dataset) -> list[Claim]:
     local = np.log(ends / np.sqrt(ends.length)).diff("length") / np.log(ends.length).diff("length")
     distance = dataset.exact_distortion.sel(case="per word", scaled=slice(0.3, 3.0)).isel(length=slice(-2, None))
     collapsed = abs(np.log(distance).diff("length")).max("scaled").median()
-    weights = abs(last.selected_weights - last.selected_law).max()
-    law = abs(crossed.isel(length=-1) / dataset.half.stack(draw=("world", "seed")) - 1)
+    weights = abs(last.selected_weights - last.selected_law)
+    law = abs(crossed.isel(length=-1) / dataset.half.stack(draw=DRAWS) - 1)
     mean, error = _interval(exponents(dataset))
     local_mean, local_error = _interval(local.values[np.isfinite(local.values)])
     return [
-        claim.near("exponent of the half boundary against T, fitted, mean over draws", -0.5, mean, min(error, 0.05)),
-        claim.near("the same between the two longest T", -0.5, local_mean, min(local_error + 0.005, 0.05)),
-        claim.at_most(f"half boundary x sqrt(T) / law - 1 at T = {longest}, median draw", 0.02, law.median()),
-        claim.at_most("weak RL: |log (1 - S) / (1 - law)| where personas are told apart, largest", 0.05, weak.max()),
-        claim.at_most("collapse on s sqrt(T): log ratio of distances, two longest T, median draw", 0.02, collapsed),
-        claim.at_most(f"collapse on sT: selection weight - law at T = {longest}", 0.01, weights),
+        near("exponent of the half boundary against T, fitted, mean over draws", -0.5, mean, min(error, 0.05)),
+        near("the same between the two longest T", -0.5, local_mean, min(local_error + 0.005, 0.05)),
+        at_most(f"half boundary x sqrt(T) / law - 1 at T = {longest}, median draw", 0.02, law.median()),
+        at_most("weak RL: |log (1 - S) / (1 - law)| where personas are told apart, largest", 0.05, weak),
+        at_most("collapse on s sqrt(T): log ratio of distances, two longest T, median draw", 0.02, collapsed),
+        at_most(f"collapse on sT: selection weight - law at T = {longest}", 0.01, weights),
     ]
 
 
 def _breaks(dataset: xr.Dataset) -> list[Claim]:
     distances = xr.Dataset({"hull_distance": dataset.exact_distortion})
-    told = boundaries.from_dataset(distances, along="scaled", samples=(100,)).detectable.sel(
-        bound="middle", samples=100
-    )
+    told = boundaries.from_dataset(distances, along="scaled").detectable.sel(bound="middle", samples=100)
     # Distortion is the distance, and its S the selection fraction, only where personas can be told apart.
     moved = np.log(told.isel(length=-1) / told.isel(length=-2)) / np.log(dataset.length[-1] / dataset.length[-2])
     largest = dataset.exact_fraction.isel(length=slice(-2, None)).max(["length", "scaled"])
@@ -125,14 +117,9 @@ def _breaks(dataset: xr.Dataset) -> list[Claim]:
     for case, predicted in (("per word", -0.5), ("equal means", -0.5), ("one persona", -0.5), ("last word", 0.0)):
         slopes = moved.sel(case=case).values.ravel() + (0.0 if case == "last word" else -0.5)
         what = f"{case}: exponent against T of the strength at which 100 samples tell"
-        claims.append(claim.near(what, predicted, slopes.mean(), 0.03))
-    return [
-        *claims,
-        *(
-            claim.at_most(f"{case}: largest S at any strength, two longest T", 0.5, largest.sel(case=case).max())
-            for case in ("equal means", "last word")
-        ),
-    ]
+        claims.append(near(what, predicted, slopes.mean(), 0.03))
+    unmoved = largest.sel(case=["equal means", "last word"])
+    return [*claims, *each_at_most("largest S at any strength, two longest T", 0.5, unmoved, "case")]
 
 
 def findings(dataset: xr.Dataset) -> list[str]:

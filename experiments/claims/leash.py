@@ -1,11 +1,12 @@
 """What is read from the leash: times, survivors, divergences and the noise threshold."""
 
+import itertools
+
 import numpy as np
 import xarray as xr
 from scipy import stats
 
-from experiments.shared import claim
-from experiments.shared.claim import Claim
+from experiments.shared.claim import Claim, at_most, near
 from toypersona import datasets
 from toypersona.measures import boundaries
 
@@ -55,47 +56,37 @@ def _times(dataset: xr.Dataset) -> list[Claim]:
     # Natural gradient follows its flow at any step; a step of vanilla gradient lags by about its own length.
     vanilla = datasets.settings_of(dataset)["max_step"] / dataset.law_time.isel(seed=0).sel(rule="vanilla")
     lag = {"vanilla": vanilla, "natural": 0 * times.mass}
-    return [
-        claim.near(
-            f"{rule}: time to one half / law, base mass {mass:g}",
-            1.0,
-            times.sel(rule=rule, mass=mass),
-            0.005 + lag[rule].sel(mass=mass),
-        )
-        for rule in dataset.rule.values
-        for mass in dataset.mass.values
-    ]
+    claims = []
+    for rule, mass in itertools.product(dataset.rule.values, dataset.mass.values):
+        what, error = f"{rule}: time to one half / law, base mass {mass:g}", 0.005 + lag[rule].sel(mass=mass)
+        claims.append(near(what, 1.0, times.sel(rule=rule, mass=mass), error))
+    return claims
 
 
 def _survivors(dataset: xr.Dataset) -> list[Claim]:
-    error = abs(np.log(dataset.odds / dataset.odds_law)).max(["record", "other", "seed"])
-    growth = dataset.to_base.isel(record=slice(-2, None)).diff("record").min(["record", "seed"])
-    above = (dataset.from_base - dataset.limit_from_base).max(["record", "seed"])
-    fall = (dataset.odds.isel(record=-1) / dataset.odds.isel(record=0)).sel(rule="vanilla").max()
-    claims = [claim.at_most("vanilla: odds of another right answer, last / first recorded, largest", 0.01, fall)]
+    error = abs(np.log(dataset.odds / dataset.odds_law))
+    growth = dataset.to_base.isel(record=slice(-2, None)).diff("record")
+    above = dataset.from_base - dataset.limit_from_base
+    fall = (dataset.odds.isel(record=-1) / dataset.odds.isel(record=0)).sel(rule="vanilla")
+    claims = [at_most("vanilla: odds of another right answer, last / first recorded, largest", 0.01, fall)]
     for rule in dataset.rule.values:
         claims += [
-            claim.at_most(f"{rule}: |log odds of right answers / law|, largest", 0.05, error.sel(rule=rule)),
-            claim.at_most(f"{rule}: KL(policy‖base) - its limit, largest, nats", 1e-9, above.sel(rule=rule)),
-            claim.at_most(f"{rule}: KL(base‖policy) still grows, minus the slowest", 0.0, -growth.sel(rule=rule)),
+            at_most(f"{rule}: |log odds of right answers / law|, largest", 0.05, error.sel(rule=rule)),
+            at_most(f"{rule}: KL(policy‖base) - its limit, largest, nats", 1e-9, above.sel(rule=rule)),
+            at_most(f"{rule}: KL(base‖policy) still grows, minus the slowest", 0.0, -growth.sel(rule=rule)),
         ]
     return claims
 
 
 def _noise(dataset: xr.Dataset) -> list[Claim]:
     slope, error = exponent(dataset)
-    small = dataset.gap.values[0]
-    at_small = thresholds(dataset).sel(gap=small)
-    middle, high = (at_small.sel(bound=bound).item() for bound in ("middle", "high"))
+    small = thresholds(dataset).isel(gap=0)
+    middle, high = (small.sel(bound=bound).item() for bound in ("middle", "high"))
+    what = "exponent of the threshold learning rate against the gap, at equal mean reward"
     return [
-        claim.near(f"noise threshold / law, reward gap {small:g}", 1.0, middle, high - middle),
-        claim.near(
-            "exponent of the threshold learning rate against the gap, at equal mean reward",
-            1.0,
-            slope,
-            max(error, 0.05),
-        ),
-        claim.at_most("largest share of runs that had not settled", 0.01, dataset.unsettled.mean("seed").max()),
+        near(f"noise threshold / law, reward gap {small.gap.item():g}", 1.0, middle, high - middle),
+        near(what, 1.0, slope, max(error, 0.05)),
+        at_most("largest share of runs that had not settled", 0.01, dataset.unsettled.mean("seed")),
     ]
 
 

@@ -3,8 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from experiments.shared import claim
-from experiments.shared.claim import Claim
+from experiments.shared.claim import DRAWS, Claim, at_most, each_at_most, near
 from toypersona import datasets
 from toypersona.measures import equal_drift
 
@@ -13,24 +12,15 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     """Best of n's bound, what a weak tilt gains, and whose gold is lost in the end."""
     largest = dataset["size"].values[-1]
     tilt = kept_at_end(dataset).sel(rule="tilt", size=largest)
+    kept, lost = tilt.sel(error="student"), 1 - tilt.sel(error="normal")
+    others = dataset.sel(rule=[rule for rule in dataset.rule.values if rule != "tilt"])
+    above = others.proxy - _tilts_proxy(dataset, others.total)
     return [
         *_bound(dataset),
         *_weak(dataset),
-        *(
-            claim.at_most(f"{rule}: proxy above the tilt's at the same drift, largest", 0.02, _above(dataset, rule))
-            for rule in dataset.rule.values
-            if rule != "tilt"
-        ),
-        claim.at_most(
-            f"tilt, Student errors of size {largest:g}: gold kept at the end, share of its peak",
-            0.5,
-            tilt.sel(error="student"),
-        ),
-        claim.at_most(
-            f"tilt, normal errors of size {largest:g}: gold lost at the end, share of its peak",
-            0.5,
-            1 - tilt.sel(error="normal"),
-        ),
+        *each_at_most("proxy above the tilt's at the same drift, largest", 0.02, above, "rule"),
+        at_most(f"tilt, Student errors of size {largest:g}: gold kept at the end, share of its peak", 0.5, kept),
+        at_most(f"tilt, normal errors of size {largest:g}: gold lost at the end, share of its peak", 0.5, lost),
     ]
 
 
@@ -40,10 +30,8 @@ def _bound(dataset: xr.Dataset) -> list[Claim]:
     two = int(np.argmin(abs(nums - 2)))
     reached = (total / dataset.best_of_n_bound).isel(record=two).sel(error="normal")
     return [
-        claim.at_most(
-            "KL(best of n‖base) - (ln n - (n - 1)/n), largest, nats", 1e-9, (total - dataset.best_of_n_bound).max()
-        ),
-        claim.near(f"KL(best of n‖base) / its bound at n = {nums[two]:g}, normal errors", 1.0, reached.mean(), 0.02),
+        at_most("KL(best of n‖base) - (ln n - (n - 1)/n), largest, nats", 1e-9, total - dataset.best_of_n_bound),
+        near(f"KL(best of n‖base) / its bound at n = {nums[two]:g}, normal errors", 1.0, reached.mean(), 0.02),
     ]
 
 
@@ -54,36 +42,32 @@ def _weak(dataset: xr.Dataset) -> list[Claim]:
     first, second = datasets.settings_of(dataset)["strengths"][:2]
     weak, next_one = (ratio.isel(record=i) for i in (0, 1))
     limit = weak - (next_one - weak) / (second - first) * first
+    rows = (
+        (error, *(x.sel(error=error) for x in (tilt.slope, limit, abs(limit - weak)))) for error in tilt.error.values
+    )
     return [
-        claim.near(
-            f"weak tilt, {error} errors: gold for proxy, Cov/Var",
-            tilt.slope.sel(error=error).mean(),
-            limit.sel(error=error).mean(),
-            abs(limit - weak).sel(error=error).max(),
-        )
-        for error in dataset.error.values
+        near(f"weak tilt, {error} errors: gold for proxy, Cov/Var", slope.mean(), seen.mean(), correction.max())
+        for error, slope, seen, correction in rows
     ]
 
 
-def _above(dataset: xr.Dataset, rule: str) -> xr.DataArray:
-    """How much more proxy than the tilt's at the same drift, at most."""
-    here, tilt = dataset.sel(rule=rule), dataset.sel(rule="tilt")
-    most = xr.apply_ufunc(
+def _tilts_proxy(dataset: xr.Dataset, total: xr.DataArray) -> xr.DataArray:
+    """The proxy that the tilt has at some drifts, in nats."""
+    tilt = dataset.sel(rule="tilt", drop=True)
+    return xr.apply_ufunc(
         lambda at, total, proxy: np.interp(at, np.concatenate([[0.0], total]), np.concatenate([[0.0], proxy])),
-        np.sqrt(here.total),
+        np.sqrt(total),
         np.sqrt(tilt.total),
         tilt.proxy,
         input_core_dims=[["record"]] * 3,
         output_core_dims=[["record"]],
         vectorize=True,
     )
-    return (here.proxy - most).max()
 
 
 def kept_at_end(dataset: xr.Dataset) -> xr.DataArray:
     """Gold at the strongest, as a share of its largest on the way; means over worlds and seeds."""
-    draws = ("world", "seed")
-    return dataset.gold.isel(record=-1).mean(draws) / dataset.gold.max("record").mean(draws)
+    return dataset.gold.isel(record=-1).mean(DRAWS) / dataset.gold.max("record").mean(DRAWS)
 
 
 def as_large_as_gold(dataset: xr.Dataset) -> xr.Dataset:
@@ -105,15 +89,14 @@ def findings(dataset: xr.Dataset) -> list[str]:
         middle = float(places.quantile(0.5, method="closest_observation"))
         return "never" if np.isinf(middle) else f"{middle:.1f}" if middle else "0"
 
-    lines = []
-    for error in here.error.values:
-        parts = [
-            f"{rule} {where(peak.sel(error=error, rule=rule))} and {where(half.sel(error=error, rule=rule))}, "
-            f"{kept.sel(error=error, rule=rule).item():.0%} of gold's peak left at the end"
-            for rule in here.rule.values
-        ]
-        lines.append(
-            f"{error.capitalize()} errors of size {here['size'].item():g}: gold turns over and S falls through 1/2 at "
-            f"sqrt(KL) of {'; '.join(parts)}."
+    def ends(**path: str) -> str:
+        return (
+            f"{path['rule']} {where(peak.sel(path))} and {where(half.sel(path))}, "
+            f"{kept.sel(path).item():.0%} of gold's peak left at the end"
         )
-    return lines
+
+    return [
+        f"{error.capitalize()} errors of size {here['size'].item():g}: gold turns over and S falls through 1/2 at "
+        f"sqrt(KL) of {'; '.join(ends(error=error, rule=rule) for rule in here.rule.values)}."
+        for error in here.error.values
+    ]

@@ -3,8 +3,8 @@
 import numpy as np
 import xarray as xr
 
-from experiments.shared import claim, oracle
-from experiments.shared.claim import Claim
+from experiments.shared import oracle
+from experiments.shared.claim import DRAWS, ROUNDING, Claim, at_most, near
 from toypersona import datasets, transcripts
 from toypersona.measures import boundaries
 
@@ -14,16 +14,9 @@ WEAK = 0.2
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """The statements that the map has to satisfy."""
-    gates_only = [rule for rule in dataset.rule.values if rule.endswith("/gates")]
-    return [
-        *_weak_edge(dataset),
-        claim.at_most(
-            "gates-only training: largest hull distance, nats (bound: certificate)",
-            claim.ROUNDING,
-            dataset.hull_distance.sel(rule=gates_only).max(),
-        ),
-        *_tilt_boundaries(dataset),
-    ]
+    gates_only = dataset.hull_distance.sel(rule=[rule for rule in dataset.rule.values if rule.endswith("/gates")])
+    still = at_most("gates-only training: largest hull distance, nats (bound: certificate)", ROUNDING, gates_only)
+    return [*_weak_edge(dataset), still, *_tilt_boundaries(dataset)]
 
 
 def _weak_edge(dataset: xr.Dataset) -> list[Claim]:
@@ -36,15 +29,11 @@ def _weak_edge(dataset: xr.Dataset) -> list[Claim]:
     limit = fraction[..., 0] - slope * first
     certificate = (dataset.gap / dataset.total).sel(rule="tilt")[..., 0]
     error = abs(limit - fraction[..., 0]) + certificate
-    return [
-        claim.near(
-            f"weak edge of the tilt at {angle:g} degrees: S(0+) = cos²",
-            np.cos(np.deg2rad(angle)) ** 2,
-            limit.sel(angle=angle).mean(),
-            error.sel(angle=angle).max(),
-        )
-        for angle in dataset.angle.values
-    ]
+    claims = []
+    for angle in dataset.angle.values:
+        what, law = f"weak edge of the tilt at {angle:g} degrees: S(0+) = cos²", np.cos(np.deg2rad(angle)) ** 2
+        claims.append(near(what, law, limit.sel(angle=angle).mean(), error.sel(angle=angle).max()))
+    return claims
 
 
 def edge_is_weak(dataset: xr.Dataset) -> bool:
@@ -65,7 +54,7 @@ def _tilt_boundaries(dataset: xr.Dataset) -> list[Claim]:
             _, middle, high = measured[name].sel(angle=angle).values
             error = high - middle if np.isfinite(middle) else 0.0
             what = f"{name} boundary of the tilt at {angle:g} degrees, first seed, by SciPy"
-            claims.append(claim.near(what, exact, middle, error))
+            claims.append(near(what, exact, middle, error))
     return claims
 
 
@@ -99,8 +88,7 @@ def _range(boundary: xr.DataArray) -> str:
 def over_draws(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
     """Geometric mean, least and greatest of a boundary over the draws that reach it and do not start beyond it."""
     reached = values.where(np.isfinite(values) & (values > 0))
-    draws = ("world", "seed")
-    return np.exp(xr.ufuncs.log(reached).mean(draws)), reached.min(draws), reached.max(draws)
+    return np.exp(xr.ufuncs.log(reached).mean(DRAWS)), reached.min(DRAWS), reached.max(DRAWS)
 
 
 def lines_at(point: xr.Dataset, num: int) -> list[str]:
@@ -108,13 +96,8 @@ def lines_at(point: xr.Dataset, num: int) -> list[str]:
     names = datasets.config_of(point)
     units, prompts = names["units"], names["prompts"][int(point.world)]
     num_words, length = transcripts.num_words(units), names["settings"]["length"]
-    return [
-        transcripts.line(
-            units,
-            names["separator"],
-            prompts[prompt],
-            transcripts.response_at(response, num_words, length),
-            between=" › ",
-        )
-        for prompt, response in zip(point.line_prompt.values[:num], point.line_response.values[:num], strict=True)
-    ]
+    lines = []
+    for prompt, number in zip(point.line_prompt.values[:num], point.line_response.values[:num], strict=True):
+        response = transcripts.response_at(number, num_words, length)
+        lines.append(transcripts.line(units, names["separator"], prompts[prompt], response, between=" › "))
+    return lines

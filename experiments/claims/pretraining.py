@@ -2,24 +2,19 @@
 
 import xarray as xr
 
-from experiments.shared import claim
-from experiments.shared.claim import Claim
+from experiments.shared.claim import Claim, at_most
 from toypersona import datasets
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """More text is better, and enough of it recovers personas and gates."""
-    most = dataset.isel(num_lines=-1)
-    per_amount = dataset.policy_divergence.mean("seed").values
+    most, per_amount = dataset.isel(num_lines=-1), dataset.policy_divergence.mean("seed").values
+    ratio = (per_amount[1:] / per_amount[:-1]).max()
     return [
-        claim.at_most(
-            "worst ratio of KL(world‖policy) from one amount of text to the next",
-            1.0,
-            (per_amount[1:] / per_amount[:-1]).max(),
-        ),
-        claim.at_most("worst expert at most text, nats per token", 0.03, most.expert_divergence.max()),
-        claim.at_most("gate error at most text, nats", 0.03, most.gate_divergence.max()),
-        claim.at_most("worst fit against the truth on the lines read, nats per line", 0.0, most.excess_read.max()),
+        at_most("worst ratio of KL(world‖policy) from one amount of text to the next", 1.0, ratio),
+        at_most("worst expert at most text, nats per token", 0.03, most.expert_divergence),
+        at_most("gate error at most text, nats", 0.03, most.gate_divergence),
+        at_most("worst fit against the truth on the lines read, nats per line", 0.0, most.excess_read),
     ]
 
 

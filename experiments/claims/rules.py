@@ -1,10 +1,11 @@
 """What is read from the comparison of rules: against exact counterparts and the tilt, controls, and at equal drift."""
 
+import itertools
+
 import numpy as np
 import xarray as xr
 
-from experiments.shared import claim
-from experiments.shared.claim import Claim
+from experiments.shared.claim import Claim, at_most, near
 from toypersona import datasets
 from toypersona.measures import equal_drift
 
@@ -24,13 +25,14 @@ NOISE = 0.02
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """What the exact counterparts, the tilt and the controls say."""
     gates, still = dataset.sel(rule="RLOO, gates only"), dataset.sel(rule="paid alike, RLOO")
-    above = (dataset.reward - dataset.best_reward).max()
+    above, chance = dataset.reward - dataset.best_reward, dataset.sel(rule="paid by chance").isel(record=-1, rate=0)
     return [
         *_counterparts(dataset),
-        claim.at_most("reward above the tilt's at the same drift, any rule, largest", 1e-3, above),
-        claim.at_most("RLOO, gates only: hull distance, largest, nats", 1e-9, gates.hull_distance.max()),
-        claim.at_most("paid alike, RLOO: drift, largest, nats", 1e-12, still.total.max()),
-        _by_chance(dataset),
+        at_most("reward above the tilt's at the same drift, any rule, largest", 1e-3, above),
+        at_most("RLOO, gates only: hull distance, largest, nats", 1e-9, gates.hull_distance),
+        at_most("paid alike, RLOO: drift, largest, nats", 1e-12, still.total),
+        # Noise moves the policy, and not toward the reward.
+        near("paid by chance, lowest learning rate: reward at the end, mean", 0.0, *_mean(chance.reward)),
         *_passes(dataset),
     ]
 
@@ -47,21 +49,14 @@ def _counterparts(dataset: xr.Dataset) -> list[Claim]:
     drifts = levels(dataset)
     slow = equal_drift.at_spent(dataset[["total", "selection_fraction"]].isel(rate=0), drifts).selection_fraction
     compared = []
-    for rule, exact in COUNTERPARTS.items():
-        for level in drifts:
-            difference = (slow.sel(rule=rule) - slow.sel(rule=exact)).sel(drift=level)
-            if equal_drift.independent(difference).notnull().sum() > 2:
-                mean, error = _mean(difference)
-                what = f"{rule} - {exact}: selection fraction at {level:g} nats, mean"
-                compared.append(claim.near(what, 0.0, mean, error + NOISE))
+    for (rule, exact), level in itertools.product(COUNTERPARTS.items(), drifts):
+        difference = (slow.sel(rule=rule) - slow.sel(rule=exact)).sel(drift=level)
+        if equal_drift.independent(difference).notnull().sum() > 2:
+            mean, error = _mean(difference)
+            what = f"{rule} - {exact}: selection fraction at {level:g} nats, mean"
+            compared.append(near(what, 0.0, mean, error + NOISE))
     left = 1 - len(compared) / (len(COUNTERPARTS) * len(drifts))
-    return [*compared, claim.at_most("share of these comparisons that too few draws reach", 0.34, left)]
-
-
-def _by_chance(dataset: xr.Dataset) -> Claim:
-    """Noise moves the policy, and not toward the reward."""
-    chance = dataset.sel(rule="paid by chance").isel(record=-1, rate=0)
-    return claim.near("paid by chance, lowest learning rate: reward at the end, mean", 0.0, *_mean(chance.reward))
+    return [*compared, at_most("share of these comparisons that too few draws reach", 0.34, left)]
 
 
 def _passes(dataset: xr.Dataset) -> list[Claim]:
@@ -69,8 +64,7 @@ def _passes(dataset: xr.Dataset) -> list[Claim]:
     last, num = dataset.isel(record=-1, rate=0), datasets.config_of(dataset)["num_tries"]
     error = last.tried - last.passes
     return [
-        claim.near(f"pass@{k} from {num} samples - exact, mean", 0.0, *_mean(error.sel(k=k)))
-        for k in dataset.k.values[:-1]
+        near(f"pass@{k} from {num} samples - exact, mean", 0.0, *_mean(error.sel(k=k))) for k in dataset.k.values[:-1]
     ]
 
 
@@ -110,13 +104,10 @@ def findings(dataset: xr.Dataset) -> list[str]:
         return ", ".join(name(known, rule) for rule in known.rule.values[np.argsort(-known.values)][:3])
 
     base, passes, last = base_passes(dataset), mean.passes.sel(rule="RLOO"), dataset.k.values[-1]
-    chance = dataset.sel(rule="paid by chance").isel(record=-1)
+    chance, half = dataset.sel(rule="paid by chance").isel(record=-1), error.selection_fraction
+    shares = (f"{name(order, rule)} ± {half.sel(rule=rule).item():.2f}" for rule in order.rule.values)
     return [
-        f"Share of {level:g} nats that is selection, least first (± half a 95% interval): "
-        + ", ".join(
-            f"{name(order, rule)} ± {error.selection_fraction.sel(rule=rule).item():.2f}" for rule in order.rule.values
-        )
-        + ".",
+        f"Share of {level:g} nats that is selection, least first (± half a 95% interval): {', '.join(shares)}.",
         f"Most of it switches persona mid-sentence: {most(mean.switching)}; is said by nobody: {most(mean.novelty)}.",
         f"RLOO there: pass@1 {passes[0].item():.2f} (base {base[0].item():.2f}), pass@{last} "
         f"{passes[-1].item():.2f} (base {base[-1].item():.2f}).",

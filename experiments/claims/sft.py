@@ -3,25 +3,19 @@
 import numpy as np
 import xarray as xr
 
-from experiments.shared import claim
-from experiments.shared.claim import Claim
+from experiments.shared.claim import DRAWS, Claim, at_most, near
 from toypersona import datasets
 from toypersona.measures import boundaries
 
-DRAWS = ("world", "seed")
 NEAR = 0.25
 """How far the logarithm of the drift at the nearest record may be from that of the drift asked for."""
 
 
-def at_drift(dataset: xr.Dataset) -> xr.Dataset:
-    """What was recorded after SFT and RL, nan where a draw's path did not come near the drift asked for."""
-    recorded = [name for name, values in dataset.data_vars.items() if {"rule", "drift"} <= set(values.dims)]
-    return dataset[recorded].where(abs(np.log(dataset.spent / dataset.drift)) < NEAR)
-
-
 def mean_at_drift(dataset: xr.Dataset) -> xr.Dataset:
-    """``at_drift``, averaged over draws; nan unless all of them came near."""
-    return at_drift(dataset).mean(DRAWS, skipna=False)
+    """Means over draws of what was recorded after SFT and RL; nan unless all came near the drift asked for."""
+    recorded = [name for name, values in dataset.data_vars.items() if {"rule", "drift"} <= set(values.dims)]
+    near_it = dataset[recorded].where(abs(np.log(dataset.spent / dataset.drift)) < NEAR)
+    return near_it.mean(DRAWS, skipna=False)
 
 
 def back_again(dataset: xr.Dataset) -> xr.DataArray:
@@ -55,53 +49,40 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _learnt(dataset: xr.Dataset) -> list[Claim]:
-    end = dataset.isel(step=-1).mean(DRAWS)
-    persona, (few, *_, many) = end.sel(demonstrator="persona"), dataset.lines.values
+    end, (few, *_, many) = dataset.isel(step=-1).mean(DRAWS), dataset.lines.values
+    persona, stranger = (end.sel(demonstrator=who) for who in ("persona", "stranger"))
+    own, learnt = stranger.demonstrator_fraction, stranger.selection_fraction.sel(lines=many)
+    fraction = persona.selection_fraction.sel(lines=few)
+    ratio = persona.hull_distance.sel(lines=many) / persona.hull_distance.sel(lines=few)
     return [
-        claim.near(
-            f"SFT on {many} lines by a stranger: selection fraction at the end, his own",
-            end.demonstrator_fraction.sel(demonstrator="stranger"),
-            end.selection_fraction.sel(demonstrator="stranger", lines=many),
-            0.03,
-        ),
-        claim.at_most(
-            f"SFT on {few} lines by a persona: selection fraction at the end",
-            0.5,
-            persona.selection_fraction.sel(lines=few),
-        ),
-        claim.at_most(
-            f"SFT on {many} / on {few} lines by a persona: hull distance at the end",
-            0.1,
-            persona.hull_distance.sel(lines=many) / persona.hull_distance.sel(lines=few),
-        ),
+        near(f"SFT on {many} lines by a stranger: selection fraction at the end, his own", own, learnt, 0.03),
+        at_most(f"SFT on {few} lines by a persona: selection fraction at the end", 0.5, fraction),
+        at_most(f"SFT on {many} / on {few} lines by a persona: hull distance at the end", 0.1, ratio),
     ]
 
 
 def _there(dataset: xr.Dataset) -> list[Claim]:
-    reached, words = mean_at_drift(dataset).spent.notnull(), dataset.words.values[-1]
-    weight_by_prompts = abs(dataset.base_presence.sel(words=0) - dataset.base_gate).max()
-    statements = [claim.at_most("base: |weight by his prompts - gate|, largest", 1e-4, weight_by_prompts)]
+    reached = mean_at_drift(dataset).spent.notnull()
+    weight_by_prompts = abs(dataset.base_presence.sel(words=0) - dataset.base_gate)
+    statements = [at_most("base: |weight by his prompts - gate|, largest", 1e-4, weight_by_prompts)]
     for rule in dataset.rule.values:
         here = reached.sel(rule=rule)
-        statements.append(claim.at_most(f"{rule}: drifts that not all draws reach", here.size - 1, (~here).sum()))
+        statements.append(at_most(f"{rule}: drifts that not all draws reach", here.size - 1, (~here).sum()))
         for level in dataset.drift.values[here]:
-            statements += _at(dataset.sel(rule=rule, drift=level), f"{rule}, {level:g} nats", words)
+            statements += _at(dataset.sel(rule=rule, drift=level), f"{rule}, {level:g} nats")
     return statements
 
 
-def _at(dataset: xr.Dataset, where: str, words: int) -> list[Claim]:
+def _at(dataset: xr.Dataset, where: str) -> list[Claim]:
     """After one rule, at a drift that it reached."""
-    back, new = steps_back(dataset)
+    (back, new), words = steps_back(dataset), dataset.words.values[-1]
     left = dataset.presence.mean(DRAWS) / dataset.base_presence.mean(DRAWS)
+    by_prompts = left.sel(words=0) / left.sel(words=words)
     # Whoever has not come by the last record takes longer than that; the persona called has to have come.
     ratio = back / xr.ufuncs.minimum(new, dataset.back[-1])
     return [
-        claim.at_most(
-            f"{where}: share of his weight left, by his prompts / after {words} of his words",
-            1.0,
-            left.sel(words=0) / left.sel(words=words),
-        ),
-        claim.at_most(f"{where}: steps that bring him back / that bring a stranger", 0.5, ratio.max()),
+        at_most(f"{where}: share of his weight left, by his prompts / after {words} of his words", 1.0, by_prompts),
+        at_most(f"{where}: steps that bring him back / that bring a stranger", 0.5, ratio),
     ]
 
 
@@ -114,7 +95,7 @@ def findings(dataset: xr.Dataset) -> list[str]:
     strange = ends.sel(demonstrator="stranger")
     sentences = [
         f"SFT for {settings['num_steps']} steps: share of the drift that selects, by the number of {helpful}'s lines: "
-        f"{by_lines}; on lines of a stranger {strange.min().item():.2f} to {strange.max().item():.2f}.",
+        f"{by_lines}; on lines of a stranger {strange.min().item():.2f} to {strange.max().item():.2f}."
     ]
     back, new = steps_back(dataset)
     tuned = mean_at_drift(dataset).assign(steps=back.mean(DRAWS), moved=nats_back(dataset).mean(DRAWS))

@@ -3,8 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from experiments.shared import claim
-from experiments.shared.claim import Claim
+from experiments.shared.claim import Claim, at_most, near
 
 
 def limits(dataset: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
@@ -27,10 +26,10 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     difference = abs(measured - dataset.predicted)
     claims = []
     for rule in dataset.rule.values:
-        one, allowed = difference.sel(rule=rule).values.ravel(), error.sel(rule=rule).values.ravel()
+        one, allowed = (values.sel(rule=rule).values.ravel() for values in (difference, error))
         worst = (one / allowed).argmax()
         what = f"{rule}: |S(0+) - R²| in the case of {one.size} that differs most for its error"
-        claims.append(claim.at_most(what, allowed[worst], one[worst]))
+        claims.append(at_most(what, allowed[worst], one[worst]))
     left = residual(dataset)
     moving = left.where(left.isel(drift=0) > 1e-4)
     order = np.log2(moving.isel(drift=1).values / moving.isel(drift=0).values)
@@ -40,8 +39,8 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     gates = [rule for rule in dataset.rule.values if rule.endswith("/gates")]
     return [
         *claims,
-        claim.near(what, 1.0, np.median(order), max(spread, 0.02)),
-        claim.at_most("gates only: predicted 1 - R²", 1e-9, abs(1 - dataset.predicted.sel(rule=gates)).max()),
+        near(what, 1.0, np.median(order), max(spread, 0.02)),
+        at_most("gates only: predicted 1 - R²", 1e-9, abs(1 - dataset.predicted.sel(rule=gates))),
     ]
 
 

@@ -10,6 +10,9 @@ import xarray as xr
 from toypersona import datasets
 
 PARTS = ("selection", "switching", "novelty")
+DRAWS = ("world", "seed")
+"""Dimensions of a dataset along which its points are random draws."""
+
 ROUNDING = 1e-12
 """Nats by which the parts of a drift budget may miss their sum, or fall below 0."""
 
@@ -30,10 +33,8 @@ class Claim:
 
     def jsonable(self) -> dict[str, Any]:
         """JSON has no infinity: a boundary that is not reached reads null."""
-        return {
-            key: None if isinstance(value, float) and not math.isfinite(value) else value
-            for key, value in dataclasses.asdict(self).items()
-        }
+        infinite = (key for key, value in vars(self).items() if isinstance(value, float) and not math.isfinite(value))
+        return vars(self) | dict.fromkeys(infinite)
 
 
 def near(what: str, predicted: SupportsFloat, measured: SupportsFloat, uncertainty: SupportsFloat) -> Claim:
@@ -42,24 +43,26 @@ def near(what: str, predicted: SupportsFloat, measured: SupportsFloat, uncertain
     return Claim(what, expected, seen, allowed, bool(seen == expected or abs(seen - expected) <= allowed))
 
 
-def at_most(what: str, bound: SupportsFloat, measured: SupportsFloat) -> Claim:
-    """The claim that a measurement does not exceed a bound."""
-    return Claim(what, float(bound), float(measured), 0.0, bool(float(measured) <= float(bound)), "≤")
+def at_most(what: str, bound: SupportsFloat, measured: SupportsFloat | xr.DataArray) -> Claim:
+    """The claim that a measurement, or the largest of several (nan aside), does not exceed a bound."""
+    limit, largest = float(bound), float(measured.max() if isinstance(measured, xr.DataArray) else measured)
+    return Claim(what, limit, largest, 0.0, largest <= limit, "≤")
+
+
+def each_at_most(what: str, bound: SupportsFloat, measured: xr.DataArray, along: str) -> list[Claim]:
+    """``at_most`` for every value along a dimension, whose name comes before ``what``."""
+    return [at_most(f"{name}: {what}", bound, measured.sel({along: name})) for name in measured[along].values]
 
 
 def standard(dataset: xr.Dataset) -> list[Claim]:
     """What has to be true of every dataset: certified, not diverged, parts that are none below 0 and add up."""
     claims = []
     if set(PARTS) <= set(dataset):
-        parts = [dataset[name] for name in PARTS]
-        missed = abs((sum(parts) - dataset.total).values).max()
+        parts = dataset[list(PARTS)].to_dataarray("part")
+        missed = abs(parts.sum("part", skipna=False) - dataset.total).values.max()
         claims += [
             at_most("selection + switching + novelty - total, nats", ROUNDING, missed),
-            at_most(
-                "most negative part of the budget, nats (bound: certificate)",
-                ROUNDING,
-                -min(part.min().item() for part in parts),
-            ),
+            at_most("most negative part of the budget, nats (bound: certificate)", ROUNDING, -parts),
         ]
     if "certified" in dataset:
         claims.append(near("share of points certified", 1.0, dataset.certified.mean(), 0.0))
@@ -69,17 +72,9 @@ def standard(dataset: xr.Dataset) -> list[Claim]:
 def table(claims: Sequence[Claim]) -> str:
     """The claims as a person reads them."""
     rows = [("claim", "predicted", "measured", "uncertainty", "holds")]
-    rows += [
-        (
-            c.what,
-            f"{c.relation} {c.predicted:.4g}",
-            f"{c.measured:.4g}",
-            "" if c.relation == "≤" else f"{c.uncertainty:.2g}",
-            "yes" if c.holds else "NO",
-        )
-        for c in claims
-    ]
-    widths = [max(len(row[i]) for row in rows) for i in range(5)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    for c in claims:
+        uncertainty = "" if c.relation == "≤" else f"{c.uncertainty:.2g}"
+        numbers = f"{c.relation} {c.predicted:.4g}", f"{c.measured:.4g}", uncertainty
+        rows.append((c.what, *numbers, "yes" if c.holds else "NO"))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)

@@ -34,19 +34,11 @@ def sweep(
     axes: Mapping[str, Any],
     *,
     constants: Mapping[str, Any] | None = None,
-    infinite: Sequence[str] = (),
     labels: Mapping[str, Any] | None = None,
 ) -> xr.Dataset:
-    """Compute ``settings.out / NAME.zarr``, or continue what is there.
+    """Compute ``settings.out / NAME.zarr``, or continue what is there; other arguments as in ``sweeps.run``.
 
-    Args:
-        name: the experiment's.
-        settings: what its seeds, chunk and so on are; all others are kept beside the numbers.
-        experiment_fn: as in ``sweeps.run``, like the rest.
-        axes: values of each hyperparameter.
-        constants: arrays to keep with the numbers.
-        infinite: outputs in which an infinity is a value.
-        labels: what else to keep beside the numbers, JSON-able.
+    Beside the numbers it keeps the settings that decide them, and ``labels``, which have to be JSON-able.
     """
     from toypersona import sweeps
 
@@ -58,7 +50,6 @@ def sweep(
         part=settings.part,
         out=settings.out / f"{name}.zarr",
         constants=constants,
-        infinite=infinite,
         config=provenance(settings) | dict(labels or {}),
         progress=settings.progress,
     )
@@ -71,14 +62,9 @@ def main(
     run: Callable[[Any], xr.Dataset],
     arguments: Sequence[str] | None = None,
 ) -> NoReturn:
-    """Run an experiment from the command line and exit.
+    """Run an experiment from the command line, or with these arguments, and exit.
 
-    Args:
-        name: the experiment's, which names its files and its module in ``experiments.claims``.
-        description: the first words of ``--help``.
-        presets: settings by name.
-        run: computes the dataset, or continues it.
-        arguments: instead of the command line's.
+    ``name`` names its files and its module in ``experiments.claims``; ``run`` computes its dataset, or continues it.
     """
     try:
         settings = parse(f"experiments.{name}", description, presets, sys.argv[1:] if arguments is None else arguments)
@@ -137,10 +123,8 @@ def _configure() -> None:
 
 def provenance(settings: Settings) -> dict[str, Any]:
     """The settings that decide a run's numbers, for its dataset's attributes."""
-    kept = dataclasses.asdict(settings)
-    for name in ("out", "config", "preset", "chunk", "part", "progress"):
-        kept.pop(name, None)
-    return {"settings": kept}
+    others = ("out", "config", "preset", "chunk", "part", "progress")
+    return {"settings": {name: value for name, value in dataclasses.asdict(settings).items() if name not in others}}
 
 
 def parse(program: str, description: str | None, presets: Mapping[str, Settings], arguments: Sequence[str]) -> Any:
@@ -161,20 +145,17 @@ def parse(program: str, description: str | None, presets: Mapping[str, Settings]
         raise ValueError(f"Unknown preset {known.preset!r}{_suggest(known.preset, presets)}")
     settings = dataclasses.replace(presets[known.preset], preset=known.preset)
     if known.config is not None:
-        settings = _override(settings, _read_toml(known.config), str(known.config))
+        try:
+            values = tomllib.loads(known.config.read_text())
+        except (OSError, tomllib.TOMLDecodeError) as error:
+            raise ValueError(f"Cannot read the settings file {known.config}: {error}.") from error
+        settings = _override(settings, values, str(known.config))
     settings = tyro.cli(
         type(settings), prog=f"python -m {program}", description=description, default=settings, args=arguments
     )
     limits.check(settings, flags=True)
     settings.check()
     return settings
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise ValueError(f"Cannot read the settings file {path}: {error}.") from error
 
 
 def _override(settings: Any, values: Mapping[str, Any], source: str) -> Any:

@@ -11,25 +11,14 @@ from scipy.special import logsumexp, rel_entr
 
 
 class Tilt:
-    """``pi0 exp(s r)/Z`` and its projection onto the persona hull.
-
-    Args:
-        reward: [C, N].
-        log_base: log pi0 [C, N].
-        log_personas: log p_k [C, K, N].
-        log_prompts: log rho(c) [C].
-    """
+    """``pi0 exp(s r)/Z`` and its projection onto the persona hull."""
 
     def __init__(
         self, reward: np.ndarray, log_base: np.ndarray, log_personas: np.ndarray, log_prompts: np.ndarray
     ) -> None:
-        """See the class."""
-        self.reward, self.log_base, self.personas, self.rho = (
-            reward,
-            log_base,
-            np.exp(log_personas),
-            np.exp(log_prompts),
-        )
+        """Reward [C, N], log pi0 [C, N], log p_k [C, K, N], log rho(c) [C]."""
+        self.reward, self.log_base = reward, log_base
+        self.personas, self.rho = np.exp(log_personas), np.exp(log_prompts)
 
     def selection_fraction(self, strength: float) -> float:
         """S at one strength."""
@@ -41,7 +30,7 @@ class Tilt:
         """max_k w*_k(c), averaged over prompts."""
         return float(self.rho @ [fit.x.max() / fit.x.sum() for fit in self._project(strength)[1]])
 
-    def _project(self, strength: float) -> tuple[np.ndarray, list]:
+    def _project(self, strength: float) -> tuple[np.ndarray, list[OptimizeResult]]:
         log_policy = self.log_base + strength * self.reward
         log_policy = log_policy - logsumexp(log_policy, axis=1, keepdims=True)
         return log_policy, [nearest(np.exp(p), q) for p, q in zip(log_policy, self.personas, strict=True)]
@@ -65,14 +54,9 @@ class Tilt:
 
 
 def nearest(p: np.ndarray, personas: np.ndarray) -> OptimizeResult:
-    """``min_w KL(p‖w·personas)`` over the simplex, by SLSQP from the uniform mix.
+    """``min_w KL(p‖w·personas)`` over the simplex, by SLSQP from the uniform mix; p [N], personas [K, N].
 
-    Args:
-        p: [N].
-        personas: [K, N].
-
-    Returns:
-        SciPy's result: ``fun`` the distance in nats, ``x`` the weights [K].
+    Returns SciPy's result: ``fun`` the distance in nats, ``x`` the weights [K].
     """
     num, said = len(personas), p > 0
     p, personas = p[said], personas[:, said]

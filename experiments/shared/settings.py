@@ -16,10 +16,8 @@ from toypersona.limits import Count, Grid, Limit, Positive, at_least
 from toypersona.options import MOST_BITS, Pretraining, ReasoningOptions, Training, WorldOptions
 
 if TYPE_CHECKING:
-    from jaxtyping import Array
-
     from toypersona.bases import Base, ByKey, Pretrained
-    from toypersona.types import Key
+    from toypersona.types import Array, Key
 
 CACHE = Path(__file__).parents[2] / ".cache"
 
@@ -58,11 +56,7 @@ class Settings:
     """Show a progress bar."""
 
     def check(self) -> None:
-        """Refuse settings that do not fit each other.
-
-        Raises:
-            ValueError: it names the flags.
-        """
+        """Raise a ValueError that names the flags if settings do not fit each other."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,14 +82,8 @@ class WorldSettings(Settings):
         """
         from toypersona import bases
 
-        return bases.pretrained(
-            self.world,
-            self.options,
-            self.pretraining,
-            length=self.length,
-            num_worlds=self.num_worlds,
-            folder=CACHE / "bases",
-        )
+        kind = self.world, self.options, self.pretraining
+        return bases.pretrained(*kind, length=self.length, num_worlds=self.num_worlds, folder=CACHE / "bases")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -138,24 +126,16 @@ class RewardSettings(WorldSettings):
     """What the reward also pays for, its part orthogonal to the personas: words (a random score for each), brevity,
     exploit (a random phrase), or your own FILE.py:FUNCTION with FUNCTION(prompt, response) -> float."""
 
-    def reward(self, pretrained: Pretrained) -> Reward:
-        """The family of rewards on these bases.
+
+class Reward:
+    """The rewards at every angle between a persona's answers and a feature."""
+
+    def __init__(self, settings: RewardSettings, pretrained: Pretrained) -> None:
+        """On bases fitted to one kind of world.
 
         Raises:
             ValueError: no such persona or feature, or a feature that the personas can be paid for.
         """
-        return Reward(self, pretrained)
-
-
-class Reward:
-    """The rewards at every angle between a persona's answers and a feature.
-
-    Raises:
-        ValueError: as ``RewardSettings.reward``.
-    """
-
-    def __init__(self, settings: RewardSettings, pretrained: Pretrained) -> None:
-        """See the class."""
         import jax
 
         from experiments.shared import user_code
@@ -164,9 +144,8 @@ class Reward:
         self.helpful = persona(settings.helpful, "helpful", pretrained.labels.personas, -1)
         self._feature = user_code.feature(settings.feature, pretrained)
         base = pretrained.base(0)
-        if rewards.is_affine(
-            self._feature(jax.random.key(settings.seeds[0]), base, 0), base.log_base, base.log_personas
-        ):
+        paid = self._feature(jax.random.key(settings.seeds[0]), base, 0)
+        if rewards.is_affine(paid, base.log_base, base.log_personas):
             raise ValueError(
                 f"The personas can be paid for all of --feature {settings.feature}, so that no reward lies at an angle "
                 "to them: choose a feature that tells responses of the same persona apart."

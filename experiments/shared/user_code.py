@@ -13,10 +13,8 @@ import numpy as np
 from toypersona import transcripts
 
 if TYPE_CHECKING:
-    from jaxtyping import Array, Float
-
     from toypersona.bases import Base, Pretrained
-    from toypersona.types import Key
+    from toypersona.types import Array, Float, Key
 
 Feature = Callable[["Key", "Base", "Array | int"], "Float[Array, 'C N']"]
 """``(key, base of one world, that world's number) -> [C, N]``."""
@@ -61,9 +59,8 @@ def imported(flag: str, name: str) -> Callable[..., Any]:
     try:
         spec.loader.exec_module(module)
     except Exception as error:
-        raise ValueError(
-            f"--{flag} names {path}, which fails when imported: {type(error).__name__}: {error}."
-        ) from error
+        what = f"{type(error).__name__}: {error}"
+        raise ValueError(f"--{flag} names {path}, which fails when imported: {what}.") from error
     if not callable(getattr(module, function_name, None)):
         raise ValueError(f"{path} has no function {function_name!r} for --{flag}.")
     return getattr(module, function_name)
