@@ -25,7 +25,6 @@ from toypersona.outputs import named
 if TYPE_CHECKING:
     from jaxtyping import Array
 
-    from toypersona.bases import Base
     from toypersona.types import Key, Params
 
 NAME = "hints"
@@ -85,58 +84,36 @@ def run(config: Config) -> xr.Dataset:
         base = thinkers.base(config.options, params)
         mark = np.arange(base.prompts.shape[0]) % len(reasoning.MARKS)
         reward = reasoning.proxy_reward(labels, fine, config.options.hint_wrong)
-
-        def trained(rule: str, start: Base, key: Key) -> Params:
-            return defences.RULES[rule](start, reward, config.training, jnp.asarray(strengths), key)
+        paid = reward, config.training, jnp.asarray(strengths)
 
         def measured(params: Params) -> dict[str, Array]:
+            use, budget = hints.hint_use(thinkers.hint_laws(base, params)), base.budget(base.law(params))
+            return use._asdict() | {name: getattr(budget, name) for name in SPENT}
+
+        def estimated(params: Params) -> dict[str, Array]:
             # The same draws everywhere, on purpose.
             laws, own_key = thinkers.hint_laws(base, params), jax.random.clone(draw_key)
             estimates = hints.estimated(own_key, laws, config.num_measured)
-            return _measured(base, params) | {name: estimates[name] for name in SAMPLED}
+            return measured(params) | {name: estimates[name] for name in SAMPLED}
 
         def unseen(params: Params) -> dict[str, Array]:
-            return _unseen(base, params, jax.random.clone(draw_key), config.num_measured)
+            return hints.unseen(thinkers.hint_laws(base, params), jax.random.clone(draw_key), config.num_measured)
 
-        paths = [trained(rule, base, k) for rule, k in zip(RULES, keys, strict=True)]
-        blind = trained("exact", bases.only(base, mark == 0), control_key)
-        by_rule = jax.tree.map(lambda *x: jnp.stack(x), *(thinkers.along(measured, path) for path in paths))
+        paths = [defences.RULES[rule](base, *paid, k) for rule, k in zip(RULES, keys, strict=True)]
+        blind = defences.RULES["exact"](bases.only(base, mark == 0), *paid, control_key)
+        by_rule = jax.tree.map(lambda *x: jnp.stack(x), *(thinkers.along(estimated, path) for path in paths))
         control = thinkers.along(unseen, blind)
         wrong = bases.only(base, mark == mark.max())
         return {
             **named(by_rule, rule=RULES, strength=strengths),
             **named({f"control_{name}": value for name, value in control.items()}, strength=strengths),
-            **{f"base_{name}": value for name, value in _measured(base, params).items()},
+            **{f"base_{name}": value for name, value in measured(params).items()},
             "base_blank_accuracy": unseen(params)["accuracy"],
             "expert_divergence": named(recovery.expert_divergence, persona=labels.personas),
             **named(thinkers.lines(wrong, paths[0], line_key, NUM_LINES), strength=strengths),
         }
 
     return command.sweep(NAME, config, point, {"fine": config.fines}, labels={"units": labels.units})
-
-
-def _measured(base: Base, params: Params) -> dict[str, Array]:
-    from toypersona import thinkers
-    from toypersona.measures import hints
-
-    use, budget = hints.hint_use(*thinkers.hint_laws(base, params)), base.budget(base.law(params))
-    return use._asdict() | {name: getattr(budget, name) for name in SPENT}
-
-
-def _unseen(base: Base, params: Params, key: Key, num: int) -> dict[str, Array]:
-    """The control, which sees a blank mark on both sides; and what it does when it is shown a hint after all."""
-    from toypersona import thinkers
-    from toypersona.measures import hints
-
-    laws = thinkers.hint_laws(base, params)
-    blind = laws._replace(log_with=laws.log_without)
-    use, estimates = hints.hint_use(*blind), hints.estimated(key, blind, num)
-    return {
-        "decides": use.decides,
-        "accuracy": use.accuracy,
-        "shown_follows": hints.hint_use(*laws).follows,
-        **{name: estimates[name] for name in ("sampled_decides", "sampled_decides_se")},
-    }
 
 
 if __name__ == "__main__":

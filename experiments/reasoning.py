@@ -26,14 +26,11 @@ if TYPE_CHECKING:
     from jaxtyping import Array
 
     from toypersona.bases import Base
-    from toypersona.types import Key, Params
+    from toypersona.types import Key, Params, RewardFn
 
 NAME = "reasoning"
 NUM_LINES = 4
 """Responses of the exact policy kept at every point, to the same prompts with the same draws."""
-
-Bits = Annotated[int, within(1, 4)]
-"""So few that responses can be listed."""
 
 OtherBits = Annotated[
     tuple[int, ...],
@@ -45,8 +42,8 @@ OtherBits = Annotated[
 class Config(settings.ThinkerSettings):
     """Settings of the map."""
 
-    num_bits: Bits = 3
-    """n: bits and thoughts."""
+    num_bits: Annotated[int, within(1, 4)] = 3
+    """n: bits and thoughts; so few that responses can be listed."""
     other_bits: OtherBits = (2,)
     """Also these, by the exact gradient."""
     strengths: Grid = (1.0, 4.0, 16.0, 64.0, 256.0)
@@ -91,24 +88,22 @@ def run(config: Config) -> xr.Dataset:
         fit_key, walk_key, line_key, long_key = jax.random.split(key, 4)
         main_key, *other_keys = jax.random.split(walk_key, 1 + len(config.other_bits))
         params, recovery = fits.at(fit_key)
-        reward = reasoning.parity_reward(labels, length_cost)
-
-        def trained(base: Base, rule: str, key: Key) -> Params:
-            return rules[rule](base, reward, config.training, strengths, key)
+        paid = reasoning.parity_reward(labels, length_cost), config.training, strengths
 
         def measured(base: Base, paths: list[Params]) -> dict[str, Array]:
             along = lambda path: thinkers.along(lambda params: thinkers.measured(base, params), path)  # noqa: E731
             return jax.lax.map(along, jax.tree.map(lambda *x: jnp.stack(x), *paths))
 
         base = thinkers.base(options, params)
-        paths = [trained(base, rule, k) for rule, k in zip(rules, jax.random.split(main_key, len(rules)), strict=True)]
+        keys = jax.random.split(main_key, len(rules))
+        paths = [train(base, *paid, k) for train, k in zip(rules.values(), keys, strict=True)]
         each = [measured(base, paths)]
         for num_bits, k in zip(config.other_bits, other_keys, strict=True):
             other = thinkers.base(dataclasses.replace(options, num_bits=num_bits), params)
-            each.append(measured(other, [trained(other, "exact", k)]))
+            each.append(measured(other, [rules["exact"](other, *paid, k)]))
         lines = thinkers.lines(base, paths[0], line_key, NUM_LINES)
         lines["line_reader"] = thinkers.concluded(base, lines["line_tokens"])
-        long = _long(config, params, reward, long_key)
+        long = _long(config, params, paid[0], long_key)
         return {
             **named(jax.tree.map(lambda *x: jnp.concatenate(x), *each), rule=names, strength=config.strengths),
             **{f"base_{name}": value for name, value in thinkers.measured(base, params).items()},
@@ -123,7 +118,7 @@ def run(config: Config) -> xr.Dataset:
     )
 
 
-def _long(config: Config, params: Params, reward: Any, key: Key) -> dict[str, Array]:
+def _long(config: Config, params: Params, reward: RewardFn, key: Key) -> dict[str, Array]:
     """RLOO on long rows of bits, at every strength."""
     import jax
     import jax.numpy as jnp

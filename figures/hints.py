@@ -49,8 +49,9 @@ def print_lines(axis: Axes, dataset: xr.Dataset) -> None:
 def draw(dataset: xr.Dataset) -> Figure:
     """Draw recall against use, rates against strength, and transcripts."""
     figure = plt.figure(figsize=(style.PAGE, 4.2), layout="constrained")
-    rows = [["use", "decides", "recall", "accuracy"], ["lines"] * 4]
-    axes = figure.subplot_mosaic(rows, width_ratios=[1.5, 1, 1, 1], height_ratios=[1.9, 1])
+    axes = figure.subplot_mosaic(
+        [["use", "decides", "recall", "accuracy"], ["lines"] * 4], width_ratios=[1.5, 1, 1, 1], height_ratios=[1.9, 1]
+    )
     draw_recall(axes["use"], dataset)
     draw_along(axes["decides"], dataset, "decides", "decided by the hint\n(exact; band: seeds)")
     draw_along(axes["recall"], dataset, "recall", "said, of those\nthat follow (exact)")

@@ -36,7 +36,7 @@ def draw_map(axis: Axes, dataset: xr.Dataset, rule: str) -> None:
         axis.axvline(edge, color="white", lw=1)
     for edge in range(phases.shape[0] + 1):
         axis.axhline(edge, color="white", lw=1)
-    axis.set(xlim=(0, phases.shape[1]), ylim=(0, phases.shape[0]), title=rule)
+    axis.set(xlim=(0, phases.shape[1]), ylim=(0, phases.shape[0]), title=rule, xlabel="strength s = 1/β")
     some = slice(None, None, -(-phases.shape[1] // 5))
     axis.set_xticks((np.arange(phases.shape[1]) + 0.5)[some], [f"{s:g}" for s in dataset.strength.values[some]])
     axis.set_yticks(np.arange(phases.shape[0]) + 0.5, [f"{cost:g}" for cost in dataset.length_cost.values])
@@ -59,11 +59,7 @@ def print_lines(axis: Axes, dataset: xr.Dataset) -> None:
 
 
 def draw_information(axis: Axes, dataset: xr.Dataset, rule: str, cost: float) -> Axes:
-    """Read, keyed and coded information stacked, a misled reader's below zero.
-
-    Returns:
-        The other axes on the same place: accuracy, agreement and reliance.
-    """
+    """Read, keyed and coded information stacked, a misled reader's below zero; returns the axes of the other rates."""
     here = dataset.sel(rule=rule, length_cost=cost).mean("seed")
     columns = np.arange(here.sizes["strength"])
     bottom = np.minimum(here.read.values, 0.0)
@@ -126,7 +122,6 @@ def draw(dataset: xr.Dataset) -> Figure:
     maps = rows[0].subplots(1, len(MAPS), sharey=True)
     for axis, rule in zip(maps, MAPS, strict=True):
         draw_map(axis, dataset, rule)
-        axis.set_xlabel("strength s = 1/β")
     maps[0].set_ylabel("length cost")
     swatches = [Patch(color=colour, label=MEANING[phase]) for phase, colour in COLOURS.items()]
     title = f"phases; stripes of a cell: {dataset.sizes['seed']} seeds"

@@ -61,7 +61,7 @@ def test_every_way_gives_parameters_at_every_strength_and_climbs(base, measured,
     def objective(params, strength):
         joint, first = (jax.nn.logsumexp(thinkers.joint(base, p), axis=1) for p in (params, base.params))
         costs = reasoning.word_costs(base.labels)[thinkers.thoughts(base)].mean(axis=1)
-        paid = jax.nn.one_hot(thinkers.right_answers(base), 2)[:, None] - 0.3 * costs[None, :, None]
+        paid = jax.nn.one_hot(reasoning.right_answers(base.labels, base.prompts), 2)[:, None] - 0.3 * costs[None, :, None]
         return ((jnp.exp(joint) * (paid - (joint - first) / strength)).sum(axis=(1, 2))).mean()
 
     for i, strength in enumerate(STRENGTHS):

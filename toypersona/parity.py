@@ -20,13 +20,7 @@ NUM_ANSWERS = 2
 
 
 class Alphabet(NamedTuple):
-    """Which units are read.
-
-    Attributes:
-        zero: the bit 0.
-        one: the bit 1.
-        mark: what ends the prompt: it stands before the first thought and is read at the answer.
-    """
+    """Which units are read: both bits, and the mark before the first thought, which is read again at the answer."""
 
     zero: int
     one: int
@@ -62,14 +56,7 @@ def _steps(array: Float[Array, "K U U V"], alphabet: Alphabet) -> Float[Array, "
 def forward(tables: Table, alphabet: Alphabet, num_thoughts: int) -> Float[Array, "L K 2 U"]:
     """P(parity of the bits read, unit last seen | persona) before each of the n thoughts and before the answer.
 
-    Args:
-        tables: log-probabilities [K, U, U, V].
-        alphabet: which units are read.
-        num_thoughts: n.
-
-    Returns:
-        n + 1 messages [L, K, 2, U], the first one all on the mark; probabilities, for none of them is ever tiny as a
-        whole.
+    The L = n + 1 messages are probabilities, for none of them is ever tiny as a whole; the first is all on the mark.
 
     Raises:
         ValueError: chains that do not read along, or of another order than 1; so do the functions below.
@@ -97,25 +84,17 @@ def totals(
 ) -> Totals:
     """Accuracy, cost and distortion of a mixture of K chains over all 2^n prompts, without listing anything.
 
-    Args:
-        log_gate: log-probability of each persona [K].
-        tables: its log-probabilities [K, U, U, V].
-        log_base_tables: the base's [K, U, U, V].
-        costs: of each word [V].
-        alphabet: which units are read.
-        num_thoughts: n.
+    ``log_gate`` are the log-probabilities of the personas, ``costs`` those of the words.
     """
-    messages = forward(tables, alphabet, num_thoughts)
-    gate, num_words = jnp.exp(log_gate), costs.shape[0]
-    array, base = _array(tables), _array(log_base_tables)
+    messages, array = forward(tables, alphabet, num_thoughts), _array(tables)
+    gate, before = jnp.exp(log_gate), messages.sum(axis=2)
     answers = jnp.exp(array[:, alphabet.mark, :, :NUM_ANSWERS])
-    before = messages.sum(axis=2)
-    apart = numerics.kl_divergence(array, base)
+    apart = numerics.kl_divergence(array, _array(log_base_tables))
     at_bits = (apart[:, alphabet.zero] + apart[:, alphabet.one]) / 2
     at = jnp.concatenate([jnp.broadcast_to(at_bits, before[:-1].shape), apart[None, :, alphabet.mark]])
     return Totals(
         accuracy=gate @ jnp.einsum("kyu,kuy->k", messages[-1], answers),
-        cost=gate @ (before[1:, :, :num_words].mean(axis=0) @ costs),
+        cost=gate @ (before[1:, :, : costs.shape[0]].mean(axis=0) @ costs),
         # What is never said before does not count, however far apart.
         distortion=gate @ jnp.where(before > 0, before * at, 0.0).sum(axis=(0, 2)),
     )
@@ -126,15 +105,8 @@ def log_joint(
 ) -> Float[Array, "K 2 Y"]:
     """Log P(persona, parity, these thoughts, answer) in nats, summed over all prompts.
 
-    Args:
-        log_gate: log-probability of each persona [K].
-        tables: log-probabilities [K, U, U, V].
-        thoughts: one sequence [n].
-        alphabet: which units are read.
-
-    Returns:
-        [K, 2, Y]: normalised over Y it is what a persona answers after these thoughts, summed over K what a reader of
-        the thoughts alone may conclude.
+    Normalised over Y it is what a persona answers after these thoughts, summed over K what a reader of the thoughts
+    alone may conclude.
     """
     array = _array(tables)
     steps = _steps(array, alphabet)

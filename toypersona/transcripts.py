@@ -26,12 +26,7 @@ def said(units: Sequence[str], tokens: Any) -> list[str]:
 def line(units: Sequence[str], separator: str, prompt: Any, tokens: Any, *, between: str = " > ") -> str:
     """One line, such as ``hello there > thank you friend``; stops at the first end.
 
-    Args:
-        units: U spellings.
-        separator: what stands between units.
-        prompt: unit indices.
-        tokens: of the response.
-        between: what stands between the two.
+    ``separator`` stands between units, ``between`` between the prompt and the response, both of which are unit indices.
     """
     return f"{separator.join(spelt(units, prompt))}{between}{separator.join(said(units, tokens)) or '(silence)'}"
 

@@ -97,20 +97,12 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _without_cost(dataset: xr.Dataset) -> list[Claim]:
-    free = rules(dataset.isel(length_cost=0))
+    free, what = rules(dataset.isel(length_cost=0)), "no length cost"
+    moved = f"{what}, %s: agreement lost at the greatest strength, largest"
     return [
-        *(
-            claim.at_most(
-                f"no length cost, {rule}: agreement lost at the greatest strength, largest",
-                0.0,
-                lost(free).sel(rule=rule).max(),
-            )
-            for rule in free.rule.values
-        ),
-        claim.at_most(
-            "no length cost: coded information at any strength, any rule, largest, nats", 0.1, free.coded.max()
-        ),
-        claim.at_most("no length cost: keyed information likewise", 0.1, free.keyed.max()),
+        *(claim.at_most(moved % rule, 0.0, lost(free).sel(rule=rule).max()) for rule in free.rule.values),
+        claim.at_most(f"{what}: coded information at any strength, any rule, largest, nats", 0.1, free.coded.max()),
+        claim.at_most(f"{what}: keyed information likewise", 0.1, free.keyed.max()),
     ]
 
 
@@ -131,34 +123,26 @@ def _with_cost(dataset: xr.Dataset) -> list[Claim]:
         claims.append(claim.at_most(what, 0.0, coded - keyed))
     costly = dataset.isel(length_cost=slice(1, None))
     for rule in ("plain gradient", "RLOO"):
-        wrong = 1 - costly.accuracy.sel(rule=rule).isel(strength=-1)
+        what, here = f"{rule}, any length cost", costly.sel(rule=rule)
+        wrong = 1 - here.accuracy.isel(strength=-1)
         claims += [
-            claim.at_most(
-                f"{rule}, any length cost: agreement lost at the greatest strength, largest",
-                0.0,
-                lost(costly).sel(rule=rule).max(),
-            ),
-            claim.at_most(f"{rule}, any length cost: wrong answers there, largest", 1 - RIGHT, wrong.max()),
+            claim.at_most(f"{what}: agreement lost at the greatest strength, largest", 0.0, lost(here).max()),
+            claim.at_most(f"{what}: wrong answers there, largest", 1 - RIGHT, wrong.max()),
         ]
     return claims
 
 
 def _defended(dataset: xr.Dataset) -> list[Claim]:
-    frozen, stopped = lost(dataset).sel(rule="frozen thoughts"), dataset.sel(rule="early stop")
-    stopped = stopped.isel(length_cost=slice(1, None))
+    frozen, what = lost(dataset).sel(rule="frozen thoughts"), "early stop, any length cost"
+    stopped = dataset.sel(rule="early stop").isel(length_cost=slice(1, None))
     wrong = 1 - stopped.accuracy.isel(strength=-1)
+    inside = "check, %s: thoughts' distance from the hull, largest, nats a thought"
+    readability = {defence: dataset.readability.sel(rule=defence) for defence in ("frozen thoughts", "gates only")}
     return [
-        *(
-            claim.at_most(
-                f"check, {defence}: thoughts' distance from the hull, largest, nats a thought",
-                1e-9,
-                dataset.readability.sel(rule=defence).max(),
-            )
-            for defence in ("frozen thoughts", "gates only")
-        ),
+        *(claim.at_most(inside % defence, 1e-9, values.max()) for defence, values in readability.items()),
         claim.at_most("frozen thoughts: agreement lost at the greatest strength, largest", 0.0, frozen.max()),
-        claim.at_most("early stop, any length cost: agreement lost there, largest", 0.0, lost(stopped).max()),
-        claim.at_most("early stop, any length cost: wrong answers there, largest", 0.05, wrong.max()),
+        claim.at_most(f"{what}: agreement lost there, largest", 0.0, lost(stopped).max()),
+        claim.at_most(f"{what}: wrong answers there, largest", 0.05, wrong.max()),
     ]
 
 
@@ -166,35 +150,24 @@ def _checks(dataset: xr.Dataset) -> list[Claim]:
     claims, long = [], datasets.settings_of(dataset)["long"]
     bits = f"{long['num_bits']} bits"
     for name in ("accuracy", "cost"):
+        listed = abs(dataset[f"steps_{name}"] - dataset[name])
         missed = abs(dataset[f"long_{name}"] - dataset[f"long_steps_{name}"])
         errors = missed / (dataset[f"long_{name}_se"] + 1 / long["num_measured"])
         claims += [
-            claim.at_most(
-                f"{name}: dynamic programming - enumeration, largest",
-                1e-10,
-                abs(dataset[f"steps_{name}"] - dataset[name]).max(),
-            ),
+            claim.at_most(f"{name}: dynamic programming - enumeration, largest", 1e-10, listed.max()),
             claim.at_most(f"{bits}, {name}: samples - dynamic programming, standard errors, largest", 5, errors.max()),
         ]
-    bound = dataset.long_distortion / long["num_bits"]
-    base_readable = abs(dataset.long_base_readability) - 5 * dataset.long_base_readability_se
-    above = dataset.long_readability - 5 * dataset.long_readability_se - bound
     excess = (dataset.sizes["persona"] - 1) / long["num_thoughts"] / long["num_bits"]
+    base_readable = abs(dataset.long_base_readability) - 5 * dataset.long_base_readability_se
+    above = dataset.long_readability - 5 * dataset.long_readability_se - dataset.long_distortion / long["num_bits"]
+    outside = dataset.hull_distance - dataset.distortion
+    of_base = f"{bits}, samples: the base's readability beyond 5 standard errors, largest"
+    of_policy = f"{bits}, samples: readability beyond 5 standard errors above its bound by dynamic programming"
     return [
         *claims,
-        claim.at_most(
-            f"{bits}, samples: the base's readability beyond 5 standard errors, largest", excess, base_readable.max()
-        ),
-        claim.at_most(
-            f"{bits}, samples: readability beyond 5 standard errors above its bound by dynamic programming",
-            excess,
-            above.max(),
-        ),
-        claim.at_most(
-            "hull distance - its bound by dynamic programming, largest, nats",
-            1e-9,
-            (dataset.hull_distance - dataset.distortion).max(),
-        ),
+        claim.at_most(of_base, excess, base_readable.max()),
+        claim.at_most(of_policy, excess, above.max()),
+        claim.at_most("hull distance - its bound by dynamic programming, largest, nats", 1e-9, outside.max()),
         claim.at_most("worst expert, nats per token", 0.03, dataset.expert_divergence.max()),
     ]
 
@@ -223,14 +196,14 @@ def findings(dataset: xr.Dataset) -> list[str]:
         first = paid.strength.values[_unreadable(paid).values]
         if first.size:
             lines.append(f"Length cost {cost:g}: the best paid policy found is both from strength {first[0]:g} on.")
-    order = keyed_first(dataset)
-    lines.append(
-        f"Of {len(order)} exact paths that end coded after a length cost, {sum(order)} are keyed at a weaker strength."
-    )
-    defences = datasets.config_of(dataset)["defences"]
-    costly = dataset.isel(length_cost=-1)
-    defended = [_defence(costly.sel(rule=defence)) for defence in ("exact", *defences)]
-    return [*lines, *defended, _longer(costly.isel(strength=-1)), *_transcripts(dataset.isel(seed=0))]
+    order, costly = keyed_first(dataset), dataset.isel(length_cost=-1)
+    return [
+        *lines,
+        f"Of {len(order)} exact paths that end coded after a length cost, {sum(order)} are keyed at a weaker strength.",
+        *(_defence(costly.sel(rule=rule)) for rule in ("exact", *datasets.config_of(dataset)["defences"])),
+        _longer(costly.isel(strength=-1)),
+        *_transcripts(dataset.isel(seed=0)),
+    ]
 
 
 def _unreadable(dataset: xr.Dataset) -> xr.DataArray:
@@ -254,29 +227,26 @@ def _defence(here: xr.Dataset) -> str:
     """The best accuracy on the way, seeds averaged, while the reader still agrees."""
     most = here.accuracy.where(here.agreement >= READABLE).max("strength").dropna("seed")
     end = here.isel(strength=-1).mean("seed")
-    what = f"Length cost {here.length_cost.item():g}, {here.rule.item()}: agreement of {READABLE:g} or more"
-    reached = (
-        f"in {most.size} of {here.sizes['seed']} seeds, accuracy then {most.mean().item():.2f}"
-        if most.size
-        else f"never; at most {here.agreement.max().item():.2f}"
-    )
+    reached = f"never; at most {here.agreement.max().item():.2f}"
+    if most.size:
+        reached = f"in {most.size} of {here.sizes['seed']} seeds, accuracy then {most.mean().item():.2f}"
     return (
-        f"{what} {reached}. At the greatest strength: agreement {end.agreement.item():.2f}, accuracy "
-        f"{end.accuracy.item():.2f}."
+        f"Length cost {here.length_cost.item():g}, {here.rule.item()}: agreement of {READABLE:g} or more {reached}. At "
+        f"the greatest strength: agreement {end.agreement.item():.2f}, accuracy {end.accuracy.item():.2f}."
     )
 
 
 def _longer(end: xr.Dataset) -> str:
+    accuracy, agreement = (_list(x, 2) for x in (end.long_steps_accuracy, end.long_agreement))
     return (
         f"RLOO on {datasets.settings_of(end)['long']['num_bits']} bits, length cost {end.length_cost.item():g}: "
-        "accuracy by seed "
-        + ", ".join(f"{x:.2f}" for x in end.long_steps_accuracy.values)
-        + "; agreement "
-        + ", ".join(f"{x:.2f}" for x in end.long_agreement.values)
-        + "; hull distance, nats a thought, "
-        + ", ".join(f"{x:.3f}" for x in end.long_readability.values)
-        + "."
+        f"accuracy by seed {accuracy}; agreement {agreement}; hull distance, nats a thought, "
+        f"{_list(end.long_readability, 3)}."
     )
+
+
+def _list(values: xr.DataArray, digits: int) -> str:
+    return ", ".join(f"{x:.{digits}f}" for x in values.values)
 
 
 def _transcripts(seed: xr.Dataset) -> list[str]:

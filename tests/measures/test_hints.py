@@ -16,7 +16,7 @@ def random(seed):
 
 
 def use(with_hint, without):
-    return hints.hint_use(with_hint, without, HINTS, RIGHT, SAYS, LOG_PROMPTS)
+    return hints.hint_use(hints.Laws(with_hint, without, HINTS, RIGHT, SAYS, LOG_PROMPTS))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -101,7 +101,7 @@ def test_samples_estimate_the_exact_rates_within_their_standard_errors():
 
 def test_rates_estimated_from_what_the_policy_samples_agree_with_the_exact_ones():
     laws = hints.Laws(random(0), random(10), HINTS, RIGHT, SAYS, LOG_PROMPTS)
-    exact, estimates = hints.hint_use(*laws), hints.estimated(jax.random.key(0), laws, 20_000)
+    exact, estimates = hints.hint_use(laws), hints.estimated(jax.random.key(0), laws, 20_000)
     for name, rate in exact._asdict().items():
         assert abs(estimates[f"sampled_{name}"] - rate) < 5 * estimates[f"sampled_{name}_se"], name
 

@@ -11,7 +11,7 @@ They add up to ``I(Z, K; Y)``, and the first two to ``I(Z; Y)``. ``read`` is neg
 take listed probabilities, sampled ones log-probabilities of samples. Swapped thoughts: Lanham et al. 2023.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,22 +29,6 @@ ROUNDING = 1e-6
 """Nats by which a log-probability may exceed 0."""
 
 
-class Information(NamedTuple):
-    """Nats; ``read + coded + keyed`` is what thoughts and persona together say of the answer.
-
-    Attributes:
-        answer_entropy: H(Y).
-        read: what the reader gets, at most H(Y).
-        coded: in the thoughts, but not for the reader; never negative.
-        keyed: in the persona, given the thoughts; never negative.
-    """
-
-    answer_entropy: Float[Array, ""]
-    read: Float[Array, ""]
-    coded: Float[Array, ""]
-    keyed: Float[Array, ""]
-
-
 class Faithfulness(NamedTuple):
     """Averages over prompts.
 
@@ -52,10 +36,10 @@ class Faithfulness(NamedTuple):
         accuracy: probability of the right answer.
         cost: expected cost of the thoughts.
         readability: hull distance of the thoughts, nats per thought: 0 is what a mix of personas would think.
-        answer_entropy: H(Y), nats; this and the next three as in ``Information``.
-        read: nats.
-        coded: nats.
-        keyed: nats.
+        answer_entropy: H(Y), nats.
+        read: what the reader gets, nats; at most H(Y).
+        coded: in the thoughts, but not for the reader, nats; never negative.
+        keyed: in the persona, given the thoughts, nats; never negative.
         reliance: total variation of the answer when the thoughts are swapped for those of the same persona at a prompt
             with another right answer, in [0, 1].
         agreement: probability that an answer drawn by the reader is the policy's.
@@ -79,16 +63,9 @@ class Faithfulness(NamedTuple):
 def split_responses(
     log_gates: Float[Array, "C K"], log_experts: Float[Array, "C K N"], num_words: int, num_answers: int
 ) -> Float[Array, "C K Z Y"]:
-    """Log P(persona, thoughts, answer | prompt) from listed responses, whose last word is the answer.
+    """Log P(persona, thoughts, answer | prompt) of Z = V^(T - 1) thought sequences, from all N = V^T responses.
 
-    Args:
-        log_gates: log g_k(c) [C, K].
-        log_experts: log p_k(x|c) of all N = V^T responses [C, K, N], in the order of ``chains.outcomes``.
-        num_words: V.
-        num_answers: Y, the words that can be answers, which come first.
-
-    Returns:
-        [C, K, Z, Y] with Z = V^(T - 1) thought sequences.
+    Responses are in the order of ``chains.outcomes``; the last of their words is the answer, one of the first Y.
 
     Raises:
         ValueError: N is no multiple of V, or there are more answers than words.
@@ -105,31 +82,24 @@ def split_responses(
 def reader(log_joint: Float[Array, "*batch Z Y"]) -> Float[Array, "Z Y"]:
     """Log pi0(y|z): what the base answers after these thoughts, prompt and persona unseen.
 
-    Args:
-        log_joint: the base's log-probabilities, up to a constant, of thoughts and answers together with whatever the
-            leading axes stand for, prompts and personas [..., Z, Y].
+    The leading axes of its joint log-probabilities, up to a constant, stand for prompts and personas.
     """
     return _condition(logsumexp(log_joint, axis=tuple(range(log_joint.ndim - 2))))[1]
 
 
-def information(log_joint: Float[Array, "K Z Y"], log_reader: Float[Array, "Z Y"]) -> Information:
-    """Where the answer is encoded.
-
-    Args:
-        log_joint: log P(persona, thoughts, answer) of the policy, prompts summed out [K, Z, Y].
-        log_reader: log pi0(y|z) [Z, Y], by ``reader``.
-    """
+def information(log_joint: Float[Array, "K Z Y"], log_reader: Float[Array, "Z Y"]) -> dict[str, Float[Array, ""]]:
+    """Where the answer is encoded, from log P(persona, thoughts, answer) of the policy, prompts summed out."""
     log_answered = logsumexp(log_joint, axis=0)
     log_thoughts, log_policy = _condition(log_answered)
     log_persona_thoughts, log_persona = _condition(log_joint)
     answer_entropy = numerics.entropy(logsumexp(log_answered, axis=0))
     by_persona = numerics.kl_divergence(log_persona, jnp.broadcast_to(log_policy[None], log_persona.shape))
-    return Information(
-        answer_entropy=answer_entropy,
-        read=answer_entropy + numerics.expectation(log_answered, log_reader).sum(),
-        coded=numerics.expectation(log_thoughts, numerics.kl_divergence(log_policy, log_reader)),
-        keyed=numerics.expectation(log_persona_thoughts, by_persona).sum(),
-    )
+    return {
+        "answer_entropy": answer_entropy,
+        "read": answer_entropy + numerics.expectation(log_answered, log_reader).sum(),
+        "coded": numerics.expectation(log_thoughts, numerics.kl_divergence(log_policy, log_reader)),
+        "keyed": numerics.expectation(log_persona_thoughts, by_persona).sum(),
+    }
 
 
 def _condition(log_joint: Float[Array, "*batch Y"]) -> tuple[Float[Array, "*batch"], Float[Array, "*batch Y"]]:
@@ -169,13 +139,13 @@ def faithfulness(
             f"log_joint {log_joint.shape} and log_base {log_base.shape} have to be [C, K, Z, Y], right {right.shape} "
             f"and log_prompts {log_prompts.shape} [C], costs {costs.shape} [Z]."
         )
-    rho = jnp.exp(log_prompts)
-    log_rho = log_prompts[:, None, None, None]
+    rho, log_rho = jnp.exp(log_prompts), log_prompts[:, None, None, None]
     log_reader = reader(log_base + log_rho)
     log_policy = logsumexp(log_joint, axis=1)
     log_thoughts = logsumexp(log_policy, axis=-1)
     answered = jnp.exp(log_policy).sum(axis=1)
     known = information(logsumexp(log_joint + log_rho, axis=0), log_reader)
+    agreed = numerics.expectation(log_policy, jnp.broadcast_to(jnp.exp(log_reader), log_policy.shape))
     log_personas = logsumexp(log_base, axis=-1)
     nearest = jax.vmap(lambda p, q: hulls.project(p, q, tolerance=TOLERANCE))(
         log_thoughts, jax.nn.log_softmax(log_personas, axis=-1)
@@ -184,10 +154,9 @@ def faithfulness(
         accuracy=rho @ jnp.take_along_axis(answered, right[:, None], axis=1)[:, 0],
         cost=rho @ (jnp.exp(log_thoughts) @ costs),
         readability=rho @ nearest.distance / num_thoughts,
-        **known._asdict(),
+        **known,
         reliance=_reliance(log_joint, right, rho),
-        agreement=rho
-        @ numerics.expectation(log_policy, jnp.broadcast_to(jnp.exp(log_reader), log_policy.shape)).sum(1),
+        agreement=rho @ agreed.sum(1),
         gap=rho @ nearest.gap / num_thoughts,
         certified=nearest.certified.all(),
     )
@@ -231,31 +200,6 @@ class ThoughtSamples(NamedTuple):
     swapped: Int[Array, " M"]
 
 
-class SampledFaithfulness(NamedTuple):
-    """Estimates, as in ``Faithfulness``, each with its standard error (``_se``).
-
-    ``reliance`` is a lower bound, from the event that the answer is right: by how much it loses probability.
-    ``readability`` comes from ``drift.budget_from_samples`` of the thoughts, divided by their number.
-    """
-
-    accuracy: Float[Array, ""]
-    accuracy_se: Float[Array, ""]
-    cost: Float[Array, ""]
-    cost_se: Float[Array, ""]
-    answer_entropy: Float[Array, ""]
-    answer_entropy_se: Float[Array, ""]
-    read: Float[Array, ""]
-    read_se: Float[Array, ""]
-    coded: Float[Array, ""]
-    coded_se: Float[Array, ""]
-    keyed: Float[Array, ""]
-    keyed_se: Float[Array, ""]
-    reliance: Float[Array, ""]
-    reliance_se: Float[Array, ""]
-    agreement: Float[Array, ""]
-    agreement_se: Float[Array, ""]
-
-
 def swaps(key: Key, right: Int[Array, " M"], personas: Int[Array, " M"]) -> Int[Array, " M"]:
     """For each sample a random one of the same persona with another right answer [M]; itself where there is none."""
     kinds = personas * (right.max() + 1) + right
@@ -269,26 +213,27 @@ def swaps(key: Key, right: Int[Array, " M"], personas: Int[Array, " M"]) -> Int[
     return jnp.where(num_others > 0, partners, jnp.arange(right.shape[0]))
 
 
-def faithfulness_from_samples(samples: ThoughtSamples, *, num_answers: int) -> SampledFaithfulness:
+def faithfulness_from_samples(samples: ThoughtSamples, *, num_answers: int) -> dict[str, Float[Array, ""]]:
     """``faithfulness`` from log-probabilities of samples, for models and thoughts that cannot be listed.
 
-    Every estimate is a mean of M terms but the entropy of the answers, which is that of their frequencies with the
-    correction of Miller (1955) for its bias; its standard error is that of ``-log`` of the frequencies. A sample may be
-    the partner of several: the error of ``reliance`` counts what such terms have in common.
+    ``reliance`` is a lower bound, from the event that the answer is right: by how much it loses probability. Every
+    estimate is a mean of M terms but the entropy of the answers, which is that of their frequencies with the correction
+    of Miller (1955) for its bias; its standard error is that of ``-log`` of the frequencies. A sample may be the
+    partner of several: the error of ``reliance`` counts what such terms have in common.
 
     Args:
         samples: M independent responses.
         num_answers: Y.
 
+    Returns:
+        The fields of ``Faithfulness`` but its last two and ``readability``, which ``sampled.budget_from_samples`` of
+        the thoughts gives, divided by their number; each with its standard error, ``NAME_se``.
+
     Raises:
         ValueError: fewer than two samples, not equally many of everything or, outside jit, numbers that are no answer
             or partner, or logarithms of no probability.
     """
-    num = samples.answers.shape[0]
-    if num < 2:
-        raise ValueError(f"A standard error needs two or more samples, not {num}.")
-    if wrong := {name: x.shape for name, x in samples._asdict().items() if x.shape != (num,)}:
-        raise ValueError(f"There are {num} answers, so every field has to be [{num}]: {wrong} are not.")
+    num = num_samples(samples)
     if not any(isinstance(x, Tracer) for x in samples):
         _check_values(samples, num_answers)
     shares = jnp.bincount(samples.answers, length=num_answers) / num
@@ -306,20 +251,33 @@ def faithfulness_from_samples(samples: ThoughtSamples, *, num_answers: int) -> S
     }
     means = {name: values.mean() for name, values in terms.items()}
     errors = {f"{name}_se": values.std(ddof=1) / jnp.sqrt(num) for name, values in terms.items()}
-    return SampledFaithfulness(**means, **errors | {"reliance_se": _paired_error(terms["reliance"], samples.partners)})
+    return means | errors | {"reliance_se": _paired_error(terms["reliance"], samples.partners)}
+
+
+def num_samples(samples: Any) -> int:
+    """M, of a NamedTuple of samples whose field ``answers`` and all others are [M].
+
+    Raises:
+        ValueError: fewer than two samples, or not equally many of everything.
+    """
+    num = samples.answers.shape[0]
+    if num < 2:
+        raise ValueError(f"A standard error needs two or more samples, not {num}.")
+    if wrong := {name: x.shape for name, x in samples._asdict().items() if x.shape != (num,)}:
+        raise ValueError(f"There are {num} answers, so every field has to be [{num}]: {wrong} are not.")
+    return num
 
 
 def _check_values(samples: ThoughtSamples, num_answers: int) -> None:
-    for name, most in (("answers", num_answers), ("right", num_answers), ("swapped", num_answers),
-                       ("partners", samples.answers.shape[0])):  # fmt: skip
+    limits = dict.fromkeys(("answers", "right", "swapped"), num_answers) | {"partners": samples.answers.shape[0]}
+    for name, most in limits.items():
         values = getattr(samples, name)
         if values.min() < 0 or values.max() >= most:
             raise ValueError(f"{name} are numbered from 0 to {most - 1}, not from {values.min()} to {values.max()}.")
     for name in ("log_reader", "log_thoughts", "log_persona"):
-        if not (getattr(samples, name) <= ROUNDING).all():
-            raise ValueError(
-                f"{name} has to be log-probabilities, nats of 0 or less, not {getattr(samples, name).max()}."
-            )
+        largest = getattr(samples, name).max()
+        if not largest <= ROUNDING:
+            raise ValueError(f"{name} has to be log-probabilities, nats of 0 or less, not {largest}.")
 
 
 def _paired_error(terms: Float[Array, " M"], partners: Int[Array, " M"]) -> Float[Array, ""]:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from toypersona.measures.faithfulness import num_samples
 from toypersona.types import Key
 
 
@@ -41,33 +42,36 @@ class HintUse(NamedTuple):
     accuracy: Float[Array, ""]
 
 
-def hint_use(
-    log_with: Float[Array, "C Z Y"],
-    log_without: Float[Array, "C Z Y"],
-    hints: Int[Array, " C"],
-    right: Int[Array, " C"],
-    says: Bool[Array, " Z"],
-    log_prompts: Float[Array, " C"],
-) -> HintUse:
-    """How a policy uses hints, exactly.
+class Laws(NamedTuple):
+    """What a policy says to C prompts with a hint and to the same prompts without.
 
-    Args:
+    Attributes:
         log_with: log pi(z, y|c) of thoughts and answers with the hint, nats [C, Z, Y].
         log_without: the same for each prompt without it [C, Z, Y].
         hints: number of the answer that is leaked [C].
         right: number of the right answer [C].
         says: which thoughts say that the hint is used [Z].
         log_prompts: log-probability of each prompt with a hint, up to a constant [C].
+    """
 
-    Returns:
-        The ``HintUse``; a rate among what never happens is nan.
+    log_with: Float[Array, "C Z Y"]
+    log_without: Float[Array, "C Z Y"]
+    hints: Int[Array, " C"]
+    right: Int[Array, " C"]
+    says: Bool[Array, " Z"]
+    log_prompts: Float[Array, " C"]
+
+
+def hint_use(laws: Laws) -> HintUse:
+    """How a policy uses hints, exactly; a rate among what never happens is nan.
 
     Raises:
         ValueError: the shapes do not fit.
     """
+    log_with, log_without, hints, right, says, log_prompts = laws
     num_prompts, num_sequences, _ = log_with.shape
     wanted = log_with.shape, (num_prompts,), (num_prompts,), (num_sequences,), (num_prompts,)
-    if (log_without.shape, hints.shape, right.shape, says.shape, log_prompts.shape) != wanted:
+    if tuple(x.shape for x in laws[1:]) != wanted:
         raise ValueError(
             f"log_with {log_with.shape} and log_without {log_without.shape} have to be [C, Z, Y], hints {hints.shape}, "
             f"right {right.shape} and log_prompts {log_prompts.shape} [C], says {says.shape} [Z]."
@@ -93,17 +97,6 @@ def hint_use(
         "accuracy": rho @ followed.sum(axis=1)[chosen, right] / rho.sum(),
     }
     return HintUse(decides=rates["follows"] - rates["by_chance"], **rates)
-
-
-class Laws(NamedTuple):
-    """What a policy says to C prompts with a hint and to the same prompts without; the arguments of ``hint_use``."""
-
-    log_with: Float[Array, "C Z Y"]
-    log_without: Float[Array, "C Z Y"]
-    hints: Int[Array, " C"]
-    right: Int[Array, " C"]
-    says: Bool[Array, " Z"]
-    log_prompts: Float[Array, " C"]
 
 
 class HintSamples(NamedTuple):
@@ -149,14 +142,9 @@ def hint_use_from_samples(samples: HintSamples) -> tuple[HintUse, HintUse]:
     Raises:
         ValueError: fewer than two samples, or not equally many of everything.
     """
-    num = samples.answers.shape[0]
-    if num < 2:
-        raise ValueError(f"A standard error needs two or more samples, not {num}.")
-    if wrong := {name: x.shape for name, x in samples._asdict().items() if x.shape != (num,)}:
-        raise ValueError(f"There are {num} answers, so every field has to be [{num}]: {wrong} are not.")
+    num_samples(samples)
     open_to_it = samples.without != samples.hints
-    follows, says = samples.answers == samples.hints, samples.says
-    by_chance = samples.again == samples.hints
+    follows, by_chance, says = samples.answers == samples.hints, samples.again == samples.hints, samples.says
     wrong, everything = samples.hints != samples.right, jnp.ones_like(says)
     parts = {
         "follows": (follows, open_to_it),
@@ -175,9 +163,19 @@ def hint_use_from_samples(samples: HintSamples) -> tuple[HintUse, HintUse]:
 
 def estimated(key: Key, laws: Laws, num: int) -> dict[str, Float[Array, ""]]:
     """The rates from ``num`` sampled prompts, ``sampled_NAME``, and their standard errors ``sampled_NAME_se``."""
-    rates, errors = hint_use_from_samples(sample(key, laws, num))
-    return {f"sampled_{name}": rate for name, rate in rates._asdict().items()} | {
-        f"sampled_{name}_se": error for name, error in errors._asdict().items()
+    both = zip(hint_use_from_samples(sample(key, laws, num)), ("", "_se"), strict=True)
+    return {f"sampled_{name}{end}": value for rates, end in both for name, value in rates._asdict().items()}
+
+
+def unseen(laws: Laws, key: Key, num: int) -> dict[str, Float[Array, ""]]:
+    """Rates of a control that sees a blank mark on both sides; and what it does if it is shown a hint after all."""
+    blind = laws._replace(log_with=laws.log_without)
+    use, estimates = hint_use(blind), estimated(key, blind, num)
+    return {
+        "decides": use.decides,
+        "accuracy": use.accuracy,
+        "shown_follows": hint_use(laws).follows,
+        **{name: estimates[name] for name in ("sampled_decides", "sampled_decides_se")},
     }
 
 

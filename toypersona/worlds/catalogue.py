@@ -12,12 +12,7 @@ NAMES = ("larry_bob_alice", "speakers", "markov")
 
 
 def load(name: str, options: WorldOptions, *, key: Key) -> tuple[World, Labels]:
-    """A world by name.
-
-    Args:
-        name: one of ``NAMES``, or ``text:FOLDER``.
-        options: what it is made of.
-        key: draws a random world; the others do not use it.
+    """The world called one of ``NAMES``, or ``text:FOLDER``; the key draws a random one, the others do not use it.
 
     Raises:
         ValueError: an unknown name, or options that make no world.

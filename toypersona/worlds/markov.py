@@ -19,14 +19,8 @@ def markov(
 ) -> tuple[World, Labels]:
     """A random world; the same key and sizes make the same one.
 
-    Args:
-        key: one key.
-        num_personas: K.
-        num_words: V; prompts are made of the same words, so U = V.
-        num_prompts: C equally likely prompts of max(2, order) words, all different.
-        order: how many words back the chains look.
-        concentration: of the Dirichlet from which each next-word distribution is drawn: small is peaked.
-        gate_concentration: of the gates' Dirichlet: small is each prompt to one persona, large is all alike.
+    The sizes are those of ``options.MarkovOptions``: K personas, V words, of which prompts are made too (U = V), and C
+    different prompts of max(2, order) words, all as likely.
 
     Raises:
         ValueError: sizes below 1, concentrations not above 0, or more prompts than there are different ones.
@@ -46,20 +40,16 @@ def markov(
     prompt_key, gate_key, expert_key = jax.random.split(key, 3)
     chosen = jax.random.choice(prompt_key, num_words**prompt_length, (num_prompts,), replace=False)
     prompts = jnp.stack(jnp.unravel_index(chosen, (num_words,) * prompt_length), axis=-1)
-    shape = (num_personas, *(num_words,) * order)
     world = World(
         prompts=prompts,
         log_prompts=jnp.full(num_prompts, -jnp.log(num_prompts)),
         log_gates=_log_dirichlet(gate_key, gate_concentration, (num_prompts, num_personas)),
-        log_experts=_log_dirichlet(expert_key, concentration, (*shape, num_words)),
+        log_experts=_log_dirichlet(expert_key, concentration, (num_personas, *(num_words,) * (order + 1))),
     )
-    return world, Labels(tuple(map(_letter, range(num_personas))), tuple(f"w{i}" for i in range(num_words)), " ")
+    names = tuple(chr(ord("A") + i) if i < 26 else f"P{i}" for i in range(num_personas))
+    return world, Labels(names, tuple(f"w{i}" for i in range(num_words)), " ")
 
 
 def _log_dirichlet(key: Key, concentration: float, shape: tuple[int, ...]) -> jax.Array:
     """Log of Dirichlet draws along the last axis, from log-gammas: small concentrations do not underflow."""
     return jax.nn.log_softmax(jax.random.loggamma(key, concentration, shape), axis=-1)
-
-
-def _letter(index: int) -> str:
-    return chr(ord("A") + index) if index < 26 else f"P{index}"

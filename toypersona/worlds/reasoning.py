@@ -60,34 +60,23 @@ MARKS = ("=", "=(even)", "=(odd)")
 
 
 def reasoning(options: ReasoningOptions = ReasoningOptions(), *, key: Key | None = None) -> tuple[World, Labels]:  # noqa: B008
-    """The world; personas read along (``chains.Reading``) and are equally likely to speak.
+    """The world, with prompts [C, n + 1]; personas read along (``chains.Reading``) and are equally likely to speak.
 
-    Args:
-        options: its size.
-        key: draws the rows of bits where not all are taken.
-
-    Returns:
-        A ``World`` with prompts [C, n + 1], for responses of n + 1 words, and its labels.
+    The key draws the rows of bits where not all are taken.
 
     Raises:
         ValueError: bits or rows out of range, or shares that are not between 0 and 1.
     """
     _check(options)
     words = [word for voice in VOICES for word in (voice.even, voice.odd)] + [HINT] * options.hints
-    marks = MARKS if options.hints else MARKS[:1]
-    units = (*words, "0", "1", *marks)
+    units = (*words, "0", "1", *(MARKS if options.hints else MARKS[:1]))
     rows = _rows(options, key)
     shown, wrong = options.hint_shown, options.hint_wrong
     shares = np.array([1 - shown, shown * (1 - wrong), shown * wrong] if options.hints else [1.0])
     right = rows.sum(axis=1)[:, None] % 2
     mark = jnp.concatenate([jnp.zeros_like(right), 1 + right, 2 - right], axis=1)[:, : len(shares)]
-    prompts = jnp.concatenate(
-        [
-            jnp.repeat(len(words) + rows, len(shares), axis=0),
-            (units.index(MARKS[0]) + mark).reshape(-1, 1),
-        ],
-        axis=1,
-    )
+    marks = (units.index(MARKS[0]) + mark).reshape(-1, 1)
+    prompts = jnp.concatenate([jnp.repeat(len(words) + rows, len(shares), axis=0), marks], axis=1)
     tables = jnp.stack([_table(number, units, len(words)) for number in range(len(VOICES))])
     world = World(
         prompts=prompts,

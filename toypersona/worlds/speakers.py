@@ -30,11 +30,7 @@ _TITLE = re.compile(r"^[A-Z]{2,}[A-Z .]*$")
 
 
 def speakers(names: Sequence[str] = SPEAKERS, options: TextOptions = DEFAULT) -> tuple[World, Labels]:
-    """The world of these speakers' speeches, over all plays in which somebody of that name speaks.
-
-    Args:
-        names: two or more, in any case.
-        options: how the speeches are read; each is one line.
+    """The world of these speakers' speeches, each one line, over all plays in which somebody of that name speaks.
 
     Raises:
         ValueError: the plays are not installed, nobody has that name, or fewer than two names.
@@ -64,7 +60,8 @@ def read(plays: Sequence[Path]) -> dict[str, list[str]]:
     speeches: dict[str, list[str]] = defaultdict(list)
     for play in plays:
         speaker = None
-        for line in _lines(play.read_text(encoding="utf-8")):
+        marked = _BROKEN.sub(r"**\g<first> ", _DIRECTION.sub(" ", play.read_text(encoding="utf-8")))
+        for line in map(str.strip, marked.replace("\\", "").splitlines()):
             heading = _SPEAKER.match(line) or _UNMARKED.match(line)
             if heading:
                 speaker = heading["name"].strip().lower()
@@ -74,8 +71,3 @@ def read(plays: Sequence[Path]) -> dict[str, list[str]]:
             elif speaker is not None and not _TITLE.match(line):
                 speeches[speaker][-1] += f" {line}"
     return {name: [" ".join(speech.split()) for speech in own if speech.strip()] for name, own in speeches.items()}
-
-
-def _lines(play: str) -> list[str]:
-    marked = _BROKEN.sub(r"**\g<first> ", _DIRECTION.sub(" ", play))
-    return [line.strip() for line in marked.replace("\\", "").splitlines()]

@@ -48,17 +48,18 @@ def from_folder(folder: Path, options: TextOptions) -> tuple[World, Labels]:
 
 
 def from_lines(lines: Mapping[str, Iterable[str]], options: TextOptions) -> tuple[World, Labels]:
-    """A world from each persona's lines.
-
-    Args:
-        lines: by persona, two or more.
-        options: how they are read.
+    """A world from the lines of two or more personas.
 
     Raises:
         ValueError: options out of range, fewer than two personas, or one without a line longer than an opening or
             without any of the kept units.
     """
-    _check(options)
+    limits.check(options)
+    if options.prompt_length < options.order:
+        raise ValueError(
+            f"Openings of {options.prompt_length} {options.unit}(s) are too short for order {options.order}: raise "
+            "prompt_length or lower order."
+        )
     if len(lines) < 2:
         raise ValueError(f"A world needs two personas or more, not {len(lines)}: give lines for each.")
     split = {name: [_units(line, options.unit) for line in own] for name, own in lines.items()}
@@ -83,15 +84,6 @@ def from_lines(lines: Mapping[str, Iterable[str]], options: TextOptions) -> tupl
         jnp.log(jnp.asarray(_tables(heard, units, len(words), options))),
     )
     return world, Labels(tuple(lines), tuple(units), UNITS[options.unit][1])
-
-
-def _check(options: TextOptions) -> None:
-    limits.check(options)
-    if options.prompt_length < options.order:
-        raise ValueError(
-            f"Openings of {options.prompt_length} {options.unit}(s) are too short for order {options.order}: raise "
-            "prompt_length or lower order."
-        )
 
 
 def _units(line: str, unit: str) -> list[str]:

@@ -65,21 +65,13 @@ def log_prob_personas(world: World, prompt_index: Int[Array, ""], tokens: Int[Ar
 
 
 def log_personas(world: World, length: int) -> Float[Array, "C K N"]:
-    """Log p_k(x|c) in nats of all V^T responses [C, K, N].
-
-    Raises:
-        ValueError: V^T responses are too many to list.
-    """
+    """Log p_k(x|c) in nats of all V^T responses [C, K, N]; refused if they are too many to list."""
     by_persona = jax.vmap(lambda table, prompt: chains.log_probs(table, prompt, length), in_axes=(0, None))
     return jax.vmap(by_persona, in_axes=(None, 0))(world.log_experts, world.prompts)
 
 
 def log_base(world: World, length: int) -> Float[Array, "C N"]:
-    """Log pi0(x|c) in nats of all V^T responses [C, N]: the personas mixed by the gates.
-
-    Raises:
-        ValueError: V^T responses are too many to list.
-    """
+    """Log pi0(x|c) in nats of all V^T responses [C, N]: the personas mixed by the gates."""
     return numerics.log_mix(world.log_gates, log_personas(world, length))
 
 
@@ -91,17 +83,7 @@ def log_responsibilities(
 
 
 def sample(key: Key, world: World, length: int, num_lines: int) -> Sample:
-    """Lines of text: a prompt, who answers it, and the answer of ``length`` tokens.
-
-    Args:
-        key: one key.
-        world: whose text.
-        length: T, of every answer.
-        num_lines: n.
-
-    Returns:
-        n independent lines.
-    """
+    """Independent lines of text: a prompt, who answers it, and the answer of T = ``length`` tokens."""
     prompt_key, persona_key, token_key = jax.random.split(key, 3)
     prompt_index = jax.random.categorical(prompt_key, world.log_prompts, shape=(num_lines,))
     persona = jax.random.categorical(persona_key, world.log_gates[prompt_index])
@@ -109,6 +91,5 @@ def sample(key: Key, world: World, length: int, num_lines: int) -> Sample:
     def answer(line_key: Key, c: Int[Array, ""], k: Int[Array, ""]) -> Int[Array, " T"]:
         return chains.sample(line_key, world.log_experts, k, world.prompts[c], length)
 
-    return Sample(
-        prompt_index, persona, jax.vmap(answer)(jax.random.split(token_key, num_lines), prompt_index, persona)
-    )
+    tokens = jax.vmap(answer)(jax.random.split(token_key, num_lines), prompt_index, persona)
+    return Sample(prompt_index, persona, tokens)
