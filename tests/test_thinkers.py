@@ -61,7 +61,9 @@ def test_every_way_gives_parameters_at_every_strength_and_climbs(base, measured,
     def objective(params, strength):
         joint, first = (jax.nn.logsumexp(thinkers.joint(base, p), axis=1) for p in (params, base.params))
         costs = reasoning.word_costs(base.labels)[thinkers.thoughts(base)].mean(axis=1)
-        paid = jax.nn.one_hot(reasoning.right_answers(base.labels, base.prompts), 2)[:, None] - 0.3 * costs[None, :, None]
+        paid = (
+            jax.nn.one_hot(reasoning.right_answers(base.labels, base.prompts), 2)[:, None] - 0.3 * costs[None, :, None]
+        )
         return ((jnp.exp(joint) * (paid - (joint - first) / strength)).sum(axis=(1, 2))).mean()
 
     for i, strength in enumerate(STRENGTHS):
@@ -121,6 +123,33 @@ def test_phases_by_where_the_answer_is(base, measured):
     values = measured(two)
     assert thinkers.PHASES[int(values["phase"])] == "keyed" and values["accuracy"] > 1 - 1e-9
     np.testing.assert_allclose(values["keyed"], np.log(2), atol=1e-6)
+
+
+@pytest.mark.parametrize("larry, phase", [(1.0, "mixture"), (0.3, "mixture"), (0.11, "mixture"), (0.09, "selected")])
+def test_a_persona_is_selected_away_below_a_tenth_of_what_it_was(base, measured, larry, phase):
+    rest = (1 - larry / 3) / 2
+    values = measured(
+        mixture.params_of(jnp.log(jnp.array([rest, rest, larry / 3])), mixture.expert_logits(base.params))
+    )
+    np.testing.assert_allclose(values["share"], [rest, rest, larry / 3], atol=1e-6)
+    assert thinkers.PHASES[int(values["phase"])] == phase
+
+
+def test_estimates_are_the_exact_measures_within_their_errors(base, measured):
+    moved = jax.tree.map(lambda x: x + jax.random.normal(jax.random.key(1), x.shape), base.params)
+    exact = measured(moved)
+    num = 4000
+    estimate = jax.jit(lambda key: thinkers.estimated(base, moved, key, num_samples=num, num_thoughts=num))
+    found = estimate(jax.random.key(2))
+    for name in ("accuracy", "cost", "read", "coded", "keyed", "agreement"):
+        assert abs(found[name] - exact[name]) < 5 * found[f"{name}_se"], name
+    # From samples it is a lower bound.
+    assert found["reliance"] - 5 * found["reliance_se"] < exact["reliance"]
+    excess = (base.num_personas - 1) / num / (base.length - 1)
+    assert abs(found["readability"] - exact["readability"]) < 5 * found["readability_se"] + excess
+    assert exact["readability"] > 20 * (found["readability_se"] + excess), "no power"
+    assert abs(found["base_readability"]) < 5 * found["base_readability_se"] + excess
+    np.testing.assert_allclose(found["steps_accuracy"], exact["accuracy"], atol=1e-12)
 
 
 def test_other_prompts_than_those_asked_for_do_not_occur(base):
