@@ -63,7 +63,7 @@ def outcomes(num_words: int, length: int) -> Int[Array, "N T"]:
     """All V^T responses in lexicographic order [N, T].
 
     Raises:
-        ValueError: there are none, or more than ``MAX_OUTCOMES``.
+        ValueError: as ``num_outcomes``.
     """
     places = jnp.arange(num_outcomes(num_words, length))
     return jnp.stack(jnp.unravel_index(places, (num_words,) * length), axis=-1)
@@ -119,8 +119,7 @@ def mixture_probs(
         length: T.
 
     Raises:
-        ValueError: the prompt is shorter than the order or, of chains that read along, than the responses, or these are
-            too many to list.
+        ValueError: as ``log_probs``.
     """
     first, num, num_words = jax.tree.map(lambda x: x[0], tables), weights.shape[0], tables.shape[-1]
     back = order(first, prompt)
@@ -142,14 +141,11 @@ def mixture_probs(
     cut = max(length // 2 + 1, back)
     left = weights[:, None]
     for position in range(min(cut, length)):
-        if position < back:
-            following = at(position)
-            for unit in hot[prompt.shape[0] - back + position :]:
-                following = jnp.tensordot(following, unit, (1, 0))
-            following = following[(slice(None), *(slice(num_words),) * position)]
-            left = grow(left, following.reshape(num, -1, num_words))
-        else:
-            left = grow(left, heard(position))
+        following = at(position)
+        for unit in hot[prompt.shape[0] - max(back - position, 0) :]:
+            following = jnp.tensordot(following, unit, (1, 0))
+        following = following[(slice(None), *(slice(num_words),) * min(position, back))]
+        left = grow(left, following.reshape(num, -1, num_words))
     if cut >= length:
         return left.sum(axis=0)
     right = heard(cut).reshape(num, -1)
@@ -192,7 +188,7 @@ def sample(
     All tables are given, so that under vmap over keys and chains each is exponentiated once and not for every token.
 
     Raises:
-        ValueError: the prompt is shorter than the order or, of chains that read along, than the response.
+        ValueError: the prompt is too short, as for ``log_probs``.
     """
     array, read = _read(tables, prompt, length)
     context = prompt[prompt.shape[0] - order(jax.tree.map(lambda x: x[0], tables), prompt) :]

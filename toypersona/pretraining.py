@@ -1,8 +1,7 @@
 """Pretraining: maximum likelihood on unlabelled text, and how well it found the people behind it.
 
-Nobody tells the mixture who wrote a line; it is fitted to log pi(response | prompt) alone, by Adam on minibatches from
-several random starts. ``recovery`` then compares its experts with the true personas, and its gate with the Bayes
-posterior over who writes such prompts.
+Nobody tells the mixture who wrote a line; it is fitted to log pi(response | prompt) alone. ``recovery`` then compares
+its experts with the true personas, and its gate with the Bayes posterior over who writes such prompts.
 """
 
 import itertools
@@ -49,16 +48,16 @@ def fit(
     learning_rate: Scalar = 0.05,
     num_restarts: int = 4,
 ) -> Fit:
-    """Maximum-likelihood fit of a policy to lines of text, the best of several random starts.
+    """Maximum-likelihood fit of a policy to lines of text by Adam, the best of several random starts.
 
     Args:
-        key: one key.
+        key: for starts and batches.
         policy: any policy with ``init`` and ``log_prob``.
         prompts: the openings of M lines [M, P].
         responses: what followed [M, L]; L need not be the T of the measures.
         init: where a random start comes from; ``policy.init`` unless given.
         num_lines: only the first so many lines are read (traced: one compile serves every amount); all by default.
-        num_steps: Adam steps, learning rate decayed to zero by a cosine.
+        num_steps: the learning rate is decayed to zero by a cosine.
         batch_size: lines a step, drawn with replacement.
         learning_rate: at the start.
         num_restarts: R random starts.
@@ -83,8 +82,7 @@ def fit(
 
         (params, _), _ = jax.lax.scan(step, (params, optimizer.init(params)), jnp.arange(num_steps))
         read = jnp.arange(total) < count
-        loss = -jnp.where(read, log_probs(params, prompts, responses), 0.0).sum() / count
-        return params, loss
+        return params, -jnp.where(read, log_probs(params, prompts, responses), 0.0).sum() / count
 
     fitted, losses = jax.vmap(start)(jax.random.split(key, num_restarts))
     best = jnp.argmin(losses)
@@ -143,18 +141,11 @@ def recovery(
 ) -> Recovery:
     """Compare a fitted mixture, its experts already in the personas' order, with the true world.
 
-    Args:
-        log_prompts: log rho(c) [C].
-        log_gates: the Bayes posterior over personas [C, K].
-        log_personas: true personas [C, K, N].
-        log_gate_fitted: the fitted gate [C, K].
-        log_experts: the fitted experts [C, K, N].
-        length: T of the N responses.
+    ``log_gates`` is the Bayes posterior over the true personas; ``length`` the T of the N responses.
     """
     rho = jnp.exp(log_prompts)
     crossed = cross_divergences(log_prompts, log_gates, log_personas, log_experts, length)
-    truth = numerics.log_mix(log_gates, log_personas)
-    fitted = numerics.log_mix(log_gate_fitted, log_experts)
+    truth, fitted = numerics.log_mix(log_gates, log_personas), numerics.log_mix(log_gate_fitted, log_experts)
     return Recovery(
         expert_divergence=jnp.diagonal(crossed),
         gate_divergence=rho @ numerics.kl_divergence(log_gates, log_gate_fitted),
@@ -166,14 +157,12 @@ def fit_text(
     key: Key, world: World, text: Sample, speakers: Speakers, options: Pretraining, num_lines: Int[Array, ""] | int
 ) -> Fit:
     """Fit a policy to the first ``num_lines`` lines of a world's text, who wrote them unseen."""
-    prompts = world.prompts[text.prompt_index]
-    count = jnp.asarray(num_lines)
+    lines, count = (world.prompts[text.prompt_index], text.tokens), jnp.asarray(num_lines)
     return fit(
         key,
         speakers.policy,
-        prompts,
-        text.tokens,
-        init=lambda start_key: speakers.init_from_text(start_key, prompts, text.tokens, count),
+        *lines,
+        init=lambda start_key: speakers.init_from_text(start_key, *lines, count),
         num_lines=count,
         num_steps=options.num_steps,
         batch_size=options.batch_size,

@@ -18,18 +18,15 @@ MeasureFn = Callable[[Params], Any]
 MakeRule = Callable[[Any], UpdateRule]
 """``(step size, traced) -> UpdateRule``."""
 
+Start = Callable[[Any, Any], UpdateRule]
+"""``(learning rate, beta) -> UpdateRule``: a rule with a penalty of beta on KL(pi‖pi0)."""
+
 REFINEMENTS = 4
 """Times that a step is repeated with its size corrected, so that it has the length asked for."""
 
 
 def follow(
-    make_rule: MakeRule,
-    measure: MeasureFn,
-    params: Params,
-    *,
-    key: Key,
-    marks: Float[Array, " R"],
-    max_step: Scalar,
+    make_rule: MakeRule, measure: MeasureFn, params: Params, *, key: Key, marks: Float[Array, " R"], max_step: Scalar
 ) -> tuple[Any, dict[str, Array], RuleState]:
     """Record a measure where the step sizes add up to each of R marks.
 
@@ -102,8 +99,8 @@ def follow_by_length(
 
     Args:
         make_rule: builds the rule from its (traced) learning rate.
-        measure: what to record of the parameters.
-        params: where the path starts; the start itself is not recorded.
+        measure: as in ``follow``.
+        params: as in ``follow``.
         task: whose policy is followed, and at which prompts it is measured.
         key: for rules that sample.
         step: length of a step, root nats.
@@ -120,11 +117,9 @@ def follow_by_length(
     if num_steps % every:
         raise ValueError(f"A record after every {every} steps does not divide {num_steps} steps: choose a divisor.")
 
-    def law(state: RuleState) -> Float[Array, "C N"]:
-        return all_log_probs(task.policy, state.params, task.prompts)
-
     def one(carry: tuple[RuleState, Array], index: Int[Array, ""]) -> tuple[tuple[RuleState, Array], Array]:
         state, rate = carry
+        law = lambda state: all_log_probs(task.policy, state.params, task.prompts)  # noqa: E731
         before, own_key = law(state), jax.random.fold_in(key, index)
 
         def taken(rate: Array) -> tuple[RuleState, Array]:
@@ -149,19 +144,12 @@ def follow_by_length(
 
 
 def by_scope(walk: Callable[[Task], Any], task: Task, scopes: Mapping[str, Any]) -> Any:
-    """``walk`` under every scope of training, with a leading axis in their order; compiled once.
+    """``walk(task)`` under every scope of training, with a leading axis in their order; compiled once.
 
-    Args:
-        walk: any function of a task, such as one that follows a rule.
-        task: with all parameters free.
-        scopes: by name, as in ``policies.policy.Speakers``.
+    The task comes with all parameters free; scopes are named as in ``policies.policy.Speakers``.
     """
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *scopes.values())
     return jax.vmap(lambda scope: walk(task._replace(policy=with_frozen(task.policy, scope))))(stacked)
-
-
-Start = Callable[[Any, Any], UpdateRule]
-"""``(learning rate, beta) -> UpdateRule``: a rule with a penalty of beta on KL(pi‖pi0)."""
 
 
 def from_base(
@@ -174,22 +162,13 @@ def from_base(
     num_steps: int,
     num_marks: int = 1,
 ) -> Params:
-    """From the base to every strength at once: parameters at equally spaced marks, [S, num_marks, ...].
+    """From the base's parameters to every strength s = 1/beta [S] at once, in ``num_steps`` steps for each.
 
-    Args:
-        start: the rule.
-        params: the base's.
-        strengths: s = 1/beta [S].
-        key: split among the strengths.
-        learning_rate: of the rule.
-        num_steps: for each strength.
-        num_marks: records on the way, the last one at its end.
+    The key is split among the strengths. Returns parameters at ``num_marks`` equally spaced marks, the last one at the
+    end, [S, num_marks, ...].
     """
-
-    def walk(strength: Array, own_key: Key) -> Params:
-        marks = learning_rate * num_steps * jnp.arange(1, num_marks + 1) / num_marks
-        return _end(start, strength, params, own_key, marks, learning_rate)
-
+    marks = learning_rate * num_steps * jnp.arange(1, num_marks + 1) / num_marks
+    walk = lambda strength, key: _path(start, strength, params, key, marks, learning_rate)  # noqa: E731
     return jax.vmap(walk)(strengths, jax.random.split(key, strengths.shape[0]))
 
 
@@ -197,17 +176,15 @@ def annealed(
     start: Start, params: Params, strengths: Float[Array, " S"], *, key: Key, learning_rate: Scalar, num_steps: int
 ) -> Params:
     """From each strength to the next: parameters at the end of each, [S, 1, ...]; arguments as in ``from_base``."""
+    marks = learning_rate * num_steps * jnp.ones(1)
 
     def stronger(params: Params, at: tuple[Array, Key]) -> tuple[Params, Params]:
-        path = _end(start, at[0], params, at[1], learning_rate * num_steps * jnp.ones(1), learning_rate)
+        path = _path(start, at[0], params, at[1], marks, learning_rate)
         return jax.tree.map(lambda x: x[0], path), path
 
-    keys = jax.random.split(key, strengths.shape[0])
-    return jax.lax.scan(stronger, params, (strengths, keys))[1]
+    return jax.lax.scan(stronger, params, (strengths, jax.random.split(key, strengths.shape[0])))[1]
 
 
-def _end(start: Start, strength: Scalar, params: Params, key: Key, marks: Float[Array, " R"], rate: Scalar) -> Params:
-    path, _, _ = follow(
-        lambda step: start(step, 1 / strength), lambda params: params, params, key=key, marks=marks, max_step=rate
-    )
-    return path
+def _path(start: Start, strength: Scalar, params: Params, key: Key, marks: Float[Array, " R"], rate: Scalar) -> Params:
+    make_rule = lambda step: start(step, 1 / strength)  # noqa: E731
+    return follow(make_rule, lambda params: params, params, key=key, marks=marks, max_step=rate)[0]

@@ -22,7 +22,7 @@ WRONG = 0.1
 SAMPLES = (1, 100, 10_000)
 
 CONFIDENCE = 1.96
-"""Standard errors on either side."""
+"""Standard errors on either side of a 95% interval."""
 
 INTERPOLATION = 0.25
 """Error of a boundary between two records, in units of their distance on a logarithmic axis."""
@@ -92,7 +92,8 @@ def from_dataset(
     """
     boundaries = {}
     if "selection_fraction" in dataset:
-        boundaries["half"] = _boundary(-dataset.selection_fraction, _error(dataset, "selection_fraction"), along, -0.5)
+        error = dataset.get("selection_fraction_se", 0.0)
+        boundaries["half"] = _boundary(-dataset.selection_fraction, error, along, -0.5)
     if "largest_weight" in dataset:
         # The rest of the weight falls off exponentially or runs straight into a face of the simplex: a logarithm would
         # interpolate the one well and the weight itself the other; a root misses neither by much.
@@ -101,22 +102,15 @@ def from_dataset(
     if "hull_distance" in dataset:
         # Distances are powers of a weak strength.
         distance = np.maximum(dataset.hull_distance, 1e-300)
-        error = _error(dataset, "hull_distance") / distance
-        per_number = [_boundary(np.log(distance), error, along, np.log(-np.log(ALPHA) / n)) for n in samples]
-        boundaries["detectable"] = xr.concat(
-            per_number, xr.DataArray(np.array(samples), dims="samples", name="samples")
-        )
+        error = dataset.get("hull_distance_se", 0.0) / distance
+        each = [_boundary(np.log(distance), error, along, np.log(-np.log(ALPHA) / n)) for n in samples]
+        boundaries["detectable"] = xr.concat(each, xr.DataArray(np.array(samples), dims="samples", name="samples"))
     if "noise_wrong" in dataset:
-        share = dataset.noise_wrong
         error = np.sqrt(WRONG * (1 - WRONG) / num_runs) if num_runs else 0.0
-        boundaries["noise"] = _boundary(share, error, rates, WRONG)
+        boundaries["noise"] = _boundary(dataset.noise_wrong, error, rates, WRONG)
     if not boundaries:
         raise ValueError("This dataset has none of selection_fraction, largest_weight, hull_distance and noise_wrong.")
     return xr.Dataset(boundaries)
-
-
-def _error(dataset: xr.Dataset, name: str) -> xr.DataArray | float:
-    return dataset.get(f"{name}_se", 0.0)
 
 
 def _boundary(curve: xr.DataArray, error: xr.DataArray | float, along: str, level: float) -> xr.DataArray:
@@ -129,21 +123,15 @@ def _boundary(curve: xr.DataArray, error: xr.DataArray | float, along: str, leve
     return xr.Dataset(dict(zip(BOUNDS, widened, strict=True))).to_dataarray("bound")
 
 
-def over_draws(boundary: xr.DataArray, draws: Sequence[str] = ("world", "seed")) -> tuple[float, float, float]:
-    """Low, middle and high of a boundary over its draws: the median, and what encloses the middle 95% of them.
+def over_draws(boundary: xr.DataArray) -> tuple[float, float, float]:
+    """Low, middle and high strength of a boundary over its draws: the median, and what encloses their middle 95%.
 
-    Args:
-        boundary: one variable of ``from_dataset`` with no dimension left but ``bound`` and draws.
-        draws: dimensions to pool; those that it has.
-
-    Returns:
-        Strengths, 0 or inf where the boundary is passed from the start or not reached in that many draws.
+    The boundary is one variable of ``from_dataset``, with no dimension left but ``bound``, ``world`` and ``seed``.
     """
-    pooled = [name for name in draws if name in boundary.dims]
+    pooled = [name for name in boundary.dims if name != "bound"]
     # No interpolation between draws: some may be infinite.
-    quantiles = {"low": 0.025, "middle": 0.5, "high": 0.975}
     low, middle, high = (
-        float(boundary.sel(bound=bound).quantile(q, pooled, method="closest_observation"))
-        for bound, q in quantiles.items()
+        float(boundary.sel(bound=bound).quantile(quantile, pooled, method="closest_observation"))
+        for bound, quantile in zip(BOUNDS, (0.025, 0.5, 0.975), strict=True)
     )
     return low, middle, high

@@ -75,9 +75,6 @@ def budget(
         log_prompts: log rho(c) [C].
         tolerance: nats to which each projection is certified. Use float64.
 
-    Returns:
-        The ``DriftBudget``.
-
     Raises:
         ValueError: the shapes do not fit, or ``tokens`` is not the full list in lexicographic order.
     """
@@ -94,21 +91,9 @@ def budget_along(
     *,
     tolerance: float = TOLERANCE,
 ) -> DriftBudget:
-    """``budget`` of R policies that follow each other on a path; every projection starts from the last one's weights.
+    """``budget`` of R policies [R, C, N], neighbours on a path; every projection starts from the last one's weights.
 
-    Args:
-        log_policies: [R, C, N], neighbours similar.
-        log_base: as in ``budget``, like the rest.
-        log_personas: [C, K, N].
-        tokens: [N, T].
-        log_prompts: [C].
-        tolerance: nats.
-
-    Returns:
-        A ``DriftBudget`` with leading axis R: ``budget``'s numbers within the certificate.
-
-    Raises:
-        ValueError: as ``budget``.
+    The other arguments are as in ``budget``, and so are the numbers, within the certificate, and what is refused.
     """
     size = _check_listing(log_policies[0], log_base, log_personas, tokens)
     num_prompts, num_personas = log_personas.shape[:2]
@@ -153,21 +138,8 @@ def _budget(
     d_prompt = rho @ prompt.distance
     d_token = jnp.where(reached, mass * token.distance, 0.0).sum()
     token_gap = jnp.where(reached, mass * token.gap, 0.0).sum()
-    spent = _split(
-        total,
-        d_prompt,
-        d_token,
-        weights=prompt.weights,
-        gap=jnp.maximum(rho @ prompt.gap, token_gap),
-        certified=prompt.certified.all() & (token.certified | ~reached).all(),
-    )
-    return spent, (prompt.weights, token.weights)
-
-
-def _split(total: Array, d_prompt: Array, d_token: Array, **rest: Array) -> DriftBudget:
-    selection = total - d_prompt
-    moved = total > UNMOVED
-    return DriftBudget(
+    selection, moved = total - d_prompt, total > UNMOVED
+    spent = DriftBudget(
         total=total,
         hull_distance=d_prompt,
         token_hull_distance=d_token,
@@ -175,8 +147,11 @@ def _split(total: Array, d_prompt: Array, d_token: Array, **rest: Array) -> Drif
         switching=d_prompt - d_token,
         novelty=d_token,
         selection_fraction=jnp.where(moved, selection / jnp.where(moved, total, 1.0), 1.0),
-        **rest,
+        weights=prompt.weights,
+        gap=jnp.maximum(rho @ prompt.gap, token_gap),
+        certified=prompt.certified.all() & (token.certified | ~reached).all(),
     )
+    return spent, (prompt.weights, token.weights)
 
 
 def _check_listing(log_policy: Array, log_base: Array, log_personas: Array, tokens: Array) -> tuple[int, int]:

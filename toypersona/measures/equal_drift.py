@@ -10,37 +10,37 @@ from scipy import stats
 from toypersona.measures.boundaries import crossing
 
 
-def at_spent(dataset: xr.Dataset, drifts: Sequence[float], *, along: str = "record") -> xr.Dataset:
+def at_spent(dataset: xr.Dataset, drifts: Sequence[float]) -> xr.Dataset:
     """Every variable where the drift spent, ``total``, first reaches each of some levels: paths at equal drift.
 
     Args:
-        dataset: ``total`` in nats and whatever else was recorded with the dimension ``along``.
+        dataset: ``total`` in nats and whatever else was recorded with the dimension ``record``.
         drifts: levels, nats, above 0.
-        along: the dimension of records.
 
     Returns:
-        The others with a dimension ``drift`` in the place of ``along``, linear in log drift between two records; nan
+        The others with a dimension ``drift`` in the place of ``record``, linear in log drift between two records; nan
         where a path never spends so much or has done so before its first record.
     """
-    spent = dataset.total.transpose(..., along)
+    spent = dataset.total.transpose(..., "record")
     log_spent = np.log(np.maximum(spent, 1e-300))
 
     def at(level: float) -> xr.Dataset:
         passed = spent >= level
-        upper = passed.argmax(along)
-        known = passed.any(along) & (upper > 0)
+        upper = passed.argmax("record")
+        known = passed.any("record") & (upper > 0)
         lower = xr.ufuncs.maximum(upper - 1, 0)
-        before, after = log_spent.isel({along: lower}, drop=True), log_spent.isel({along: upper}, drop=True)
+        before, after = log_spent.isel(record=lower, drop=True), log_spent.isel(record=upper, drop=True)
         share = (np.log(level) - before) / xr.where(known, after - before, 1.0)
 
         def between(values: xr.DataArray) -> xr.DataArray:
-            first, last = values.isel({along: lower}, drop=True), values.isel({along: upper}, drop=True)
+            first, last = values.isel(record=lower, drop=True), values.isel(record=upper, drop=True)
             return (first + share * (last - first)).where(known)
 
         # astype: flags such as certified have no middle.
         return xr.Dataset({name: between(values.astype(float)) for name, values in recorded.items()})
 
-    recorded = {name: values for name, values in dataset.data_vars.items() if along in values.dims and name != "total"}
+    others = dataset.drop_vars("total").data_vars.items()
+    recorded = {name: values for name, values in others if "record" in values.dims}
     return xr.concat([at(level) for level in drifts], xr.DataArray(np.array(drifts), dims="drift", name="drift"))
 
 
@@ -59,42 +59,35 @@ def independent(values: xr.DataArray | xr.Dataset) -> Any:
     return values.mean([name for name in others if name in values.dims]).rename({draw: "draw"})
 
 
-def at_equal_drift(
-    dataset: xr.Dataset, drifts: Sequence[float], *, along: str = "record"
-) -> tuple[xr.Dataset, xr.Dataset]:
+def at_equal_drift(dataset: xr.Dataset, drifts: Sequence[float]) -> tuple[xr.Dataset, xr.Dataset]:
     """``at_spent`` over draws: means, and half of their 95% intervals (Student).
 
-    Args:
-        dataset: as for ``at_spent``; ``selection``, ``switching`` and ``novelty`` are read as shares of ``total``.
-        drifts: levels, nats.
-        along: the dimension of records.
-
-    Returns:
-        Means and half-widths; nan where fewer than three draws, or than ``REACHED`` of them, reach the drift.
+    Arguments as in ``at_spent``; ``selection``, ``switching`` and ``novelty`` are read as shares of ``total``. Both are
+    nan where fewer than three draws, or than ``REACHED`` of them, reach the drift.
     """
-    numbers = [name for name, values in dataset.data_vars.items() if along in values.dims and name != "weights"]
+    numbers = [name for name, values in dataset.data_vars.items() if "record" in values.dims and name != "weights"]
     parts = {name: dataset[name] / dataset.total for name in ("selection", "switching", "novelty") if name in dataset}
-    at_level = independent(at_spent(dataset[numbers].assign(parts), drifts, along=along))
+    at_level = independent(at_spent(dataset[numbers].assign(parts), drifts))
     count = at_level.notnull().sum("draw")
     enough = count.where(count >= max(3, REACHED * at_level.sizes["draw"]))
     error = at_level.std("draw", ddof=1) / np.sqrt(enough)
     return at_level.mean("draw").where(enough.notnull()), error * xr.apply_ufunc(stats.t.ppf, 0.975, enough - 1)
 
 
-def half_spent(dataset: xr.Dataset, along: str = "record") -> xr.DataArray:
+def half_spent(dataset: xr.Dataset) -> xr.DataArray:
     """The drift, nats of ``total``, at which ``selection_fraction`` first falls through 1/2; inf where it does not."""
     return xr.apply_ufunc(
         lambda total, fraction: crossing(np.maximum(total, 1e-300), -fraction, -0.5),
         dataset.total,
         dataset.selection_fraction,
-        input_core_dims=[[along]] * 2,
+        input_core_dims=[["record"]] * 2,
         vectorize=True,
     )
 
 
-def turn_spent(dataset: xr.Dataset, name: str, along: str = "record", *, loss: float = 0.05) -> xr.DataArray:
+def turn_spent(dataset: xr.Dataset, name: str, *, loss: float = 0.05) -> xr.DataArray:
     """The drift, in nats of ``total``, of a variable's largest value; inf where no more than ``loss`` of it is lost."""
     values = dataset[name]
-    largest = values.max(along)
-    lost = values.isel({along: -1}) < (1 - loss) * largest
-    return dataset.total.isel({along: values.argmax(along)}, drop=True).where(lost, np.inf)
+    largest = values.max("record")
+    lost = values.isel(record=-1) < (1 - loss) * largest
+    return dataset.total.isel(record=values.argmax("record"), drop=True).where(lost, np.inf)

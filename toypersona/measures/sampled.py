@@ -1,10 +1,10 @@
 """The drift budget of a policy known by samples: log-probabilities in nats and nothing else.
 
-For models too large to list their responses. Weights that are fitted and scored on the same samples make the hull
-distance too small, so each half is scored with the other half's weights. First it is shown that the base itself passes
-as inside the hull: if it does not, the personas given do not span it and the other numbers mean nothing.
+Weights that are fitted and scored on the same samples make the hull distance too small, so each half is scored with the
+other half's weights. First it is shown that the base itself passes as inside the hull.
 """
 
+from collections import namedtuple
 from typing import NamedTuple
 
 import jax
@@ -28,17 +28,18 @@ class Samples(NamedTuple):
     log_personas: Float[Array, "C K M"]
 
 
-class SampledBudget(NamedTuple):
-    """Estimates in nats, each with its standard error (``_se``).
+_DISTANCES = ("total", "hull_distance", "token_hull_distance", "base_distance")
+ESTIMATES = (*_DISTANCES, "selection", "switching", "novelty", "selection_fraction")
+_NUMBERS = [f"{name}{end}" for name in ESTIMATES for end in ("", "_se")]
+
+
+class SampledBudget(namedtuple("SampledBudget", [*_NUMBERS, "weights", "fit_excess", "base_inside", "certified"])):
+    """The ``ESTIMATES`` of a ``drift.DriftBudget`` in nats, each with its standard error (``_se``).
 
     Attributes:
-        total: drift spent.
-        hull_distance: d_prompt, weights fitted on one half of the samples and scored on the other, both ways.
-        token_hull_distance: d_token; nan without next-word log-probabilities.
-        selection: total - d_prompt.
-        switching: d_prompt - d_token.
-        novelty: d_token.
-        selection_fraction: S = selection / total; its error by the delta method, from the joint distribution of both.
+        hull_distance: weights are fitted on one half of the samples and scored on the other, both ways.
+        token_hull_distance: nan without next-word log-probabilities, like ``switching`` and ``novelty``.
+        selection_fraction: its error is by the delta method, from the joint distribution of both distances.
         weights: the nearest persona mix, fitted on all samples [C, K].
         fit_excess: what fitting K weights adds to ``hull_distance`` on average, (K - 1)/M nats (Wilks 1938).
         base_distance: the same estimate of the base's own hull distance, whose true value is 0.
@@ -46,27 +47,6 @@ class SampledBudget(NamedTuple):
             personas given do not span the base, and the other numbers mean nothing.
         certified: every fit of weights reached its tolerance.
     """
-
-    total: Float[Array, ""]
-    total_se: Float[Array, ""]
-    hull_distance: Float[Array, ""]
-    hull_distance_se: Float[Array, ""]
-    token_hull_distance: Float[Array, ""]
-    token_hull_distance_se: Float[Array, ""]
-    selection: Float[Array, ""]
-    selection_se: Float[Array, ""]
-    switching: Float[Array, ""]
-    switching_se: Float[Array, ""]
-    novelty: Float[Array, ""]
-    novelty_se: Float[Array, ""]
-    selection_fraction: Float[Array, ""]
-    selection_fraction_se: Float[Array, ""]
-    weights: Float[Array, "C K"]
-    fit_excess: Float[Array, ""]
-    base_distance: Float[Array, ""]
-    base_distance_se: Float[Array, ""]
-    base_inside: Bool[Array, ""]
-    certified: Bool[Array, ""]
 
 
 def budget_from_samples(
@@ -79,9 +59,8 @@ def budget_from_samples(
 ) -> SampledBudget:
     """The drift budget of a policy known by samples, for models that cannot be enumerated.
 
-    Weights that are fitted and scored on the same samples make the distance too small; here each half is scored with
-    the other half's weights, half a sample of every persona added, so that the error is on the other side and at most
-    about ``fit_excess``.
+    The weights that score the other half of the samples get half a sample of every persona added, so that the hull
+    distance is rather too large, by at most about ``fit_excess``.
 
     Args:
         samples: drawn from the policy; draws are independent, M even and >= 4.
@@ -91,16 +70,13 @@ def budget_from_samples(
             position of ``samples``; without them the token hull is not measured.
         tolerance: nats to which each projection is certified.
 
-    Returns:
-        The ``SampledBudget``.
-
     Raises:
         ValueError: an odd number of samples, or fewer than four.
     """
-    num_samples = samples.log_policy.shape[1]
-    for drawn in (samples, base_samples):
-        if drawn.log_policy.shape[1] % 2 or drawn.log_policy.shape[1] < 4:
-            raise ValueError(f"{drawn.log_policy.shape[1]} samples cannot be split in two: draw an even number, >= 4.")
+    sizes = [drawn.log_policy.shape[1] for drawn in (samples, base_samples)]
+    for num in sizes:
+        if num % 2 or num < 4:
+            raise ValueError(f"{num} samples cannot be split in two: draw an even number, >= 4.")
     log_nearest, certified = _held_out(samples.log_personas, tolerance)
     log_nearest_base, base_certified = _held_out(base_samples.log_personas, tolerance)
     whole = _fit_weights(samples.log_personas, tolerance)
@@ -119,17 +95,15 @@ def budget_from_samples(
         "base_distance": base_samples.log_base - log_nearest_base,
     }
     estimates = {name: _pool(values, log_prompts) for name, values in terms.items()}
-    fraction, fraction_se = _fraction(*estimates["total"], *estimates["hull_distance"], estimates["selection"][1])
+    fraction = _fraction(*estimates["total"], *estimates["hull_distance"], estimates["selection"][1])
     base_distance, base_se = estimates["base_distance"]
-    num_personas = samples.log_personas.shape[1]
-    base_excess = (num_personas - 1) / base_samples.log_policy.shape[1]
+    excess, base_excess = ((samples.log_personas.shape[1] - 1) / num for num in sizes)
+    pairs = estimates | {"selection_fraction": fraction}
     return SampledBudget(
-        **{name: mean for name, (mean, _) in estimates.items()},
-        **{f"{name}_se": error for name, (_, error) in estimates.items()},
-        selection_fraction=fraction,
-        selection_fraction_se=fraction_se,
+        **{name: mean for name, (mean, _) in pairs.items()},
+        **{f"{name}_se": error for name, (_, error) in pairs.items()},
         weights=whole.weights,
-        fit_excess=jnp.asarray((num_personas - 1) / num_samples),
+        fit_excess=jnp.asarray(excess),
         base_inside=base_distance <= base_excess + 3 * base_se,
         certified=certified & base_certified & whole.certified.all() & token_certified,
     )

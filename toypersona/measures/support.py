@@ -66,7 +66,7 @@ def pass_at_k(
         log_policy: log pi(x|c) [C, N].
         correct: 1 where a response is right, 0 elsewhere [C, N].
         log_prompts: log rho(c) [C].
-        k: how many responses.
+        k: how many responses, 1 or more.
     """
     wrong = numerics.expectation(log_policy, 1 - correct)
     # From the smaller of the two sides: the other one is 1 less rounding.

@@ -24,7 +24,6 @@ UNSEEN = 0.1
 PULL = 2.0
 """How many counts the whole text's chain weighs against an expert's own first line."""
 
-
 SCOPES = {
     "gates": {"gate": 1.0, "experts": 0.0},
     "experts": {"gate": 0.0, "experts": 1.0},
@@ -59,21 +58,16 @@ def _network_gate(prompts: Int[Array, "C P"], num_units: int, num_personas: int)
 
 def _table_gate(prompts: Int[Array, "C P"], num_units: int, num_personas: int) -> tuple[Callable, Callable]:
     """One free logit per known prompt and expert; starts uniform; any other prompt is read as the first."""
-    del num_units
-    return (
-        lambda key: {"personas": jnp.zeros((prompts.shape[0], num_personas))},
-        lambda params, prompt: _first(prompts, prompt) @ params["personas"],
-    )
 
+    def logits(params: Params, prompt: Int[Array, " P"]) -> Float[Array, " K"]:
+        index = jnp.argmax((prompts == prompt[None, :]).all(axis=-1))
+        return jax.nn.one_hot(index, prompts.shape[0]) @ params["personas"]
 
-def _first(prompts: Int[Array, "C P"], prompt: Int[Array, " P"]) -> Float[Array, " C"]:
-    """One-hot: which prompt it is, the first if none."""
-    return jax.nn.one_hot(jnp.argmax((prompts == prompt[None, :]).all(axis=-1)), prompts.shape[0])
+    return lambda key: {"personas": jnp.zeros((prompts.shape[0], num_personas))}, logits
 
 
 def _prior_gate(prompts: Int[Array, "C P"], num_units: int, num_personas: int) -> tuple[Callable, Callable]:
     """One free logit per expert, whatever the prompt; starts uniform."""
-    del prompts, num_units
     return lambda key: {"personas": jnp.zeros(num_personas)}, lambda params, prompt: params["personas"]
 
 
@@ -95,14 +89,13 @@ def mixture(
     """A gate over prompts and ``num_personas`` Markov experts.
 
     Args:
-        prompts: prompts [C, P]; they fix P, and the rows of a gate table.
+        prompts: [C, P]; they fix P, and the rows of a gate table.
         num_personas: K.
         num_units: U, all units, those of prompts included.
         num_words: V, the units a response can be made of.
         length: T of enumerated and sampled responses; ``log_prob`` takes any length.
         order: how many units back the experts look.
-        gate: "network" (reads the units, routes unseen prompts), "table" (one row per prompt) or "prior" (reads
-            nothing).
+        gate: one of ``GATES``: "network" (routes unseen prompts), "table" (a row a prompt) or "prior" (reads nothing).
         reads: experts also see the prompt's unit at their own position; prompts are at least T long.
         possible: words that no expert can say are False, not all of them after any units; shaped as, or broadcast to,
             one expert's table.
@@ -118,10 +111,7 @@ def mixture(
 
     def init(key: Key) -> Params:
         gate_key, expert_key = jax.random.split(key)
-        return {
-            "gate": init_gate(gate_key),
-            "experts": 0.5 * jax.random.normal(expert_key, (num_personas, *shape)),
-        }
+        return {"gate": init_gate(gate_key), "experts": 0.5 * jax.random.normal(expert_key, (num_personas, *shape))}
 
     def init_from_text(
         key: Key, prompts: Int[Array, "M P"], responses: Int[Array, "M L"], num_lines: Int[Array, ""]
@@ -144,26 +134,22 @@ def mixture(
     def log_tables(params: Params) -> chains.Table:
         return wrap(jax.nn.log_softmax(logits(params)))
 
-    def over_experts(function: Callable, params: Params) -> Array:
-        return jax.vmap(function)(log_tables(params))
-
     def log_personas(params: Params, prompt: Int[Array, " P"]) -> Float[Array, "K N"]:
-        return over_experts(lambda table: chains.log_probs(table, prompt, length), params)
+        return jax.vmap(lambda table: chains.log_probs(table, prompt, length))(log_tables(params))
 
     def log_probs(params: Params, prompt: Int[Array, " P"]) -> Float[Array, " N"]:
         return numerics.log_mix(log_gate(params, prompt), log_personas(params, prompt))
 
     def probs(params: Params, prompt: Int[Array, " P"]) -> Float[Array, " N"]:
-        return chains.mixture_probs(
-            jnp.exp(log_gate(params, prompt)), wrap(jax.nn.softmax(logits(params))), prompt, length
-        )
+        tables = wrap(jax.nn.softmax(logits(params)))
+        return chains.mixture_probs(jnp.exp(log_gate(params, prompt)), tables, prompt, length)
 
     def log_prob(params: Params, prompt: Int[Array, " P"], tokens: Int[Array, " T"]) -> Float[Array, ""]:
-        by_expert = over_experts(lambda table: chains.log_prob(table, prompt, tokens), params)
+        by_expert = jax.vmap(lambda table: chains.log_prob(table, prompt, tokens))(log_tables(params))
         return numerics.log_mix(log_gate(params, prompt), by_expert[:, None])[0]
 
     def token_log_probs(params: Params, prompt: Int[Array, " P"], tokens: Int[Array, " T"]) -> Float[Array, " T"]:
-        by_expert = over_experts(lambda table: chains.token_log_probs(table, prompt, tokens), params)
+        by_expert = jax.vmap(lambda table: chains.token_log_probs(table, prompt, tokens))(log_tables(params))
         begun = numerics.log_mix(log_gate(params, prompt), jnp.cumsum(by_expert, axis=1))
         # After a beginning that is impossible every word is: -inf less -inf would be nan.
         before = jnp.concatenate([jnp.zeros_like(begun[:1]), begun[:-1]])
@@ -226,11 +212,6 @@ def gate_logits(params: Params) -> Float[Array, "*C K"]:
 
 
 def after_reading(params: Params, units: Float[Array, " U"]) -> Params:
-    """A scope for experts that read along: what is said where some units are read trains, the rest is frozen.
-
-    Args:
-        params: of the mixture, for their shapes.
-        units: 1 for units after which experts train, 0 elsewhere.
-    """
+    """A scope that trains what experts say where they read a unit marked 1, not 0; the gate is frozen."""
     mask = units.reshape(1, -1, *[1] * (params["experts"].ndim - 2))
     return {"gate": 0.0, "experts": jnp.broadcast_to(mask, params["experts"].shape)}

@@ -72,10 +72,8 @@ def all_probs(policy: Policy, params: Params, prompts: Int[Array, "C P"]) -> Flo
 def with_frozen(policy: Policy, trainable: Any) -> Policy:
     """The same policy, with no derivative where ``trainable`` is 0, so that every rule leaves those parameters alone.
 
-    Args:
-        policy: the policy.
-        trainable: pytree prefix of the parameters, with leaves 1 (trains) or 0 (frozen). May be traced: one
-            compiled sweep then serves every scope.
+    ``trainable`` is a pytree prefix of the parameters, with leaves 1 (trains) or 0 (frozen). It may be traced: one
+    compiled sweep then serves every scope.
     """
 
     def freeze(params: Params) -> Params:
@@ -84,9 +82,6 @@ def with_frozen(policy: Policy, trainable: Any) -> Policy:
 
         return jax.tree.map(blend, trainable, params)
 
-    return policy._replace(
-        log_prob=lambda params, *rest: policy.log_prob(freeze(params), *rest),
-        token_log_probs=lambda params, *rest: policy.token_log_probs(freeze(params), *rest),
-        log_probs=lambda params, *rest: policy.log_probs(freeze(params), *rest),
-        probs=lambda params, *rest: policy.probs(freeze(params), *rest),
-    )
+    frozen = lambda function: lambda params, *rest: function(freeze(params), *rest)  # noqa: E731
+    names = ("log_prob", "token_log_probs", "log_probs", "probs")
+    return policy._replace(**{name: frozen(getattr(policy, name)) for name in names})

@@ -11,25 +11,18 @@ from toypersona.types import Key, Params
 
 
 def tabular(prompts: Int[Array, "C P"], num_words: int, length: int) -> Policy:
-    """Softmax over all ``num_words ** length`` responses, separately for each prompt.
+    """Softmax of the parameters, logits [C, N], over all ``num_words ** length`` responses, for each prompt.
 
     Args:
         prompts: the prompts it knows [C, P]; asked about another one it answers as for the first.
         num_words: V.
         length: T.
 
-    Returns:
-        A ``Policy`` whose params are logits [C, N].
-
     Raises:
         ValueError: V^T is too large to enumerate.
     """
     responses = chains.outcomes(num_words, length)
     place_values = num_words ** jnp.arange(length - 1, -1, -1)
-
-    def init(key: Key) -> Params:
-        del key
-        return jnp.zeros((prompts.shape[0], responses.shape[0]))
 
     def log_probs(params: Params, prompt: Int[Array, " P"]) -> Float[Array, " N"]:
         index = jnp.argmax((prompts == prompt[None, :]).all(axis=-1))
@@ -49,7 +42,11 @@ def tabular(prompts: Int[Array, "C P"], num_words: int, length: int) -> Policy:
     def sample(key: Key, params: Params, prompt: Int[Array, " P"]) -> Int[Array, " T"]:
         return responses[jax.random.categorical(key, log_probs(params, prompt))]
 
-    def probs(params: Params, prompt: Int[Array, " P"]) -> Float[Array, " N"]:
-        return jnp.exp(log_probs(params, prompt))
-
-    return Policy(init, log_prob, token_log_probs, log_probs, probs, sample)
+    return Policy(
+        lambda key: jnp.zeros((prompts.shape[0], responses.shape[0])),
+        log_prob,
+        token_log_probs,
+        log_probs,
+        lambda params, prompt: jnp.exp(log_probs(params, prompt)),
+        sample,
+    )

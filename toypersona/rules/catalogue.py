@@ -75,17 +75,16 @@ def _to_base(rule: Callable[..., UpdateRule], **hyperparameters: Any) -> Make:
     return lambda setup: _sampled(rule, ref_params=setup.base.params, **hyperparameters)(setup)
 
 
+def _paid(reward: Callable[[Setup], Array], make: Make) -> Make:
+    return lambda setup: make(setup._replace(reward=reward(setup)))
+
+
 def _exact(rule: Callable[..., UpdateRule], **hyperparameters: Any) -> Make:
     return lambda setup: lambda rate: rule(setup.base.task(setup.reward), learning_rate=rate, **hyperparameters)
 
 
 def _clipped_adam(rate: Scalar) -> optax.GradientTransformation:
     return optax.chain(optax.clip_by_global_norm(0.1), optax.adam(rate))
-
-
-def _rejection(setup: Setup) -> MakeRule:
-    keep = advantages.accepted(0.5)
-    return _sampled(imitation.expert_iteration, keep=keep, num_epochs=2)(setup._replace(reward=setup.right))
 
 
 def _dpo(beta: float) -> Make:
@@ -106,25 +105,14 @@ def _sft(num_lines: int) -> Make:
     return make
 
 
-def _paid_by_chance(setup: Setup) -> MakeRule:
-    return _sampled(reinforce.rloo, reward_noise=1.0)(setup._replace(reward=jnp.zeros_like(setup.reward)))
-
-
-def _paid_alike(**hyperparameters: Any) -> Make:
-    rule = _sampled(reinforce.reinforce, **hyperparameters)
-    return lambda setup: rule(setup._replace(reward=jnp.ones_like(setup.reward)))
-
-
 def _best_of_n_exact(setup: Setup) -> MakeRule:
     target = theory.best_of_n(setup.base.log_base, setup.reward, NUM_SAMPLES)
     return lambda rate: imitation.match(setup.base.task(setup.reward), lambda _: target, learning_rate=rate)
 
 
-def _gradient_with_kl(setup: Setup) -> MakeRule:
-    penalty = {"kl_coefficient": KL, "log_base": setup.base.log_base}
-    return _exact(gradient.policy_gradient, **penalty)(setup)
-
-
+_rejection = _sampled(imitation.expert_iteration, keep=advantages.accepted(0.5), num_epochs=2)
+_chance = _sampled(reinforce.rloo, reward_noise=1.0)
+_alike = lambda setup: jnp.ones_like(setup.reward)  # noqa: E731
 _EXACT = "policy gradient"
 _ALL = "rlax, TRL, Tunix"
 RULES = {
@@ -174,7 +162,9 @@ RULES = {
         "enumeration",
         "n, epochs",
     ),
-    "rejection": Entry(_rejection, 1.0, f"first epoch: {_EXACT} on passing", "REINFORCE", "threshold"),
+    "rejection": Entry(
+        _paid(lambda setup: setup.right, _rejection), 1.0, f"first epoch: {_EXACT} on passing", "REINFORCE", "threshold"
+    ),
     "best of 8": Entry(_to_base(imitation.best_of_n), 0.5, "best of 8, exact", "enumeration", "n"),
     "best of 8, exact": Entry(_best_of_n_exact, 0.5, "", "every draw of n", "n"),
     "best of 64": Entry(_to_base(imitation.best_of_n, num_samples=64), 0.5, "exact imitation", "enumeration", "n"),
@@ -182,14 +172,16 @@ RULES = {
     "DPO, β = 0.1": Entry(_dpo(0.1), 20.0, "on a table the tilt", "TRL, Tunix", "β"),
     "SFT": Entry(_sft(NUM_LINES), 0.5, "exact imitation", "enumeration", "demonstrations"),
     "SFT, 64 lines": Entry(_sft(64), 0.5, "exact imitation", "enumeration", "demonstrations"),
-    "paid by chance": Entry(_paid_by_chance, 0.5),
-    "paid alike": Entry(_paid_alike(), 0.5),
-    "paid alike, RLOO": Entry(_paid_alike(advantage=advantages.leave_one_out), 0.5),
+    "paid by chance": Entry(_paid(lambda setup: jnp.zeros_like(setup.reward), _chance), 0.5),
+    "paid alike": Entry(_paid(_alike, _sampled(reinforce.reinforce)), 0.5),
+    "paid alike, RLOO": Entry(_paid(_alike, _sampled(reinforce.reinforce, advantage=advantages.leave_one_out)), 0.5),
 }
 """What the experiment ``rules`` compares."""
 
 EXACT_GRADIENTS = {
-    "policy gradient, KL": Entry(_gradient_with_kl, 0.5),
+    "policy gradient, KL": Entry(
+        lambda setup: _exact(gradient.policy_gradient, kl_coefficient=KL, log_base=setup.base.log_base)(setup), 0.5
+    ),
     "natural gradient": Entry(_exact(gradient.natural_gradient), 0.05),
 }
 """Exact rules that only some experiments use."""
@@ -198,12 +190,7 @@ CONTROLS = ("paid by chance", "paid alike", "paid alike, RLOO")
 
 
 def own(function: Callable[..., UpdateRule], name: str) -> Entry:
-    """A user's rule.
-
-    Args:
-        function: ``(task, ref_params, learning_rate) -> UpdateRule``, ``ref_params`` the base's.
-        name: what to call it in an error.
-    """
+    """A user's rule: ``(task, ref_params, learning_rate) -> UpdateRule``, called ``name`` in an error."""
 
     def make(setup: Setup) -> MakeRule:
         def at(rate: Scalar) -> UpdateRule:
@@ -242,19 +229,12 @@ def along_strengths(
         vanilla_step: its longest step.
     """
     task = base.task(reward)
-    tilt, _, _ = trajectories.follow(
-        lambda step: tilting.tilting(task, strength=step),
-        lambda log_policy: log_policy,
-        base.log_base,
-        key=jax.random.key(0),
-        marks=strengths,
-        max_step=jnp.inf,
-    )
+    key, tilt_by = jax.random.key(0), lambda step: tilting.tilting(task, strength=step)
+    tilt, _, _ = trajectories.follow(tilt_by, lambda x: x, base.log_base, key=key, marks=strengths, max_step=jnp.inf)
 
     def walk(rule: Callable[..., UpdateRule], marks: Float[Array, " R"], max_step: Scalar) -> Array:
         def follow(task: Task) -> Float[Array, "R C N"]:
-            make_rule = lambda step: rule(task, learning_rate=step)  # noqa: E731
-            return base.follow(make_rule, key=jax.random.key(0), marks=marks, max_step=max_step)
+            return base.follow(lambda step: rule(task, learning_rate=step), key=key, marks=marks, max_step=max_step)
 
         return trajectories.by_scope(follow, task, base.speakers.scopes)
 

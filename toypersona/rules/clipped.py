@@ -11,13 +11,11 @@ mean over its tokens (GSPO: Zheng et al. 2025). The first step on a batch is REI
 from typing import Any
 
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Float
 
 from toypersona.rules import advantages, divergences, rollouts
-from toypersona.rules.divergences import Estimator
-from toypersona.rules.rule import Optimizer, Task, UpdateRule
-from toypersona.types import Params, Scalar
+from toypersona.rules.rule import Task, UpdateRule
+from toypersona.types import Scalar
 
 LEVELS = ("token", "sequence", "geometric")
 
@@ -50,81 +48,57 @@ def clipped(clip_range: Scalar, *, level: str = "token") -> rollouts.Objective:
 def ppo_clip(
     task: Task,
     *,
-    learning_rate: Scalar,
     num_samples: int = 4,
     num_epochs: int = 4,
     clip_range: Scalar = 0.2,
     level: str = "token",
     advantage: advantages.Advantage = advantages.leave_one_out,
-    kl_coefficient: Scalar = 0.0,
-    ref_params: Params | None = None,
-    kl_loss: Estimator | None = None,
-    entropy_coefficient: Scalar = 0.0,
-    reward_noise: Scalar = 0.0,
-    optimizer: Optimizer = optax.sgd,
+    **options: Any,
 ) -> UpdateRule:
     """Proximal policy optimisation with clipping (Schulman et al. 2017), a baseline in place of the critic.
 
+    A ``kl_loss`` is estimated of tokens or of whole responses, as the ratio is.
+
     Args:
-        task: its policy has ``sample`` and ``token_log_probs``.
-        learning_rate: step length; 0 is the identity.
-        num_samples: M, responses to each prompt a batch.
+        task: as in ``rollouts.train``.
+        num_samples: M, responses to each prompt in a batch.
         num_epochs: steps on each batch.
         clip_range: epsilon.
-        level: whose ratio is clipped: "token", "sequence" or "geometric".
-        advantage: what a response is credited with, from the rewards of all M (``advantages``).
-        kl_coefficient: beta, weight of KL(pi‖pi0), nats.
-        ref_params: the base's parameters, needed for a KL coefficient.
-        kl_loss: the estimator (``divergences``) whose derivative is taken, of tokens or sequences as the ratio is; None
-            puts the penalty into the reward.
-        entropy_coefficient: weight of the entropy, nats a response, which enters the reward.
-        reward_noise: standard deviation of a normal error on every reward paid.
-        optimizer: optax constructor that takes the learning rate.
-
-    Returns:
-        An ``UpdateRule`` whose info holds the sampled mean ``reward``.
+        level: whose ratio is clipped, as in ``clipped``.
+        advantage: what a response is credited with.
+        **options: the other arguments of ``rollouts.train``.
 
     Raises:
-        ValueError: an unknown level, no sample or epoch, or a KL coefficient without ``ref_params``.
+        ValueError: as there, or an unknown level.
     """
-    rollouts.check_reference(kl_coefficient, ref_params)
-    objective = clipped(clip_range, level=level)
     return rollouts.train(
         task,
-        rollouts.penalised(objective, kl_coefficient, kl_loss, by_token=level == "token"),
-        optimizer(learning_rate),
+        clipped(clip_range, level=level),
         num_samples=num_samples,
         advantage=advantage,
         num_epochs=num_epochs,
-        kl_in_reward=kl_coefficient if kl_loss is None else 0.0,
-        ref_params=ref_params,
-        entropy_coefficient=entropy_coefficient,
-        reward_noise=reward_noise,
+        kl_by_token=level == "token",
+        **options,
     )
 
 
 def grpo(
-    task: Task,
-    *,
-    learning_rate: Scalar,
-    num_samples: int = 8,
-    normalise: bool = True,
-    **options: Any,
+    task: Task, *, num_samples: int = 8, num_epochs: int = 1, normalise: bool = True, **options: Any
 ) -> UpdateRule:
     """Group-relative policy optimisation (DeepSeekMath: Shao et al. 2024), KL by ``k3`` in the objective.
 
     All responses have T tokens: what the paper divides by the length is left to the learning rate.
 
     Args:
-        task: as in ``ppo_clip``, like all the rest.
-        learning_rate: step length.
+        task: as in ``rollouts.train``.
         num_samples: M >= 2, the group.
+        num_epochs: steps on each batch.
         normalise: divide a group's rewards by their standard deviation; False is Dr. GRPO (Liu et al. 2025).
-        **options: the other keywords of ``ppo_clip``; one epoch unless said otherwise.
+        **options: the other arguments of ``ppo_clip``.
 
     Raises:
-        ValueError: as ``ppo_clip``, or fewer than two samples.
+        ValueError: as there, or fewer than two samples.
     """
     credit = advantages.normalised if normalise else advantages.centred
-    options = {"num_epochs": 1, "advantage": credit, "kl_loss": divergences.k3, "num_samples": num_samples} | options
-    return ppo_clip(task, learning_rate=learning_rate, **options)
+    options = {"advantage": credit, "kl_loss": divergences.k3} | options
+    return ppo_clip(task, num_samples=num_samples, num_epochs=num_epochs, **options)

@@ -7,7 +7,6 @@ exponential tilt's.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,35 +18,31 @@ from toypersona.rules.advantages import SPREAD
 from toypersona.rules.rule import Optimizer, Task, UpdateRule, ascend, is_off
 from toypersona.types import Key, Params, Scalar
 
-
-class _Linearised(NamedTuple):
-    """What both rules need of the policy at its current parameters."""
-
-    joint: Float[Array, "C N"]
-    advantages: Float[Array, "C N"]
-    push_forward: Callable[[Params], Float[Array, "C N"]]
-    pull_back: Callable[[Float[Array, "C N"]], Params]
+_Linearised = tuple[
+    Float[Array, "C N"], Float[Array, "C N"], Callable[[Params], Float[Array, "C N"]], Callable[[Array], Params]
+]
 
 
-def _linearise(task: Task, kl_coefficient: Scalar, log_base: Float[Array, "C N"] | None, params: Params) -> _Linearised:
-    """The policy and A, with the Jacobian of rho pi in the parameters (``push_forward``) and its transpose."""
-    rho, reward = jnp.exp(task.log_prompts)[:, None], task.table()
-    joint, push_forward = jax.linearize(lambda p: rho * all_probs(task.policy, p, task.prompts), params)
-    transpose = jax.linear_transpose(push_forward, params)
-    probs = joint / rho
-    returns = reward
-    if log_base is not None:
-        spent = jnp.log(jnp.maximum(probs, jnp.finfo(probs.dtype).tiny)) - log_base
-        # What neither can say costs nothing: -inf less -inf would be nan.
-        spent = jnp.where((probs == 0) & jnp.isneginf(log_base), 0.0, spent)
-        returns = reward - kl_coefficient * spent
-    advantages = returns - (probs * returns).sum(axis=-1, keepdims=True)
-    return _Linearised(joint, advantages, push_forward, lambda cotangent: transpose(cotangent)[0])
-
-
-def _check_base(kl_coefficient: Scalar, log_base: Array | None) -> None:
+def _linearised(
+    task: Task, kl_coefficient: Scalar, log_base: Float[Array, "C N"] | None
+) -> Callable[[Params], _Linearised]:
+    """At some parameters: rho pi, the advantages A, the Jacobian of rho pi times a vector, and its transpose's."""
     if log_base is None and not is_off(kl_coefficient):
         raise ValueError("kl_coefficient needs log_base, the base policy's log-probabilities [C, N]: pass both.")
+
+    def at(params: Params) -> _Linearised:
+        rho, returns = jnp.exp(task.log_prompts)[:, None], task.table()
+        joint, push_forward = jax.linearize(lambda p: rho * all_probs(task.policy, p, task.prompts), params)
+        transpose = jax.linear_transpose(push_forward, params)
+        probs = joint / rho
+        if log_base is not None:
+            spent = jnp.log(jnp.maximum(probs, jnp.finfo(probs.dtype).tiny)) - log_base
+            # What neither can say costs nothing: -inf less -inf would be nan.
+            returns = returns - kl_coefficient * jnp.where((probs == 0) & jnp.isneginf(log_base), 0.0, spent)
+        advantages = returns - (probs * returns).sum(axis=-1, keepdims=True)
+        return joint, advantages, push_forward, lambda cotangent: transpose(cotangent)[0]
+
+    return at
 
 
 def policy_gradient(
@@ -59,7 +54,7 @@ def policy_gradient(
     normalise: bool = False,
     optimizer: Optimizer = optax.sgd,
 ) -> UpdateRule:
-    """Exact (vanilla) policy gradient.
+    """Exact (vanilla) policy gradient; the info holds the ``gradient_norm``.
 
     Args:
         task: its policy and its reward are listed.
@@ -69,22 +64,18 @@ def policy_gradient(
         normalise: divide each prompt's advantages by their standard deviation, as GRPO does with a large group.
         optimizer: optax constructor that takes the learning rate.
 
-    Returns:
-        An ``UpdateRule`` whose info holds the ``gradient_norm``.
-
     Raises:
         ValueError: a KL coefficient without ``log_base``, or a reward that is a function.
     """
-    _check_base(kl_coefficient, log_base)
+    at = _linearised(task, kl_coefficient, log_base)
 
     def direction(key: Key, params: Params) -> tuple[Params, dict[str, Array]]:
         del key
-        at = _linearise(task, kl_coefficient, log_base, params)
-        advantages = at.advantages
+        joint, advantages, _, pull_back = at(params)
         if normalise:
-            variance = (at.joint * advantages**2).sum(axis=-1, keepdims=True) / jnp.exp(task.log_prompts)[:, None]
+            variance = (joint * advantages**2).sum(axis=-1, keepdims=True) / jnp.exp(task.log_prompts)[:, None]
             advantages = advantages / (jnp.sqrt(variance) + SPREAD)
-        gradient = at.pull_back(advantages)
+        gradient = pull_back(advantages)
         return gradient, {"gradient_norm": optax.tree.norm(gradient)}
 
     return ascend(direction, optimizer(learning_rate))
@@ -103,33 +94,21 @@ def natural_gradient(
 ) -> UpdateRule:
     """Exact natural policy gradient: solves ``(F + damping I) w = grad J`` by conjugate gradients, F never formed.
 
-    Args:
-        task: its policy and its reward are listed.
-        learning_rate: step length; on a tabular policy each step adds it to the strength. 0 is the identity.
-        kl_coefficient: beta, weight of KL(pi‖pi0) in the objective.
-        log_base: log pi0 [C, N], needed for a KL coefficient.
-        optimizer: optax constructor that takes the learning rate.
-        damping: added to the Fisher matrix, which is singular wherever logits are redundant.
-        tolerance: the solve stops at this residual, relative to the gradient,
-        max_iterations: or after this many iterations.
-
-    Returns:
-        An ``UpdateRule`` whose info holds the solve's relative ``residual``.
-
-    Raises:
-        ValueError: a KL coefficient without ``log_base``, or a reward that is a function.
+    Arguments and refusals as in ``policy_gradient``; on a table each step adds the learning rate to the strength.
+    ``damping`` is for a Fisher matrix that is singular, as it is wherever logits are redundant. The solve stops at a
+    residual of ``tolerance``, relative to the gradient, or after ``max_iterations``; its relative ``residual`` is info.
     """
-    _check_base(kl_coefficient, log_base)
+    at = _linearised(task, kl_coefficient, log_base)
 
     def direction(key: Key, params: Params) -> tuple[Params, dict[str, Array]]:
         del key
-        at = _linearise(task, kl_coefficient, log_base, params)
-        gradient = at.pull_back(at.advantages)
+        joint, advantages, push_forward, pull_back = at(params)
+        gradient = pull_back(advantages)
 
         def fisher(vector: Params) -> Params:
             # E_pi[grad log pi grad log pi^T] = J^T diag(1/pi) J, J being the Jacobian of pi.
-            scores = jnp.where(at.joint > 0, at.push_forward(vector) / at.joint, 0.0)
-            return optax.tree.add_scale(at.pull_back(scores), damping, vector)
+            scores = jnp.where(joint > 0, push_forward(vector) / joint, 0.0)
+            return optax.tree.add_scale(pull_back(scores), damping, vector)
 
         solution, _ = jax.scipy.sparse.linalg.cg(fisher, gradient, tol=tolerance, maxiter=max_iterations)
         misfit = optax.tree.norm(optax.tree.sub(fisher(solution), gradient))

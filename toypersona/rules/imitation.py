@@ -6,6 +6,7 @@ Anthony et al. 2017; rejection sampling). ``match`` is the exact counterpart of 
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,7 +26,7 @@ def match(
     learning_rate: Scalar,
     optimizer: Optimizer = optax.sgd,
 ) -> UpdateRule:
-    """Exact imitation: climbs ``E_c sum_x target(x|c) log pi(x|c)``.
+    """Exact imitation: climbs ``E_c sum_x target(x|c) log pi(x|c)``, whose value is the info ``log_likelihood``, nats.
 
     Args:
         task: its policy can be listed; its reward is not used.
@@ -33,9 +34,6 @@ def match(
             function for SFT and for best of n, ``theory.best_of_n`` of its argument for expert iteration.
         learning_rate: step length; 0 is the identity.
         optimizer: optax constructor that takes the learning rate.
-
-    Returns:
-        An ``UpdateRule`` whose info holds the ``log_likelihood`` of the target's responses, nats.
     """
     policy, prompts, rho = task.policy, task.prompts, jnp.exp(task.log_prompts)
 
@@ -59,17 +57,14 @@ def demonstrations(
     responses: Int[Array, "N T"],
     num: int,
 ) -> tuple[Int[Array, " M"], Int[Array, "M T"]]:
-    """What somebody answers to M prompts.
+    """What somebody answers to M prompts: the prompts' indices and the responses, as for ``sft``.
 
     Args:
-        key: one key.
+        key: for the prompts and the responses.
         log_demonstrator: log-probability of each response by whoever demonstrates [C, N].
         log_prompts: log rho(c) [C].
         responses: all of them [N, T].
         num: M.
-
-    Returns:
-        The prompts' indices and the responses, as for ``sft``.
     """
     prompt_key, response_key = jax.random.split(key)
     prompt_index = jax.random.categorical(prompt_key, log_prompts, shape=(num,))
@@ -88,6 +83,8 @@ def sft(
 ) -> UpdateRule:
     """Supervised fine-tuning: maximum likelihood of demonstrations, a batch drawn with replacement each step.
 
+    The info holds the batch's mean ``log_likelihood``, nats a demonstration.
+
     Args:
         task: its policy has ``log_prob``; its reward is not used.
         prompt_index: which prompt each demonstration answers [M].
@@ -96,9 +93,6 @@ def sft(
         batch_size: demonstrations a step.
         num_lines: only the first so many are read (may be traced); all by default.
         optimizer: optax constructor that takes the learning rate.
-
-    Returns:
-        An ``UpdateRule`` whose info holds the batch's mean ``log_likelihood``, nats a demonstration.
 
     Raises:
         ValueError: no demonstration, or an empty batch.
@@ -118,51 +112,17 @@ def sft(
     return ascend(direction, optimizer(learning_rate))
 
 
-def best_of_n(
-    task: Task,
-    *,
-    learning_rate: Scalar,
-    ref_params: Params,
-    num_samples: int = 4,
-    reward_noise: Scalar = 0.0,
-    optimizer: Optimizer = optax.sgd,
-) -> UpdateRule:
+def best_of_n(task: Task, *, ref_params: Params, num_samples: int = 4, **options: Any) -> UpdateRule:
     """Best of n, distilled: imitates the best of ``num_samples`` responses of the base; fresh ones at every step.
 
-    Args:
-        task: its policy has ``sample`` and ``token_log_probs``.
-        learning_rate: step length; 0 is the identity.
-        ref_params: the base's parameters.
-        num_samples: n.
-        reward_noise: standard deviation of a normal error on every reward.
-        optimizer: optax constructor that takes the learning rate.
-
-    Returns:
-        An ``UpdateRule`` whose info holds the base's sampled mean ``reward``.
-
-    Raises:
-        ValueError: no sample.
+    The base's parameters are ``ref_params``, n is ``num_samples``; other options as in ``expert_iteration``. The info
+    holds the base's sampled mean ``reward``.
     """
-    return rollouts.train(
-        task,
-        rollouts.likelihood,
-        optimizer(learning_rate),
-        num_samples=num_samples,
-        advantage=advantages.best,
-        reward_noise=reward_noise,
-        behaviour=ref_params,
-    )
+    return expert_iteration(task, num_samples=num_samples, behaviour=ref_params, **options)
 
 
 def expert_iteration(
-    task: Task,
-    *,
-    learning_rate: Scalar,
-    num_samples: int = 4,
-    num_epochs: int = 1,
-    keep: advantages.Advantage = advantages.best,
-    reward_noise: Scalar = 0.0,
-    optimizer: Optimizer = optax.sgd,
+    task: Task, *, num_samples: int = 4, keep: advantages.Advantage = advantages.best, **options: Any
 ) -> UpdateRule:
     """Expert iteration: imitates those of the policy's own responses that won.
 
@@ -170,26 +130,9 @@ def expert_iteration(
     reward ``r >= threshold``.
 
     Args:
-        task: its policy has ``sample`` and ``token_log_probs``.
-        learning_rate: step length; 0 is the identity.
+        task: as in ``rollouts.train``.
         num_samples: responses to each prompt to keep from.
-        num_epochs: steps on what was kept.
         keep: weight of each response, from the rewards of all; ``advantages.best`` or ``advantages.accepted(...)``.
-        reward_noise: standard deviation of a normal error on every reward.
-        optimizer: optax constructor that takes the learning rate.
-
-    Returns:
-        An ``UpdateRule`` whose info holds the sampled mean ``reward``.
-
-    Raises:
-        ValueError: no sample or epoch.
+        **options: ``learning_rate``, ``num_epochs``, ``reward_noise`` and ``optimizer`` of ``rollouts.train``.
     """
-    return rollouts.train(
-        task,
-        rollouts.likelihood,
-        optimizer(learning_rate),
-        num_samples=num_samples,
-        advantage=keep,
-        num_epochs=num_epochs,
-        reward_noise=reward_noise,
-    )
+    return rollouts.train(task, rollouts.likelihood, num_samples=num_samples, advantage=keep, **options)

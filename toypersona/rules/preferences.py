@@ -31,22 +31,11 @@ class Pairs(NamedTuple):
     rejected: Int[Array, "B T"]
 
 
-def sample_pairs(
-    key: Key,
-    task: Task,
-    params: Params,
-    num_pairs: int,
-    *,
-    reward_noise: Scalar = 0.0,
-) -> Pairs:
-    """Pairs of a policy's responses, judged by Bradley and Terry's law.
+def sample_pairs(key: Key, task: Task, params: Params, num_pairs: int, *, reward_noise: Scalar = 0.0) -> Pairs:
+    """``num_pairs`` pairs of a policy's responses, judged by Bradley and Terry's law.
 
-    Args:
-        key: one key.
-        task: whose policy responds, and what pays, in nats of preference.
-        params: of the policy, usually the base's.
-        num_pairs: B.
-        reward_noise: standard deviation of a normal error on every reward.
+    The task says whose policy responds, and what it is paid, in nats of preference; the parameters are usually the
+    base's. ``reward_noise`` is the standard deviation of a normal error on every reward.
     """
     prompt_key, sample_key, noise_key, judge_key = jax.random.split(key, 4)
     which = jax.random.categorical(prompt_key, task.log_prompts, shape=(num_pairs,))
@@ -74,7 +63,7 @@ def dpo(
     batch_size: int = 64,
     optimizer: Optimizer = optax.sgd,
 ) -> UpdateRule:
-    """DPO on judged pairs, a batch drawn with replacement each step.
+    """DPO on judged pairs, a batch drawn with replacement each step; info: its mean ``log_preference``, nats a pair.
 
     Args:
         task: its policy has ``log_prob``; its reward is not used.
@@ -84,9 +73,6 @@ def dpo(
         ref_params: the base's parameters.
         batch_size: pairs a step.
         optimizer: optax constructor that takes the learning rate.
-
-    Returns:
-        An ``UpdateRule`` whose info holds the batch's mean ``log_preference``, nats a pair.
 
     Raises:
         ValueError: an empty batch.

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 from toypersona.policies.policy import Policy
 from toypersona.rules.advantages import Advantage
 from toypersona.rules.divergences import Estimator
-from toypersona.rules.rule import RuleState, Task, UpdateRule, climb, is_off, start
+from toypersona.rules.rule import Optimizer, RuleState, Task, UpdateRule, climb, is_off, start
 from toypersona.types import Key, Params, Scalar
 
 
@@ -84,41 +84,51 @@ def value(objective: Objective, task: Task, params: Params, batch: Batch) -> Flo
 def train(
     task: Task,
     objective: Objective,
-    optimizer: optax.GradientTransformation,
     *,
+    learning_rate: Scalar,
     num_samples: int,
     advantage: Advantage,
     num_epochs: int = 1,
-    kl_in_reward: Scalar = 0.0,
+    kl_coefficient: Scalar = 0.0,
     ref_params: Params | None = None,
+    kl_loss: Estimator | None = None,
+    kl_by_token: bool = False,
     entropy_coefficient: Scalar = 0.0,
     reward_noise: Scalar = 0.0,
     behaviour: Params | None = None,
+    optimizer: Optimizer = optax.sgd,
 ) -> UpdateRule:
-    """The rule that draws a batch and climbs an objective on it.
+    """The rule that draws a batch and climbs an objective on it: every sampled rule, with all its hyperparameters.
 
     Args:
         task: its policy has ``sample`` and ``token_log_probs``.
         objective: what to climb, see ``Objective``.
-        optimizer: optax transform.
-        num_samples: M, responses to each prompt.
-        advantage: what a response is credited with, from the rewards of all M.
+        learning_rate: step length; 0 is the identity.
+        num_samples: M, responses to each prompt in a batch.
+        advantage: what a response is credited with, from the rewards of all M (``advantages``).
         num_epochs: steps on each batch.
-        kl_in_reward: beta, what each nat of log(pi/pi0) takes from the reward.
-        ref_params: the base's parameters; needed for any penalty on KL(pi‖pi0).
+        kl_coefficient: beta, weight of KL(pi‖pi0), nats.
+        ref_params: the base's parameters, needed for a KL coefficient.
+        kl_loss: the estimator whose derivative is taken (``divergences``); None puts the penalty into the reward.
+        kl_by_token: estimate the KL of each token and add them up, instead of that of the whole response.
         entropy_coefficient: weight of the entropy, nats a response, which enters the reward.
         reward_noise: standard deviation of a normal error on every reward paid.
         behaviour: parameters to draw from instead of the learning ones.
+        optimizer: optax constructor that takes the learning rate; chain ``optax.clip_by_global_norm`` into it to clip.
 
     Returns:
         An ``UpdateRule`` whose info holds the sampled mean ``reward``, noise included.
 
     Raises:
-        ValueError: no sample or no epoch.
+        ValueError: no sample, no epoch, or a KL coefficient without ``ref_params``.
     """
+    if ref_params is None and not is_off(kl_coefficient):
+        raise ValueError("kl_coefficient needs ref_params, the base policy's parameters: pass both.")
     if num_samples < 1 or num_epochs < 1:
         raise ValueError(f"A sampled rule needs 1 or more samples and epochs, not {num_samples} and {num_epochs}.")
     policy, prompts, rho = task.policy, task.prompts, jnp.exp(task.log_prompts)
+    kl_in_reward, transform = kl_coefficient if kl_loss is None else 0.0, optimizer(learning_rate)
+    objective = penalised(objective, kl_coefficient, kl_loss, by_token=kl_by_token)
 
     def draw(key: Key, params: Params) -> tuple[Batch, dict[str, Array]]:
         sample_key, noise_key = jax.random.split(key)
@@ -127,9 +137,8 @@ def train(
         if not is_off(reward_noise):
             rewards = rewards + reward_noise * jax.random.normal(noise_key, rewards.shape)
         log_old = token_log_probs(policy, params, prompts, tokens)
-        log_ref = jnp.zeros_like(log_old)
-        if ref_params is not None:
-            log_ref = token_log_probs(policy, ref_params, prompts, tokens)
+        no_ref = ref_params is None
+        log_ref = jnp.zeros_like(log_old) if no_ref else token_log_probs(policy, ref_params, prompts, tokens)
         returns = rewards
         if not is_off(entropy_coefficient):
             returns = returns - entropy_coefficient * log_old.sum(axis=-1)
@@ -142,18 +151,8 @@ def train(
 
         def epoch(state: RuleState, _: None) -> tuple[RuleState, None]:
             uphill = jax.grad(lambda params: value(objective, task, params, batch))
-            return climb(optimizer, state, uphill(state.params)), None
+            return climb(transform, state, uphill(state.params)), None
 
         return jax.lax.scan(epoch, state, None, length=num_epochs)[0], info
 
-    return UpdateRule(lambda params: start(optimizer, params), update)
-
-
-def check_reference(kl_coefficient: Scalar, ref_params: Params | None) -> None:
-    """Refuse a penalty on the distance to nothing.
-
-    Raises:
-        ValueError: a KL coefficient without ``ref_params``.
-    """
-    if ref_params is None and not is_off(kl_coefficient):
-        raise ValueError("kl_coefficient needs ref_params, the base policy's parameters: pass both.")
+    return UpdateRule(lambda params: start(transform, params), update)

@@ -14,14 +14,11 @@ from toypersona.types import Key, Scalar
 
 
 def tilting(task: Task, *, strength: Scalar) -> UpdateRule:
-    """Moves a tabular policy's logits [C, N] by ``strength`` along the path of KL-regularised optima.
+    """Moves the log-probabilities [C, N] of a table by ``strength`` along the path of KL-regularised optima.
 
     Args:
         task: its reward is listed; the policy that learns is a table, whatever the task's.
         strength: s = 1/beta added by each update, >= 0; 0 is the identity.
-
-    Returns:
-        An ``UpdateRule`` over log-probabilities [C, N].
     """
 
     def update(key: Key, state: RuleState) -> tuple[RuleState, dict[str, Array]]:
@@ -37,16 +34,13 @@ def frontier(
     log_prompts: Float[Array, " C"],
     strengths: Float[Array, " S"],
 ) -> tuple[Float[Array, " S"], Float[Array, " S"]]:
-    """Drift and mean reward of the tilts: no policy of the same drift is paid more.
+    """Drift ``E_c KL(tilt‖pi0)``, nats, and mean reward of the tilts [S]: no policy of the same drift is paid more.
 
     Args:
         log_base: log pi0(x|c) [C, N].
         reward: [C, N].
         log_prompts: log rho(c) [C].
         strengths: s [S].
-
-    Returns:
-        ``E_c KL(tilt‖pi0)`` in nats, and ``E_c E_tilt[reward]``, each [S].
     """
     rho = jnp.exp(log_prompts)
 
