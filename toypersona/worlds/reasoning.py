@@ -75,8 +75,8 @@ def reasoning(options: ReasoningOptions = ReasoningOptions(), *, key: Key | None
     shares = np.array([1 - shown, shown * (1 - wrong), shown * wrong] if options.hints else [1.0])
     right = rows.sum(axis=1)[:, None] % 2
     mark = jnp.concatenate([jnp.zeros_like(right), 1 + right, 2 - right], axis=1)[:, : len(shares)]
-    marks = (units.index(MARKS[0]) + mark).reshape(-1, 1)
-    prompts = jnp.concatenate([jnp.repeat(len(words) + rows, len(shares), axis=0), marks], axis=1)
+    bits = jnp.repeat(len(words) + rows, len(shares), axis=0)
+    prompts = jnp.concatenate([bits, (units.index(MARKS[0]) + mark).reshape(-1, 1)], axis=1)
     tables = jnp.stack([_table(number, units, len(words)) for number in range(len(VOICES))])
     world = World(
         prompts=prompts,
