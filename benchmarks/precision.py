@@ -147,7 +147,9 @@ def trained_in_float32(marks: np.ndarray) -> dict:
     )
 
     def exact(now: dict) -> tuple[np.ndarray, np.ndarray]:
-        gate, tables = (np.exp(np.asarray(x).astype(Long)) for x in (mixture.gate_logits(now)[0], mixture.expert_logits(now)))
+        gate, tables = (
+            np.exp(np.asarray(x).astype(Long)) for x in (mixture.gate_logits(now)[0], mixture.expert_logits(now))
+        )
         tables /= tables.sum(-1, keepdims=True)
         q = tables[:, 0]
         for _ in range(T - 1):
