@@ -1,5 +1,7 @@
 """Where every rule starts: the same policy by every way to make a base, and what is computed once and kept."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -88,7 +90,7 @@ def test_means_spent_drift_and_budgets_by_hand():
     expected = drift.budget(log_policy, BASE.log_base, BASE.log_personas, BASE.responses, BASE.log_prompts)
     jax.tree.map(np.testing.assert_array_equal, spent, expected)
     along = BASE.budget_along(jnp.stack([BASE.log_base, log_policy]))
-    np.testing.assert_allclose(along.hull_distance, [0, spent.hull_distance], atol=1e-11)
+    np.testing.assert_allclose(along.hull_distance, jnp.stack([jnp.zeros(()), spent.hull_distance]), atol=1e-11)
 
 
 def test_rewards_at_an_angle_have_unit_variance_and_their_weak_limit():
@@ -183,7 +185,7 @@ def test_what_was_fitted_is_loaded_and_nothing_is_computed(fitted, nothing_compu
     jax.tree.map(np.testing.assert_array_equal, again.recovery, pretrained.recovery)
     assert entries(folder) == before and len(before) == 1
     for options, few in (
-        (OPTIONS, Pretraining(**vars(FEW) | {"num_steps": 6})),
+        (OPTIONS, dataclasses.replace(FEW, num_steps=6)),
         (WorldOptions(markov=MarkovOptions(num_words=3, num_prompts=2, num_personas=2, concentration=0.4)), FEW),
     ):
         with pytest.raises(AssertionError, match="was computed"):

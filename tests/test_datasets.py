@@ -206,7 +206,7 @@ def test_other_settings_and_other_coordinates_are_refused_even_where_all_is_fini
     fill(path)
     with pytest.raises(datasets.RunMismatch, match=r"\(noise.num_runs is 3 there and 4 here\)"):
         same(path, made_by(settings={"noise": {"num_runs": 4}}) | PROGRAM)
-    renamed = LAYOUT._replace(coords=LAYOUT.coords | {"rule": np.array(["tilt", "sft"])})
+    renamed = LAYOUT._replace(coords={**LAYOUT.coords, "rule": np.array(["tilt", "sft"])})
     with pytest.raises(datasets.RunMismatch, match=r"coords.rule\[1\] is natürlich/gates there and sft here"):
         same(path, asked, renamed)
     with pytest.raises(datasets.RunMismatch, match="seeds"):

@@ -56,9 +56,8 @@ class Machine:
     """A clock, and programs that take a known time to compile and to run a batch."""
 
     def __init__(self, monkeypatch, program, compiling, point, batch):
-        self.now, self.program, self.calls, self.points = 0.0, program, [], []
-        self.compiling, self.seconds = compiling, {1: point}
-        self.batch = batch
+        self.now, self.program, self.calls = 0.0, program, []
+        self.compiling, self.point, self.batch = compiling, point, batch
         monkeypatch.setattr(programs, "compiled", self.compiled)
         monkeypatch.setattr(programs.time, "perf_counter", lambda: self.now)
 
@@ -69,7 +68,7 @@ class Machine:
 
         def evaluate(points):
             assert {len(values) for values in points.values()} == {batch}
-            self.now += self.seconds.get(batch, self.batch)
+            self.now += self.point if batch == 1 else self.batch
             return {}
 
         return evaluate

@@ -34,7 +34,7 @@ def plain(key, *, strength, order):
 
 def experiment(key, *, strength, order):
     values = plain(key, strength=strength, order=order)
-    return values | {"weights": named(values["weights"], "weight", **COORDS)}
+    return values | {"weights": named(values["weights"], "weight", None, **COORDS)}
 
 
 def run(out=None, *, experiment_fn=experiment, axes=AXES, **changed):
@@ -116,7 +116,7 @@ def test_a_diverged_point_is_kept_marked_and_counted(capsys, tmp_path, chunk):
         values = plain(key, strength=strength, order=order)
         lost = (strength == 0.5) & (order == 2) & (values["reward"] > 0)
         weights = values["weights"].at[1, 2].set(jnp.where(lost, jnp.nan, 1.0))
-        return values | {"weights": named(weights, **COORDS)}
+        return values | {"weights": named(weights, None, None, **COORDS)}
 
     sound = run(chunk=chunk)
     dataset = run(tmp_path / "run.zarr", experiment_fn=some_diverge, chunk=chunk, progress=True)

@@ -24,8 +24,8 @@ from toypersona.outputs import Output
 
 SEED = "seed"
 
-ExperimentFn = Callable[..., dict[str, jax.Array]]
-"""``(key, **hyperparameters) -> {name: array}`` for one point of the grid: pure, traced, named scalars in."""
+ExperimentFn = Callable[..., dict[str, Any]]
+"""``(key, **hyperparameters) -> {name: array or Output}`` for one point of the grid: pure, traced, named scalars in."""
 
 CPU_OPTIONS = (
     ("xla_cpu_experimental_ynn_fusion_type", "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"),

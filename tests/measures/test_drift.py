@@ -1,3 +1,4 @@
+import functools
 import itertools
 
 import jax
@@ -160,11 +161,16 @@ def test_a_path_s_budgets_are_those_of_its_policies():
 
 def given_up(monkeypatch, which):
     """The prompts' or the histories' projections stop after one Newton step, the others' do not."""
-    project, inner = hulls.project, hulls._project
     if which == "prompt":
-        monkeypatch.setattr(hulls, "project", lambda *args, **named: project(*args, max_iterations=1, **named))
+        monkeypatch.setattr(hulls, "project", functools.partial(hulls.project, max_iterations=1))
     else:
-        monkeypatch.setattr(hulls, "_project", lambda *args: inner(*args) if len(args) == 5 else inner(*args, 1))
+        inner = hulls._project
+
+        def after_one(p, hull, tolerance, start, most=1):
+            """project asks for a number of steps, project_batch for none."""
+            return inner(p, hull, tolerance, start, most)
+
+        monkeypatch.setattr(hulls, "_project", after_one)
 
 
 @pytest.mark.parametrize("which", ["prompt", "token"])

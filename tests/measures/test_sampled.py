@@ -2,9 +2,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_drift import BUDGET, LOG_PROMPTS, TOKENS, C, K, T, V, random_problem
+from test_drift import BUDGET, LOG_PROMPTS, TOKENS, C, K, T, V, given_up, random_problem
 
-from toypersona import hulls, numerics
+from toypersona import numerics
 from toypersona.measures import sampled
 
 NAMES = ("total", "hull_distance", "token_hull_distance", "selection", "switching", "novelty", "selection_fraction")
@@ -171,15 +171,11 @@ def test_every_fit_of_weights_counts_for_the_certificate(monkeypatch):
     assert len(calls) == 5
 
 
-@pytest.mark.parametrize("which", ["weights", "words"])
+@pytest.mark.parametrize("which", ["prompt", "token"])
 def test_too_few_newton_steps_are_not_certified(monkeypatch, which):
     problem = random_problem(12)
     picks, samples = draw(jax.random.key(1), *problem, 20)
     words = next_word_log_probs(problem[0], problem[2], picks)
-    project, inner = hulls.project, hulls._project
-    if which == "weights":
-        monkeypatch.setattr(hulls, "project", lambda *args, **named: project(*args, max_iterations=1, **named))
-    else:
-        monkeypatch.setattr(hulls, "_project", lambda *args: inner(*args) if len(args) == 5 else inner(*args, 1))
+    given_up(monkeypatch, which)
     given = jax.jit(lambda samples: sampled.budget_from_samples(samples, samples, LOG_PROMPTS, next_words=words))
     assert not given(samples).certified
