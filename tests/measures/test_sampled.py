@@ -105,7 +105,7 @@ def test_a_base_a_little_outside_is_noticed_and_one_inside_nearly_never_taken_fo
         found = sampled.budget_from_samples(samples, base_samples, LOG_PROMPTS)
         return found.base_inside, (found.base_distance - (K - 1) / 1000) / found.base_distance_se
 
-    at = jax.jit(jax.vmap(passes, (0, None)))
+    at = jax.jit(lambda keys, log_base: jax.lax.map(lambda key: passes(key, log_base), keys, batch_size=20))
     outside, away = at(jax.random.split(jax.random.key(3), 400), log_policy)
     assert away.min() > 3 and away.max() < 25, "no power"
     assert not outside.any()
