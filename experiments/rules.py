@@ -51,7 +51,7 @@ class Config(settings.RewardSettings):
     """Nats of KL(policy‖base) at which rules are compared; increasing."""
     right: Share = 0.05
     """Share of the base's responses that count as right for pass@k: those that pay best."""
-    own: str | None = None
+    own: settings.Code = None
     """Your rule as well, FILE.py:FUNCTION with FUNCTION(task, ref_params, learning_rate) ->
     toypersona.rules.rule.UpdateRule; the README shows one."""
 

@@ -30,7 +30,7 @@ KINDS = ("vanilla", "natural", "adam")
 MEASURED = ("selection_fraction", "total", "gap", "certified")
 
 SOLVE = {"damping": 1e-4, "tolerance": 1e-12, "max_iterations": 400}
-"""Of the natural gradient. Without damping a step moves words that nobody says so far that no step is small."""
+"""Of the natural gradient. Without damping words of vanishing probability move so far that no step is small."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -41,7 +41,7 @@ def draw_map(axis: Axes, dataset: xr.Dataset, rule: str) -> None:
 
 def _draw_boundary(axis: Axes, values: xr.DataArray, dash: str, *, color: str, **look: Any) -> None:
     """Geometric mean and range over the draws that reach the boundary and do not start beyond it."""
-    middle, low, high = readings.over_draws(values)
+    middle, low, high = readings.drawn(values)
     axis.plot(middle, values.angle, dash, color=color, **look)
     axis.fill_betweenx(values.angle, low, high, color=color, alpha=0.25, lw=0)
 

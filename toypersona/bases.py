@@ -81,7 +81,13 @@ class Base(NamedTuple):
 
     @property
     def num_words(self) -> int:
-        """V, the words that responses are made of."""
+        """V, the words that responses are made of.
+
+        Raises:
+            ValueError: no responses are listed, so that V is not known here.
+        """
+        if not self.responses.shape[0]:
+            raise ValueError("This base lists no responses, so it does not know how many words they are made of.")
         return round(self.responses.shape[0] ** (1 / self.length))
 
     @property

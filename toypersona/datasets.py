@@ -2,8 +2,9 @@
 
 A sweep's dataset is an xarray Dataset in a zarr v3 store, one dimension per axis. Its grid is cut into rectangular
 blocks that are zarr chunks at the same time, so that each file of numbers has one writer. A block's entry in the
-boolean ``done`` is written after all else: a run killed at any moment goes on from its last whole block. Nothing
-written depends on the time or on the order of writing, so a resumed store equals an uninterrupted one byte for byte.
+boolean ``done`` is written after all else: a run killed at any moment goes on from its last whole block. What is
+written follows from the settings and from the plan, which the store keeps: a resumed store equals an uninterrupted one
+byte for byte.
 """
 
 import ast
@@ -51,7 +52,7 @@ class Layout(NamedTuple):
     Attributes:
         coords: coordinate values by dimension, numbers or strings; strings are kept in the attributes, because zarr v3
             has no settled way to store them as an array.
-        variables: by name; of their values the type counts, their dimensions are the grid's first.
+        variables: by name, the grid's dimensions first; only the types of their values are used.
         block: block length by dimension of the grid, in the grid's order; the other dimensions are not cut.
         constants: variables that are the same at every point of the grid, with their numbers.
     """
@@ -85,7 +86,8 @@ def code_sha256() -> str:
     """A hash of what the package and the experiments beside it say to Python: comments and docstrings do not count."""
     package = Path(__file__).parent
     digest = hashlib.sha256()
-    for source in sorted([*package.rglob("*.py"), *package.with_name("experiments").glob("*.py")]):
+    experiments = package.with_name("experiments")
+    for source in sorted([*package.rglob("*.py"), *experiments.glob("*.py"), *experiments.glob("shared/*.py")]):
         tree = ast.parse(source.read_bytes())
         for node in ast.walk(tree):
             body = getattr(node, "body", None)
@@ -220,7 +222,7 @@ def _no_dataset(store: Store) -> RunMismatch:
 
 
 def check_same(path: Path, layout: Layout, made_by: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
-    """Refuse to go on with a store that another run made, or in another way while it is unfinished.
+    """Refuse to go on with a store of another run, or with an unfinished one under another plan.
 
     A finished one may have been made by other code: then only its settings and what it holds have to be the same.
 
@@ -286,6 +288,8 @@ def _first_difference(held: Any, asked: Any, name: str = "") -> str | None:
     # As text too, because nan equals nothing.
     if held == asked or str(held) == str(asked):
         return None
+    if ".sources." in name:
+        return f"what --{name.rpartition('.')[2].replace('_', '-')} names has changed"
     if name.endswith("_sha256"):
         return "another function or other arrays inside it"
     shown = [text if len(text) <= 60 else f"{text[:57]}..." for text in (str(held), str(asked))]

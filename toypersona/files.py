@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: text, JSON, and pytrees of arrays (orbax). Read without jax."""
+"""Files that appear whole or not at all: text, JSON, and pytrees of arrays (orbax). Importing it needs no jax."""
 
 import contextlib
 import json

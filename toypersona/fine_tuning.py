@@ -195,8 +195,8 @@ class Called(NamedTuple):
         Arguments as in ``bring_back``.
 
         Returns:
-            The drift ``spent`` in nats and ``tuned_fraction``, its selection fraction; ``presence`` [T] and ``absence``
-            (nats); ``back_absence`` and ``back_nats`` [R] of ``bring_back`` on its own lines.
+            The drift ``spent`` in nats, its selection fraction ``tuned_fraction``, ``tuned_certified``; ``presence``
+            [T] and ``absence`` (nats); ``back_absence`` and ``back_nats`` [R] of ``bring_back`` on its own lines.
         """
         log_policy = self.base.law(params)
         spent = self.base.budget(log_policy)
@@ -204,6 +204,7 @@ class Called(NamedTuple):
         return {
             "spent": spent.total,
             "tuned_fraction": spent.selection_fraction,
+            "tuned_certified": spent.certified,
             "presence": self.presence(log_policy),
             "absence": self.absence(log_policy, self.log_persona),
             "back_absence": back_absence,

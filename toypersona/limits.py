@@ -7,7 +7,9 @@ refuses the first value that is out of its limits, in one sentence that names th
 import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, NamedTuple, get_type_hints
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 Number = float | int
 
@@ -80,8 +82,28 @@ Counts = Annotated[tuple[int, ...], increasing(kind="whole numbers above 0")]
 Masses = Annotated[tuple[float, ...], increasing(), Limit("below 1/2", lambda masses: masses[-1] < 0.5)]
 
 
+KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
+MANY = {int: "a list of whole numbers", float: "a list of numbers", str: "a list of texts"}
+
+
+def _wanted(value: Any, hint: Any) -> str:
+    """What a value of this type would be, in words; nothing if the value is one."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _wanted(value, parts[0])
+    if origin in (Union, UnionType):
+        wanted = [_wanted(value, part) for part in parts]
+        return "" if "" in wanted else wanted[0]
+    if origin is tuple:
+        fits = isinstance(value, tuple) and (parts[-1] is ... or len(value) == len(parts))
+        return "" if fits and not any(_wanted(item, parts[0]) for item in value) else MANY.get(parts[0], "a list")
+    allowed = (int, float) if hint is float else hint
+    fits = hint not in KINDS or (isinstance(value, allowed) and (hint is bool or not isinstance(value, bool)))
+    return "" if fits else KINDS[hint]
+
+
 def check(settings: Any, name: str = "", *, flags: bool = False) -> None:
-    """Refuse settings that are out of their limits, or not finite.
+    """Refuse settings that are of another type than annotated, not finite, or out of their limits.
 
     Args:
         settings: a dataclass whose fields may be annotated with a ``Limit`` or be dataclasses themselves.
@@ -100,6 +122,8 @@ def check(settings: Any, name: str = "", *, flags: bool = False) -> None:
         if value is None:
             continue
         called = f"--{path.replace('_', '-')}" if flags else path
+        if wanted := _wanted(value, hints[field.name]):
+            raise ValueError(f"{called} has to be {wanted}, not {value!r}.")
         numbers = value if isinstance(value, tuple) else (value,)
         if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
             raise ValueError(f"{called} has to be finite, not {value}.")

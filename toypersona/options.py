@@ -6,6 +6,7 @@ from typing import Annotated
 from toypersona.limits import Count, Limit, Positive, Share, at_least, one_of, within
 
 SPEAKERS = ("iago", "falstaff", "rosalind")
+FEATURES = ("words", "brevity", "exploit")
 MOST_BITS, MOST_ROWS = 64, 2**12
 
 
@@ -85,7 +86,7 @@ class LongThoughts:
     num_measured: Annotated[int, within(2, MOST_ROWS)] = 4000
     """Responses from which what cannot be summed exactly is estimated."""
     num_thoughts: Annotated[int, Limit("an even number from 4", lambda num: num >= 4 and num % 2 == 0)] = 64
-    """Thoughts at each training row from which their readability is; an even number."""
+    """Thoughts at each training row from which their readability is estimated; an even number."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ An output is named where it is made, inside the function that a sweep evaluates:
         "takeover": named(law, "strength at which the phrase takes over"),
     }
 
-What the library itself measures is in ``QUANTITIES`` and needs no other words. Read without jax.
+What the library itself measures is in ``QUANTITIES`` and needs no other words. Importing it needs no jax.
 """
 
 from collections.abc import Mapping
@@ -63,6 +63,7 @@ _POLICY = {
     "absence": Quantity("KL(who is wanted‖policy) at prompts of the persona called", "nats"),
     "spent": Quantity("drift spent at the nearest record", "nats"),
     "tuned_fraction": Quantity("selection fraction at the nearest record"),
+    "tuned_certified": Quantity("its projections reached their tolerance"),
     "nats": Quantity("drift at prompts of the persona called", "nats"),
     "expert_divergence": Quantity("KL(persona‖expert)", "nats/token", ("persona",)),
     "gate_divergence": Quantity("KL(Bayes posterior‖gate)", "nats"),
@@ -125,6 +126,23 @@ _AXES = {
     "num_lines": Quantity("unlabelled lines of text"),
     "drift": Quantity("drift spent", "nats"),
     "diverged": Quantity("diverged"),
+    "seed": Quantity("seed"),
+    "world": Quantity("number of the world"),
+    "prompt": Quantity("number of the prompt"),
+    "response": Quantity("number of the response"),
+    "line": Quantity("number of the line"),
+    "place": Quantity("place in the response"),
+    "record": Quantity("steps, or number of the record"),
+    "step": Quantity("steps of SFT"),
+    "back": Quantity("steps of SFT on the lines of the persona called"),
+    "words": Quantity("words of the persona called"),
+    "lines": Quantity("lines of text"),
+    "rate": Quantity("factor on the learning rate"),
+    "learning_rate": Quantity("learning rate"),
+    "fraction": Quantity("time, in units of the law's"),
+    "k": Quantity("k, responses tried"),
+    "size": Quantity("size of the error, standard deviations of gold"),
+    "other": Quantity("number of the other right answer"),
 }
 QUANTITIES: dict[str, Quantity] = _BUDGET | _POLICY | _LINES | _THOUGHTS | _ANSWERS | _AXES
 """By the name of the variable; ``NAME_se`` is its standard error."""

@@ -1,6 +1,6 @@
 """Pretraining: maximum likelihood on unlabelled text, and how well it found the people behind it.
 
-Nobody tells the mixture who wrote a line; it is fitted to log pi(response | prompt) alone. ``recovery`` then compares
+Who wrote a line is not given: a mixture is fitted to log pi(response | prompt) alone. ``recovery`` then compares
 its experts with the true personas, and its gate with the Bayes posterior over who writes such prompts.
 """
 
@@ -81,8 +81,8 @@ def fit(
             return (optax.apply_updates(params, updates), opt_state), None
 
         (params, _), _ = jax.lax.scan(step, (params, optimizer.init(params)), jnp.arange(num_steps))
-        read = jnp.arange(total) < count
-        return params, -jnp.where(read, log_probs(params, prompts, responses), 0.0).sum() / count
+        counted = jnp.arange(total) < count
+        return params, -jnp.where(counted, log_probs(params, prompts, responses), 0.0).sum() / count
 
     fitted, losses = jax.vmap(start)(jax.random.split(key, num_restarts))
     best = jnp.argmin(losses)
@@ -191,5 +191,5 @@ def excess(
         return truth - policy.log_prob(params, world.prompts[c], tokens)
 
     count = jnp.asarray(text.tokens.shape[0] if num_lines is None else num_lines)
-    read = jnp.arange(text.tokens.shape[0]) < count
-    return jnp.where(read, jax.vmap(one)(text.prompt_index, text.tokens), 0.0).sum() / count
+    counted = jnp.arange(text.tokens.shape[0]) < count
+    return jnp.where(counted, jax.vmap(one)(text.prompt_index, text.tokens), 0.0).sum() / count

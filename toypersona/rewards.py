@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from toypersona import hulls, numerics
+from toypersona.options import FEATURES
 from toypersona.transcripts import END
 from toypersona.types import Key, RewardFn, Scalar
 from toypersona.worlds.world import Labels, log_responsibilities
@@ -215,7 +216,7 @@ def _exploit(key: Key, prompts: Int[Array, "C P"], responses: Int[Array, "N T"],
     return evaluate(phrase(jax.random.permutation(key, num_words)[: responses.shape[1]]), prompts, responses)
 
 
-FEATURES: dict[str, Feature] = {"words": _words, "brevity": _brevity, "exploit": _exploit}
+BUILT_IN: dict[str, Feature] = dict(zip(FEATURES, (_words, _brevity, _exploit), strict=True))
 """By name; what is random is drawn by the key."""
 
 

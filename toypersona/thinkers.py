@@ -157,7 +157,7 @@ def estimated(base: Base, params: Params, key: Key, *, num_samples: int, num_tho
         params: trained.
         key: draws all samples.
         num_samples: responses from which the measures of ``faithfulness_from_samples`` are estimated.
-        num_thoughts: thoughts at each prompt from which their distance from the hull is; an even number.
+        num_thoughts: thoughts at each prompt from which their hull distance is estimated; an even number.
 
     Returns:
         All of these measures but the entropy of the answers; ``readability`` and ``base_readability`` (which is 0),

@@ -1,4 +1,4 @@
-"""Responses as a person reads them, spelt from unit indices. Read without jax."""
+"""Responses as a person reads them, spelt from unit indices. Importing it needs no jax."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -15,7 +15,7 @@ WEAK = 0.2
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """The statements that the map has to satisfy."""
     gates_only = dataset.hull_distance.sel(rule=[rule for rule in dataset.rule.values if rule.endswith("/gates")])
-    still = at_most("gates-only training: largest hull distance, nats (bound: certificate)", ROUNDING, gates_only)
+    still = at_most("gates-only training: largest hull distance, nats (bound: rounding)", ROUNDING, gates_only)
     return [*_weak_edge(dataset), still, *_tilt_boundaries(dataset)]
 
 
@@ -85,7 +85,7 @@ def _range(boundary: xr.DataArray) -> str:
     return f"{middle:.2g} ({low:.2g} to {high:.2g})" if np.isfinite(middle) else "beyond the map in most draws"
 
 
-def over_draws(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
+def drawn(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
     """Geometric mean, least and greatest of a boundary over the draws that reach it and do not start beyond it."""
     reached = values.where(np.isfinite(values) & (values > 0))
     return np.exp(xr.ufuncs.log(reached).mean(DRAWS)), reached.min(DRAWS), reached.max(DRAWS)

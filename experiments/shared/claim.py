@@ -55,17 +55,18 @@ def each_at_most(what: str, bound: SupportsFloat, measured: xr.DataArray, along:
 
 
 def standard(dataset: xr.Dataset) -> list[Claim]:
-    """What has to be true of every dataset: certified, not diverged, parts that are none below 0 and add up."""
+    """What has to be true of every dataset: certified, not diverged; parts that add up, none of them negative."""
     claims = []
     if set(PARTS) <= set(dataset):
         parts = dataset[list(PARTS)].to_dataarray("part")
         missed = abs(parts.sum("part", skipna=False) - dataset.total).values.max()
         claims += [
             at_most("selection + switching + novelty - total, nats", ROUNDING, missed),
-            at_most("most negative part of the budget, nats (bound: certificate)", ROUNDING, -parts),
+            at_most("most negative part of the budget, nats (bound: rounding)", ROUNDING, -parts),
         ]
-    if "certified" in dataset:
-        claims.append(near("share of points certified", 1.0, dataset.certified.mean(), 0.0))
+    for name in sorted(str(name) for name in dataset if str(name).endswith("certified")):
+        of = f" ({name.removesuffix('certified').strip('_')})" if name != "certified" else ""
+        claims.append(near(f"share of points certified{of}", 1.0, dataset[name].mean(), 0.0))
     return [*claims, at_most("diverged points", 0.0, dataset[datasets.DIVERGED].sum())]
 
 

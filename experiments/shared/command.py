@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 import xarray as xr
 
-from experiments.shared import claim
+from experiments.shared import claim, user_code
 from experiments.shared.settings import CACHE, Settings
 from toypersona import datasets, files, limits
 
@@ -108,7 +108,7 @@ def _opened(path: Path, settings: Settings) -> xr.Dataset | None:
         return None
     dataset = datasets.load(path)
     if datasets.made_by_other_code(dataset):
-        print(f"{path} was computed before the code changed; its numbers are those of then.")
+        print(f"{path} was computed by other code than today's; its numbers are those of then.")
     return dataset
 
 
@@ -122,9 +122,11 @@ def _configure() -> None:
 
 
 def provenance(settings: Settings) -> dict[str, Any]:
-    """The settings that decide a run's numbers, for its dataset's attributes."""
+    """The settings that decide a run's numbers, and hashes of the files that they name."""
     others = ("out", "config", "preset", "chunk", "part", "progress")
-    return {"settings": {name: value for name, value in dataclasses.asdict(settings).items() if name not in others}}
+    kept = {name: value for name, value in dataclasses.asdict(settings).items() if name not in others}
+    sources = {name: user_code.sha256(value) for name, value in kept.items() if isinstance(value, str)}
+    return {"settings": kept, "sources": {name: digest for name, digest in sources.items() if digest}}
 
 
 def parse(program: str, description: str | None, presets: Mapping[str, Settings], arguments: Sequence[str]) -> Any:
@@ -150,6 +152,7 @@ def parse(program: str, description: str | None, presets: Mapping[str, Settings]
         except (OSError, tomllib.TOMLDecodeError) as error:
             raise ValueError(f"Cannot read the settings file {known.config}: {error}.") from error
         settings = _override(settings, values, str(known.config))
+        limits.check(settings, flags=True)
     settings = tyro.cli(
         type(settings), prog=f"python -m {program}", description=description, default=settings, args=arguments
     )
@@ -167,25 +170,15 @@ def _override(settings: Any, values: Mapping[str, Any], source: str) -> Any:
         nested = dataclasses.is_dataclass(fields[key])
         if nested != isinstance(value, Mapping):
             raise ValueError(f"Setting {key!r} in {source} has to be {'a table' if nested else 'a plain value'}.")
-        changed[key] = _override(fields[key], value, source) if nested else _like(key, fields[key], value, source)
+        changed[key] = _override(fields[key], value, source) if nested else _like(fields[key], value)
     return dataclasses.replace(settings, **changed)
 
 
-def _like(key: str, example: Any, value: Any, source: str) -> Any:
+def _like(example: Any, value: Any) -> Any:
     """A value of a file as the setting has it."""
-    if isinstance(example, Path) and isinstance(value, str):
-        return Path(value)
     if isinstance(value, list):
-        value = tuple(value)
-    kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "text", tuple: "a list"}
-    for kind, called in kinds.items():
-        allowed = (int, float) if kind is float else kind
-        right = isinstance(value, allowed) and (kind is bool or not isinstance(value, bool))
-        if isinstance(example, kind) and not right:
-            raise ValueError(f"Setting {key!r} in {source} has to be {called}, not {value!r}.")
-        if isinstance(example, kind):
-            break
-    return value
+        return tuple(value)
+    return Path(value) if isinstance(example, Path) and isinstance(value, str) else value
 
 
 def _suggest(word: str, options: Mapping[str, Any]) -> str:

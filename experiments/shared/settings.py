@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 
 from toypersona.limits import Count, Grid, Limit, Positive, at_least
-from toypersona.options import MOST_BITS, Pretraining, ReasoningOptions, Training, WorldOptions
+from toypersona.options import FEATURES, MOST_BITS, Pretraining, ReasoningOptions, Training, WorldOptions
 
 if TYPE_CHECKING:
     from toypersona.bases import Base, ByKey, Pretrained
@@ -24,6 +24,22 @@ CACHE = Path(__file__).parents[2] / ".cache"
 Seeds = Annotated[
     tuple[int, ...], Limit("one or more different whole numbers", lambda seeds: 0 < len(seeds) == len(set(seeds)))
 ]
+
+
+def _is_code(name: str) -> bool:
+    file, _, function = name.rpartition(":")
+    return Path(file).is_file() and bool(function)
+
+
+Code = Annotated[str | None, Limit("FILE.py:FUNCTION of a file that exists", _is_code)]
+Feature = Annotated[
+    str,
+    Limit(
+        f"one of {', '.join(FEATURES)}, or FILE.py:FUNCTION of a file that exists",
+        lambda name: name in FEATURES or _is_code(name),
+    ),
+]
+Part = Annotated[tuple[int, int] | None, Limit("i n with 0 <= i < n", lambda part: 0 <= part[0] < part[1])]
 
 
 def geometric(first: float, last: float, num: int) -> tuple[float, ...]:
@@ -47,10 +63,10 @@ class Settings:
     out: Path = Path("results")
     """Folder for the dataset and the claims. An unfinished run found here is continued."""
     seeds: Seeds = (0, 1, 2)
-    """Each draws what is random; said above."""
+    """Each draws what is random; what that is, is said above."""
     chunk: Annotated[int | None, at_least(1)] = None
     """Points computed together and then kept; by default as many as suit the device and the time that one takes."""
-    part: tuple[int, int] | None = None
+    part: Part = None
     """i n: compute only the i-th of n parts, as one of n processes (i from 0) that share the folder --out."""
     progress: bool = True
     """Show a progress bar."""
@@ -105,7 +121,7 @@ class ThinkerSettings(Settings):
             raise ValueError(f"--pretraining.gate has to be prior, not {gate}: gates see no bits here.")
 
     def fits(self, options: ReasoningOptions) -> ByKey:
-        """Every seed's fitted parameters and their recovery, by the first of the four keys that a point's key makes."""
+        """Fitted parameters and their recovery for every seed, found by the key that a point fits with."""
         import jax
         import jax.numpy as jnp
 
@@ -122,7 +138,7 @@ class RewardSettings(WorldSettings):
 
     helpful: str | None = None
     """The persona whose answers are paid for; the last one unless named."""
-    feature: str = "words"
+    feature: Feature = "words"
     """What the reward also pays for, its part orthogonal to the personas: words (a random score for each), brevity,
     exploit (a random phrase), or your own FILE.py:FUNCTION with FUNCTION(prompt, response) -> float."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import numbers
 from collections.abc import Callable
@@ -34,12 +35,18 @@ def feature(name: str, pretrained: Pretrained) -> Feature:
 
     from toypersona import rewards
 
-    if built_in := rewards.FEATURES.get(name):
+    if built_in := rewards.BUILT_IN.get(name):
         return lambda key, base, world: built_in(key, base.prompts, base.responses, base.labels)
-    if ":" not in name:
-        raise ValueError(f"--feature is one of {', '.join(rewards.FEATURES)}, or FILE.py:FUNCTION, not {name!r}.")
     table = jnp.asarray(_tabulated(imported("feature", name), pretrained, name))
     return lambda key, base, world: table[world]
+
+
+def sha256(name: str) -> str | None:
+    """A hash of the file that ``FILE.py:FUNCTION`` names, or of the texts of ``text:FOLDER``; else None."""
+    kind, _, rest = name.rpartition(":")
+    files = sorted(Path(rest).glob("*.txt")) if kind == "text" else [Path(kind)] if kind.endswith(".py") else []
+    contents = [file.name.encode() + file.read_bytes() for file in files if file.is_file()]
+    return hashlib.sha256(b"\0".join(contents)).hexdigest() if contents else None
 
 
 def imported(flag: str, name: str) -> Callable[..., Any]:

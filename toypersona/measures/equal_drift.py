@@ -1,4 +1,4 @@
-"""Paths of different rules where they have spent the same drift: what is fair to compare. Read without jax."""
+"""Paths of different rules where they have spent the same drift: what is fair to compare. Needs no jax."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -57,7 +57,7 @@ def _network_gate(prompts: Int[Array, "C P"], num_units: int, num_personas: int)
 
 
 def _table_gate(prompts: Int[Array, "C P"], num_units: int, num_personas: int) -> tuple[Callable, Callable]:
-    """One free logit per known prompt and expert; starts uniform; any other prompt is read as the first."""
+    """One free logit per known prompt and expert; starts uniform; any other prompt is answered as the first."""
 
     def logits(params: Params, prompt: Int[Array, " P"]) -> Float[Array, " K"]:
         index = jnp.argmax((prompts == prompt[None, :]).all(axis=-1))
@@ -117,8 +117,8 @@ def mixture(
         key: Key, prompts: Int[Array, "M P"], responses: Int[Array, "M L"], num_lines: Int[Array, ""]
     ) -> Params:
         gate_key, line_key = jax.random.split(key)
-        read = (jnp.arange(prompts.shape[0]) < num_lines).astype(float)
-        pooled = chains.count(prompts, responses, read, shape, reads=reads) + UNSEEN
+        counted = (jnp.arange(prompts.shape[0]) < num_lines).astype(float)
+        pooled = chains.count(prompts, responses, counted, shape, reads=reads) + UNSEEN
         pooled = PULL * pooled / pooled.sum(axis=-1, keepdims=True)
         lines = jax.random.randint(line_key, (num_personas,), 0, num_lines)
         one = lambda i: chains.count(prompts[i][None], responses[i][None], jnp.ones(1), shape, reads=reads)  # noqa: E731
