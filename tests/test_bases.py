@@ -131,6 +131,7 @@ def fitted(tmp_path_factory):
     return folder, bases.pretrained("markov", OPTIONS, FEW, length=LENGTH, num_worlds=2, folder=folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", [0, 1])
 def test_each_pretrained_base_is_its_own_fit_by_hand(fitted, index):
     _, pretrained = fitted

@@ -41,6 +41,7 @@ def test_exact_rules_keep_to_their_laws(base, monkeypatch):
     assert (np.diff(shares["right"][:2], axis=1) > 0).all()
 
 
+@pytest.mark.slow
 def test_entropy_changes_by_its_formula_in_every_direction(base):
     paid = jnp.stack([jax.random.normal(jax.random.key(0), base.log_base.shape), -base.log_base])
     change, formula = jax.jit(lambda paid: jax.lax.map(lambda r: first_order.entropy_changes(base, r), paid))(paid)

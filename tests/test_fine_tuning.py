@@ -52,6 +52,7 @@ def test_many_lines_teach_what_few_do_not(base):
     assert many < 0.5 * few and many < missed[0, 1, 0]
 
 
+@pytest.mark.slow
 def test_rules_are_compared_at_the_nearest_record_and_lines_bring_a_persona_back(base):
     task, steps = base.task(base.log_personas[:, 2] - base.log_base), jnp.array([1, 2, 4, 8, 16])
     drifts, called = jnp.array([0.05, 0.3]), fine_tuning.called(base, 0)

@@ -12,6 +12,7 @@ MIXTURE = horizons.paid(bases.true(WORLD, LABELS, 3), SCORES)
 STRENGTHS = jnp.array([0.2, 1.5])
 
 
+@pytest.mark.slow
 def test_curves_bound_the_listed_hull_distance_and_are_it_for_one_persona():
     scaled = STRENGTHS * jnp.sqrt(3)
     bound = horizons.by_case(MIXTURE, (1, 3), scaled)
@@ -41,6 +42,7 @@ def test_samples_of_a_tilted_mixture_follow_its_law_and_know_their_log_probabili
         assert np.abs((seen - expected) / np.sqrt(expected * (1 - expected) / num)).max() < 5
 
 
+@pytest.mark.slow
 def test_sampled_budgets_are_the_listed_ones_within_their_errors():
     scaled = STRENGTHS * jnp.sqrt(3)
     sampled = jax.jit(lambda key: horizons.by_samples(key, MIXTURE, (2, 3), scaled, 400))(jax.random.key(3))

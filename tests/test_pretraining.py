@@ -49,6 +49,7 @@ def compare(params):
     return pretraining.recovery(WORLD.log_prompts, WORLD.log_gates, truth, gates, experts, 3)
 
 
+@pytest.mark.slow
 def test_text_alone_gives_personas_and_gates_back(fitted):
     found = compare(fitted[4000].params)
     assert found.expert_divergence.max() < 0.03
@@ -56,10 +57,12 @@ def test_text_alone_gives_personas_and_gates_back(fitted):
     assert found.policy_divergence < 0.01
 
 
+@pytest.mark.slow
 def test_more_text_is_better_and_compiles_nothing(fitted):
     assert compare(fitted[4000].params).policy_divergence < 0.5 * compare(fitted[100].params).policy_divergence
 
 
+@pytest.mark.slow
 def test_the_best_restart_is_kept(fitted):
     fit = fitted[4000]
     assert fit.loss == fit.losses.min()
@@ -130,6 +133,7 @@ def test_matching_undoes_any_permutation():
         pretraining.matching(jnp.zeros((9, 9)))
 
 
+@pytest.mark.slow
 def test_the_world_itself_has_no_excess_loss_and_another_policy_its_divergence():
     text = worlds.sample(jax.random.key(5), WORLD, 3, 20_000)
     true = bases.true(WORLD, LABELS, 3)

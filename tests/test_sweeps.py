@@ -228,6 +228,7 @@ sweeps.run(experiment, {"a": np.linspace(0, 1, 5), "b": np.arange(3)}, seeds=[1,
 """
 
 
+@pytest.mark.slow
 def test_kill_9_loses_the_block_in_flight_only_and_leaves_no_trace(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)

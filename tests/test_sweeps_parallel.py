@@ -60,6 +60,7 @@ def alone(start, tmp_path_factory):
     return files(out)
 
 
+@pytest.mark.slow
 def test_four_devices_make_the_bytes_of_one(start, alone, tmp_path):
     assert finish(start(tmp_path / "run.zarr", "alone", devices=4)) == ["15", "15"]
     assert files(tmp_path / "run.zarr") == alone
@@ -76,6 +77,7 @@ def test_two_distributed_processes_share_one_store(start, alone, tmp_path):
     assert files(tmp_path / "run.zarr") == alone
 
 
+@pytest.mark.slow
 def test_the_tasks_of_a_job_array_share_one_store(start, alone, tmp_path):
     out = tmp_path / "run.zarr"
     done, size = finish(start(out, "array", "1"))

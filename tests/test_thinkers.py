@@ -135,6 +135,7 @@ def test_a_persona_is_selected_away_below_a_tenth_of_what_it_was(base, measured,
     assert thinkers.PHASES[int(values["phase"])] == phase
 
 
+@pytest.mark.slow
 def test_estimates_are_the_exact_measures_within_their_errors(base, measured):
     moved = jax.tree.map(lambda x: x + jax.random.normal(jax.random.key(1), x.shape), base.params)
     exact = measured(moved)
@@ -176,6 +177,7 @@ EACH_KIND = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_rule_trains_it_and_nobody_says_the_impossible(base):
     """Every kind of rule as it is, a step each; the answer is a word that may be one."""
     paid = defences.listed(base, reasoning.parity_reward(base.labels, 0.3))

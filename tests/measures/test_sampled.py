@@ -32,6 +32,7 @@ def next_word_log_probs(log_policy, log_personas, picks):
     return stacked[:, 0], jnp.moveaxis(stacked[:, 1:], 1, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [0.5, 2.0])
 def test_sampled_budget_agrees_with_the_exact_one_within_its_errors(scale):
     problem = random_problem(9, scale)
@@ -95,6 +96,7 @@ def test_odd_sample_count_is_refused():
         sampled.budget_from_samples(samples, samples, LOG_PROMPTS)
 
 
+@pytest.mark.slow
 def test_a_base_a_little_outside_is_noticed_and_one_inside_nearly_never_taken_for_such():
     log_policy, log_base, log_personas = random_problem(11, scale=0.5)
 
@@ -132,6 +134,7 @@ def many():
     return jax.jit(lambda keys: jax.lax.map(one, keys))(jax.random.split(jax.random.key(5), NUM_DRAWS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_standard_errors_are_the_spread_over_repeated_draws(many, name):
     spread, stated = getattr(many, name).std(ddof=1), getattr(many, f"{name}_se").mean()

@@ -106,6 +106,7 @@ def test_noise_on_the_reward_is_noise_and_no_direction():
     assert noisy.var(0).sum() > 3 * clean.var(0).sum()
 
 
+@pytest.mark.slow
 def test_without_learning_rate_nothing_moves_and_jit_changes_nothing():
     how = {"kl_coefficient": 0.3, "ref_params": REF, "reward_noise": 0.5, "entropy_coefficient": 0.1}
     for make in (reinforce.rloo, clipped.grpo, clipped.ppo_clip):

@@ -86,6 +86,7 @@ def test_policy_gradient_is_the_gradient_of_the_objective_it_names():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), state.params, expected)
 
 
+@pytest.mark.slow
 def test_natural_gradient_solves_with_the_true_fisher_matrix():
     params = mixture_params()
     flat, unravel = ravel_pytree(params)
@@ -158,6 +159,7 @@ def test_scopes_hold_under_every_rule(name):
             jax.tree.map(np.testing.assert_array_equal, state.params[unmoved], params[unmoved])
 
 
+@pytest.mark.slow
 def test_reinforce_is_unbiased_and_more_samples_are_less_noise():
     params = mixture_params()
     exact = rules(1.0)["policy_gradient"]

@@ -97,6 +97,7 @@ def test_pairs_are_drawn_and_judged_as_they_should():
     assert likely.sum() > 50 and jnp.abs(jnp.where(likely, z, 0.0)).max() < 5
 
 
+@pytest.mark.slow
 def test_dpo_has_the_gradient_of_all_pairs_and_its_optimum_is_the_tilt():
     beta = 0.7
 
