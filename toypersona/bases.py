@@ -138,7 +138,7 @@ class Base(NamedTuple):
 
         Drawn with the same key along a path, they change with the policy alone.
         """
-        prompt_key, response_key = jax.random.split(key)
+        prompt_key, response_key = jax.random.split(jax.random.clone(key))
         line_prompt = jax.random.categorical(prompt_key, self.log_prompts, shape=(num,))
         line_response = jax.random.categorical(response_key, log_policy[line_prompt])
         return {"line_prompt": line_prompt, "line_response": line_response}

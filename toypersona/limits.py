@@ -8,7 +8,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 Number = float | int
@@ -97,6 +97,8 @@ def _wanted(value: Any, hint: Any) -> str:
     if origin is tuple:
         fits = isinstance(value, tuple) and (parts[-1] is ... or len(value) == len(parts))
         return "" if fits and not any(_wanted(item, parts[0]) for item in value) else MANY.get(parts[0], "a list")
+    if hint is NoneType:
+        return "" if value is None else "none"
     allowed = (int, float) if hint is float else hint
     fits = hint not in KINDS or (isinstance(value, allowed) and (hint is bool or not isinstance(value, bool)))
     return "" if fits else KINDS[hint]

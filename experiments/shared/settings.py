@@ -110,7 +110,7 @@ class ThinkerSettings(Settings):
     """Of every way to train."""
     pretraining: Pretraining = Pretraining(line_length=32, num_restarts=4, gate="prior")
     """How the base is fitted to text. Its rows of bits are long, to tell voices apart by: short ones are told as well
-    by one expert that minds its words. Its gate reads nothing, so that nothing but the thoughts remembers the bits."""
+    by one expert that depends on the word before. Its gate does not see the bits, which only the thoughts remember."""
 
     def check(self) -> None:
         """Refuse what the world has no text or no gate for."""

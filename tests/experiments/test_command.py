@@ -104,7 +104,8 @@ def test_a_small_pretraining_run_and_its_figure(tmp_path):
         ("--length 0", "--length has to be 1 or more, not 0"),
         ("--helpful alicia", "larry, bob, alice, not 'alicia': did you mean 'alice'?"),
         ("--feature nicety", "one of words, brevity, exploit, or FILE.py:FUNCTION"),
-        ("--feature nowhere.py:f", "not a Python file that exists"),
+        ("--feature nowhere.py:f", "FILE.py:FUNCTION of a file that exists, not 'nowhere.py:f'"),
+        ("--part 4 4", "--part has to be i n with 0 <= i < n, not (4, 4)"),
         ("--pretraining.gate neural", "one of network, table, prior, not 'neural'"),
         ("--pretraining.learning-rate nan", "--pretraining.learning-rate has to be finite, not nan"),
         ("--seeds 1 1", "different whole numbers"),
@@ -162,9 +163,12 @@ def test_settings_come_from_preset_then_file_then_flags(tmp_path):
 @pytest.mark.parametrize(
     "text, message",
     [
-        ('strengths = "strong"', "'strengths' in .* has to be a list, not 'strong'"),
-        ("length = 2.5", "'length' in .* has to be a whole number, not 2.5"),
-        ("[pretraining]\nlearning_rate = true", "'learning_rate' in .* has to be a number, not True"),
+        ('strengths = "strong"', "--strengths has to be a list of numbers, not 'strong'"),
+        ('strengths = ["weak", "strong"]', "--strengths has to be a list of numbers, not"),
+        ('chunk = "many"', "--chunk has to be a whole number, not 'many'"),
+        ("seeds = [0.5, 1]", "--seeds has to be a list of whole numbers, not"),
+        ("length = 2.5", "--length has to be a whole number, not 2.5"),
+        ("[pretraining]\nlearning_rate = true", "--pretraining.learning-rate has to be a number, not True"),
         ("pretraining = 3", "'pretraining' in .* has to be a table"),
         ("[noise]\nnum_runs = 0", "--noise.num-runs has to be 1 or more, not 0"),
         ("angles = [10.0, inf]", "--angles has to be finite"),
@@ -204,7 +208,18 @@ def test_a_run_of_other_code_is_opened_and_says_so(small_map, monkeypatch, capsy
     monkeypatch.setattr(datasets, "code_sha256", lambda: "another")
     monkeypatch.setattr(phase_diagram, "run", None)
     code, said = small.run(phase_diagram, f"--out {out} {SMALL} {QUICKLY}", capsys)
-    assert code in (0, 1) and "was computed before the code changed" in said.out
+    assert code in (0, 1) and "was computed by other code than today's" in said.out
+
+
+def test_a_changed_file_of_the_user_s_is_another_run(tmp_path, capsys):
+    file, settings = (
+        tmp_path / "mine.py",
+        f"--out {tmp_path / 'out'} {SMALL} {QUICKLY} --angles 30 --strengths 0.01 0.02",
+    )
+    file.write_text("def friends(prompt, response):\n    return response.count('friend')\n")
+    assert small.run(phase_diagram, f"{settings} --feature {file}:friends", capsys)[0] in (0, 1)
+    file.write_text("def friends(prompt, response):\n    return 2 * len(response)\n")
+    assert "what --feature names has changed" in refusal(f"{settings} --feature {file}:friends", capsys)
 
 
 def test_every_variable_is_drawn_with_its_label(small_map):

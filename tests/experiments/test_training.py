@@ -51,8 +51,12 @@ def test_a_small_run_keeps_its_claims_and_is_drawn(experiment, tmp_path, capsys)
         (rules, "--angle 91", "--angle has to be degrees from 0 to 90"),
         (rules, "--num-records 1", "--num-records has to be 2 or more"),
         (rules, "--num-steps 5", "--num-steps has to be at least as many as --num-records, 10, not 5"),
-        (rules, "--own nowhere.py:rule", "--own names the file nowhere.py"),
-        (rules, "--own rule", "--own has to be FILE.py:FUNCTION, not 'rule'"),
+        (
+            rules,
+            "--own nowhere.py:rule",
+            "--own has to be FILE.py:FUNCTION of a file that exists, not 'nowhere.py:rule'",
+        ),
+        (rules, "--own rule", "--own has to be FILE.py:FUNCTION of a file that exists, not 'rule'"),
         (rules, "--seeds 0", "--seeds or --num-worlds has to be three or more"),
         (amplification, "--seeds 0", "--seeds has to be two or more"),
         (sft, "--helpful larry", "two different personas"),
@@ -76,4 +80,4 @@ def test_a_rule_of_one_s_own_that_is_none():
     zeros = jnp.zeros_like(base.log_base)
     setup = catalogue.Setup(base, zeros, zeros, zeros, jax.random.key(0))
     with pytest.raises(ValueError, match="--own mine.py:my_rule returned int, not a toypersona.rules.rule.UpdateRule"):
-        catalogue.own(lambda *_: 1, "--own mine.py:my_rule").make(setup)(0.1)
+        catalogue.own(lambda *_: 1, "--own mine.py:my_rule").make(setup)(0.1)  # pyright: ignore[reportArgumentType]
