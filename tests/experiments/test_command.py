@@ -168,7 +168,7 @@ def test_settings_come_from_preset_then_file_then_flags(tmp_path):
         ('chunk = "many"', "--chunk has to be a whole number, not 'many'"),
         ("seeds = [0.5, 1]", "--seeds has to be a list of whole numbers, not"),
         ("length = 2.5", "--length has to be a whole number, not 2.5"),
-        ("[pretraining]\nlearning_rate = true", "--pretraining.learning-rate has to be a number, not True"),
+        ("progress = 3", "--progress has to be true or false, not 3"),
         ("pretraining = 3", "'pretraining' in .* has to be a table"),
         ("[noise]\nnum_runs = 0", "--noise.num-runs has to be 1 or more, not 0"),
         ("angles = [10.0, inf]", "--angles has to be finite"),
@@ -212,14 +212,12 @@ def test_a_run_of_other_code_is_opened_and_says_so(small_map, monkeypatch, capsy
 
 
 def test_a_changed_file_of_the_user_s_is_another_run(tmp_path, capsys):
-    file, settings = (
-        tmp_path / "mine.py",
-        f"--out {tmp_path / 'out'} {SMALL} {QUICKLY} --angles 30 --strengths 0.01 0.02",
-    )
+    file, settings = tmp_path / "mine.py", [*SMALL.split(), *QUICKLY.split(), "--angles", "30"]
     file.write_text("def friends(prompt, response):\n    return response.count('friend')\n")
-    assert small.run(phase_diagram, f"{settings} --feature {file}:friends", capsys)[0] in (0, 1)
+    settings += ["--out", str(tmp_path / "out"), "--feature", f"{file}:friends"]
+    assert start("phase_diagram", *settings).returncode in (0, 1)
     file.write_text("def friends(prompt, response):\n    return 2 * len(response)\n")
-    assert "what --feature names has changed" in refusal(f"{settings} --feature {file}:friends", capsys)
+    assert "what --feature names has changed" in refusal(" ".join(settings), capsys)
 
 
 def test_every_variable_is_drawn_with_its_label(small_map):
