@@ -1,4 +1,4 @@
-# make env | map | test | test-quick | lint | figures | bench | peers | lock | clean.  Needs python3 (3.11-3.13), pip, make.
+# make env | map | test | test-slow | test-quick | lint | figures | bench | peers | lock | clean.  Needs python3 (3.11-3.13), pip, make.
 PYTHON ?= python3
 ACCELERATOR ?= cpu
 RESULTS ?= results
@@ -14,7 +14,7 @@ ENV := .venv/.$(ACCELERATOR)-ready
 LOCKS := requirements/main.lock requirements/text.lock $(if $(filter-out cpu,$(ACCELERATOR)),requirements/$(ACCELERATOR).lock)
 INSTALL := $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check --no-deps
 
-.PHONY: env map test test-quick lint figures bench peers lock clean
+.PHONY: env map test test-slow test-quick lint figures bench peers lock clean
 
 env: $(ENV)
 
@@ -52,10 +52,17 @@ figures: env
 	@$(call draw,$(THOUGHTS),thoughts)
 
 test: env
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -m "not slow"
+
+# Small runs of every experiment, several processes, many samples: with the others they run in CI.
+test-slow: env
+	@$(BIN)/python -m pytest -m slow
+
+QUICK := worlds rules/test_rule.py $(addprefix measures/test_,equal_drift.py boundaries.py support.py hints.py) \
+	$(addsuffix .py,$(addprefix test_,limits files transcripts outputs numerics layers rewards programs datasets right_answers takeover))
 
 test-quick: env
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow" $(addprefix tests/,$(QUICK))
 
 lint: env
 	@$(BIN)/ruff format --check .

@@ -1,6 +1,9 @@
 """Every test runs on the CPU in float64, with warnings, implicit rank promotion and key reuse as errors."""
 
+import ctypes
+import gc
 import os
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -29,6 +32,10 @@ def compiled_programs_are_dropped():
     """Of all modules together they fill gigabytes in every process."""
     yield
     jax.clear_caches()
+    gc.collect()
+    if sys.platform == "linux":
+        # The allocator keeps what was freed unless it is asked to give it back.
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def files(folder: Path) -> dict[str, bytes]:

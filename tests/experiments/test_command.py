@@ -69,6 +69,7 @@ def test_another_run_in_the_same_folder_is_refused(small_map, change, capsys):
     assert (out / "phase_diagram.claims.json").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_figures_of_a_small_map_are_the_same_bytes_again(small_map, tmp_path):
     data, _ = small_map
     for out in (tmp_path / "a", tmp_path / "b"):
@@ -80,6 +81,7 @@ def test_figures_of_a_small_map_are_the_same_bytes_again(small_map, tmp_path):
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_small_pretraining_run_and_its_figure(tmp_path):
     finished = start("pretraining", "--out", tmp_path, "--amounts", 200, 2000, "--seeds", 0, *QUICKLY.split())
     assert "unlabelled lines of larry_bob_alice" in finished.stdout, finished.stderr
@@ -211,6 +213,7 @@ def test_a_run_of_other_code_is_opened_and_says_so(small_map, monkeypatch, capsy
     assert code in (0, 1) and "was computed by other code than today's" in said.out
 
 
+@pytest.mark.slow
 def test_a_changed_file_of_the_user_s_is_another_run(tmp_path, capsys):
     file, settings = tmp_path / "mine.py", [*SMALL.split(), *QUICKLY.split(), "--angles", "30"]
     file.write_text("def friends(prompt, response):\n    return response.count('friend')\n")

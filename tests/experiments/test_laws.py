@@ -26,6 +26,7 @@ TOO_SMALL = {
 """Claims about averages over draws or slow sweeps, of which a small run has too few."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", list(SMALL), ids=lambda experiment: experiment.NAME)
 def test_a_small_run_keeps_its_claims_and_is_drawn(experiment, tmp_path, capsys):
     code, said = small.run(experiment, f"--out {tmp_path} {SMALL[experiment]}", capsys)
@@ -36,6 +37,7 @@ def test_a_small_run_keeps_its_claims_and_is_drawn(experiment, tmp_path, capsys)
     small.assert_drawn(experiment, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_horizon_too_long_to_be_listed_is_sampled_alone(tmp_path, capsys):
     settings = (
         SMALL[horizon]
@@ -72,6 +74,7 @@ def test_wrong_input_is_one_sentence_and_writes_nothing(experiment, arguments, m
     assert not out.exists()
 
 
+@pytest.mark.slow
 def test_a_broken_law_fails_its_claim(tmp_path, capsys):
     """The claims see an error of a tenth in what was measured."""
     small.run(leash, f"--out {tmp_path} {SMALL[leash]}", capsys)

@@ -48,6 +48,7 @@ BROKEN = {
 """What the claims have to see."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", list(SMALL), ids=lambda experiment: experiment.NAME)
 def test_a_small_run_keeps_its_claims_and_is_drawn(experiment, tmp_path, capsys):
     code, said = small.run(experiment, f"--out {tmp_path} {SMALL[experiment]}", capsys)

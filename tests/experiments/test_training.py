@@ -32,6 +32,7 @@ def readme_s_rule(folder):
     return f"--own {folder / 'mine.py'}:my_rule"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("experiment", list(SMALL), ids=lambda experiment: experiment.NAME)
 def test_a_small_run_keeps_its_claims_and_is_drawn(experiment, tmp_path, capsys):
     own = readme_s_rule(tmp_path) if experiment is rules else ""
