@@ -31,6 +31,9 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 def compiled_programs_are_dropped():
     """Of all modules together they fill gigabytes in every process."""
     yield
+    if programs := sys.modules.get("toypersona.programs"):
+        programs.trace.cache_clear()
+        programs.compiled.cache_clear()
     jax.clear_caches()
     gc.collect()
     if sys.platform == "linux":

@@ -31,6 +31,7 @@ def assert_same_law(base, other, rtol=1e-10):
         np.testing.assert_allclose(getattr(base, field), getattr(other, field), rtol=rtol, atol=1e-12, err_msg=field)
 
 
+@pytest.mark.slow
 def test_a_frozen_base_is_the_policy_and_its_own_personas():
     np.testing.assert_allclose(BASE.log_base, all_log_probs(SPEAKERS.policy, PARAMS, WORLD.prompts), atol=1e-12)
     for c, prompt in enumerate(WORLD.prompts):

@@ -27,6 +27,7 @@ def test_every_right_persona_is_paid_one_at_every_prompt(base):
     np.testing.assert_allclose(confusion[0, 0, 2], jnp.exp(base.log_personas[0, 0]) @ listeners[0, 2])
 
 
+@pytest.mark.slow
 def test_exact_rules_keep_to_their_laws(base, monkeypatch):
     monkeypatch.setattr(competition, "RULES", ("policy gradient", "natural gradient", "RLOO"))
     steps = np.array([1, 10, 100])

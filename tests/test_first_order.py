@@ -50,6 +50,7 @@ def test_training_the_gates_alone_is_all_selection():
     np.testing.assert_allclose(limit, 1, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_steps_have_the_lengths_that_their_rates_were_for():
     params = MIXTURE.policy.init(jax.random.key(3))
     log_probs = lambda p: all_log_probs(MIXTURE.policy, p, PROMPTS)  # noqa: E731

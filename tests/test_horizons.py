@@ -23,6 +23,7 @@ def test_curves_bound_the_listed_hull_distance_and_are_it_for_one_persona():
     np.testing.assert_allclose(horizons.by_listing(single, LABELS, 3, scaled), bound.distortion[3, 1], rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_samples_of_a_tilted_mixture_follow_its_law_and_know_their_log_probabilities():
     length, strength, num = 2, 1.5, 20_000
     base = bases.true(WORLD, LABELS, length)
@@ -54,6 +55,7 @@ def test_sampled_budgets_are_the_listed_ones_within_their_errors():
     assert (abs(sampled.hull_distance[1] - listed) < allowed).all()
 
 
+@pytest.mark.slow
 def test_scores_that_pay_all_personas_alike():
     alike = tilted.paying_alike(MIXTURE.log_experts, SCORES)
     means = theory.long_run(MIXTURE._replace(scores=alike)).means
@@ -62,6 +64,7 @@ def test_scores_that_pay_all_personas_alike():
     assert jnp.ptp(theory.long_run(MIXTURE).means) > 0.01
 
 
+@pytest.mark.slow
 def test_selection_weights_tend_to_their_law():
     tends = theory.long_run(MIXTURE)
     times = jnp.array([0.5, 3.0])

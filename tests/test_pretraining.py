@@ -80,6 +80,7 @@ def first_steps(key, num_lines):
     return fit, -jnp.where(read, each, 0.0).sum() / num_lines, -each.mean()
 
 
+@pytest.mark.slow
 def test_the_restart_that_is_kept_is_the_likeliest_of_the_lines_read_with_its_parameters():
     best = []
     for seed in range(4):

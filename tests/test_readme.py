@@ -3,12 +3,15 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from experiments import phase_diagram, rules
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_its_sweep_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code = next(block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "sweeps.run" in block)

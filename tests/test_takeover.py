@@ -15,6 +15,7 @@ def exploit(mass, length=2, helpful=0.0):
     return base, rewards.phrase_bonus(BONUS, helpful, base.log_gates, base.log_personas)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("helpful", [0.0, 1.5])
 def test_the_phrase_pays_its_bonus_more_than_anything_else(helpful):
     base, reward = exploit(0.01, helpful=helpful)

@@ -117,6 +117,7 @@ def chains_at_random(seed, num_words=4):
     return PaidMixture(log_gates, experts, jnp.array([[1], [3]]), jnp.log(jnp.array([0.7, 0.3])), scores)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("last_only", [False, True])
 def test_horizon_as_by_listing_all_responses(last_only):
     mixture = chains_at_random(0)

@@ -160,6 +160,7 @@ def test_other_prompts_than_those_asked_for_do_not_occur(base):
     np.testing.assert_allclose(some.log_base, base.log_base[::2], rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_a_fit_is_found_again_by_its_key():
     """One step from one start: the experts are no personas yet, but they are those of the key."""
     options = Pretraining(num_lines=64, line_length=4, num_steps=1, num_restarts=1, gate="prior")

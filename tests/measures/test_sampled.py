@@ -174,6 +174,7 @@ def test_every_fit_of_weights_counts_for_the_certificate(monkeypatch):
     assert len(calls) == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["prompt", "token"])
 def test_too_few_newton_steps_are_not_certified(monkeypatch, which):
     problem = random_problem(12)

@@ -119,6 +119,7 @@ def test_dpo_has_the_gradient_of_all_pairs_and_its_optimum_is_the_tilt():
     assert jnp.abs(jax.grad(population)(tilted)).max() < 1e-12 < jnp.abs(whole).max()
 
 
+@pytest.mark.slow
 def test_without_learning_rate_nothing_moves():
     pairs = preferences.sample_pairs(jax.random.key(4), TASK, REF, 8)
     tokens = pairs.chosen
