@@ -27,18 +27,33 @@ jax.config.update("jax_compilation_cache_dir", str(CACHE))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
-@pytest.fixture(scope="module", autouse=True)
+MOST_BYTES, GROWTH = 7.0e8, 1.5e8
+"""Memory above which a test process drops its compiled programs, and by how much it has to have grown since."""
+
+FLOOR = [0]
+"""What was left the last time."""
+
+
+@pytest.fixture(autouse=True)
 def compiled_programs_are_dropped():
-    """Of all modules together they fill gigabytes in every process."""
+    """Of all tests together they fill gigabytes in every process."""
     yield
-    if programs := sys.modules.get("toypersona.programs"):
-        programs.trace.cache_clear()
-        programs.compiled.cache_clear()
-    jax.clear_caches()
-    gc.collect()
-    if sys.platform == "linux":
+    used = _resident()
+    if used > max(MOST_BYTES, FLOOR[0] + GROWTH):
+        if programs := sys.modules.get("toypersona.programs"):
+            programs.trace.cache_clear()
+            programs.compiled.cache_clear()
+        jax.clear_caches()
+        gc.collect()
         # The allocator keeps what was freed unless it is asked to give it back.
         ctypes.CDLL("libc.so.6").malloc_trim(0)
+        FLOOR[0] = _resident()
+
+
+def _resident() -> int:
+    """Bytes of this process in memory; 0 where the system does not say."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
 
 
 def files(folder: Path) -> dict[str, bytes]:
