@@ -80,7 +80,7 @@ def compete(
     for share, largest, weight in map(jax.vmap(shares), logits.values()):
         won = (share[:, -1] > 0.5).mean(0)
         records.append({"share": share.mean(0), "largest": largest.mean(0), "right": weight.mean(0), "won": won})
-    natural = theory.natural_gates(*hull, reward, natural_rate, int(steps[-1]))[steps - 1]
+    natural = _natural_gates(*hull, reward, natural_rate, int(steps[-1]))[steps - 1]
     rises = logits["policy gradient"][0] - log_gates[None]
     rise = jnp.take_along_axis(rises, likeliest[None, :, None], axis=-1)[..., 0]
     taken = jnp.einsum("ck,ckk->c", jnp.exp(log_gates), rewards.confusion(*hull))
@@ -91,3 +91,37 @@ def compete(
         "mistaken": 1 - rho @ taken,
         "base_share": jnp.take_along_axis(jax.nn.softmax(rivals), likeliest[:, None], axis=1)[:, 0],
     }
+
+
+def _natural_gates(
+    log_gates: Float[Array, "C K"],
+    log_personas: Float[Array, "C K N"],
+    reward: Float[Array, "C N"],
+    learning_rate: Scalar,
+    num_steps: int,
+) -> Float[Array, "S C K"]:
+    """Gate logits after each step of natural gradient, every prompt's Fisher matrix of its K gates inverted.
+
+    ``d log pi / d logit_k = w_k (p_k/pi - 1)``: where personas overlap, a persona's logit rises by what it adds to the
+    reward, not by what it is paid.
+
+    Args:
+        log_gates: logits at the start [C, K].
+        log_personas: as in ``weak_limit``, like ``reward``.
+        reward: [C, N].
+        learning_rate: strength added by a step.
+        num_steps: S.
+    """
+    personas = jnp.exp(log_personas)
+
+    def step(logits: Float[Array, "C K"], _: None) -> tuple[Array, Array]:
+        weights = jax.nn.softmax(logits)
+        policy = jnp.einsum("ck,ckn->cn", weights, personas)
+        scores = weights[..., None] * (personas / policy[:, None] - 1)
+        fisher = jnp.einsum("ckn,cjn,cn->ckj", scores, scores, policy)
+        uphill = jnp.einsum("ckn,cn,cn->ck", scores, policy, reward)
+        inverse = jnp.linalg.pinv(fisher, rtol=1e-9, hermitian=True)
+        logits = logits + learning_rate * jnp.einsum("ckj,cj->ck", inverse, uphill)
+        return logits, logits
+
+    return jax.lax.scan(step, log_gates, None, length=num_steps)[1]

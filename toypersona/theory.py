@@ -2,15 +2,15 @@
 
 - L1, weak limit: infinitely weak RL selects as much as the personas explain of the direction in which the rule moves
   the policy, ``S(0+) = R²`` (``weak_limit``).
+- Persona gain: ``S(0+) = 1/(1 + kappa² tan² theta)``, kappa a number of the rule's kernel (``persona_gain``).
 - L2, factorisation: a tilted base is a mix of tilted personas, ``pi0 exp(s r)/Z = sum_k a_k p_k^s`` (``factorise``).
 - L3, horizon: where personas are Markov chains and each word pays, hull distance runs on s sqrt(T) and selection on s T
   (``horizon``, ``long_run``).
 - L4, exploit: an answer of base probability eps that pays Delta more takes over at ``beta = Delta / ln((1 - eps)/eps)``
   (``exploit``).
 - L5, leash: vanilla policy gradient finds an answer of base probability p0 in a time of 1/p0 and keeps the likeliest of
-  several right ones, natural gradient in ln(1/p0) and keeps all (``time_to_half``, ``surviving_odds``; of personas
-  ``natural_gates``); a sampled rule settles on a worse answer from a learning rate in proportion
-  to the reward gap (``lock_in``, ``noise_threshold``).
+  several right ones, natural gradient in ln(1/p0) and keeps all (``time_to_half``, ``surviving_odds``); a sampled rule
+  settles on a worse answer from a learning rate in proportion to the reward gap (``lock_in``, ``noise_threshold``).
 - L6, best of n: ``KL(best of n‖base) <= ln n - (n - 1)/n`` (``best_of_n``, ``best_of_n_bound``).
 
 They share no code with ``measures``; ``weak_limit`` shares the least-squares fit of ``hulls`` with ``rewards``.
@@ -67,6 +67,52 @@ def weak_limit(
 def angle(weak_limit: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
     """The reward's angle to the personas, ``arccos sqrt(R²)``, in radians: 0 is all selection, pi/2 none."""
     return jnp.arccos(jnp.sqrt(jnp.clip(weak_limit, min=0.0, max=1.0)))
+
+
+class PersonaGain(NamedTuple):
+    """How a rule's kernel ``J M J^T (rho pi0 ·)`` moves what some persona is, and what no persona is.
+
+    Where d_u and d_v are its directions for a persona-affine reward u and one v orthogonal to the personas, a rule that
+    is linear in the reward moves log pi along ``cos(theta) d_u + sin(theta) d_v`` for the reward at angle theta.
+
+    Attributes:
+        explained: ``<P d, P d>`` of (d_u, d_v), P the projection on what personas explain, squared root nats [2, 2].
+        unexplained: ``<Q d, Q d>``, Q = 1 - P [2, 2].
+        rayleigh: ``<v, d_v> / <u, d_u>``: kappa where u and v are eigenfunctions of the kernel, below it otherwise.
+    """
+
+    explained: Float[Array, "2 2"]
+    unexplained: Float[Array, "2 2"]
+    rayleigh: Float[Array, ""]
+
+    @property
+    def kappa(self) -> Float[Array, ""]:
+        """``|Q d_v| / |P d_u|``: 1 for the tilt; below 1 weak RL is more persona selection than the tilt."""
+        return jnp.sqrt(self.unexplained[1, 1] / self.explained[0, 0])
+
+    def curve(self, theta: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
+        """The law, ``S(0+) = 1/(1 + kappa² tan² theta)`` at angles in radians: exact if P d_v = 0 and Q d_u = 0."""
+        return jnp.cos(theta) ** 2 / (jnp.cos(theta) ** 2 + self.kappa**2 * jnp.sin(theta) ** 2)
+
+
+def persona_gain(
+    log_base: Float[Array, "C N"],
+    log_personas: Float[Array, "C K N"],
+    rewards: Float[Array, "2 C N"],
+    directions: Float[Array, "2 C N"],
+    log_prompts: Float[Array, " C"],
+) -> PersonaGain:
+    """The persona gain of a rule before any step of it; inner products are ``E_c Cov_pi0``.
+
+    Arguments as in ``weak_limit``, but u and v, the rewards of ``rewards.at_angle`` at 0 and 90 degrees, and d_u and
+    d_v, ``first_order.first`` of each.
+    """
+    centred = directions - jax.vmap(numerics.expectation, (None, 0))(log_base, directions)[..., None]
+    inside = jax.vmap(jax.vmap(hulls.tangent_fit), (None, None, 0))(log_base, log_personas, centred)
+    mass = jnp.exp(log_prompts[:, None] + log_base)
+    gram = lambda x, y: jnp.einsum("cn,icn,jcn->ij", mass, x, y)  # noqa: E731
+    own = jnp.diagonal(gram(rewards, centred))
+    return PersonaGain(gram(inside, inside), gram(centred - inside, centred - inside), own[1] / own[0])
 
 
 class Factors(NamedTuple):
@@ -245,40 +291,6 @@ def surviving_odds(log_best: Float[Array, ""], log_others: Float[Array, " M"], r
     """
     left = jnp.exp(-rise)
     return left / (1 / jnp.exp(log_others - log_best) - 1 + left)
-
-
-def natural_gates(
-    log_gates: Float[Array, "C K"],
-    log_personas: Float[Array, "C K N"],
-    reward: Float[Array, "C N"],
-    learning_rate: Scalar,
-    num_steps: int,
-) -> Float[Array, "S C K"]:
-    """Gate logits after each step of natural gradient, every prompt's Fisher matrix of its K gates inverted.
-
-    ``d log pi / d logit_k = w_k (p_k/pi - 1)``: where personas overlap, a persona's logit rises by what it adds to the
-    reward, not by what it is paid.
-
-    Args:
-        log_gates: logits at the start [C, K].
-        log_personas: as in ``weak_limit``, like ``reward``.
-        reward: [C, N].
-        learning_rate: strength added by a step.
-        num_steps: S.
-    """
-    personas = jnp.exp(log_personas)
-
-    def step(logits: Float[Array, "C K"], _: None) -> tuple[Array, Array]:
-        weights = jax.nn.softmax(logits)
-        policy = jnp.einsum("ck,ckn->cn", weights, personas)
-        scores = weights[..., None] * (personas / policy[:, None] - 1)
-        fisher = jnp.einsum("ckn,cjn,cn->ckj", scores, scores, policy)
-        uphill = jnp.einsum("ckn,cn,cn->ck", scores, policy, reward)
-        inverse = jnp.linalg.pinv(fisher, rtol=1e-9, hermitian=True)
-        logits = logits + learning_rate * jnp.einsum("ckj,cj->ck", inverse, uphill)
-        return logits, logits
-
-    return jax.lax.scan(step, log_gates, None, length=num_steps)[1]
 
 
 def lock_in(gap: Scalar, mean_square: Scalar, learning_rate: Scalar, *, share: Scalar = 0.9) -> Float[Array, ""]:
