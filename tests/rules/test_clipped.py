@@ -70,10 +70,10 @@ def test_grpo_s_step_tends_to_the_exact_one_as_the_group_grows(normalise):
     assert jnp.abs(made.mean(0) - steps(other, 1)[0]).max() > 0.1 * jnp.abs(target).max()
 
 
-@pytest.mark.parametrize("name", ["k2", "k3"])
-def test_a_penalty_on_each_token_has_its_gradient_at_the_histories_sampled(name):
-    """The words before are drawn from the policy but not differentiated: on average k2 pulls down the next word's
-    KL(pi‖pi0), k3 its KL(pi0‖pi).
+@pytest.mark.parametrize("name, corrected", [("k2", False), ("k3", False), ("k3", True)])
+def test_a_penalty_on_each_token_has_its_gradient_at_the_histories_sampled(name, corrected):
+    """The words before are drawn from the policy but not differentiated: on average k2 and corrected k3 pull down the
+    next word's KL(pi‖pi0), plain k3 its KL(pi0‖pi).
     """
 
     def by_history(log_policy, log_base):
@@ -81,13 +81,13 @@ def test_a_penalty_on_each_token_has_its_gradient_at_the_histories_sampled(name)
         second, second_base = (x.reshape(3, 3) - y[:, None] for x, y in ((log_policy, first), (log_base, first_base)))
         reached = jax.lax.stop_gradient(jnp.exp(first))
         pairs = ((first, first_base), (second, second_base))
-        head, tail = (numerics.kl_divergence(*(pair if name == "k2" else pair[::-1])) for pair in pairs)
+        to_base = name == "k2" or corrected
+        head, tail = (numerics.kl_divergence(*(pair if to_base else pair[::-1])) for pair in pairs)
         return head + reached @ tail
 
     penalty = lambda log_policy: jax.vmap(by_history)(log_policy, jax.nn.log_softmax(REF))  # noqa: E731
-    rule = clipped.ppo_clip(
-        TASK, learning_rate=1.0, num_epochs=1, kl_coefficient=0.6, ref_params=REF, kl_loss=getattr(divergences, name)
-    )
+    how = {"kl_coefficient": 0.6, "ref_params": REF, "kl_loss": getattr(divergences, name), "kl_corrected": corrected}
+    rule = clipped.ppo_clip(TASK, learning_rate=1.0, num_epochs=1, **how)
     assert_unbiased(steps(rule, 20_000), gradient_of(lambda x: reward_alone(x) - 0.6 * penalty(x)))
 
 

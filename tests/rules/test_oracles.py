@@ -89,6 +89,7 @@ def on_batch(library, objective, credit):
 
 TOKENS, RESPONSE, MEAN = (clipped.clipped(EPSILON, level=level) for level in clipped.LEVELS)
 BY_K3 = rollouts.penalised(TOKENS, BETA, divergences.k3, by_token=True)
+BY_CORRECTED_K3 = rollouts.penalised(TOKENS, BETA, divergences.k3, by_token=True, corrected=True)
 BY_K1 = rollouts.penalised(TOKENS, BETA, divergences.k1, by_token=True)
 
 
@@ -96,6 +97,7 @@ BY_K1 = rollouts.penalised(TOKENS, BETA, divergences.k1, by_token=True)
     "name, objective, credit, scale",
     [
         ("grpo", BY_K3, lambda rewards, *_: advantages.normalised(rewards), 1 / 3),
+        ("grpo_corrected", BY_CORRECTED_K3, lambda rewards, *_: advantages.normalised(rewards), 1 / 3),
         ("dr_grpo", TOKENS, lambda rewards, *_: advantages.centred(rewards), 1 / 3),
         ("gspo", MEAN, lambda rewards, *_: advantages.normalised(rewards), 1.0),
         (

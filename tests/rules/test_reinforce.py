@@ -46,18 +46,36 @@ def test_advantages_that_keep_the_gradient_keep_it(advantage, factor):
 
 
 @pytest.mark.parametrize(
-    "kl_loss, penalty",
+    "kl_loss, corrected, penalty",
     [
-        (None, kl_to_base),
-        (divergences.k1, lambda log_policy: jnp.zeros(2)),
-        (divergences.k2, kl_to_base),
-        (divergences.k3, kl_from_base),
+        (None, False, kl_to_base),
+        (divergences.k1, False, lambda log_policy: jnp.zeros(2)),
+        (divergences.k2, False, kl_to_base),
+        (divergences.k3, False, kl_from_base),
+        (divergences.k3, True, kl_to_base),
     ],
 )
-def test_every_way_to_penalise_kl_has_the_gradient_it_is_said_to_have(kl_loss, penalty):
-    how = {"num_samples": 4, "kl_coefficient": BETA, "ref_params": REF, "kl_loss": kl_loss}
+def test_every_way_to_penalise_kl_has_the_gradient_it_is_said_to_have(kl_loss, corrected, penalty):
+    how = {"num_samples": 4, "kl_coefficient": BETA, "ref_params": REF, "kl_loss": kl_loss, "kl_corrected": corrected}
     target = gradient_of(lambda log_policy: reward_alone(log_policy) - BETA * penalty(log_policy))
     assert_unbiased(reinforced(20_000, **how), target)
+
+
+@pytest.mark.parametrize("kl_loss", [divergences.k1, divergences.k3])
+def test_a_corrected_estimate_has_the_divergence_s_value_and_gradient_whoever_sampled(kl_loss):
+    """Exactly: every response counts with its probability under another policy than the one that learns."""
+    log_old, log_ref = jax.nn.log_softmax(REWARD), jax.nn.log_softmax(REF)
+    tokens = jnp.zeros((2, 9, 1), int)
+    batch = rollouts.Batch(tokens, jnp.zeros((2, 9)), log_old[..., None], log_ref[..., None])
+    objective = rollouts.penalised(rollouts.likelihood, BETA, kl_loss, by_token=False, corrected=True)
+
+    def estimated(params):
+        log_probs = jax.nn.log_softmax(params)[..., None]
+        return (jnp.exp(log_old) * objective(log_probs, batch)).sum()
+
+    divergence = lambda params: -BETA * kl_to_base(jax.nn.log_softmax(params)).sum()  # noqa: E731
+    np.testing.assert_allclose(estimated(PARAMS), divergence(PARAMS), rtol=1e-12)
+    np.testing.assert_allclose(jax.grad(estimated)(PARAMS), jax.grad(divergence)(PARAMS), atol=1e-12)
 
 
 def test_the_entropy_bonus_has_the_entropy_s_gradient():

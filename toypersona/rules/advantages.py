@@ -25,7 +25,9 @@ def raw(rewards: Float[Array, "*batch M"]) -> Float[Array, "*batch M"]:
 
 def centred(rewards: Float[Array, "*batch M"]) -> Float[Array, "*batch M"]:
     """Less the mean of all M, the response's own included (Dr. GRPO: Liu et al. 2025)."""
-    return rewards - rewards.mean(axis=-1, keepdims=True)
+    # Less the first, so that what is paid alike is credited with 0 and not with the rounding of a mean.
+    above_first = rewards - rewards[..., :1]
+    return above_first - above_first.mean(axis=-1, keepdims=True)
 
 
 def leave_one_out(rewards: Float[Array, "*batch M"]) -> Float[Array, "*batch M"]:
@@ -48,7 +50,8 @@ def normalised(rewards: Float[Array, "*batch M"]) -> Float[Array, "*batch M"]:
     """
     if rewards.shape[-1] < 2:
         raise ValueError(f"Normalising needs two or more responses to each prompt, not {rewards.shape[-1]}.")
-    return centred(rewards) / (rewards.std(axis=-1, ddof=1, keepdims=True) + SPREAD)
+    above_mean = centred(rewards)
+    return above_mean / (above_mean.std(axis=-1, ddof=1, keepdims=True) + SPREAD)
 
 
 def best(rewards: Float[Array, "*batch M"]) -> Float[Array, "*batch M"]:

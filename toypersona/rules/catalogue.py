@@ -145,7 +145,18 @@ RULES = {
     "GRPO": Entry(_sampled(clipped.grpo), 0.5, f"{_EXACT} / standard deviation, M → ∞", "TRL, Tunix", "M"),
     "GRPO, M = 2": Entry(_sampled(clipped.grpo, num_samples=2), 0.5, "", "TRL, Tunix", "M"),
     "GRPO, k3 in loss": Entry(
-        _to_base(clipped.grpo, kl_coefficient=KL), 0.5, "KL(base‖policy) of each next word", "TRL, Tunix", "β"
+        _to_base(clipped.grpo, kl_coefficient=KL),
+        0.5,
+        "KL(base‖policy) of each next word",
+        "TRL before 1.10, Tunix",
+        "β",
+    ),
+    "GRPO, corrected k3": Entry(
+        _to_base(clipped.grpo, kl_coefficient=KL, kl_corrected=True),
+        0.5,
+        "KL(policy‖base) of each next word",
+        "TRL since 1.10",
+        "β",
     ),
     "Dr. GRPO": Entry(_sampled(clipped.grpo, normalise=False), 0.5, f"{_EXACT} × (M−1)/M", "TRL, Tunix", "M"),
     "PPO, token": Entry(_sampled(clipped.ppo_clip), 0.2, f"first epoch: {_EXACT}", "TRL, Tunix", "clip range"),

@@ -87,7 +87,9 @@ def grpo(
 ) -> UpdateRule:
     """Group-relative policy optimisation (DeepSeekMath: Shao et al. 2024), KL by ``k3`` in the objective.
 
-    All responses have T tokens: what the paper divides by the length is left to the learning rate.
+    All responses have T tokens: what the paper divides by the length is left to the learning rate. Of each next word
+    ``k3`` has the gradient of KL(pi0‖pi); with ``kl_corrected=True`` (DeepSeek-V3.2, 2025) that of KL(pi‖pi0). TRL did
+    the former before version 1.10 and does the latter since.
 
     Args:
         task: as in ``rollouts.train``.

@@ -2,7 +2,7 @@
 
 The estimated direction is that of ``gradient.policy_gradient``: ``E_c E_pi[A grad log pi]``. Of the KL penalties in the
 objective only ``k2`` has the divergence's own gradient on average; ``k1``'s is 0, ``k3``'s is that of KL(pi0‖pi) (Tang
-and Munos 2025).
+and Munos 2025). With ``kl_corrected`` ``k1``'s and ``k3``'s are the divergence's own.
 """
 
 from typing import Any

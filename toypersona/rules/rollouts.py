@@ -45,15 +45,25 @@ def likelihood(log_probs: Float[Array, "C M T"], batch: Batch) -> Float[Array, "
     return batch.credit * log_probs.sum(axis=-1)
 
 
-def penalised(objective: Objective, kl_coefficient: Scalar, kl_loss: Estimator | None, *, by_token: bool) -> Objective:
-    """An objective minus ``kl_coefficient`` times an estimate of KL(pi‖pi0), of each token and summed, or at once."""
+def penalised(
+    objective: Objective, kl_coefficient: Scalar, kl_loss: Estimator | None, *, by_token: bool, corrected: bool = False
+) -> Objective:
+    """An objective minus ``kl_coefficient`` times an estimate of KL(pi‖pi0), of each token and summed, or at once.
+
+    ``corrected`` multiplies the estimate by the ratio of the policy that learns to the one that was to be improved, and
+    differentiates both: its gradient is then on average that of the divergence it estimates (DeepSeek-V3.2, 2025).
+    """
     if kl_loss is None or is_off(kl_coefficient):
         return objective
 
+    def pooled(log_ratio: Float[Array, "C M T"]) -> Float[Array, "C M L"]:
+        return log_ratio if by_token else log_ratio.sum(axis=-1, keepdims=True)
+
     def less(log_probs: Float[Array, "C M T"], batch: Batch) -> Float[Array, "C M"]:
-        log_ratio = log_probs - batch.log_ref
-        spent = kl_loss(log_ratio).sum(axis=-1) if by_token else kl_loss(log_ratio.sum(axis=-1))
-        return objective(log_probs, batch) - kl_coefficient * spent
+        spent = kl_loss(pooled(log_probs - batch.log_ref))
+        if corrected:
+            spent = spent * jnp.exp(pooled(log_probs - batch.log_old))
+        return objective(log_probs, batch) - kl_coefficient * spent.sum(axis=-1)
 
     return less
 
@@ -93,6 +103,7 @@ def train(
     ref_params: Params | None = None,
     kl_loss: Estimator | None = None,
     kl_by_token: bool = False,
+    kl_corrected: bool = False,
     entropy_coefficient: Scalar = 0.0,
     reward_noise: Scalar = 0.0,
     behaviour: Params | None = None,
@@ -111,6 +122,7 @@ def train(
         ref_params: the base's parameters, needed for a KL coefficient.
         kl_loss: the estimator whose derivative is taken (``divergences``); None puts the penalty into the reward.
         kl_by_token: estimate the KL of each token and add them up, instead of that of the whole response.
+        kl_corrected: weigh the estimate with the ratio of new to old policy, as in ``penalised``.
         entropy_coefficient: weight of the entropy, nats a response, which enters the reward.
         reward_noise: standard deviation of a normal error on every reward paid.
         behaviour: parameters to draw from instead of the learning ones.
@@ -128,7 +140,7 @@ def train(
         raise ValueError(f"A sampled rule needs 1 or more samples and epochs, not {num_samples} and {num_epochs}.")
     policy, prompts, rho = task.policy, task.prompts, jnp.exp(task.log_prompts)
     kl_in_reward, transform = kl_coefficient if kl_loss is None else 0.0, optimizer(learning_rate)
-    objective = penalised(objective, kl_coefficient, kl_loss, by_token=kl_by_token)
+    objective = penalised(objective, kl_coefficient, kl_loss, by_token=kl_by_token, corrected=kl_corrected)
 
     def draw(key: Key, params: Params) -> tuple[Batch, dict[str, Array]]:
         sample_key, noise_key = jax.random.split(key)

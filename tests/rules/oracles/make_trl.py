@@ -1,6 +1,6 @@
 """Losses and gradients of TRL on the batch of batch.py, written to trl.json.
 
-    python3.11 -m venv /tmp/otrl && /tmp/otrl/bin/pip install trl==1.16.0 torch==2.15.0
+    python3.11 -m venv /tmp/otrl && /tmp/otrl/bin/pip install trl==1.16.0 torch==2.13.0
     /tmp/otrl/bin/python tests/rules/oracles/make_trl.py
 
 Every loss comes from the trainer's own compute_loss, and advantages, old and reference log probabilities from its own
@@ -115,6 +115,10 @@ def make() -> dict[str, dict]:
     bradley_terry = "mean over prompts of -log sigmoid(beta (log(pi / ref of chosen) - log(pi / ref of rejected)))"
     return {
         "grpo": online(f"mean_i mean_t (pg(r_it, A_i) + beta k3_it), {std}", **grpo),
+        # TRL's default since 1.10.
+        "grpo_corrected": online(
+            f"mean_i mean_t (pg(r_it, A_i) + beta r_it k3_it), {std}", **grpo | dict(use_bias_correction_kl=True)
+        ),
         "dr_grpo": online("mean_i sum_t pg(r_it, A_i) / max_completion_length, A = R - mean", **dr),
         "gspo": online(f"mean_i pg((pi / old of y_i) ** (1 / length), A_i), {std}", **gspo),
         "rloo": online(kl_in_reward, RLOOTrainer, RLOOConfig, **rloo),
