@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from toypersona import chains, numerics
 from toypersona.policies.policy import Policy, Speakers
-from toypersona.types import Key, Params
+from toypersona.types import Key, Params, Scalar
 from toypersona.worlds.world import Labels, World
 
 UNSEEN = 0.1
@@ -215,3 +215,8 @@ def after_reading(params: Params, units: Float[Array, " U"]) -> Params:
     """A scope that trains what experts say where they read a unit marked 1, not 0; the gate is frozen."""
     mask = units.reshape(1, -1, *[1] * (params["experts"].ndim - 2))
     return {"gate": 0.0, "experts": jnp.broadcast_to(mask, params["experts"].shape)}
+
+
+def gate_rate(rate: Scalar) -> dict[str, Scalar]:
+    """A scope in which the gate learns ``rate`` times as fast as the experts: its gradient is scaled by that."""
+    return {"gate": rate, "experts": 1.0}
