@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from toypersona import chains
+from toypersona import chains, options
 
 U, V, T = 4, 3, 3
 PROMPT = jnp.array([3, 0, 2])
@@ -29,7 +29,7 @@ def test_outcomes_are_listed_in_lexicographic_order():
 
 
 def test_too_many_outcomes_are_refused():
-    assert chains.num_outcomes(2, 20) == chains.MAX_OUTCOMES
+    assert options.num_outcomes(2, 20) == options.MOST_LISTED
     for refused in (
         lambda: chains.outcomes(2, 21),
         lambda: chains.log_probs(random_table(1, num_words=2), PROMPT, 21),

@@ -35,6 +35,7 @@ WITHOUT_JAX = {
     "toypersona.options",
     "toypersona.outputs",
     "toypersona.transcripts",
+    "toypersona.worlds.names",
 }
 CLAIMS = {"experiments.claims", "experiments.shared.claim", "experiments.shared.oracle"}
 """What claims may import of the experiments; figures import the claims alone."""

@@ -55,14 +55,14 @@ OUTSIDE = {
 def test_what_is_outside_is_named_shown_and_told_what_is_allowed(name, value):
     with pytest.raises(ValueError) as caught:
         limits.check(Outer(**{name: value}))
-    assert str(caught.value) == f"{name} has to be {OUTSIDE[name][1]}, not {value}."
+    assert str(caught.value) == f"{name} has to be {OUTSIDE[name][1]}, not {limits.shown(value)}."
 
 
 @pytest.mark.parametrize(
     "inner, flags, message",
     [
-        (Inner(num_steps=0), False, "inner.num_steps has to be 1 or more, not 0."),
-        (Inner(num_steps=0), True, "--inner.num-steps has to be 1 or more, not 0."),
+        (Inner(num_steps=0), False, "inner.num_steps has to be from 1 to 10,000,000, not 0."),
+        (Inner(num_steps=0), True, "--inner.num-steps has to be from 1 to 10,000,000, not 0."),
         (Inner(share=1.0), False, "inner.share has to be between 0 and 1, not 1.0."),
         (Inner(name="wrods"), True, "--inner.name has to be one of words, brevity, not 'wrods'."),
     ],
@@ -74,7 +74,7 @@ def test_settings_of_settings_are_called_by_their_path_or_flag(inner, flags, mes
 
 
 def test_the_group_that_is_given_stands_before():
-    with pytest.raises(ValueError, match="^--training.num-steps has to be 1 or more"):
+    with pytest.raises(ValueError, match="^--training.num-steps has to be from 1 to 10,000,000"):
         limits.check(Inner(num_steps=0), "training.", flags=True)
 
 
@@ -92,7 +92,7 @@ def test_a_setting_that_is_not_given_has_no_limits():
 
 
 def test_a_limit_says_what_it_holds():
-    assert limits.at_least(2).holds(2) and not limits.at_least(2).holds(1.9)
+    assert limits.at_least(2).holds(2) and not limits.at_least(2).holds(1)
     assert limits.above(2).holds(2.1) and not limits.above(2).holds(2)
     assert limits.between(0, 1).holds(0.5) and not limits.between(0, 1).holds(0) and not limits.between(0, 1).holds(1)
     assert limits.within(0, 1).holds(0) and limits.within(0, 1).holds(1) and not limits.within(0, 1).holds(1.1)
@@ -106,7 +106,7 @@ def test_every_group_of_options_keeps_its_own_limits():
 
     for group in (options.WorldOptions, options.ReasoningOptions, options.Pretraining, options.Training):
         limits.check(group())
-    with pytest.raises(ValueError, match="^text.max_units has to be 2 or more, not 1"):
+    with pytest.raises(ValueError, match="^text.max_units has to be from 2 to 4,096, not 1"):
         limits.check(replace(options.WorldOptions(), text=options.TextOptions(max_units=1)))
 
 

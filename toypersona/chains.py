@@ -12,9 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from toypersona.options import num_outcomes
 from toypersona.types import Key
-
-MAX_OUTCOMES = 2**20
 
 
 class Reading(NamedTuple):
@@ -41,22 +40,6 @@ class Reading(NamedTuple):
 
 Table = Float[Array, "..."] | Reading
 """One chain's log-probabilities or, where an argument is called ``tables``, those of K chains, stacked."""
-
-
-def num_outcomes(num_words: int, length: int) -> int:
-    """N = V^T, the number of responses.
-
-    Raises:
-        ValueError: there are none, or more than ``MAX_OUTCOMES``.
-    """
-    if min(num_words, length) < 1:
-        raise ValueError(f"Responses need 1 word or more and a length of 1 or more, not {num_words} and {length}.")
-    if num_words**length > MAX_OUTCOMES:
-        raise ValueError(
-            f"{num_words} words and length {length} make {num_words**length:,} responses; only {MAX_OUTCOMES:,} can "
-            "be listed: use a shorter length, or sample and call measures.sampled.budget_from_samples."
-        )
-    return num_words**length
 
 
 def outcomes(num_words: int, length: int) -> Int[Array, "N T"]:

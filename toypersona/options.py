@@ -1,13 +1,73 @@
-"""What the library lets one choose before anything is traced: sizes, counts and names, each with its limits."""
+"""What the library lets one choose before anything is traced: sizes, counts and names, each with its limits.
 
+Limits of what several settings make together are functions: responses that are listed, tables, texts.
+"""
+
+import math
 from dataclasses import dataclass
 from typing import Annotated
 
-from toypersona.limits import Count, Limit, Positive, Share, at_least, one_of, within
+from toypersona.limits import Count, Even, Positive, Share, one_of, within
 
 SPEAKERS = ("iago", "falstaff", "rosalind")
 FEATURES = ("words", "brevity", "exploit")
 MOST_BITS, MOST_ROWS = 64, 2**12
+
+MOST_PERSONAS = 8
+"""Fitted experts are matched to them by trying every order."""
+
+MOST_LISTED, MOST_ENTRIES, MOST_READ = 2**20, 2**26, 50_000_000
+"""Responses, entries of a table of next words, and units of text that fit into memory."""
+
+Order = Annotated[int, within(1, 8)]
+Size = Annotated[int, within(1, 4096)]
+Samples = Annotated[int, within(2, 100_000)]
+
+
+def num_outcomes(num_words: int, length: int) -> int:
+    """N = V^T, the number of responses.
+
+    Raises:
+        ValueError: there are none, or more than ``MOST_LISTED``.
+    """
+    if min(num_words, length) < 1:
+        raise ValueError(f"Responses need 1 word or more and a length of 1 or more, not {num_words} and {length}.")
+    digits = length * math.log10(num_words)
+    if digits > math.log10(MOST_LISTED) + 1e-9:
+        # An absurd power is not computed: it alone would take for ever.
+        number = f"{num_words**length:,}" if digits < 18 else f"{num_words}^{length}"
+        raise ValueError(
+            f"{num_words} words and length {length} make {number} responses; only {MOST_LISTED:,} can "
+            "be listed: use a shorter length, or sample and call measures.sampled.budget_from_samples."
+        )
+    return num_words**length
+
+
+def check_tables(num_personas: int, num_units: int, num_words: int, order: int) -> None:
+    """Refuse tables of next words, [K, U, ..., U, V], that do not fit into memory.
+
+    Raises:
+        ValueError: they have more than ``MOST_ENTRIES``.
+    """
+    entries = num_personas * num_units**order * num_words
+    if entries > MOST_ENTRIES:
+        raise ValueError(
+            f"Tables of {num_words} next words after every {order} of {num_units} units have {entries:.1e} entries for "
+            f"{num_personas} personas, and {MOST_ENTRIES:,} are allowed: use fewer units or a lower order."
+        )
+
+
+def check_text(num_lines: int, line_length: int) -> None:
+    """Refuse texts that do not fit into memory.
+
+    Raises:
+        ValueError: they have more than ``MOST_READ`` units.
+    """
+    if num_lines * line_length > MOST_READ:
+        raise ValueError(
+            f"{num_lines:,} lines of {line_length:,} units make more than the {MOST_READ:,} units of text that are "
+            "allowed: use fewer or shorter ones."
+        )
 
 
 @dataclass(frozen=True)
@@ -16,13 +76,13 @@ class TextOptions:
 
     unit: Annotated[str, one_of("word", "character")] = "word"
     """word or character."""
-    order: Count = 1
+    order: Order = 1
     """Units that a persona looks back."""
-    prompt_length: Count = 1
+    prompt_length: Size = 1
     """Units of a line that are its opening; at least the order."""
-    num_prompts: Count = 6
+    num_prompts: Size = 6
     """The most frequent openings, over all personas, become the prompts."""
-    max_units: Annotated[int, at_least(2)] = 12
+    max_units: Annotated[int, within(2, 4096)] = 12
     """V: the units that responses are made of, the end included: of words those that tell most about who speaks, of
     characters the most frequent; the others are left out of responses, and lines of which nothing remains."""
     smoothing: Positive = 0.1
@@ -33,13 +93,13 @@ class TextOptions:
 class MarkovOptions:
     """Sizes of a random world."""
 
-    num_personas: Count = 3
+    num_personas: Annotated[int, within(2, MOST_PERSONAS)] = 3
     """K."""
-    num_words: Count = 8
+    num_words: Size = 8
     """V."""
-    num_prompts: Count = 6
+    num_prompts: Size = 6
     """C."""
-    order: Count = 1
+    order: Order = 1
     """Words that a persona looks back."""
     concentration: Positive = 0.5
     """Of the Dirichlet of next words: small is peaked."""
@@ -65,7 +125,7 @@ class ReasoningOptions:
 
     num_bits: Annotated[int, within(1, MOST_BITS)] = 3
     """n: bits of a prompt, thoughts of a response; responses are n + 1 words long."""
-    num_rows: int | None = None
+    num_rows: Annotated[int | None, within(1, MOST_ROWS)] = None
     """So many random rows of bits, drawn independently; every row once unless given."""
     hints: bool = False
     """Prompts may show a hint: every row of bits comes without, with a right and with a wrong one."""
@@ -85,7 +145,7 @@ class LongThoughts:
     """Random rows in training; all 2^n count in the exact measures."""
     num_measured: Annotated[int, within(2, MOST_ROWS)] = 4000
     """Responses from which what cannot be summed exactly is estimated."""
-    num_thoughts: Annotated[int, Limit("an even number from 4", lambda num: num >= 4 and num % 2 == 0)] = 64
+    num_thoughts: Even = 64
     """Thoughts at each training row from which their readability is estimated; an even number."""
 
 
@@ -93,17 +153,17 @@ class LongThoughts:
 class Pretraining:
     """How a policy is fitted to unlabelled text, by Adam on minibatches from several random starts."""
 
-    num_lines: Count = 8000
+    num_lines: Annotated[int, within(1, 1_000_000)] = 8000
     """Lines of text sampled from the world."""
-    line_length: Count = 12
+    line_length: Size = 12
     """Units of each line that are read (longer than the responses measured: more to tell people apart by)."""
     num_steps: Count = 600
     """Adam steps."""
-    batch_size: Count = 256
+    batch_size: Annotated[int, within(1, 100_000)] = 256
     """Lines a step."""
     learning_rate: Positive = 0.05
     """Adam's, decayed to zero."""
-    num_restarts: Count = 3
+    num_restarts: Annotated[int, within(1, 1000)] = 3
     """Random starts; the likeliest fit is kept."""
     gate: Annotated[str, one_of("network", "table", "prior")] = "network"
     """network (reads the prompt's units), table (one row per prompt) or prior (reads nothing)."""
@@ -117,11 +177,11 @@ class Training:
     """Adam's, at the start."""
     num_steps: Count = 1500
     """Steps, exact or sampled."""
-    num_samples: Annotated[int, at_least(2)] = 8
+    num_samples: Samples = 8
     """Responses to each prompt at every step of a sampled rule."""
     plain_rate: Positive = 2.0
     """Learning rate of the plain gradient, without Adam."""
     readability_bonus: Positive = 0.1
     """Of that defence: reward for each nat of the base's log-probability of a thought."""
-    num_stops: Count = 20
+    num_stops: Size = 20
     """Of the defence that stops early: places on the way at which it may."""

@@ -125,7 +125,7 @@ def test_random_rows_of_bits_are_fair_and_follow_the_key():
         (dict(num_bits=0), "num_bits has to be from 1 to 64, not 0"),
         (dict(num_bits=65), "num_bits has to be from 1 to 64, not 65"),
         (dict(num_bits=13), "13 bits and num_rows None make no world: ask for 1 to 4096 rows"),
-        (dict(num_rows=0), "3 bits and num_rows 0"),
+        (dict(num_rows=0), "num_rows has to be from 1 to 4,096, not 0"),
         (dict(hints=True, hint_wrong=1.0), "hint_wrong has to be between 0 and 1, not 1.0"),
         (dict(hint_shown=0.0), "hint_shown has to be between 0 and 1, not 0.0"),
     ],

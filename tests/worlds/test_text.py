@@ -94,9 +94,9 @@ def test_openings_that_are_no_responses_come_last_and_short_lines_are_left_out()
     ("lines", "options", "message"),
     [
         (LINES, TextOptions(unit="syllable"), "unit has to be one of word, character, not 'syllable'"),
-        (LINES, TextOptions(num_prompts=0), "num_prompts has to be 1 or more, not 0"),
-        (LINES, TextOptions(order=0), "order has to be 1 or more, not 0"),
-        (LINES, TextOptions(max_units=1), "max_units has to be 2 or more, not 1"),
+        (LINES, TextOptions(num_prompts=0), "num_prompts has to be from 1 to 4,096, not 0"),
+        (LINES, TextOptions(order=0), "order has to be from 1 to 8, not 0"),
+        (LINES, TextOptions(max_units=1), "max_units has to be from 2 to 4,096, not 1"),
         (LINES, TextOptions(smoothing=0.0), "smoothing has to be above 0, not 0.0"),
         (LINES, TextOptions(smoothing=float("nan")), "smoothing has to be finite, not nan"),
         (LINES, TextOptions(order=2), r"1 word\(s\) are too short for order 2"),
@@ -125,7 +125,7 @@ def test_folders_that_make_no_world_are_refused(tmp_path):
     with pytest.raises(ValueError, match="There is no folder .*nowhere"):
         text.from_folder(tmp_path / "nowhere", SMALL)
     (tmp_path / "ann.txt").write_text("hey you")
-    with pytest.raises(ValueError, match=r"holds 1 .txt file\(s\)"):
+    with pytest.raises(ValueError, match=r"holds 1 .txt files: a world needs 2 to 8"):
         text.from_folder(tmp_path, SMALL)
     (tmp_path / "ben.txt").write_text("\n \n")
     with pytest.raises(ValueError, match=r"ben.txt is empty"):

@@ -3,14 +3,12 @@
 from importlib import resources
 
 from toypersona.options import TextOptions
-from toypersona.worlds import text
+from toypersona.worlds import names, text
 from toypersona.worlds.world import Labels, World
-
-PERSONAS = ("larry", "bob", "alice")
 
 
 def larry_bob_alice() -> tuple[World, Labels]:
     """The world of the shipped lines; an opening in each one's style, and three that anybody uses."""
     folder = resources.files("toypersona.worlds") / "lines" / "larry_bob_alice"
-    lines = {name: (folder / f"{name}.txt").read_text(encoding="utf-8").splitlines() for name in PERSONAS}
+    lines = {name: (folder / f"{name}.txt").read_text(encoding="utf-8").splitlines() for name in names.LARRY_BOB_ALICE}
     return text.from_lines(lines, TextOptions(prompt_length=2, num_prompts=6, max_units=12))

@@ -3,7 +3,9 @@
 import jax
 import jax.numpy as jnp
 
+from toypersona.options import check_tables
 from toypersona.types import Key
+from toypersona.worlds import names
 from toypersona.worlds.world import Labels, World
 
 
@@ -37,6 +39,7 @@ def markov(
             f"{num_words} words make {num_words**prompt_length} prompts of {prompt_length}, fewer than {num_prompts}: "
             "ask for fewer prompts or more words."
         )
+    check_tables(num_personas, num_words, num_words, order)
     prompt_key, gate_key, expert_key = jax.random.split(key, 3)
     chosen = jax.random.choice(prompt_key, num_words**prompt_length, (num_prompts,), replace=False)
     prompts = jnp.stack(jnp.unravel_index(chosen, (num_words,) * prompt_length), axis=-1)
@@ -46,8 +49,7 @@ def markov(
         log_gates=_log_dirichlet(gate_key, gate_concentration, (num_prompts, num_personas)),
         log_experts=_log_dirichlet(expert_key, concentration, (num_personas, *(num_words,) * (order + 1))),
     )
-    names = tuple(chr(ord("A") + i) if i < 26 else f"P{i}" for i in range(num_personas))
-    return world, Labels(names, tuple(f"w{i}" for i in range(num_words)), " ")
+    return world, Labels(names.numbered(num_personas), tuple(f"w{i}" for i in range(num_words)), " ")
 
 
 def _log_dirichlet(key: Key, concentration: float, shape: tuple[int, ...]) -> jax.Array:

@@ -89,11 +89,10 @@ def reasoning(options: ReasoningOptions = ReasoningOptions(), *, key: Key | None
 
 def _check(options: ReasoningOptions) -> None:
     limits.check(options)
-    num_bits, asked = options.num_bits, options.num_rows
-    if (2**num_bits if asked is None else asked) > MOST_ROWS or (asked is not None and asked < 1):
+    if options.num_rows is None and 2**options.num_bits > MOST_ROWS:
         raise ValueError(
-            f"{num_bits} bits and num_rows {asked} make no world: ask for 1 to {MOST_ROWS} rows, or leave it out for "
-            f"up to {MOST_ROWS.bit_length() - 1} bits."
+            f"{options.num_bits} bits and num_rows None make no world: ask for 1 to {MOST_ROWS} rows, or for up to "
+            f"{MOST_ROWS.bit_length() - 1} bits."
         )
 
 

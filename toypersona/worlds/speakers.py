@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from toypersona.options import SPEAKERS, TextOptions
+from toypersona.worlds import names as worlds
 from toypersona.worlds import text
 from toypersona.worlds.world import Labels, World
 
@@ -33,13 +34,9 @@ def speakers(names: Sequence[str] = SPEAKERS, options: TextOptions = DEFAULT) ->
     """The world of these speakers' speeches, each one line, over all plays in which somebody of that name speaks.
 
     Raises:
-        ValueError: the plays are not installed, nobody has that name, or fewer than two names.
+        ValueError: the plays are not installed, nobody has that name, fewer than two names or too many.
     """
-    names = tuple(dict.fromkeys(name.strip().lower() for name in names))
-    if len(names) < 2:
-        raise ValueError(
-            f"A world needs two different speakers or more, not {', '.join(names) or 'none'}: name others."
-        )
+    names = worlds.speakers(names)
     spoken = read(_plays())
     for name in names:
         if name not in spoken:

@@ -16,8 +16,9 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from toypersona import limits
-from toypersona.options import TextOptions
+from toypersona.options import TextOptions, check_tables
 from toypersona.transcripts import END
+from toypersona.worlds import names
 from toypersona.worlds.world import Labels, World
 
 UNITS = {"word": (re.compile(r"\w+(?:['-]\w+)*"), " "), "character": (re.compile(r"[\w' ]"), "")}
@@ -32,15 +33,8 @@ def from_folder(folder: Path, options: TextOptions) -> tuple[World, Labels]:
     Raises:
         ValueError: no such folder, fewer than two files, an empty file, or options that make no world.
     """
-    if not folder.is_dir():
-        raise ValueError(f"There is no folder {folder}: name one with a .txt file of lines for each persona.")
-    files = sorted(folder.glob("*.txt"))
-    if len(files) < 2:
-        raise ValueError(
-            f"{folder} holds {len(files)} .txt file(s): a world needs two personas or more, one file each."
-        )
     lines = {}
-    for file in files:
+    for file in names.texts(folder):
         lines[file.stem] = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
         if not lines[file.stem]:
             raise ValueError(f"{file} is empty: write one line of speech per line, or remove the file.")
@@ -78,6 +72,7 @@ def from_lines(lines: Mapping[str, Iterable[str]], options: TextOptions) -> tupl
     openings = _count(opening for own in heard.values() for opening, _ in own)
     prompts = [opening for opening, _ in openings[: options.num_prompts]]
     units = [*words, *sorted({unit for prompt in prompts for unit in prompt} - set(words))]
+    check_tables(len(lines), len(units), len(words), options.order)
     world = World(
         jnp.array([[units.index(unit) for unit in prompt] for prompt in prompts]),
         *_prompt_probabilities(heard, prompts, options),
