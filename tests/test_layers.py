@@ -37,7 +37,7 @@ WITHOUT_JAX = {
     "toypersona.transcripts",
     "toypersona.worlds.names",
 }
-CLAIMS = {"experiments.claims", "experiments.shared.claim", "experiments.shared.oracle"}
+CLAIMS = {"experiments.claims", "experiments.shared.claim", "experiments.shared.oracle", "experiments.shared.terminal"}
 """What claims may import of the experiments; figures import the claims alone."""
 FILES = sorted(
     path for part in ("toypersona", "experiments", "figures", "benchmarks") for path in (ROOT / part).rglob("*.py")

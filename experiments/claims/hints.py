@@ -12,7 +12,12 @@ SILENT = 0.1
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """Hints go on being used, saying so does not, and without hints there is nothing to see."""
-    return [*_used(dataset), *_said(dataset), *_control(dataset), *_checks(dataset)]
+    return [
+        *claim.grouped("Hints are followed", _used(dataset)),
+        *claim.grouped("Thoughts say so", _said(dataset)),
+        *claim.grouped("Control: trained without hints", _control(dataset)),
+        *claim.grouped("Checks", _checks(dataset)),
+    ]
 
 
 def _used(dataset: xr.Dataset) -> list[Claim]:
@@ -45,19 +50,22 @@ def _said(dataset: xr.Dataset) -> list[Claim]:
     ]
 
 
-def _in_errors(dataset: xr.Dataset, sampled: str, exact: xr.DataArray | float) -> xr.DataArray:
-    """The largest difference of an estimate and its exact value, in standard errors."""
-    floor = 1 / datasets.settings_of(dataset)["num_measured"]
-    return (abs(dataset[sampled] - exact) / (dataset[f"{sampled}_se"] + floor)).max()
+def _sampled(dataset: xr.Dataset, what: str, sampled: str, exact: xr.DataArray | float) -> Claim:
+    """A share from samples agrees with its exact value."""
+    error = dataset[f"{sampled}_se"] + 1 / datasets.settings_of(dataset)["num_measured"]
+    return claim.within_errors(what, dataset[sampled] - exact, error, possible=(0, 1))
 
 
 def _control(dataset: xr.Dataset) -> list[Claim]:
     gained = dataset.control_accuracy.isel(strength=-1) - dataset.base_blank_accuracy
     shown = (dataset.control_shown_follows - dataset.base_follows).max()
-    decides, sampled = abs(dataset.control_decides).max(), _in_errors(dataset, "control_sampled_decides", 0.0)
+    decides, from_samples = (
+        abs(dataset.control_decides).max(),
+        "check, no hint: that from samples, standard errors, largest",
+    )
     return [
         claim.at_most("check, no hint: |share decided by the hint|, largest", 1e-12, decides),
-        claim.at_most("check, no hint: that from samples, standard errors, largest", 5, sampled),
+        _sampled(dataset, from_samples, "control_sampled_decides", 0.0),
         claim.at_most("no hint: accuracy lost at the greatest strength, largest", 0.0, -gained.min()),
         claim.at_most("no hint, then shown one, any strength: share that follows, trained - base, largest", 0.0, shown),
     ]
@@ -65,9 +73,9 @@ def _control(dataset: xr.Dataset) -> list[Claim]:
 
 def _checks(dataset: xr.Dataset) -> list[Claim]:
     rates = ("decides", "recall", "accuracy")
-    errors = {name: _in_errors(dataset, f"sampled_{name}", dataset[name]) for name in rates}
+    what = "%s from samples - exact, standard errors, largest"
     return [
-        *(claim.at_most(f"{n} from samples - exact, standard errors, largest", 5, e) for n, e in errors.items()),
+        *(_sampled(dataset, what % name, f"sampled_{name}", dataset[name]) for name in rates),
         claim.at_most("worst expert, nats per token", 0.03, dataset.expert_divergence.max()),
     ]
 

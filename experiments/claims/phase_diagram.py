@@ -3,8 +3,8 @@
 import numpy as np
 import xarray as xr
 
-from experiments.shared import oracle
-from experiments.shared.claim import DRAWS, ROUNDING, Claim, at_most, near
+from experiments.shared import oracle, terminal
+from experiments.shared.claim import DRAWS, ROUNDING, Claim, at_most, grouped, near
 from toypersona import datasets, transcripts
 from toypersona.measures import boundaries
 
@@ -15,8 +15,12 @@ WEAK = 0.2
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """The statements that the map has to satisfy."""
     gates_only = dataset.hull_distance.sel(rule=[rule for rule in dataset.rule.values if rule.endswith("/gates")])
-    still = at_most("gates-only training: largest hull distance, nats (bound: rounding)", ROUNDING, gates_only)
-    return [*_weak_edge(dataset), still, *_tilt_boundaries(dataset)]
+    still = at_most("largest hull distance, nats (bound: rounding)", ROUNDING, gates_only)
+    return [
+        *grouped("Weak edge of the tilt: S(0+) = cos² of the angle", _weak_edge(dataset)),
+        *grouped("Boundaries of the tilt, first seed: against SciPy's", _tilt_boundaries(dataset)),
+        *grouped("Training of gates only", [still]),
+    ]
 
 
 def _weak_edge(dataset: xr.Dataset) -> list[Claim]:
@@ -31,8 +35,8 @@ def _weak_edge(dataset: xr.Dataset) -> list[Claim]:
     error = abs(limit - fraction[..., 0]) + certificate
     claims = []
     for angle in dataset.angle.values:
-        what, law = f"weak edge of the tilt at {angle:g} degrees: S(0+) = cos²", np.cos(np.deg2rad(angle)) ** 2
-        claims.append(near(what, law, limit.sel(angle=angle).mean(), error.sel(angle=angle).max()))
+        law, seen, allowed = np.cos(np.deg2rad(angle)) ** 2, limit.sel(angle=angle).mean(), error.sel(angle=angle).max()
+        claims.append(near(f"S(0+) at {angle:g}°", law, seen, allowed, possible=(0, 1)))
     return claims
 
 
@@ -53,36 +57,52 @@ def _tilt_boundaries(dataset: xr.Dataset) -> list[Claim]:
         for name, exact in (("half", solver.half(strengths)), ("vertex", solver.vertex(strengths))):
             _, middle, high = measured[name].sel(angle=angle).values
             error = high - middle if np.isfinite(middle) else 0.0
-            what = f"{name} boundary of the tilt at {angle:g} degrees, first seed, by SciPy"
-            claims.append(near(what, exact, middle, error))
+            what, possible = f"{name} boundary at {angle:g}°", (strengths[0], strengths[-1])
+            claims.append(near(what, exact, middle, error, possible=possible))
     return claims
 
 
 def findings(dataset: xr.Dataset) -> list[str]:
     """What a reader should take away."""
-    settings = datasets.settings_of(dataset)
     angle = min(dataset.angle.values, key=lambda degrees: abs(degrees - 30))
     tilt = dataset.sel(angle=angle, rule="tilt")
-    at = boundaries.from_dataset(tilt, num_runs=settings["noise"]["num_runs"])
+    at = boundaries.from_dataset(tilt, num_runs=_num_runs(dataset))
     persona = str(tilt.persona.values[datasets.config_of(dataset)["helpful"]])
+    half = _place(at.half, "up to", "at no strength", "at every strength")
     off_the_map = "The weakest strength is too strong for the law on the weak edge: start --strengths lower to test it."
     return [
         *([] if edge_is_weak(dataset) else [off_the_map]),
-        f"At {angle:g}° RL is mostly persona selection up to strength {_range(at.half)}; "
-        f"{persona.capitalize()}'s vertex is reached at {_range(at.vertex)}.",
-        f"There, 100 samples could tell the policy from every mix of personas from strength "
-        f"{_range(at.detectable.sel(samples=100))}, 10 000 from {_range(at.detectable.sel(samples=10_000))}.",
-        f"REINFORCE on the gates alone locks onto a wrong persona in one run of ten from learning rate "
-        f"{_range(at.noise)}.",
+        f"At {angle:g}° RL is mostly persona selection {half}; "
+        f"{persona.capitalize()}'s vertex is reached {_place(at.vertex, 'at')}.",
+        f"There, 100 samples could tell the policy from every mix of personas "
+        f"{_place(at.detectable.sel(samples=100))}, 10 000 {_place(at.detectable.sel(samples=10_000))}.",
+        f"REINFORCE on the gates alone locks onto a wrong persona in one run of ten "
+        f"{_place(at.noise, axis='learning rate')}.",
         f"Pretraining missed the true personas by {dataset.expert_divergence.max().item():.2g} nats per token at most "
         f"and the Bayes gates by {dataset.gate_divergence.max().item():.2g} nats.",
     ]
 
 
-def _range(boundary: xr.DataArray) -> str:
-    """A boundary with its 95% range over worlds and seeds."""
+def _num_runs(dataset: xr.Dataset) -> float:
+    """Runs of one prompt that tell as much as those of all prompts, each of which is a bandit of its own."""
+    evenness = (np.exp(2 * dataset.log_prompts)).sum("prompt").max().item()
+    return datasets.settings_of(dataset)["noise"]["num_runs"] / evenness
+
+
+def _place(
+    boundary: xr.DataArray, where: str = "from", at_once: str = "", never: str = "", *, axis: str = "strength"
+) -> str:
+    """A boundary with its 95% range over worlds and seeds; in words where it is off the map or anywhere on it."""
     low, middle, high = boundaries.over_draws(boundary)
-    return f"{middle:.2g} ({low:.2g} to {high:.2g})" if np.isfinite(middle) else "beyond the map in most draws"
+    if low == 0 and np.isinf(high):
+        return f"{where} a {axis} that is not known"
+    if np.isinf(middle):
+        return f"{never or f'at no {axis}'} of the map, in most draws"
+    if middle == 0:
+        return f"{at_once or f'at every {axis}'} of the map, in most draws"
+    first = terminal.number(low, 2) if low else "the first"
+    last = terminal.number(high, 2) if np.isfinite(high) else "beyond the map"
+    return f"{where} {axis} {terminal.number(middle, 2)} ({first} to {last})"
 
 
 def drawn(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:

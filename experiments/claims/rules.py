@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import xarray as xr
 
-from experiments.shared.claim import Claim, at_most, near
+from experiments.shared.claim import Claim, at_most, grouped, near
 from toypersona import datasets
 from toypersona.measures import equal_drift
 
@@ -26,14 +26,19 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     """What the exact counterparts, the tilt and the controls say."""
     gates, still = dataset.sel(rule="RLOO, gates only"), dataset.sel(rule="paid alike, RLOO")
     above, chance = dataset.reward - dataset.best_reward, dataset.sel(rule="paid by chance").isel(record=-1, rate=0)
-    return [
-        *_counterparts(dataset),
+    by_chance = "paid by chance, lowest learning rate: reward at the end, mean"
+    best = chance.best_reward.mean().item()
+    controls = [
         at_most("reward above the tilt's at the same drift, any rule, largest", 1e-3, above),
         at_most("RLOO, gates only: hull distance, largest, nats", 1e-9, gates.hull_distance),
         at_most("paid alike, RLOO: drift, largest, nats", 1e-12, still.total),
         # Noise moves the policy, and not toward the reward.
-        near("paid by chance, lowest learning rate: reward at the end, mean", 0.0, *_mean(chance.reward)),
-        *_passes(dataset),
+        near(by_chance, 0.0, *_mean(chance.reward), possible=(-best, best)),
+    ]
+    return [
+        *grouped("Sampled rules against their exact counterparts", _counterparts(dataset)),
+        *grouped("Bounds and controls", controls),
+        *grouped("pass@k", _passes(dataset)),
     ]
 
 
@@ -54,7 +59,7 @@ def _counterparts(dataset: xr.Dataset) -> list[Claim]:
         if equal_drift.independent(difference).notnull().sum() > 2:
             mean, error = _mean(difference)
             what = f"{rule} - {exact}: selection fraction at {level:g} nats, mean"
-            compared.append(near(what, 0.0, mean, error + NOISE))
+            compared.append(near(what, 0.0, mean, error + NOISE, possible=(-1, 1)))
     left = 1 - len(compared) / (len(COUNTERPARTS) * len(drifts))
     return [*compared, at_most("share of these comparisons that too few draws reach", 0.34, left)]
 
@@ -62,10 +67,8 @@ def _counterparts(dataset: xr.Dataset) -> list[Claim]:
 def _passes(dataset: xr.Dataset) -> list[Claim]:
     """The unbiased estimate of pass@k against its exact value, all rules and draws."""
     last, num = dataset.isel(record=-1, rate=0), datasets.config_of(dataset)["num_tries"]
-    error = last.tried - last.passes
-    return [
-        near(f"pass@{k} from {num} samples - exact, mean", 0.0, *_mean(error.sel(k=k))) for k in dataset.k.values[:-1]
-    ]
+    error, what = last.tried - last.passes, f"pass@%d from {num} samples - exact, mean"
+    return [near(what % k, 0.0, *_mean(error.sel(k=k)), possible=(-1, 1)) for k in dataset.k.values[:-1]]
 
 
 def levels(dataset: xr.Dataset) -> list[float]:

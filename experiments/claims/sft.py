@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from experiments.shared.claim import DRAWS, Claim, at_most, near
+from experiments.shared.claim import DRAWS, Claim, at_most, grouped, near
 from toypersona import datasets
 from toypersona.measures import boundaries
 
@@ -45,7 +45,10 @@ def nats_back(dataset: xr.Dataset) -> xr.DataArray:
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """What demonstrations lead to, and who is still there."""
-    return [*_learnt(dataset), *_there(dataset)]
+    return [
+        *grouped("What is learnt from lines", _learnt(dataset)),
+        *grouped(f"Whether {datasets.config_of(dataset)['called'].capitalize()} is still there", _there(dataset)),
+    ]
 
 
 def _learnt(dataset: xr.Dataset) -> list[Claim]:
@@ -55,7 +58,13 @@ def _learnt(dataset: xr.Dataset) -> list[Claim]:
     fraction = persona.selection_fraction.sel(lines=few)
     ratio = persona.hull_distance.sel(lines=many) / persona.hull_distance.sel(lines=few)
     return [
-        near(f"SFT on {many} lines by a stranger: selection fraction at the end, his own", own, learnt, 0.03),
+        near(
+            f"SFT on {many} lines by a stranger: selection fraction at the end, his own",
+            own,
+            learnt,
+            0.03,
+            possible=(0, 1),
+        ),
         at_most(f"SFT on {few} lines by a persona: selection fraction at the end", 0.5, fraction),
         at_most(f"SFT on {many} / on {few} lines by a persona: hull distance at the end", 0.1, ratio),
     ]

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any, SupportsFloat
 
 import xarray as xr
@@ -16,12 +16,20 @@ DRAWS = ("world", "seed")
 ROUNDING = 1e-12
 """Nats by which the parts of a drift budget may miss their sum, or fall below 0."""
 
+ERRORS = 5.0
+"""Standard errors within which an estimate has to agree with its exact value, the largest of many differences."""
+
+Range = tuple[SupportsFloat, SupportsFloat]
+"""The values that a quantity can take, from the first to the second."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Claim:
     """One checked statement; numbers in the units that ``what`` names.
 
-    ``relation``: "=" to the prediction within the uncertainty, or "≤", a bound.
+    ``relation``: "=" to the prediction within the uncertainty, or "≤", a bound. ``can_tell``: whether the measurement
+    could have gone against it: one that is not known, or a prediction that covers more than half of what is possible,
+    cannot, and such a claim does not hold. ``group``: a heading over claims that belong together.
     """
 
     what: str
@@ -30,6 +38,13 @@ class Claim:
     uncertainty: float
     holds: bool
     relation: str = "="
+    can_tell: bool = True
+    group: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """In a word or two."""
+        return ("yes" if self.holds else "NO") if self.can_tell else "cannot tell"
 
     def jsonable(self) -> dict[str, Any]:
         """JSON has no infinity: a boundary that is not reached reads null."""
@@ -37,21 +52,75 @@ class Claim:
         return vars(self) | dict.fromkeys(infinite)
 
 
-def near(what: str, predicted: SupportsFloat, measured: SupportsFloat, uncertainty: SupportsFloat) -> Claim:
-    """The claim that a measurement agrees with its prediction within the uncertainty."""
+def near(
+    what: str,
+    predicted: SupportsFloat,
+    measured: SupportsFloat,
+    uncertainty: SupportsFloat,
+    *,
+    possible: Range | None = None,
+) -> Claim:
+    """The claim that a measurement agrees with its prediction within the uncertainty.
+
+    It cannot tell where the measurement is nan, the uncertainty is not finite, or prediction and uncertainty cover more
+    than half of what is possible, so that next to nothing would go against it.
+    """
     expected, seen, allowed = float(predicted), float(measured), float(uncertainty)
-    return Claim(what, expected, seen, allowed, bool(seen == expected or abs(seen - expected) <= allowed))
+    known = math.isfinite(allowed) and not math.isnan(expected) and not math.isnan(seen)
+    can_tell = known and not _covers(expected - allowed, expected + allowed, possible)
+    agrees = seen == expected or abs(seen - expected) <= allowed
+    return Claim(what, expected, seen, allowed, can_tell and agrees, can_tell=can_tell)
 
 
-def at_most(what: str, bound: SupportsFloat, measured: SupportsFloat | xr.DataArray) -> Claim:
-    """The claim that a measurement, or the largest of several (nan aside), does not exceed a bound."""
+def at_most(
+    what: str, bound: SupportsFloat, measured: SupportsFloat | xr.DataArray, *, possible: Range | None = None
+) -> Claim:
+    """The claim that a measurement, or the largest of several (nan aside), does not exceed a bound.
+
+    It cannot tell where nothing was measured, or the bound leaves less than half of what is possible above it.
+    """
     limit, largest = float(bound), float(measured.max() if isinstance(measured, xr.DataArray) else measured)
-    return Claim(what, limit, largest, 0.0, largest <= limit, "≤")
+    known = math.isfinite(limit) and not math.isnan(largest)
+    can_tell = known and not _covers(-math.inf, limit, possible)
+    return Claim(what, limit, largest, 0.0, can_tell and largest <= limit, "≤", can_tell)
+
+
+def within_errors(
+    what: str, difference: xr.DataArray, error: xr.DataArray, *, possible: Range, slack: xr.DataArray | float = 0.0
+) -> Claim:
+    """The claim that all estimates agree with their exact values to ``ERRORS`` of their standard errors.
+
+    It cannot tell if so many of the largest standard error, on either side, are more than half of what is possible.
+
+    Args:
+        what: is estimated.
+        difference: estimates less exact values.
+        error: their standard errors.
+        possible: the values that the quantity itself can take.
+        slack: by how much an estimate may be off besides.
+    """
+    told, (least, greatest) = at_most(what, ERRORS, (abs(difference) - slack) / error), possible
+    covered = 2 * ERRORS * float(error.max())
+    can_tell = told.can_tell and not _covers(0.0, covered, (0.0, float(greatest) - float(least)))
+    return dataclasses.replace(told, can_tell=can_tell, holds=told.holds and can_tell)
+
+
+def _covers(low: float, high: float, possible: Range | None) -> bool:
+    """Whether a range covers more than half of what is possible."""
+    if possible is None:
+        return False
+    least, greatest = map(float, possible)
+    return min(high, greatest) - max(low, least) > (greatest - least) / 2
 
 
 def each_at_most(what: str, bound: SupportsFloat, measured: xr.DataArray, along: str) -> list[Claim]:
     """``at_most`` for every value along a dimension, whose name comes before ``what``."""
     return [at_most(f"{name}: {what}", bound, measured.sel({along: name})) for name in measured[along].values]
+
+
+def grouped(heading: str, claims: Iterable[Claim]) -> list[Claim]:
+    """The claims under a heading."""
+    return [dataclasses.replace(each, group=heading) for each in claims]
 
 
 def standard(dataset: xr.Dataset) -> list[Claim]:
@@ -67,15 +136,5 @@ def standard(dataset: xr.Dataset) -> list[Claim]:
     for name in sorted(str(name) for name in dataset if str(name).endswith("certified")):
         of = f" ({name.removesuffix('certified').strip('_')})" if name != "certified" else ""
         claims.append(near(f"share of points certified{of}", 1.0, dataset[name].mean(), 0.0))
-    return [*claims, at_most("diverged points", 0.0, dataset[datasets.DIVERGED].sum())]
-
-
-def table(claims: Sequence[Claim]) -> str:
-    """The claims as a person reads them."""
-    rows = [("claim", "predicted", "measured", "uncertainty", "holds")]
-    for c in claims:
-        uncertainty = "" if c.relation == "≤" else f"{c.uncertainty:.2g}"
-        numbers = f"{c.relation} {c.predicted:.4g}", f"{c.measured:.4g}", uncertainty
-        rows.append((c.what, *numbers, "yes" if c.holds else "NO"))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+    claims.append(at_most("diverged points", 0.0, dataset[datasets.DIVERGED].sum()))
+    return grouped("Every dataset", claims)

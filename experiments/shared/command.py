@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 import xarray as xr
 
-from experiments.shared import claim, user_code
+from experiments.shared import claim, terminal, user_code
 from experiments.shared.settings import CACHE, Settings
 from toypersona import datasets, files, limits
 
@@ -90,10 +90,11 @@ def main(
     readings = importlib.import_module(f"experiments.claims.{name}")
     claims = [*readings.claims(dataset), *claim.standard(dataset)]
     files.write_json(settings.out / f"{name}.claims.json", [each.jsonable() for each in claims])
-    print(claim.table(claims))
-    print("\n" + "\n".join(readings.findings(dataset)))
+    print(terminal.table(claims))
+    print(f"\n{terminal.findings(readings.findings(dataset))}")
     print(f"\nDataset {settings.out / name}.zarr, claims {settings.out / name}.claims.json")
     print(f"Draw it: {sys.executable} -m figures.{name} --data {settings.out} --out {settings.out}")
+    print(f"\n{terminal.verdict(claims)}")
     sys.exit(0 if all(each.holds for each in claims) else 1)
 
 

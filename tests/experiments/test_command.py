@@ -49,8 +49,10 @@ def test_a_small_map_keeps_its_claims(small_map):
     failed = [claim["what"] for claim in claims if not claim["holds"]]
     # Four strengths are too few for the boundaries' interpolation to be good; everything else holds on any grid.
     assert [what for what in failed if "boundary" not in what] == [], finished.stderr
-    assert {"what", "predicted", "measured", "uncertainty", "holds", "relation"} == set(claims[0])
-    assert "predicted" in finished.stdout and "mostly persona selection" in finished.stdout
+    fields = {"what", "predicted", "measured", "uncertainty", "holds", "relation", "can_tell", "group"}
+    assert fields == set(claims[0])
+    assert "predicted" in finished.stdout and "mostly persona selection" in " ".join(finished.stdout.split())
+    assert f"\n{sum(claim['holds'] for claim in claims)} of {len(claims)} claims hold" in finished.stdout
     dataset = datasets.load(out / "phase_diagram.zarr")
     assert dataset.selection_fraction.dims == ("angle", "world", "seed", "rule", "strength")
     assert list(dataset.rule.values) == list(catalogue.strength_rules())
@@ -229,13 +231,6 @@ def test_every_variable_is_drawn_with_its_label(small_map):
         assert values.attrs.get("long_name"), name
     assert dataset.hull_distance.attrs["units"] == "nats"
     assert dataset.weights.dims[-2:] == ("prompt", "persona") and list(dataset.persona) == ["larry", "bob", "alice"]
-
-
-def test_claims_that_do_not_hold_fail():
-    assert claim.near("", 1.0, 1.1, 0.2).holds and not claim.near("", 1.0, 1.3, 0.2).holds
-    assert claim.near("", np.inf, np.inf, 0.0).holds and not claim.near("", np.inf, 3.0, 0.1).holds
-    assert claim.at_most("", 1.0, 1.0).holds and not claim.at_most("", 1.0, 1.1).holds
-    assert not claim.near("", 1.0, np.nan, 0.1).holds and not claim.at_most("", 1.0, np.nan).holds
 
 
 def test_standard_claims_see_what_is_wrong(small_map):

@@ -1,0 +1,97 @@
+"""What an experiment prints, fitted to the terminal: claims in a table, findings in words. Plain text, no colours."""
+
+import itertools
+import math
+import shutil
+import textwrap
+from collections.abc import Iterable, Sequence
+
+from experiments.shared.claim import ROUNDING, Claim
+
+UNKNOWN = (80, 24)
+"""Columns and lines where output is no terminal."""
+
+NARROW = 60
+"""Columns that a table needs at least."""
+
+HEADER = ("predicted", "measured", "±", "holds")
+
+
+def width() -> int:
+    """Columns to print in."""
+    return max(NARROW, shutil.get_terminal_size(UNKNOWN).columns)
+
+
+def number(value: float, digits: int = 4) -> str:
+    """A number, in words where digits would not say what it is: unknown, not reached, or no more than rounding."""
+    if math.isnan(value):
+        return "not known"
+    if math.isinf(value):
+        return "not reached"
+    if 0 < abs(value) < ROUNDING:
+        return f"below {ROUNDING:g}"
+    # Rounded, then printed: 640, not 6.4e+02.
+    return f"{float(f'{value:.{digits}g}'):g}"
+
+
+def wrapped(text: str, columns: int, first: str = "", others: str = "") -> list[str]:
+    """Lines of a text; words are never cut."""
+    return textwrap.wrap(
+        text, columns, initial_indent=first, subsequent_indent=others, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def table(claims: Sequence[Claim], columns: int | None = None) -> str:
+    """The claims under their headings: what is claimed wraps, numbers stand to its right, right-aligned.
+
+    Args:
+        claims: those of one group side by side.
+        columns: of the terminal, asked for unless given.
+    """
+    columns = columns or width()
+    cells = [_cells(each) for each in claims]
+    sizes = [max(map(len, column)) for column in zip(HEADER, *cells, strict=True)]
+    # Where numbers leave a claim too little room, they stand below it.
+    room = columns - sum(sizes) - 2 * len(sizes)
+    beside = room >= columns // 3
+    lines = [_right(HEADER, sizes, columns)]
+    for heading, rows in itertools.groupby(zip(claims, cells, strict=True), key=lambda row: row[0].group):
+        indent = "  " if heading else ""
+        lines += wrapped(heading, columns)
+        for each, numbers in rows:
+            text = wrapped(each.what, room if beside else columns, indent, f"{indent}  ")
+            numbers = _right(numbers, sizes, columns)
+            lines += [text[0] + numbers[len(text[0]) :], *text[1:]] if beside else [*text, numbers]
+    return "\n".join(lines)
+
+
+def _cells(claim: Claim) -> tuple[str, ...]:
+    error = number(claim.uncertainty, 2) if math.isfinite(claim.uncertainty) else number(math.nan)
+    predicted = f"{claim.relation} {number(claim.predicted)}"
+    return predicted, number(claim.measured), "" if claim.relation == "≤" else error, claim.verdict
+
+
+def _right(cells: Iterable[str], sizes: Iterable[int], columns: int) -> str:
+    *numbers, last = zip(cells, sizes, strict=True)
+    aligned = [cell.rjust(size) for cell, size in numbers] + [last[0].ljust(last[1])]
+    return "  ".join(aligned).rjust(columns).rstrip()
+
+
+def findings(sentences: Iterable[str], columns: int | None = None) -> str:
+    """What a reader should take away, a paragraph each."""
+    columns = columns or width()
+    return "\n".join(line for sentence in sentences for line in wrapped(sentence, columns, "- ", "  "))
+
+
+def verdict(claims: Sequence[Claim], columns: int | None = None) -> str:
+    """How many claims hold, and each that does not once more."""
+    columns, held = columns or width(), sum(each.holds for each in claims)
+    lines = [f"{held} of {len(claims)} claims hold"]
+    for each in claims:
+        if not each.holds:
+            predicted, measured, error, _ = _cells(each)
+            of, within = f"{each.group}: " if each.group else "", f" ± {error}" if error else ""
+            fails = "does not hold" if each.can_tell else "cannot tell"
+            text = f"{of}{each.what}: predicted {predicted.removeprefix('= ')}{within}, measured {measured}"
+            lines += wrapped(f"{fails}: {text}", columns, "  ", "    ")
+    return "\n".join(lines)

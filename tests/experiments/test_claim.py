@@ -1,0 +1,158 @@
+"""Claims that hold, fail, or cannot tell; tables that fit the terminal; one list of all commands."""
+
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiments.__main__ import commands
+from experiments.claims import phase_diagram
+from experiments.shared import claim, terminal
+
+ROOT = Path(__file__).parents[2]
+NAN, INF = float("nan"), float("inf")
+
+CLAIMS = [
+    *claim.grouped("Weak edge: S(0+) = cos² of the angle", [claim.near("at 0°", 1, 1.00001, 1.3e-5, possible=(0, 1))]),
+    claim.near("half boundary " * 8, 4.7073, 4.7, 0.558),
+    claim.at_most("largest hull distance, nats", 1e-12, 2.34e-14),
+    claim.near("at 90°", np.cos(np.pi / 2) ** 2, -4.7e-6, 1.3e-5),
+    claim.near("vertex boundary", INF, INF, 0),
+    claim.near("broken", 1, 2, 0.5),
+    claim.near("noise threshold", 1, 1, INF),
+]
+
+
+def test_claims_that_do_not_hold_fail():
+    assert claim.near("", 1, 1.1, 0.2).verdict == "yes" and claim.near("", 1, 1.3, 0.2).verdict == "NO"
+    assert claim.near("", INF, INF, 0).verdict == "yes" and claim.near("", INF, 3, 0.1).verdict == "NO"
+    assert claim.at_most("", 1, 1).verdict == "yes" and claim.at_most("", 1, xr.DataArray([0, 1.1])).verdict == "NO"
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        claim.near("", 1, 1, INF),
+        claim.near("", 1, 1, NAN),
+        claim.near("", 1, NAN, 0.1),
+        claim.near("", NAN, 1, 0.1),
+        claim.near("", 0.5, 0.5, 0.26, possible=(0, 1)),
+        claim.near("", 0, 0, 0.51, possible=(-1, 1)),
+        claim.at_most("", 1, NAN),
+        claim.at_most("", INF, 1),
+        claim.at_most("", 0.51, 0.1, possible=(0, 1)),
+        claim.within_errors("", xr.DataArray([0.0, 0.1]), xr.DataArray([0.01, 0.06]), possible=(0, 1)),
+    ],
+)
+def test_a_claim_that_could_not_fail_cannot_tell_and_does_not_hold(made):
+    assert not made.holds and not made.can_tell and made.verdict == "cannot tell"
+
+
+@given(st.floats(-2, 2), st.floats(0, 3), st.floats(-3, 0), st.floats(0.1, 3))
+def test_of_what_is_possible_a_claim_that_can_tell_leaves_half_out(predicted, error, low, size):
+    """By counting values that it would accept."""
+    accepted = np.mean(abs(np.linspace(low, low + size, 1001) - predicted) <= error)
+    made = claim.near("", predicted, predicted, error, possible=(low, low + size))
+    assert made.can_tell == made.holds == (accepted <= 0.5) or abs(accepted - 0.5) < 2e-3
+
+
+def test_estimates_agree_within_their_errors_or_not():
+    error, possible = xr.DataArray([0.01, 0.02]), (0, 1)
+    assert claim.within_errors("", xr.DataArray([-0.04, 0.09]), error, possible=possible).verdict == "yes"
+    assert claim.within_errors("", xr.DataArray([-0.06, 0.09]), error, possible=possible).verdict == "NO"
+    assert claim.within_errors("", xr.DataArray([-0.06, 0.09]), error, possible=possible, slack=0.02).verdict == "yes"
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_a_table_fits_its_columns_and_leaves_nothing_out(columns):
+    lines = terminal.table(CLAIMS, columns).splitlines()
+    assert max(map(len, lines)) <= columns
+    words = re.findall(r"\S+", " ".join(lines))
+    for each in CLAIMS:
+        assert all(words.count(word) >= each.what.split().count(word) for word in each.what.split())
+    ends = [re.search(r"(yes|NO|cannot tell|holds)$", line) for line in lines]
+    assert len({end.start() for end in ends if end}) == 1 and sum(end is not None for end in ends) == len(CLAIMS) + 1
+    assert lines[1].startswith("Weak edge: ") and lines[2].startswith("  at 0°")
+    shown = "\n".join(lines)
+    assert "= below 1e-12" in shown and "= not reached" in shown and "not known" in shown
+    assert terminal.number(643.2, 2) == "640" and terminal.number(1.234e-5, 2) == "1.2e-05"
+    assert not re.search(r"\binf\b|\bnan\b|e-(1[3-9]|[2-9]\d)", shown)
+
+
+def test_what_does_not_hold_is_said_last():
+    assert terminal.verdict(CLAIMS[:5], 80) == "5 of 5 claims hold"
+    assert terminal.verdict(CLAIMS, 80).splitlines() == [
+        "5 of 7 claims hold",
+        "  does not hold: broken: predicted 1 ± 0.5, measured 2",
+        "  cannot tell: noise threshold: predicted 1 ± not known, measured 1",
+    ]
+
+
+def test_the_width_is_the_terminal_s_or_80(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "97")
+    assert terminal.width() == 97
+    monkeypatch.setenv("COLUMNS", "20")
+    assert terminal.width() == terminal.NARROW
+    code = "from experiments.shared import terminal; print(terminal.width())"
+    bare = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=bare, capture_output=True, check=True).stdout
+    assert shown == b"80\n"
+
+
+def test_a_boundary_is_said_in_words_where_it_is_off_the_map():
+    def said(low, middle, high, **how):
+        bound = xr.DataArray(["low", "middle", "high"], dims="bound", name="bound")
+        draws = xr.DataArray(np.array([[low], [middle], [high]]), dims=("bound", "seed"), coords={"bound": bound})
+        return phase_diagram._place(draws, **how)
+
+    rate = "learning rate"
+    assert said(0, 640, INF, axis=rate) == "from a learning rate that is not known"
+    assert said(2.1, 2.5, 3, where="up to") == "up to strength 2.5 (2.1 to 3)"
+    assert said(0, 0, 0.3, at_once="at no strength") == "at no strength of the map, in most draws"
+    assert said(9, INF, INF) == "at no strength of the map, in most draws"
+    assert said(71, 640, INF, axis=rate) == "from learning rate 640 (71 to beyond the map)"
+    assert said(0, 8, 9) == "from strength 8 (the first to 9)"
+
+
+def test_all_commands_are_listed_quickly_each_with_a_sentence():
+    code = "import sys\nfrom experiments import __main__\n__main__.main()\nsys.exit('numpy' in sys.modules)"
+    environment = os.environ | {"COLUMNS": "80"}
+    listed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert listed.returncode == 0 and max(map(len, listed.stdout.splitlines())) <= 80
+    names = {path.stem for path in (ROOT / "experiments").glob("[a-z]*.py")}
+    assert names == set(re.findall(r"^  (\w+)", listed.stdout, re.MULTILINE)) == set(commands())
+    assert all(sentence.endswith((".", "?")) for sentence in commands().values())
+
+
+def in_terminal(*arguments, **environment):
+    """What a command prints in a terminal."""
+    ours, theirs = pty.openpty()
+    given = os.environ | {"TERM": "xterm-256color", "COLUMNS": "80"} | environment
+    process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, env=given, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    # A terminal whose last writer has gone answers with an error.
+    try:
+        while part := os.read(ours, 4096):
+            shown += part
+    except OSError:
+        pass
+    process.wait()
+    os.close(ours)
+    return shown
+
+
+def test_no_colours_where_none_are_wanted():
+    plain, coloured = (in_terminal("-m", "experiments.phase_diagram", "--help", NO_COLOR=no) for no in ("1", ""))
+    assert b"\x1b[" not in plain and b"\x1b[" in coloured
+    assert all(
+        b"--strengths" in shown and max(map(len, shown.decode().splitlines())) > 60 for shown in (plain, coloured)
+    )
