@@ -1,5 +1,6 @@
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -111,7 +112,7 @@ def test_blocks_are_equal_parts_with_the_last_axes_whole():
 
 
 @pytest.mark.parametrize("chunk", [4, 18])
-def test_a_diverged_point_is_kept_marked_and_counted(capsys, tmp_path, chunk):
+def test_a_diverged_point_is_kept_marked_and_counted(capsys, monkeypatch, tmp_path, chunk):
     def some_diverge(key, *, strength, order):
         values = plain(key, strength=strength, order=order)
         lost = (strength == 0.5) & (order == 2) & (values["reward"] > 0)
@@ -119,6 +120,8 @@ def test_a_diverged_point_is_kept_marked_and_counted(capsys, tmp_path, chunk):
         return values | {"weights": named(weights, None, None, **COORDS)}
 
     sound = run(chunk=chunk)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
     dataset = run(tmp_path / "run.zarr", experiment_fn=some_diverge, chunk=chunk, progress=True)
     expected = ((sound.strength == 0.5) & (sound.order == 2) & (sound.reward > 0)).values
     assert 0 < expected.sum() < 3
@@ -128,8 +131,16 @@ def test_a_diverged_point_is_kept_marked_and_counted(capsys, tmp_path, chunk):
     np.testing.assert_array_equal(dataset.weights.values[..., 0, :], sound.weights.values[..., 0, :])
     shown = capsys.readouterr().err
     assert f"diverged={expected.sum()}" in shown
-    assert "18/18" in shown
-    assert "configurations" in shown
+    assert "18/18 points" in shown and shown.strip().startswith("compiling ...")
+    lines = [line.rstrip() for line in re.split(r"[\r\n]+", shown) if line.startswith("computing")]
+    assert all(len(line) <= 80 for line in lines)
+    # How long it will take is said once a block is computed.
+    assert "<" not in lines[0] and all("<" in line for line in lines if " 0/18" not in line)
+
+
+def test_no_progress_bar_where_stderr_is_no_terminal(capfd):
+    run(experiment_fn=plain, progress=True)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_infinity_is_divergence_where_it_is_no_value_and_complex_nan_is():

@@ -27,6 +27,11 @@ from toypersona.datasets import DIVERGED, Layout, Region, Store
 from toypersona.outputs import Output
 from toypersona.programs import SEED, ExperimentFn, Plan, Program
 
+COMPILING = "{desc}"
+COMPUTING = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} points [{elapsed}{postfix}]"
+REMAINING = COMPUTING.replace("{elapsed}", "{elapsed}<{remaining}")
+"""What the progress bar shows: how long it will still take is known when one block is computed."""
+
 
 def run(
     experiment_fn: ExperimentFn,
@@ -67,7 +72,7 @@ def run(
         constants: arrays, or outputs named like those of the function, to keep with the numbers; the grid's dimensions
             only where they are named.
         config: whatever else decides the numbers, JSON-able: a store made with another one is refused.
-        progress: show a progress bar, one tick a point.
+        progress: show a progress bar where stderr is a terminal, one tick a point.
 
     Returns:
         The dataset; from ``out`` numbers are read when they are used. Where other processes have not finished their
@@ -84,28 +89,43 @@ def run(
         raise ValueError(f"A sweep's part is (i, n) with 0 <= i < n, not {part}.")
     _check_arguments(experiment_fn, axes)
     dtypes = tuple((name, jnp.asarray(values).dtype) for name, values in sorted(grid.items()))
-    program = programs.trace(experiment_fn, dtypes, tuple(sorted(infinite)))
-    made_by = datasets.provenance(config or {}, grid[SEED].tolist()) | {"program_sha256": program.fingerprint}
-    layout = _layout(grid, program.outputs, constants or {})
-    if out is None:
-        plan = _plan(program, grid, chunk)
-        store: Store = datasets.in_memory(_cut(layout, grid, plan), made_by, plan._asdict())
-    else:
-        store = Path(out)
-        plan = _on_disk(store, layout, made_by, program, grid, chunk, resume)
-    try:
-        _compute(program, grid, plan, store, (index, count), progress)
-    except KeyboardInterrupt as stop:
-        if isinstance(store, Path):
-            done = datasets.done(store)
-            stop.add_note(f"{done.sum()} of {done.size} points are kept in {store}.")
-        raise
+    with _bar(math.prod(_shape(grid)), progress) as bar:
+        program = programs.trace(experiment_fn, dtypes, tuple(sorted(infinite)))
+        made_by = datasets.provenance(config or {}, grid[SEED].tolist()) | {"program_sha256": program.fingerprint}
+        layout = _layout(grid, program.outputs, constants or {})
+        if out is None:
+            plan = _plan(program, grid, chunk)
+            store: Store = datasets.in_memory(_cut(layout, grid, plan), made_by, plan._asdict())
+        else:
+            store = Path(out)
+            plan = _on_disk(store, layout, made_by, program, grid, chunk, resume)
+        try:
+            _compute(program, grid, plan, store, (index, count), bar)
+        except KeyboardInterrupt as stop:
+            if isinstance(store, Path):
+                done = datasets.done(store)
+                stop.add_note(f"{done.sum()} of {done.size} points are kept in {store}.")
+            raise
     dataset = datasets.load(store, unfinished=count > 1)
     if not isinstance(store, Path):
         return dataset.load()
     if dataset[datasets.DONE].all():
         datasets.tidy(store)
     return dataset
+
+
+def _bar(total: int, progress: bool) -> tqdm:
+    """A progress bar as wide as the terminal, a line of words as long as it is compiled; none where stderr is none."""
+    return tqdm(
+        total=total,
+        desc="compiling ...",
+        bar_format=COMPILING,
+        dynamic_ncols=True,
+        # The mean over all blocks: the last one alone may be a short one.
+        smoothing=0,
+        miniters=1,
+        disable=None if progress else True,
+    )
 
 
 def _on_disk(
@@ -162,32 +182,36 @@ def _compute(
     plan: Plan,
     store: Store,
     part: tuple[int, int],
-    progress: bool,
+    bar: tqdm,
 ) -> None:
     """Compute and write every block of a part that the store lacks."""
     done = datasets.done(store)
     own = itertools.islice(_regions(done.shape, block_shape(done.shape, plan.chunk)), part[0], None, part[1])
     todo = [region for region in own if not done[region].all()]
     devices, diverged = jax.local_devices()[: len(todo)], 0
-    with tqdm(total=done.size, initial=int(done.sum()), unit=" configurations", disable=not progress) as bar:
-        bar.set_description("compiling")
-        with ThreadPoolExecutor(max_workers=max(1, len(devices))) as pool:
-            compile_on = functools.partial(programs.compiled, program, plan.batch, plan.options)
-            compiled = list(pool.map(compile_on, devices))
-        for first in range(0, len(todo), max(1, len(devices))):
-            # Started one after the other, they run at the same time: dispatch does not wait.
-            regions = todo[first : first + len(devices)]
-            started = [
-                [evaluate(points) for points in _batches(grid, region, plan.batch)]
-                for evaluate, region in zip(compiled, regions, strict=False)
-            ]
-            for region, results in zip(regions, started, strict=True):
-                values = _fetch(results, region)
-                datasets.write_block(store, region, values)
-                diverged += int(values[DIVERGED].sum())
-                bar.set_description("computing", refresh=False)
+    with ThreadPoolExecutor(max_workers=max(1, len(devices))) as pool:
+        compile_on = functools.partial(programs.compiled, program, plan.batch, plan.options)
+        compiled = list(pool.map(compile_on, devices))
+    # The clock starts with the first block: what is left is told from blocks alone.
+    bar.reset()
+    bar.initial = bar.n = int(done.sum())
+    bar.bar_format = COMPUTING
+    bar.set_description_str("computing")
+    for first in range(0, len(todo), max(1, len(devices))):
+        # Started one after the other, they run at the same time: dispatch does not wait.
+        regions = todo[first : first + len(devices)]
+        started = [
+            [evaluate(points) for points in _batches(grid, region, plan.batch)]
+            for evaluate, region in zip(compiled, regions, strict=False)
+        ]
+        for region, results in zip(regions, started, strict=True):
+            values = _fetch(results, region)
+            datasets.write_block(store, region, values)
+            diverged += int(values[DIVERGED].sum())
+            if diverged:
                 bar.set_postfix({DIVERGED: diverged}, refresh=False)
-                bar.update(done[region].size)
+            bar.bar_format = REMAINING
+            bar.update(done[region].size)
 
 
 def _grid(axes: Mapping[str, ArrayLike], seeds: Sequence[int] | np.ndarray, chunk: int | None) -> dict[str, np.ndarray]:
