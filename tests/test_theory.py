@@ -53,6 +53,48 @@ def test_tangent_fit_with_impossible_outcomes():
     np.testing.assert_array_equal(fitted[:5], 0)
 
 
+def paid_at_both_ends(seed):
+    log_gates, log_personas, log_base = world(seed)
+    affine = rewards.persona_affine(log_gates, log_personas, jnp.array([0.0, 0.0, 1.0]))
+    feature = jax.random.normal(jax.random.key(seed + 5), (C, N))
+    hull = log_base, log_personas
+    ends = jnp.stack([rewards.at_angle(t, affine, feature, *hull, LOG_PROMPTS) for t in (0.0, jnp.pi / 2)])
+    return hull, ends
+
+
+def test_persona_gain_of_the_tilt_is_one():
+    hull, ends = paid_at_both_ends(6)
+    gain = theory.persona_gain(*hull, ends, ends, LOG_PROMPTS)
+    np.testing.assert_allclose([gain.kappa, gain.rayleigh], 1, rtol=1e-9)
+    theta = jnp.linspace(0, 1.5, 7)
+    np.testing.assert_allclose(gain.curve(theta), jnp.cos(theta) ** 2, rtol=1e-9)
+
+
+def test_persona_gain_gives_the_whole_curve_where_nothing_leaks():
+    hull, ends = paid_at_both_ends(7)
+    moved = jnp.stack([2.0 * ends[0], 0.6 * ends[1]])
+    gain = theory.persona_gain(*hull, ends, moved, LOG_PROMPTS)
+    np.testing.assert_allclose(gain.kappa, 0.3, rtol=1e-9)
+    for theta in np.linspace(0.1, 1.5, 6):
+        direction = np.cos(theta) * moved[0] + np.sin(theta) * moved[1]
+        np.testing.assert_allclose(gain.curve(theta), theory.weak_limit(*hull, direction, LOG_PROMPTS), rtol=1e-9)
+
+
+def test_the_grams_of_a_persona_gain_are_those_of_the_directions():
+    hull, ends = paid_at_both_ends(8)
+    moved = ends + 0.5 * jax.random.normal(jax.random.key(3), ends.shape)
+    gain = theory.persona_gain(*hull, ends, moved, LOG_PROMPTS)
+    for theta in np.linspace(0.0, np.pi / 2, 6):
+        mix = np.array([np.cos(theta), np.sin(theta)])
+        inside, outside = (mix @ np.asarray(gram) @ mix for gram in (gain.explained, gain.unexplained))
+        direction = jnp.einsum("i,icn->cn", mix, moved)
+        np.testing.assert_allclose(
+            inside / (inside + outside), theory.weak_limit(*hull, direction, LOG_PROMPTS), rtol=1e-9
+        )
+    # Orthogonal parts of the direction make it move what the reward does not pay for: the quotient misses them.
+    assert gain.rayleigh < gain.kappa
+
+
 def test_angle_family_has_the_angle_it_names():
     log_gates, log_personas, log_base = world(3)
     affine = rewards.persona_affine(log_gates, log_personas, jnp.array([0.0, 0.0, 1.0]))
