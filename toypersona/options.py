@@ -83,10 +83,11 @@ class TextOptions:
     num_prompts: Size = 6
     """The most frequent openings, over all personas, become the prompts."""
     max_units: Annotated[int, within(2, 4096)] = 12
-    """V: the units that responses are made of, the end included: of words those that tell most about who speaks, of
-    characters the most frequent; the others are left out of responses, and lines of which nothing remains."""
+    """V, the end of a line included: so many different words (those that tell most about who speaks) or characters
+    (the most frequent) make up responses. Others are cut out of the lines read; V^T responses have to be listed."""
     smoothing: Positive = 0.1
-    """Pseudo-counts for each next unit, spread as the personas' lines together are, and for each opening of each."""
+    """So many made-up observations of each next unit (on average: shared out as in all personas' lines together) and
+    of each opening are added to those counted in one persona's lines: nobody finds impossible what others say."""
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,8 @@ class WorldSettings(Settings):
     pretraining: Pretraining = Pretraining()
     """How the base is fitted."""
     num_worlds: Count = 1
-    """How many random worlds of the kind markov; of the others, how many texts to pretrain on."""
+    """So many bases. With markov each comes from a random world of its own; other worlds are fixed, and each base is
+    fitted to another text drawn from the same one."""
 
     def pretrained(self) -> Pretrained:
         """The bases, fitted or loaded.
@@ -194,7 +195,8 @@ class Gradients:
     natural_step: Positive = 0.4
     """Longest step of natural gradient, in units of strength."""
     vanilla_time: Positive = 10.0
-    """Vanilla gradient is recorded where learning rate times steps is this times the strength."""
+    """How much longer vanilla gradient is trained than natural gradient: at strength s its learning rates add up to
+    this times s."""
     vanilla_step: Positive = 2.0
     """Longest step of vanilla gradient (a learning rate)."""
 
@@ -203,8 +205,8 @@ class Gradients:
 class Noise:
     """The sampled rule that shows the noise boundary: REINFORCE on a table of gates."""
 
-    num_runs: Count = 10
-    """Independent runs at each learning rate."""
+    num_runs: Count = 30
+    """Independent runs at each learning rate: too few, and the noise boundary is not known."""
     num_steps: Count = 300
     """Steps; one sampled response to each prompt a step."""
     learning_rates: Grid = geometric(0.1, 1000.0, 9)
