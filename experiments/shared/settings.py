@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -74,6 +75,11 @@ class Settings:
     def check(self) -> None:
         """Raise a ValueError that names the flags if settings do not fit each other."""
 
+    def say(self, sentence: str) -> None:
+        """Tell whoever sits at a terminal what takes a while."""
+        if self.progress and sys.stderr.isatty():
+            print(sentence, file=sys.stderr)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WorldSettings(Settings):
@@ -99,6 +105,7 @@ class WorldSettings(Settings):
         """
         from toypersona import bases
 
+        self.say("Fitting the base to text, unless .cache/bases has it ...")
         kind = self.world, self.options, self.pretraining
         return bases.pretrained(*kind, length=self.length, num_worlds=self.num_worlds, folder=CACHE / "bases")
 
@@ -129,6 +136,7 @@ class ThinkerSettings(Settings):
         from toypersona import bases, thinkers
 
         keys = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed), 4)[0])(jnp.asarray(self.seeds))
+        self.say("Fitting the bases to text, unless .cache/bases has them ...")
         fit = lambda key: thinkers.pretrained(options, self.pretraining, key)  # noqa: E731
         return bases.for_each_key(fit, keys, CACHE / "bases")
 
