@@ -12,7 +12,8 @@ THOUGHTS := reasoning hints
 BIN := .venv/bin
 ENV := .venv/.$(ACCELERATOR)-ready
 LOCKS := requirements/main.lock requirements/text.lock $(if $(filter-out cpu,$(ACCELERATOR)),requirements/$(ACCELERATOR).lock)
-PIP := $(PYTHON) -m pip --python $(BIN)/python install --quiet --disable-pip-version-check --root-user-action=ignore --no-warn-script-location
+# Errors are shown, warnings are not: about indexes that this machine does not have, root, paths.
+PIP := $(PYTHON) -m pip --python $(BIN)/python install -qq --disable-pip-version-check
 
 .PHONY: help env map test test-quick test-slow lint figures bench peers lock clean
 
@@ -25,7 +26,7 @@ env: $(ENV) ## set up .venv (1.4 GB); ACCELERATOR=cuda13 for a GPU
 # Every lock lists the whole closure, so --no-deps everywhere: nothing but what a hash names is ever installed.
 $(ENV): $(LOCKS) pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else "toypersona needs Python 3.11-3.13, but $(PYTHON) is %d.%d: run make PYTHON=python3.12 (or another)." % v)'
-	@echo "Setting up .venv: once, 1.4 GB, about a minute and a half ..."
+	@echo "Setting up .venv: once, 1.4 GB, about a minute ..."
 	@rm -rf .venv
 	@$(PYTHON) -m venv --without-pip .venv
 	@$(PIP) --no-deps --require-hashes $(addprefix -r ,$(LOCKS))
