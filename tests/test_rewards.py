@@ -14,7 +14,7 @@ def test_word_scores_brevity_and_phrase():
     assert by_word.shape == (2, 9)
     np.testing.assert_array_equal(by_word[0], [2, 11, 101, 11, 20, 110, 101, 110, 200])
     short = rewards.evaluate(rewards.brevity(2), PROMPTS, RESPONSES)
-    np.testing.assert_array_equal(short[1], [-2, -2, -1, -2, -2, -1, -1, -1, 0])
+    np.testing.assert_array_equal(short[1], [-2, -2, -1, -2, -2, -1, 0, 0, 0])
     said = rewards.evaluate(rewards.phrase(jnp.array([1, 0])), PROMPTS, RESPONSES)
     np.testing.assert_array_equal(jnp.flatnonzero(said[0]), [3])
 

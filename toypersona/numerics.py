@@ -46,6 +46,20 @@ def expectation(log_p: Float[Array, "*batch N"], values: Float[Array, "*batch N"
     return (jnp.exp(log_p) * jnp.where(jnp.isneginf(log_p), 0.0, values)).sum(axis=-1)
 
 
+CONSTANT = 4.0
+"""Values whose standard deviation is below so many roundings of their own size are constant."""
+
+
+def centred(log_p: Float[Array, "*batch N"], values: Float[Array, "*batch N"]) -> Float[Array, "*batch N"]:
+    """Values less their mean under p along the last axis; exactly 0 where they are constant up to rounding."""
+    # Less the likeliest one, so that what is constant cancels before anything is rounded.
+    above = values - jnp.take_along_axis(values, log_p.argmax(axis=-1, keepdims=True), axis=-1)
+    rest = above - expectation(log_p, above)[..., None]
+    variance, size = (expectation(log_p, x**2) for x in (rest, values))
+    constant = variance <= (CONSTANT * jnp.finfo(values.dtype).eps) ** 2 * size
+    return jnp.where(constant[..., None], 0.0, rest)
+
+
 def log_mix(
     log_weights: Float[Array, "*batch K"], log_components: Float[Array, "*batch K N"]
 ) -> Float[Array, "*batch N"]:

@@ -18,9 +18,16 @@ from toypersona.worlds.world import Labels, log_responsibilities
 
 
 def evaluate(reward_fn: RewardFn, prompts: Int[Array, "C P"], responses: Int[Array, "N T"]) -> Float[Array, "C N"]:
-    """A reward function's value for every response to every prompt."""
+    """A reward function's value for every response to every prompt.
+
+    Raises:
+        ValueError: it returns an array instead of one number.
+    """
     by_response = jax.vmap(reward_fn, in_axes=(None, 0))
-    return jax.vmap(by_response, in_axes=(0, None))(prompts, responses).astype(float)
+    paid = jax.vmap(by_response, in_axes=(0, None))(prompts, responses)
+    if paid.ndim != 2:
+        raise ValueError(f"A reward of one response has to be one number, not an array of shape {paid.shape[2:]}.")
+    return paid.astype(float)
 
 
 SampledReward = Callable[[Int[Array, ""], Int[Array, " T"]], Float[Array, ""]]
@@ -28,28 +35,53 @@ SampledReward = Callable[[Int[Array, ""], Int[Array, " T"]], Float[Array, ""]]
 
 
 def lookup(reward: Float[Array, "C N"]) -> SampledReward:
-    """A reward for sampled responses from one of all V^T, in the order of ``chains.outcomes``."""
+    """A reward for sampled responses from one of all V^T, in the order of ``chains.outcomes``.
+
+    What is not in the list is never paid like something else: a prompt or a word of no such number pays nan.
+
+    Raises:
+        ValueError: from the reward, for a response whose length T does not fit: N is no V^T.
+    """
 
     def pay(prompt_index: Int[Array, ""], tokens: Int[Array, " T"]) -> Float[Array, ""]:
-        num_words = round(reward.shape[1] ** (1 / tokens.shape[0]))
-        return reward[prompt_index, tokens @ num_words ** jnp.arange(tokens.shape[0] - 1, -1, -1)]
+        num_words = _num_words(reward.shape[1], tokens.shape[0])
+        known = ((tokens >= 0) & (tokens < num_words)).all() & (prompt_index >= 0) & (prompt_index < reward.shape[0])
+        place = tokens @ num_words ** jnp.arange(tokens.shape[0] - 1, -1, -1)
+        return jnp.where(known, reward[prompt_index, place], jnp.nan)
 
     return pay
 
 
+def _num_words(num_responses: int, length: int) -> int:
+    """V of a list of all V^T responses."""
+    num_words = round(num_responses ** (1 / length)) if length else 1
+    if num_words**length != num_responses:
+        raise ValueError(f"{num_responses} responses of {length} words are not all that some number of words makes.")
+    return num_words
+
+
 def word_scores(scores: Float[Array, " V"]) -> RewardFn:
-    """Pays ``scores[v]`` for every word v said."""
-    return lambda prompt, response: scores[response].sum()
+    """Pays ``scores[v]`` for every word v said, nan for a word of no such number."""
+
+    def pay(prompt: Int[Array, " P"], response: Int[Array, " T"]) -> Float[Array, ""]:
+        known = (response >= 0) & (response < scores.shape[0])
+        return jnp.where(known, scores[response], jnp.nan).sum()
+
+    return pay
 
 
 def brevity(end: int) -> RewardFn:
-    """Minus the number of words before the end, ``end`` being the unit that closes and pads a response."""
-    return lambda prompt, response: -(response != end).sum().astype(float)
+    """Minus the number of words before the first end, ``end`` being the unit that closes and pads a response."""
+    return lambda prompt, response: -jnp.cumprod(response != end).sum().astype(float)
 
 
 def phrase(words: Int[Array, " L"]) -> RewardFn:
     """1 for a response that begins with these L words, 0 otherwise: an exploit, if nobody talks like that."""
-    return lambda prompt, response: (response[: words.shape[0]] == words).all().astype(float)
+    num = words.shape[0]
+    # A shorter one cannot begin so; compared with the words it would be repeated, as by broadcasting.
+    return lambda prompt, response: jnp.asarray(
+        (response[:num] == words).all() if response.shape[0] >= num else False, float
+    )
 
 
 def persona_affine(
@@ -57,17 +89,15 @@ def persona_affine(
 ) -> Float[Array, "C N"]:
     """The expected score of whoever wrote the response: ``sum_k scores_k P(k|c, x)``.
 
-    Raising it to first order is pure selection. With score 1 for Alice and 0 for the others it is helpfulness.
+    Raising it to first order is pure selection. With score 1 for Alice and 0 for the others it is helpfulness. What
+    nobody can say pays the mean score under the gates.
 
     Args:
         log_gates: log g_k(c) [C, K].
         log_personas: log p_k(x|c) [C, K, N].
         scores: one for each persona [K].
     """
-    said = log_gates[..., None] + log_personas
-    # What nobody can say was written by nobody: any value will do but nan.
-    responsibilities = jax.nn.softmax(jnp.where(jnp.isneginf(said).all(axis=1, keepdims=True), 0.0, said), axis=1)
-    return jnp.einsum("k,ckn->cn", scores, responsibilities)
+    return jnp.einsum("k,ckn->cn", scores, jnp.exp(log_responsibilities(log_gates, log_personas)))
 
 
 def phrase_bonus(
@@ -89,10 +119,13 @@ def phrase_bonus(
 def standardise(
     reward: Float[Array, "C N"], log_base: Float[Array, "C N"], log_prompts: Float[Array, " C"]
 ) -> Float[Array, "C N"]:
-    """Mean 0 under the base for every prompt, variance 1 pooled over prompts; a constant reward becomes 0."""
-    centred = reward - numerics.expectation(log_base, reward)[:, None]
-    variance = jnp.exp(log_prompts) @ numerics.expectation(log_base, centred**2)
-    return centred / jnp.sqrt(jnp.where(variance > 0, variance, 1.0))
+    """Mean 0 under the base for every prompt, variance 1 pooled over prompts.
+
+    A reward that is constant up to rounding for every prompt becomes 0. Prompts of probability 0 do not count.
+    """
+    centred = numerics.centred(log_base, reward)
+    variance = numerics.expectation(log_prompts, numerics.expectation(log_base, centred**2))
+    return centred / jnp.sqrt(jnp.where(variance == 0, 1.0, variance))
 
 
 def at_angle(
@@ -106,7 +139,8 @@ def at_angle(
     """``cos(theta) u + sin(theta) v``: the reward whose weak limit is ``cos² theta``.
 
     u is ``affine`` and v the part of ``feature`` that is orthogonal, under the base, to everything the personas could
-    be paid for; both standardised.
+    be paid for; both standardised. A part that is not there is 0: u where ``affine`` is constant, v where the personas
+    can be paid for all of ``feature`` (``is_affine``), and with it the law.
 
     Args:
         theta: angle in radians, 0 (selection only) to pi/2 (nothing that any persona does more than another).
@@ -116,10 +150,21 @@ def at_angle(
         log_personas: [C, K, N].
         log_prompts: log rho(c) [C].
     """
-    off = feature - jax.vmap(hulls.tangent_fit)(log_base, log_personas, feature)
     u = standardise(affine, log_base, log_prompts)
-    v = standardise(off, log_base, log_prompts)
+    v = standardise(_beside(feature, log_base, log_personas), log_base, log_prompts)
     return jnp.cos(theta) * u + jnp.sin(theta) * v
+
+
+def _beside(
+    feature: Float[Array, "C N"], log_base: Float[Array, "C N"], log_personas: Float[Array, "C K N"]
+) -> Float[Array, "C N"]:
+    """The part of a feature that is orthogonal to all that the personas can be paid for, 0 where that is rounding."""
+    centred = numerics.centred(log_base, feature)
+    rest = centred - jax.vmap(hulls.tangent_fit)(log_base, log_personas, centred)
+    left, size = (numerics.expectation(log_base, x**2) for x in (rest, feature))
+    # 4e-10 of its size in float64, 7e-5 in float32: the fit loses some digits where personas are much alike.
+    rounding = jnp.finfo(feature.dtype).eps ** 1.2
+    return jnp.where((left <= rounding * size)[:, None], 0.0, rest)
 
 
 def at_random(
@@ -141,11 +186,16 @@ def at_random(
 
 
 def best_paid(reward: Float[Array, "C N"], log_base: Float[Array, "C N"], share: Scalar) -> Float[Array, "C N"]:
-    """1 for the best paid responses to each prompt, as many as the base says with ``share`` at most, 0 for the rest."""
+    """1 for the best paid responses to each prompt, as many as the base says with ``share`` at most, 0 for the rest.
+
+    Of equally paid ones the first in the list come first.
+    """
     order = jnp.argsort(-reward, axis=1)
     mass = jnp.cumsum(jnp.take_along_axis(jnp.exp(log_base), order, axis=1), axis=1)
     rows = jnp.arange(mass.shape[0])[:, None]
-    return jnp.zeros_like(mass).at[rows, order].set((mass <= share).astype(float))
+    # Ten responses of 0.1 each come to a little more or less than 1.
+    enough = mass <= share * (1 + 64 * jnp.finfo(mass.dtype).eps)
+    return jnp.zeros_like(mass).at[rows, order].set(enough.astype(mass.dtype))
 
 
 def confusion(log_gates: Float[Array, "C K"], log_personas: Float[Array, "C K N"]) -> Float[Array, "C K K"]:
@@ -159,13 +209,23 @@ def all_right_but(
 ) -> Float[Array, "C N"]:
     """Several right answers: a persona-affine reward that pays each persona 1 on average, and number ``wrong`` 0.
 
-    At every prompt; arguments as in ``persona_affine``.
+    At every prompt; nan at those where no reward does, because personas are the same there or one is never called for.
+    Arguments as in ``persona_affine``.
+
+    Raises:
+        ValueError: there is no persona of this number.
     """
+    if not 0 <= wrong < log_gates.shape[1]:
+        raise ValueError(f"The persona that is not paid is a number from 0 to {log_gates.shape[1] - 1}, not {wrong}.")
     posterior = jnp.exp(log_responsibilities(log_gates, log_personas))
     wanted = 1.0 - jax.nn.one_hot(wrong, log_gates.shape[1])
     means = confusion(log_gates, log_personas)
     scores = jnp.linalg.solve(means, jnp.broadcast_to(wanted, log_gates.shape)[..., None])[..., 0]
-    return jnp.einsum("ck,ckn->cn", scores, posterior)
+    reward = jnp.einsum("ck,ckn->cn", scores, posterior)
+    # A singular system has answers too, of the size of 1/eps.
+    error = jnp.abs(jnp.einsum("ckn,cn->ck", jnp.exp(log_personas), reward) - wanted[None]).max(axis=1)
+    made = error < jnp.sqrt(jnp.finfo(reward.dtype).eps)
+    return jnp.where(made[:, None], reward, jnp.nan)
 
 
 ERRORS = ("normal", "words", "student")
@@ -199,7 +259,7 @@ def _words(
     key: Key, prompts: Int[Array, "C P"], responses: Int[Array, "N T"], labels: Labels | None = None
 ) -> Float[Array, "C N"]:
     """A random score for each word, summed over the response."""
-    num_words = round(responses.shape[0] ** (1 / responses.shape[1]))
+    num_words = _num_words(*responses.shape)
     return evaluate(word_scores(jax.random.normal(key, (num_words,))), prompts, responses)
 
 
@@ -212,7 +272,7 @@ def _brevity(key: Key, prompts: Int[Array, "C P"], responses: Int[Array, "N T"],
 
 def _exploit(key: Key, prompts: Int[Array, "C P"], responses: Int[Array, "N T"], labels: Labels) -> Float[Array, "C N"]:
     """One phrase of random different words."""
-    num_words = round(responses.shape[0] ** (1 / responses.shape[1]))
+    num_words = _num_words(*responses.shape)
     return evaluate(phrase(jax.random.permutation(key, num_words)[: responses.shape[1]]), prompts, responses)
 
 
@@ -222,7 +282,4 @@ BUILT_IN: dict[str, Feature] = dict(zip(FEATURES, (_words, _brevity, _exploit), 
 
 def is_affine(feature: Float[Array, "C N"], log_base: Float[Array, "C N"], log_personas: Float[Array, "C K N"]) -> bool:
     """Whether a feature is something that the personas can be paid for, so that no reward lies at an angle to them."""
-    centred = feature - numerics.expectation(log_base, feature)[:, None]
-    rest = centred - jax.vmap(hulls.tangent_fit)(log_base, log_personas, centred)
-    left, size = (numerics.expectation(log_base, x**2).sum() for x in (rest, feature))
-    return bool(left <= 1e-20 * size or size == 0)
+    return not bool(_beside(feature, log_base, log_personas).any())

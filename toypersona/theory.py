@@ -32,7 +32,9 @@ def tilt(
     log_base: Float[Array, "*batch N"], reward: Float[Array, "*batch N"], strength: Scalar
 ) -> Float[Array, "*batch N"]:
     """Log-probabilities of the KL-regularised optimum ``pi0 exp(s r) / Z``, of strength s = 1/beta."""
-    return numerics.log_normalize(log_base + strength * reward)
+    # What the base cannot say no finite strength makes possible, whatever it would pay.
+    paid = jnp.where(jnp.isneginf(log_base), 0.0, strength * reward)
+    return numerics.log_normalize(log_base + paid)
 
 
 def weak_limit(
@@ -55,13 +57,14 @@ def weak_limit(
         log_prompts: log rho(c) [C].
 
     Returns:
-        R² in [0, 1].
+        R² in [0, 1]; nan for a reward that is constant for every prompt, which moves nothing.
     """
-    rho = jnp.exp(log_prompts)
-    centred = reward - numerics.expectation(log_base, reward)[:, None]
+    centred = numerics.centred(log_base, reward)
     fitted = jax.vmap(hulls.tangent_fit)(log_base, log_personas, centred)
-    explained = rho @ numerics.expectation(log_base, fitted**2)
-    return explained / (rho @ numerics.expectation(log_base, centred**2))
+    explained, all_of_it = (
+        numerics.expectation(log_prompts, numerics.expectation(log_base, x**2)) for x in (fitted, centred)
+    )
+    return explained / all_of_it
 
 
 def angle(weak_limit: Float[Array, "*batch"]) -> Float[Array, "*batch"]:

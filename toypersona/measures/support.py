@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import gammaln
 from jaxtyping import Array, Float, Int
 
 from toypersona import numerics
@@ -17,7 +16,7 @@ from toypersona.types import Key, Scalar
 
 
 class Support(NamedTuple):
-    """Averages over prompts.
+    """Averages over prompts; one of probability 0 does not count, whatever is said to it.
 
     Attributes:
         sequence_entropy: nats per response.
@@ -49,12 +48,12 @@ def support(
         length: T, for the entropy per token.
         threshold: eps, the probability from which a response counts as said.
     """
-    rho = jnp.exp(log_prompts)
     said, was_said = log_policy >= jnp.log(threshold), log_base >= jnp.log(threshold)
     left = jnp.where(was_said & ~said, jnp.exp(log_base), 0.0).sum(axis=-1)
     entered = jnp.where(said & ~was_said, jnp.exp(log_policy), 0.0).sum(axis=-1)
-    sequence_entropy = rho @ numerics.entropy(log_policy)
-    return Support(sequence_entropy, sequence_entropy / length, rho @ left, rho @ entered)
+    by_prompt = numerics.entropy(log_policy), left, entered
+    entropy, shrinkage, expansion = (numerics.expectation(log_prompts, values) for values in by_prompt)
+    return Support(entropy, entropy / length, shrinkage, expansion)
 
 
 def pass_at_k(
@@ -66,13 +65,15 @@ def pass_at_k(
         log_policy: log pi(x|c) [C, N].
         correct: 1 where a response is right, 0 elsewhere [C, N].
         log_prompts: log rho(c) [C].
-        k: how many responses, 1 or more.
+        k: how many responses; of none, 0, none is correct, and fewer give nan.
     """
     wrong = numerics.expectation(log_policy, 1 - correct)
     # From the smaller of the two sides: the other one is 1 less rounding.
     right = numerics.expectation(log_policy, correct)
     log_wrong = jnp.where(right < 0.5, jnp.log1p(-jnp.minimum(right, 0.5)), jnp.log(jnp.maximum(wrong, 0.0)))
-    return jnp.exp(log_prompts) @ -jnp.expm1(k * log_wrong)
+    # 0 times log 0 would be nan.
+    log_none = jnp.where(k == 0, 0.0, jnp.where(k < 0, jnp.nan, k) * log_wrong)
+    return numerics.expectation(log_prompts, -jnp.expm1(log_none))
 
 
 def num_correct(
@@ -86,8 +87,10 @@ def num_correct(
 def pass_at_k_from_samples(num_correct: Int[Array, "*batch"], num_samples: int, k: int) -> Float[Array, "*batch"]:
     """Unbiased estimate of pass@k from n samples, c of them correct: ``1 - C(n-c, k)/C(n, k)`` (Chen et al. 2021).
 
+    The quotient is ``prod_j 1 - c/(n-j)`` over j = 0 ... k-1; in logarithms of factorials float32 would lose all of it.
+
     Args:
-        num_correct: c, of each prompt [...].
+        num_correct: c, of each prompt [...]; nan for one that is not from 0 to n.
         num_samples: n.
         k: at most n.
 
@@ -96,9 +99,8 @@ def pass_at_k_from_samples(num_correct: Int[Array, "*batch"], num_samples: int, 
     """
     if not 1 <= k <= num_samples:
         raise ValueError(f"pass@k needs 1 <= k <= the number of samples {num_samples}, not {k}.")
-    wrong = num_samples - num_correct
-    enough = wrong >= k
-    some = jnp.where(enough, wrong, k)
-    log_none = gammaln(some + 1.0) - gammaln(some - k + 1.0)
-    log_none += gammaln(num_samples - k + 1.0) - gammaln(num_samples + 1.0)
-    return jnp.where(enough, -jnp.expm1(log_none), 1.0)
+    enough = num_samples - num_correct >= k
+    left = num_samples - jnp.arange(k, dtype=float)
+    log_none = jnp.log1p(-jnp.multiply.outer(jnp.where(enough, num_correct, 0), 1 / left)).sum(axis=-1)
+    possible = (num_correct >= 0) & (num_correct <= num_samples)
+    return jnp.where(possible, jnp.where(enough, -jnp.expm1(log_none), 1.0), jnp.nan)

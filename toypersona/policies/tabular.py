@@ -13,28 +13,41 @@ from toypersona.types import Key, Params
 def tabular(prompts: Int[Array, "C P"], num_words: int, length: int) -> Policy:
     """Softmax of the parameters, logits [C, N], over all ``num_words ** length`` responses, for each prompt.
 
+    A shorter response has the probability of beginning so, as for every policy. What it has no logits for is never
+    another response's: a word from V on has log-probability -inf, and a prompt that it does not know gives nan.
+
     Args:
-        prompts: the prompts it knows [C, P]; asked about another one it answers as for the first.
+        prompts: the prompts it knows [C, P].
         num_words: V.
         length: T.
 
     Raises:
-        ValueError: V^T is too large to enumerate.
+        ValueError: V^T is too large to enumerate; from the policy, a response longer than T or a prompt of another
+            length.
     """
     responses = chains.outcomes(num_words, length)
-    place_values = num_words ** jnp.arange(length - 1, -1, -1)
 
     def log_probs(params: Params, prompt: Int[Array, " P"]) -> Float[Array, " N"]:
-        index = jnp.argmax((prompts == prompt[None, :]).all(axis=-1))
-        return jax.nn.log_softmax(params[index])
+        if prompt.shape != prompts.shape[1:]:
+            raise ValueError(f"This table knows prompts of {prompts.shape[1]} units, not of {prompt.shape[0]}.")
+        same = (prompts == prompt[None, :]).all(axis=-1)
+        return jnp.where(same.any(), jax.nn.log_softmax(params[jnp.argmax(same)]), jnp.nan)
+
+    def log_begun(joint: Float[Array, " N"], tokens: Int[Array, " t"]) -> Float[Array, ""]:
+        """That a response begins with some words."""
+        num = tokens.shape[0]
+        if num > length:
+            raise ValueError(f"This table's responses have {length} words, not {num}.")
+        sums = joint if num == length else logsumexp(joint.reshape(num_words**num, -1), axis=1)
+        known = ((tokens >= 0) & (tokens < num_words)).all()
+        return jnp.where(known, sums[tokens @ num_words ** jnp.arange(num - 1, -1, -1)], -jnp.inf)
 
     def log_prob(params: Params, prompt: Int[Array, " P"], tokens: Int[Array, " T"]) -> Float[Array, ""]:
-        return log_probs(params, prompt)[(tokens * place_values).sum()]
+        return log_begun(log_probs(params, prompt), tokens)
 
     def token_log_probs(params: Params, prompt: Int[Array, " P"], tokens: Int[Array, " T"]) -> Float[Array, " T"]:
         joint = log_probs(params, prompt)
-        prefix = (tokens * place_values).sum() // place_values
-        begun = [logsumexp(joint.reshape(num_words ** (t + 1), -1), axis=1)[prefix[t]] for t in range(length)]
+        begun = [log_begun(joint, tokens[: t + 1]) for t in range(tokens.shape[0])]
         # After a beginning that is impossible every word is: -inf less -inf would be nan.
         before = jnp.stack([jnp.zeros(()), *begun[:-1]])
         return jnp.stack(begun) - jnp.where(jnp.isneginf(before), 0.0, before)

@@ -7,6 +7,7 @@ posterior over who writes such prompts.
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from toypersona import chains, numerics
@@ -78,8 +79,10 @@ def log_base(world: World, length: int) -> Float[Array, "C N"]:
 def log_responsibilities(
     log_gates: Float[Array, "*batch K"], log_personas: Float[Array, "*batch K N"]
 ) -> Float[Array, "*batch K N"]:
-    """Log P(persona | prompt, response) in nats of all responses [..., K, N]."""
-    return jax.nn.log_softmax(log_gates[..., None] + log_personas, axis=-2)
+    """Log P(persona | prompt, response) in nats of all responses [..., K, N]; the gates' own where nobody can say it."""
+    said = log_gates[..., None] + log_personas
+    unsaid = jnp.isneginf(said).all(axis=-2, keepdims=True)
+    return jax.nn.log_softmax(jnp.where(unsaid, log_gates[..., None], said), axis=-2)
 
 
 def sample(key: Key, world: World, length: int, num_lines: int) -> Sample:
