@@ -77,7 +77,9 @@ def test_persona_gain_gives_the_whole_curve_where_nothing_leaks():
     np.testing.assert_allclose(gain.kappa, 0.3, rtol=1e-9)
     for theta in np.linspace(0.1, 1.5, 6):
         direction = np.cos(theta) * moved[0] + np.sin(theta) * moved[1]
-        np.testing.assert_allclose(gain.curve(theta), theory.weak_limit(*hull, direction, LOG_PROMPTS), rtol=1e-9)
+        np.testing.assert_allclose(
+            gain.curve(jnp.asarray(theta)), theory.weak_limit(*hull, direction, LOG_PROMPTS), rtol=1e-9
+        )
 
 
 def test_the_grams_of_a_persona_gain_are_those_of_the_directions():
