@@ -5,7 +5,6 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from experiments.claims import persona_gain as readings
-from experiments.shared.claim import DRAWS
 from figures import style
 
 GATES = {"network": "blue", "table": "red"}
@@ -44,9 +43,9 @@ def draw_curves(axis: Axes, dataset: xr.Dataset) -> None:
             label=f"κ = {kappa:.2f}, gate {gate}",
         )
         points = seen.sel(gate=gate, rule="gate × 1")
-        middle, spread = points.mean(DRAWS), points.std(DRAWS)
+        middle, spread = points.mean(readings.DRAWS), points.std(readings.DRAWS)
         axis.errorbar(dataset.angle, middle, spread, fmt="o", color=style.COLOURS[colour], ms=3, lw=0.8)
-    axis.plot(dataset.angle, seen.sel(rule="tilt").mean(["gate", *DRAWS]), "ko", ms=3)
+    axis.plot(dataset.angle, seen.sel(rule="tilt").mean(["gate", *readings.DRAWS]), "ko", ms=3)
     axis.set(xlabel="angle of the reward to the personas, degrees", ylabel="S(0+)", ylim=(-0.03, 1.03))
     axis.legend(loc="lower left")
 
@@ -59,13 +58,13 @@ def draw_rates(axis: Axes, dataset: xr.Dataset) -> None:
     rates = dataset.gate_rate.sel(rule=law.rule).values
     moving = rates > 0
     for gate, colour in GATES.items():
-        curve = (1 / (1 + law.sel(gate=gate) ** 2 * tangent**2)).mean(DRAWS).values
+        curve = (1 / (1 + law.sel(gate=gate) ** 2 * tangent**2)).mean(readings.DRAWS).values
         points = seen.sel(gate=gate, rule=law.rule)
         axis.plot(rates[moving], curve[moving], color=style.COLOURS[colour], label=f"gate {gate}")
         axis.errorbar(
             rates[moving],
-            points.mean(DRAWS).values[moving],
-            points.std(DRAWS).values[moving],
+            points.mean(readings.DRAWS).values[moving],
+            points.std(readings.DRAWS).values[moving],
             fmt="o",
             color=style.COLOURS[colour],
             ms=3,

@@ -5,6 +5,7 @@ import xarray as xr
 from scipy import stats
 
 from experiments.shared.claim import DRAWS, ERRORS, Claim, at_most, each_at_most, grouped, near
+from experiments.shared.terminal import number
 from toypersona import datasets
 from toypersona.measures import boundaries
 
@@ -146,7 +147,7 @@ def findings(dataset: xr.Dataset) -> list[str]:
         f"{at[short] / at[long]:.0f} times less RL before it stops sounding like anyone.",
         f"Weak RL of answers shorter than about {crossing:.0f} words is not mostly selection: what one persona says "
         "differs more in pay than the personas do.",
-        f"The half boundary falls as T to the power {mean:.3f} ± {error:.3f} (law: -1/2).",
+        f"The half boundary falls as T to the power {number(mean, 3)} ± {number(error, 2)} (law: -1/2).",
         "Where all personas are paid alike or only the last word is paid there is no stretch of selection; then hull "
         "distance still runs on s sqrt(T) in the first case, and does not depend on T in the second.",
     ]

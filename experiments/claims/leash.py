@@ -7,6 +7,7 @@ import xarray as xr
 from scipy import stats
 
 from experiments.shared.claim import Claim, at_most, grouped, near
+from experiments.shared.terminal import number
 from toypersona import datasets
 from toypersona.measures import boundaries
 
@@ -35,10 +36,13 @@ def threshold_rates(dataset: xr.Dataset) -> xr.DataArray:
 
 
 def exponent(dataset: xr.Dataset) -> tuple[float, float]:
-    """Of the threshold learning rate against the gap, with half its 95% interval."""
+    """Of the threshold learning rate against the gap, with half its 95% interval; nan from fewer than three."""
     rates = threshold_rates(dataset).sel(bound="middle")
-    (slope, _), covariance = np.polyfit(np.log(dataset.gap.values), np.log(rates.values), 1, cov=True)
-    return slope, np.sqrt(covariance[0, 0]) * stats.t.ppf(0.975, dataset.sizes["gap"] - 2)
+    rates = rates[((rates > 0) & np.isfinite(rates)).values]
+    if rates.size < 3:
+        return np.nan, np.nan
+    (slope, _), covariance = np.polyfit(np.log(rates.gap.values), np.log(rates.values), 1, cov=True)
+    return slope, np.sqrt(covariance[0, 0]) * stats.t.ppf(0.975, rates.size - 2)
 
 
 def _num_runs(dataset: xr.Dataset) -> int:
@@ -91,7 +95,7 @@ def _noise(dataset: xr.Dataset) -> list[Claim]:
     return [
         near(f"noise threshold / law, reward gap {small.gap.item():g}", 1.0, middle, high - middle, possible=rates),
         # From a threshold that does not depend on the gap to one that goes with its square.
-        near(what, 1.0, slope, max(error, 0.05), possible=(0, 2)),
+        near(what, 1.0, slope, np.maximum(error, 0.05), possible=(0, 2)),
         at_most("largest share of runs that had not settled", 0.01, dataset.unsettled.mean("seed")),
     ]
 
@@ -102,7 +106,7 @@ def findings(dataset: xr.Dataset) -> list[str]:
     last = dataset.isel(record=-1).mean("seed")
     vanilla, natural = (last.sel(rule=rule) for rule in ("vanilla", "natural"))
     slope, error = exponent(dataset)
-    rates = threshold_rates(dataset).sel(bound="middle").values
+    lowest, *_, highest = (number(rate, 2) for rate in threshold_rates(dataset).sel(bound="middle").values)
     return [
         f"A right answer of probability {law.mass.item():g} takes vanilla policy gradient a time of "
         f"{law.sel(rule='vanilla').item():.3g} to find, natural gradient {law.sel(rule='natural').item():.2g}.",
@@ -110,7 +114,7 @@ def findings(dataset: xr.Dataset) -> list[str]:
         f"under vanilla, of {natural.odds.values[0]:.2g} under natural gradient.",
         f"KL(policy‖base) ends at {vanilla.from_base.item():.2f} and {natural.from_base.item():.2f} nats, "
         f"KL(base‖policy) at {vanilla.to_base.item():.2f} and {natural.to_base.item():.0f}, growing.",
-        f"REINFORCE settles on the worse of two answers in one run of ten from learning rate {rates[0]:.2g} at a "
-        f"reward gap of {dataset.gap.values[0]:g}, {rates[-1]:.2g} at {dataset.gap.values[-1]:g}: the gap to the "
-        f"power {slope:.2f} ± {error:.2f}.",
+        f"REINFORCE settles on the worse of two answers in one run of ten from learning rate {lowest} at a reward gap "
+        f"of {dataset.gap.values[0]:g}, {highest} at {dataset.gap.values[-1]:g}: the gap to the power "
+        f"{number(slope, 3)} ± {number(error, 1)}.",
     ]

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import xarray as xr
 
+from experiments.shared import terminal
 from experiments.shared.claim import Claim, at_most, grouped, near
 from toypersona import datasets
 from toypersona.measures import equal_drift
@@ -108,7 +109,7 @@ def findings(dataset: xr.Dataset) -> list[str]:
 
     base, passes, last = base_passes(dataset), mean.passes.sel(rule="RLOO"), dataset.k.values[-1]
     chance, half = dataset.sel(rule="paid by chance").isel(record=-1), error.selection_fraction
-    shares = (f"{name(order, rule)} ± {half.sel(rule=rule).item():.2f}" for rule in order.rule.values)
+    shares = (f"{name(order, rule)} ± {terminal.number(half.sel(rule=rule).item(), 1)}" for rule in order.rule.values)
     return [
         f"Share of {level:g} nats that is selection, least first (± half a 95% interval): {', '.join(shares)}.",
         f"Most of it switches persona mid-sentence: {most(mean.switching)}; is said by nobody: {most(mean.novelty)}.",

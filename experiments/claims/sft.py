@@ -118,7 +118,11 @@ def findings(dataset: xr.Dataset) -> list[str]:
                     f"{rule} to {here.spent.item():.2g} nats (S {here.tuned_fraction.item():.2f}): {called} has weight "
                     f"{here.presence[0].item():.3f} at his prompts (base {base[0].item():.2f}), "
                     f"{here.presence[-1].item():.2f} after {words} of his (base {base[-1].item():.2f}); "
-                    f"{here.steps.item():.0f} steps and {here.moved.item():.2f} nats of SFT bring him back, "
-                    f"a stranger comes in {new.mean().item():.0f} steps."
+                    f"{_steps(here.steps, dataset)} and {here.moved.item():.2f} nats of SFT bring him back, "
+                    f"a stranger comes in {_steps(new.mean(), dataset)}."
                 )
     return sentences
+
+
+def _steps(num: xr.DataArray, dataset: xr.Dataset) -> str:
+    return f"{num.item():.0f} steps" if np.isfinite(num) else f"more than {dataset.back[-1].item():g} steps"

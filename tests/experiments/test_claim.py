@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.__main__ import commands
-from experiments.claims import phase_diagram
+from experiments.claims import leash, phase_diagram
 from experiments.shared import claim, terminal
 
 ROOT = Path(__file__).parents[2]
@@ -120,6 +120,18 @@ def test_a_boundary_is_said_in_words_where_it_is_off_the_map():
     assert said(9, INF, INF) == "at no strength of the map, in most draws"
     assert said(71, 640, INF, axis=rate) == "from learning rate 640 (71 to beyond the map)"
     assert said(0, 8, 9) == "from strength 8 (the first to 9)"
+
+
+def test_an_exponent_of_thresholds_that_are_not_reached_is_not_known(monkeypatch):
+    monkeypatch.setattr(leash, "_num_runs", lambda dataset: 1e6)
+    gaps, rates = np.array([0.1, 0.2, 0.4, 0.8]), np.geomspace(0.25, 4, 9)
+    steep = np.broadcast_to(1 / (1 + 9 * rates**-3.0), (1, 4, 9))
+    wrong = xr.DataArray(steep, dims=("seed", "gap", "rate"), coords={"gap": gaps, "rate": rates})
+    dataset = xr.Dataset({"noise_wrong": 0 * wrong, "threshold": xr.DataArray(gaps[None] * 2, dims=("seed", "gap"))})
+    slope, error = leash.exponent(dataset)
+    assert np.isnan(slope) and claim.near("", 1, slope, np.maximum(error, 0.05)).verdict == "cannot tell"
+    threshold = wrong.where(wrong.gap < 0.5, 0.0) * 0.1 / wrong.isel(rate=4)
+    assert abs(leash.exponent(dataset.assign(noise_wrong=threshold))[0] - 1) < 1e-9
 
 
 def test_all_commands_are_listed_quickly_each_with_a_sentence():
