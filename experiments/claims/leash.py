@@ -36,12 +36,11 @@ def threshold_rates(dataset: xr.Dataset) -> xr.DataArray:
 
 
 def exponent(dataset: xr.Dataset) -> tuple[float, float]:
-    """Of the threshold learning rate against the gap, with half its 95% interval; nan from fewer than three."""
-    rates = threshold_rates(dataset).sel(bound="middle")
-    rates = rates[((rates > 0) & np.isfinite(rates)).values]
-    if rates.size < 3:
+    """Of the threshold learning rate against the gap, with half its 95% interval; nan where one is not reached."""
+    rates = threshold_rates(dataset).sel(bound="middle").values
+    if not (np.isfinite(rates) & (rates > 0)).all():
         return np.nan, np.nan
-    (slope, _), covariance = np.polyfit(np.log(rates.gap.values), np.log(rates.values), 1, cov=True)
+    (slope, _), covariance = np.polyfit(np.log(dataset.gap.values), np.log(rates), 1, cov=True)
     return slope, np.sqrt(covariance[0, 0]) * stats.t.ppf(0.975, rates.size - 2)
 
 
