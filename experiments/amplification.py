@@ -18,6 +18,7 @@ import xarray as xr
 from experiments.shared import command, settings
 from toypersona.limits import Count, Positive, at_least
 from toypersona.outputs import named
+from toypersona.worlds import names
 
 if TYPE_CHECKING:
     from toypersona.types import Array, Key
@@ -49,13 +50,17 @@ class Config(settings.RewardSettings):
     """Steps of every rule on the gates."""
     num_records: Annotated[int, at_least(2)] = 16
     """Records on the way, geometrically spaced."""
-    num_runs: Count = 16
+    num_runs: settings.Runs = 16
     """Independent runs of every sampled rule, in every seed."""
     natural_rate: Positive = 0.05
     """Learning rate of natural gradient."""
 
     def check(self) -> None:
-        """Refuse more records than steps, and a single seed."""
+        """Refuse more records than steps, a single seed, and fewer than three personas."""
+        super().check()
+        self.persona("wrong", 0)
+        if len(names.personas(self.world, self.options)) < 3:
+            raise ValueError("Several right personas and a wrong one make three: give a world of three or more.")
         if self.num_records > self.num_steps:
             raise ValueError(f"--num-steps has to be --num-records or more, not {self.num_steps}.")
         if len(self.seeds) < 2:
@@ -74,10 +79,7 @@ def run(config: Config) -> xr.Dataset:
     from toypersona.rules import catalogue
 
     pretrained = config.pretrained()
-    names = pretrained.labels.personas
-    if len(names) < 3:
-        raise ValueError("Several right personas and a wrong one make three: give a world of three or more.")
-    wrong = settings.persona(config.wrong, "wrong", names, 0)
+    wrong = config.persona("wrong", 0)
     words = settings.Reward(config, pretrained)
     steps = settings.records(config.num_steps, config.num_records)
 
@@ -101,7 +103,13 @@ def run(config: Config) -> xr.Dataset:
             **_named(competition.compete(compete_key, table, wrong, steps, **sizes), steps),
         }
 
-    return command.sweep(NAME, config, point, {"world": np.arange(config.num_worlds)}, labels={"wrong": names[wrong]})
+    return command.sweep(
+        NAME,
+        config,
+        point,
+        {"world": np.arange(config.num_worlds)},
+        labels={"wrong": pretrained.labels.personas[wrong]},
+    )
 
 
 def _named(shares: dict[str, Array], steps: np.ndarray) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import xarray as xr
 
 from experiments.shared import command, settings
 from experiments.shared.settings import geometric
-from toypersona.limits import FromZero, Grid, at_least
+from toypersona.limits import FromZero, Grid, within
 from toypersona.options import ReasoningOptions, Training
 from toypersona.outputs import named
 
@@ -45,7 +45,7 @@ class Config(settings.ThinkerSettings):
     """1/beta; increasing."""
     fines: FromZero = (0.0, 0.1, 0.3, 1.0)
     """What saying `hint` costs, where the leaked answer pays 1. From 0, increasing."""
-    num_measured: Annotated[int, at_least(100)] = 4000
+    num_measured: Annotated[int, within(100, 100_000)] = 4000
     """Prompts from whose answers, with and without the hint, the rates are also estimated."""
 
     def check(self) -> None:

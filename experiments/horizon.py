@@ -11,16 +11,16 @@ On 2 cores the preset quick takes a minute, paper eight.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from experiments.shared import command, settings
 from experiments.shared.settings import geometric
-from toypersona import transcripts
-from toypersona.limits import Counts, Grid, Limit
-from toypersona.options import MarkovOptions, WorldOptions
+from toypersona import limits
+from toypersona.limits import Counts, Even, Grid
+from toypersona.options import MarkovOptions, WorldOptions, check_text
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
@@ -51,13 +51,19 @@ class Config(settings.WorldSettings):
     """s sqrt(T) of the sampled budgets; increasing."""
     selected: Grid = geometric(0.1, 30.0, 13)
     """sT at which selection weights are compared."""
-    num_samples: Annotated[int, Limit("an even number from 4", lambda num: num >= 4 and num % 2 == 0)] = 500
+    num_samples: Even = 500
     """Responses to each prompt at each sampled strength; even."""
 
     def check(self) -> None:
-        """Refuse sampled lengths without an exact curve."""
+        """Refuse responses that end, sampled lengths without an exact curve, and more samples than fit into memory."""
+        super().check()
+        if self.world != "markov":
+            raise ValueError("Responses of this world end, so they do not grow with T: use --world markov.")
+        check_text(self.num_samples, self.sampled_lengths[-1])
         if missing := set(self.sampled_lengths) - set(self.lengths):
-            raise ValueError(f"--sampled-lengths have to be among --lengths, but {sorted(missing)} are not.")
+            raise ValueError(
+                f"--sampled-lengths have to be among --lengths, but {limits.shown(sorted(missing))} are not."
+            )
 
 
 SMALL = WorldOptions(markov=MarkovOptions(num_words=6, num_prompts=2, concentration=1.0))
@@ -75,10 +81,6 @@ def run(config: Config) -> xr.Dataset:
     from toypersona import horizons
 
     pretrained = config.pretrained()
-    if transcripts.END in pretrained.labels.units:
-        raise ValueError(
-            "Responses of this world end, so they do not grow with T: use --world markov, or a text of characters."
-        )
 
     def point(key: Key, *, world: Array) -> dict[str, Any]:
         score_key, sample_key = jax.random.split(jax.random.fold_in(key, world))

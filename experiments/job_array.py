@@ -12,26 +12,26 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import tyro
 
-from experiments.shared import command
-from toypersona import datasets, limits
-from toypersona.limits import Count
+from experiments.shared import command, parsing
+from toypersona import datasets, files, limits
+from toypersona.limits import one_of, within
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class JobArray:
     """Settings of a job array."""
 
-    experiment: Annotated[str, tyro.conf.Positional]
+    experiment: Annotated[str, tyro.conf.Positional] = ""
     """Which one: phase_diagram, horizon, ..."""
-    tasks: Count
-    """How many processes share the points."""
-    cluster: Literal["slurm", "local"] | None = None
+    tasks: Annotated[int, within(1, 10_000)] = 0
+    """How many processes share the points; to be given."""
+    cluster: Annotated[str | None, one_of("slurm", "local")] = None
     """slurm, or local for processes on this machine; slurm where there is one."""
-    minutes: Count = 240
+    minutes: Annotated[int, within(1, 1_000_000)] = 240
     """Time limit of a task."""
     wait: bool = False
     """Come back when all tasks are done; local tasks are always waited for."""
@@ -45,7 +45,6 @@ def submit(settings: JobArray, arguments: Sequence[str]) -> list[Any]:
     Raises:
         ValueError: an experiment, argument or option that does not exist, another run's folder, no scheduler.
     """
-    limits.check(settings, flags=True)
     out = _checked_out(settings.experiment, arguments)
     try:
         submitit = importlib.import_module("submitit")
@@ -71,21 +70,23 @@ def experiments() -> list[str]:
 def _checked_out(name: str, arguments: Sequence[str]) -> Path:
     """The experiment's output folder, if its arguments are right."""
     if name not in experiments():
-        raise ValueError(f"The experiment is one of {', '.join(experiments())}, not {name!r}.")
-    if "--part" in arguments:
+        raise ValueError(f"Unknown experiment {name!r}{limits.nearest(name, experiments())}")
+    if any(word.partition("=")[0] == "--part" for word in arguments):
         raise ValueError("A job array gives every task its --part itself: leave it out.")
     experiment = importlib.import_module(f"experiments.{name}")
     settings = command.parse(f"experiments.{name}", experiment.__doc__, experiment.PRESETS, arguments)
     datasets.check_config(settings.out / f"{name}.zarr", command.provenance(settings))
+    files.check_writable(settings.out)
     return settings.out
 
 
 def main(arguments: Sequence[str]) -> NoReturn:
     """Submit from the command line; exit 0 if all went well, 1 if a task failed, 2 on bad input."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    own, rest = arguments[:end], arguments[end + 1 :]
-    settings = tyro.cli(JobArray, prog="python -m experiments.job_array", description=__doc__, args=own)
+    # The experiment's name comes first wherever it stands, so that no flag takes it for another value.
+    own, rest = sorted(arguments[:end], key=lambda word: word not in experiments()), arguments[end + 1 :]
     try:
+        settings = parsing.read_flags("experiments.job_array", __doc__, JobArray(), own)
         jobs = submit(settings, rest)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)

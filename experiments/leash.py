@@ -19,6 +19,7 @@ import xarray as xr
 from experiments.shared import command, settings
 from experiments.shared.settings import geometric
 from toypersona.limits import Count, Grid, Limit, Masses, Positive, increasing
+from toypersona.options import Size
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class LockIn:
     """Differences of the rewards; increasing."""
     rates: Grid = geometric(0.35, 5.6, 9)
     """Learning rates, in units of the law's noise threshold; increasing."""
-    num_runs: Count = 600
+    num_runs: settings.Runs = 600
     """Independent runs at each, in every seed."""
     max_steps: Count = 40_000
     """A run that has not settled by then is counted as neither."""
@@ -52,7 +53,7 @@ class Config(settings.Settings):
 
     masses: Masses = (1e-4, 1e-3, 1e-2, 1e-1)
     """p0, the right answer's probability under the base; increasing."""
-    num_others: Count = 15
+    num_others: Size = 15
     """Equally likely wrong answers."""
     fractions: Grid = tuple(np.linspace(0.1, 1.5, 29).round(3).tolist())
     """Times, in units of the law's time to one half; increasing."""
@@ -66,7 +67,9 @@ class Config(settings.Settings):
     """The sampled rule."""
 
     def check(self) -> None:
-        """Refuse times that cannot stand side by side."""
+        """Refuse times that cannot stand side by side, and walks that would never end."""
+        slowest = self.fractions[-1] / self.masses[0]
+        settings.check_steps("max-step", self.max_step, max(self.times[-1], self.natural_times[-1], slowest))
         if len(self.times) != len(self.natural_times):
             raise ValueError("--times and --natural-times have to be equally many.")
 

@@ -47,7 +47,9 @@ class Config(settings.RewardSettings):
     """Longest step of policy gradient."""
 
     def check(self) -> None:
-        """Refuse paths of different length."""
+        """Refuse paths of different length, and walks that would never end."""
+        super().check()
+        settings.check_steps("max-step", self.max_step, self.times[-1])
         if len({len(self.strengths), len(self.nums), len(self.times)}) > 1:
             raise ValueError("--strengths, --nums and --times have to be equally many.")
 

@@ -45,10 +45,11 @@ class Config(settings.RewardSettings):
 
     def check(self) -> None:
         """Refuse angles where every kappa gives the same S, and sizes of the step that do not double."""
+        super().check()
         if not all(0 < angle < 90 for angle in self.angles):
             raise ValueError("--angles has to lie between 0 and 90 degrees: there S is 1 or 0 whatever kappa is.")
         if not np.allclose(np.diff(np.log2(self.drifts)), 1.0):
-            raise ValueError(f"--drifts has to double at every step, not {self.drifts}.")
+            raise ValueError("--drifts has to double at every step.")
 
 
 PRESETS = {
@@ -101,7 +102,6 @@ def run(config: Config) -> xr.Dataset:
         }
 
     def rules(base: Base, paid: Callable) -> dict[str, Array]:
-        """All rules, with a leading axis."""
         law = functools.partial(all_log_probs, base.policy, prompts=base.prompts)
 
         def vanilla(scope: Any, reward: Array) -> tuple[Array, Callable]:

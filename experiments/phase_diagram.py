@@ -40,6 +40,11 @@ class Config(settings.RewardSettings):
     noise: Noise = Noise()
     """The sampled rule behind the noise boundary."""
 
+    def check(self) -> None:
+        """Refuse walks that would never end."""
+        super().check()
+        self.gradients.check(self.strengths[-1])
+
 
 PRESETS = {
     "quick": Config(),

@@ -15,7 +15,7 @@ import xarray as xr
 
 from experiments.shared import command, settings
 from toypersona.limits import Counts
-from toypersona.options import Pretraining
+from toypersona.options import Pretraining, check_text
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
@@ -31,6 +31,11 @@ class Config(settings.WorldSettings):
 
     amounts: Counts = (125, 250, 500, 1000, 2000, 4000, 8000, 16000)
     """Lines of text read; increasing. They replace --pretraining.num-lines."""
+
+    def check(self) -> None:
+        """Refuse more text than fits into memory."""
+        super().check()
+        check_text(self.amounts[-1], self.pretraining.line_length)
 
 
 CAREFUL = Pretraining(num_steps=1500, batch_size=512, learning_rate=0.03, num_restarts=2)

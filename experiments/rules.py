@@ -51,12 +51,15 @@ class Config(settings.RewardSettings):
     """Nats of KL(policy‖base) at which rules are compared; increasing."""
     right: Share = 0.05
     """Share of the base's responses that count as right for pass@k: those that pay best."""
-    own: settings.Code = None
+    own: str | None = None
     """Your rule as well, FILE.py:FUNCTION with FUNCTION(task, ref_params, learning_rate) ->
     toypersona.rules.rule.UpdateRule; the README shows one."""
 
     def check(self) -> None:
         """Refuse too few draws to compare, and more records than steps."""
+        super().check()
+        if self.own is not None:
+            user_code.imported("own", self.own)
         if max(len(self.seeds), self.num_worlds) < 3:
             raise ValueError("--seeds or --num-worlds has to be three or more: rules are compared by their spread.")
         if self.num_steps < self.num_records:

@@ -53,7 +53,10 @@ class Config(settings.WorldSettings):
     """Nats of KL(policy‖base) at which SFT and RL are compared; increasing."""
 
     def check(self) -> None:
-        """Refuse more records than steps."""
+        """Refuse more records than steps, and one persona for two."""
+        super().check()
+        if self.persona("helpful", -1) == self.persona("called", 0):
+            raise ValueError("--helpful and --called have to be two different personas.")
         if self.num_records > self.num_steps:
             raise ValueError(f"--num-steps has to be --num-records or more, not {self.num_steps}.")
 
@@ -70,10 +73,7 @@ def run(config: Config) -> xr.Dataset:
 
     pretrained = config.pretrained()
     names = pretrained.labels.personas
-    helpful = settings.persona(config.helpful, "helpful", names, -1)
-    called = settings.persona(config.called, "called", names, 0)
-    if helpful == called:
-        raise ValueError("--helpful and --called have to be two different personas.")
+    helpful, called = config.persona("helpful", -1), config.persona("called", 0)
 
     def point(key: Key, *, world: Array) -> dict[str, Any]:
         stranger_key, line_key, tune_key = jax.random.split(key, 3)

@@ -16,7 +16,8 @@ import numpy as np
 import xarray as xr
 
 from experiments.shared import command, settings
-from toypersona.limits import Count, Positive, increasing
+from toypersona.limits import increasing, within
+from toypersona.options import Concentration, Size, check_prompts, num_outcomes
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
@@ -37,27 +38,29 @@ SOLVE = {"damping": 1e-4, "tolerance": 1e-12, "max_iterations": 400}
 class Config(settings.Settings):
     """Settings of the scatter plot."""
 
-    num_worlds: Count = 150
+    num_worlds: Annotated[int, within(1, 100_000)] = 150
     """Random worlds."""
-    num_personas: Count = 3
+    num_personas: Annotated[int, within(2, 64)] = 3
     """K."""
-    num_words: Count = 4
+    num_words: Annotated[int, within(2, 64)] = 4
     """V."""
-    length: Count = 3
+    length: Annotated[int, within(1, 20)] = 3
     """T, words of a response."""
-    num_prompts: Count = 3
+    num_prompts: Size = 3
     """C."""
-    concentration: Positive = 1.0
+    concentration: Concentration = 1.0
     """Of the personas' next-word distributions: small is peaked."""
-    gate_concentration: Positive = 5.0
+    gate_concentration: Concentration = 5.0
     """Of the gates: small gives each prompt to one persona."""
     drifts: Annotated[tuple[float, ...], increasing(4)] = (0.005, 0.01, 0.02, 0.04)
     """Sizes of the step: sqrt(2 KL(policy‖base)) by the prediction, each twice the one before."""
 
     def check(self) -> None:
-        """Refuse sizes of the step that do not double."""
+        """Refuse sizes of the step that do not double, and worlds too large to list."""
+        num_outcomes(self.num_words, self.length)
+        check_prompts(self.num_words, 2, self.num_prompts)
         if not np.allclose(np.diff(np.log2(self.drifts)), 1.0):
-            raise ValueError(f"--drifts has to double at every step, not {self.drifts}.")
+            raise ValueError("--drifts has to double at every step.")
 
 
 PRESETS = {"quick": Config(seeds=(0, 1)), "paper": Config(num_worlds=500, num_words=5, seeds=tuple(range(4)))}

@@ -11,12 +11,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = [
     {"toypersona.types", "toypersona.limits", "toypersona.outputs", "toypersona.transcripts"},
-    {"toypersona.numerics", "toypersona.options", "toypersona.datasets", "toypersona.files"},
+    {"toypersona.files", "toypersona.provenance"},
+    {"toypersona.numerics", "toypersona.options", "toypersona.datasets"},
     {"toypersona.chains", "toypersona.hulls"},
     {"toypersona.tilted", "toypersona.parity", "toypersona.worlds"},
     {"toypersona.policies", "toypersona.rewards", "toypersona.theory"},
     {"toypersona.pretraining", "toypersona.rules", "toypersona.measures", "toypersona.programs"},
-    {"toypersona.trajectories", "toypersona.sweeps"},
+    {"toypersona.trajectories", "toypersona.grids"},
+    {"toypersona.sweeps"},
     {"toypersona.bases"},
     {"toypersona.rules.catalogue", "toypersona.lock_in", "toypersona.thinkers", "toypersona.horizons"},
     {"toypersona.defences", "toypersona.competition", "toypersona.first_order", "toypersona.fine_tuning"},
@@ -34,6 +36,7 @@ WITHOUT_JAX = {
     "toypersona.measures.equal_drift",
     "toypersona.options",
     "toypersona.outputs",
+    "toypersona.provenance",
     "toypersona.transcripts",
     "toypersona.worlds.names",
 }
@@ -102,7 +105,7 @@ def test_flax_stays_in_policies_and_files_in_datasets(path):
         assert not any(n.startswith("flax") for n in names)
         assert not re.search(r"""\[["'](experts|gate)["']\]""", path.read_text()), "a policy's parameters are its own"
     assert not any(n.startswith("flax.nnx") for n in names)
-    if name.startswith("toypersona") and name not in ("toypersona.datasets", "toypersona.files"):
+    if name.startswith("toypersona") and name.rpartition(".")[2] not in ("datasets", "files", "provenance"):
         assert not any(n.startswith(("zarr", "xarray.open", "json", "orbax")) for n in names)
 
 

@@ -12,35 +12,10 @@ import numpy as np
 import pytest
 import xarray as xr
 from conftest import files
+from sweeping import AXES, COORDS, SEEDS, experiment, other_output, plain, run, weights_named
 
 from toypersona import datasets, programs, sweeps
-from toypersona.outputs import Output, named
-
-AXES = {"strength": np.array([0.1, 0.5, -1.0]), "order": np.array([1, 2])}
-SEEDS = (3, 0, 7)
-COORDS = {"rule": np.array(["tilt", "vanilla/gates"]), "persona": np.array([10.0, 20.0, 30.0])}
-
-
-def plain(key, *, strength, order):
-    """What is computed at one point."""
-    noise = jax.random.normal(key, (2, 3))
-    return {
-        "reward": strength * order + noise.sum(),
-        "weights": jnp.sqrt(jnp.abs(strength)) * noise,
-        "count": order * jnp.arange(4, dtype=jnp.int32),
-        "fell": strength < 0,
-        "single": jnp.float32(0.5) * order.astype(jnp.float32),
-    }
-
-
-def experiment(key, *, strength, order):
-    values = plain(key, strength=strength, order=order)
-    return values | {"weights": named(values["weights"], "weight", None, **COORDS)}
-
-
-def run(out=None, *, experiment_fn=experiment, axes=AXES, **changed):
-    given = {"seeds": SEEDS, "chunk": 4, "config": {"length": 3}, "progress": False}
-    return sweeps.run(experiment_fn, axes, out=out, **{**given, **changed})
+from toypersona.outputs import named
 
 
 @pytest.mark.parametrize("chunk", [1, 4, 5, 100])
@@ -86,29 +61,6 @@ def test_traced_once_whatever_the_edges_and_the_values():
     other = run(experiment_fn=counted, chunk=4, axes={"strength": AXES["strength"] + 1, "order": np.array([5, 4])})
     expected = plain(jax.random.key(7), strength=jnp.asarray(1.1), order=jnp.asarray(4))
     np.testing.assert_allclose(other.weights.values[0, 1, 2], expected["weights"], rtol=1e-13)
-
-
-def test_blocks_partition_any_grid():
-    rng = np.random.default_rng(0)
-    for _ in range(200):
-        shape = tuple(rng.integers(1, 9, rng.integers(1, 5)).tolist())
-        chunk = int(rng.integers(1, 40))
-        block = sweeps.block_shape(shape, chunk)
-        assert 1 <= np.prod(block) <= chunk
-        cut = [i for i, (length, size) in enumerate(zip(block, shape, strict=True)) if length < size]
-        if cut:
-            assert block[: cut[-1]] == (1,) * cut[-1]
-            assert (block[cut[-1]] + 1) * np.prod(block[cut[-1] + 1 :]) > chunk or shape[cut[-1]] > block[cut[-1]]
-        visits = np.zeros(shape, int)
-        for region in sweeps._regions(shape, block):
-            visits[region] += 1
-        assert (visits == 1).all()
-
-
-def test_blocks_are_equal_parts_with_the_last_axes_whole():
-    assert sweeps.block_shape((7, 3), 8) == (2, 3)
-    assert sweeps.block_shape((5, 100), 64) == (1, 50)
-    assert sweeps.block_shape((2, 3), 1000) == (2, 3)
 
 
 @pytest.mark.parametrize("chunk", [4, 18])
@@ -268,20 +220,6 @@ def test_kill_9_loses_the_block_in_flight_only_and_leaves_no_trace(tmp_path):
     assert os.listdir(killed.parent) == ["run.zarr"]
 
 
-def other_output(key, *, strength, order):
-    return experiment(key, strength=strength, order=order) | {"single": order}
-
-
-def weights_twice(key, *, strength, order):
-    return plain(key, strength=strength, order=order) | {"weights": Output(jnp.ones((2, 2)), ("a", "a"))}
-
-
-def weights_named(**dims):
-    return lambda key, *, strength, order: (
-        plain(key, strength=strength, order=order) | {"weights": named(jnp.ones((2, 3)), **dims)}
-    )
-
-
 MISMATCHES = {
     "config": ({"config": {"length": 4}}, r"config.length is 3 there and 4 here"),
     "config key": ({"config": {"length": 3, "beta": None}}, r"config.beta is absent there and None here"),
@@ -327,104 +265,6 @@ def test_an_unfinished_store_is_continued_in_its_own_blocks_only(monkeypatch, tm
         run(tmp_path / "run.zarr", chunk=3)
 
 
-def never(key, *, strength, order):
-    raise AssertionError("was called")
-
-
-BAD = {
-    "chunk": ({"chunk": 0}, "chunk is at least 1"),
-    "empty axis": ({"axes": AXES | {"order": np.array([])}}, "axis 'order' .* one or more numbers"),
-    "table": ({"axes": AXES | {"order": np.ones((2, 2))}}, r"axis 'order' .* not of shape \(2, 2\)"),
-    "scalar": ({"axes": AXES | {"order": 1.0}}, r"axis 'order' .* not of shape \(\)"),
-    "words": ({"axes": AXES | {"order": np.array(["a"])}}, "axis 'order' .* numbers"),
-    "repeated": ({"axes": AXES | {"order": np.array([1, 1])}}, "axis 'order' repeats"),
-    "no seeds": ({"seeds": ()}, "axis 'seed' .* one or more integers"),
-    "repeated seeds": ({"seeds": (1, 2, 1)}, "axis 'seed' repeats"),
-    "fractional seeds": ({"seeds": np.array([0.5])}, "axis 'seed' .* integers"),
-    "seed as axis": ({"axes": AXES | {"seed": np.array([1])}}, "seeds are given as seeds"),
-    "unknown axis": ({"axes": AXES | {"strenght": np.array([1])}}, "do not fit its function .*strenght"),
-    "missing axis": ({"axes": {"order": np.array([1])}}, "do not fit its function .*strength"),
-}
-
-
-@pytest.mark.parametrize("what", BAD)
-def test_bad_grids_stop_before_the_function_is_called(tmp_path, what):
-    changed, message = BAD[what]
-    with pytest.raises(ValueError, match=message) as caught:
-        run(tmp_path / "run.zarr", experiment_fn=never, **changed)
-    assert "\n" not in str(caught.value)
-    assert not any(tmp_path.iterdir())
-
-
-BAD_NAMES = {
-    "number of dimensions": ({"experiment_fn": weights_named(a=None, b=None, c=None)}, "2 axes and is named with 3"),
-    "dimension twice": ({"experiment_fn": weights_twice}, r"rename \['weights'\]"),
-    "dimension is axis": ({"experiment_fn": weights_named(order=None, a=None)}, r"rename \['order'\]"),
-    "dimension is output": ({"experiment_fn": weights_named(a=None, reward=None)}, r"rename \['reward'\]"),
-    "dimension is a constant": (
-        {"experiment_fn": weights_named(a=None, b=None), "constants": {"b": np.ones(3)}},
-        r"rename \['b'\]",
-    ),
-    "two sizes": (
-        {"experiment_fn": weights_named(a=None, count_dim_0=None)},
-        "The dimension 'count_dim_0' of '.*' has other places than that of another output",
-    ),
-    "other coordinates": (
-        {"experiment_fn": weights_named(**COORDS), "constants": {"table": named(np.ones(2), rule=["a", "b"])}},
-        "The dimension 'rule' of 'weights' has other places than that of another output",
-    ),
-    "coordinate's length": (
-        {"experiment_fn": weights_named(rule=["a"], b=None)},
-        r"'rule' has 2 places .* shape \(1,\)",
-    ),
-    "coordinate's type": (
-        {"experiment_fn": weights_named(rule=np.array(["a", "b"], object), b=None)},
-        "'rule' has 2 places .* type object",
-    ),
-    "constant is an output": ({"constants": {"reward": np.ones(2)}}, r"rename \['reward'\]"),
-    "constant along another grid": (
-        {"constants": {"table": named(np.ones(2), order=[1, 3])}},
-        "The dimension 'order' of 'table' has other places than that of another output",
-    ),
-    "constant along a part of the grid": (
-        {"constants": {"table": named(np.ones(1), order=None)}},
-        r"'order' has 1 places in 'table' and a coordinate of shape \(2,\)",
-    ),
-    "config": ({"config": {"where": object()}}, "config has to be JSON"),
-    "infinite": ({"infinite": ("rewrad",)}, r"infinite names \['rewrad'\]"),
-}
-
-
-@pytest.mark.parametrize("what", BAD_NAMES)
-def test_bad_names_stop_before_anything_is_written(tmp_path, what):
-    changed, message = BAD_NAMES[what]
-    with pytest.raises(ValueError, match=message) as caught:
-        run(tmp_path / "run.zarr", **changed)
-    assert "\n" not in str(caught.value)
-    assert not any(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    "returned",
-    [lambda: jnp.ones(3), lambda: {"a": {"b": jnp.ones(3)}}, lambda: {"a": "text"}, lambda: {}, lambda: None],
-)
-def test_what_is_no_dict_of_arrays(returned):
-    with pytest.raises(TypeError, match="has to return a dict of one or more arrays by name"):
-        sweeps.run(lambda key: returned(), {}, seeds=[0], chunk=1, progress=False)
-
-
-@pytest.mark.parametrize("name", ["done", "diverged", "seed", "x", "a/b"])
-def test_reserved_and_impossible_output_names(name):
-    with pytest.raises(ValueError, match=f"rename .*'{name}'"):
-        sweeps.run(lambda key, x: {name: x}, {"x": [1.0]}, seeds=[0], chunk=1, progress=False)
-
-
-@pytest.mark.parametrize("cast", [lambda key: jnp.bfloat16(1), lambda key: key])
-def test_types_no_dataset_holds(cast):
-    with pytest.raises(ValueError, match="'a' is of type .*: cast it"):
-        sweeps.run(lambda key: {"a": cast(key)}, {}, seeds=[0], chunk=1, progress=False)
-
-
 def scaled_by(array):
     return lambda key, *, strength: {"value": strength * jnp.asarray(array).sum()}
 
@@ -455,36 +295,3 @@ def test_a_store_of_another_function_is_refused_if_unfinished(monkeypatch, tmp_p
             sweeps.run(other, axes, **given)
     assert files(tmp_path) == before
     assert sweeps.run(scaled_by(np.arange(3.0)), axes, **given).value.values.ravel().tolist() == [3.0, 6.0]
-
-
-def test_constants_and_words_are_kept_with_the_numbers(tmp_path):
-    table = named(np.arange(6.0).reshape(2, 3), "a table", "nats", rule=COORDS["rule"], unit=None)
-    along = named(np.array([5.0, 6.0]), order=None)
-    constants = {"table": table, "weights_of_all": named(np.ones(3), persona=COORDS["persona"]), "along": along}
-    for out in (None, tmp_path / "run.zarr"):
-        dataset = run(out, constants=constants)
-        assert dataset.along.sel(order=2) == 6
-        assert dataset.table.dims == ("rule", "unit")
-        assert dataset.table.attrs == {"long_name": "a table", "units": "nats"}
-        np.testing.assert_array_equal(dataset.table.sel(rule="vanilla/gates"), [3, 4, 5])
-        assert dataset.weights_of_all.dims == ("persona",)
-        assert dataset.weights.attrs == {"long_name": "weight"}
-        assert dataset.reward.attrs == {"long_name": "mean reward"}
-        assert dataset.strength.attrs["long_name"] == "strength s = 1/β"
-
-
-def test_dimensions_of_the_glossary_are_named_by_it():
-    def budgets(key, *, strength):
-        both = {"weights": jnp.ones((2, 4, 3)), "total": jnp.ones(2)}
-        return named(both, record=[1, 5])
-
-    dataset = sweeps.run(budgets, {"strength": [0.5]}, seeds=[0], chunk=1, progress=False)
-    assert dataset.weights.dims == ("strength", "seed", "record", "prompt", "persona")
-    assert dataset.total.dims == ("strength", "seed", "record") and dataset.record.values.tolist() == [1, 5]
-    assert dataset.total.attrs["units"] == "nats"
-
-
-def test_an_output_may_be_made_by_hand():
-    by_hand = lambda key: {"x": Output(jnp.arange(2), ("a",), {"a": np.array(["b", "c"])})}  # noqa: E731
-    dataset = sweeps.run(by_hand, {}, seeds=[0], chunk=1, progress=False)
-    assert dataset.x.sel(a="c").values.tolist() == [1]

@@ -4,20 +4,17 @@ A sweep's dataset is an xarray Dataset in a zarr v3 store, one dimension per axi
 blocks that are zarr chunks at the same time, so that each file of numbers has one writer. A block's entry in the
 boolean ``done`` is written after all else: a run killed at any moment goes on from its last whole block. What is
 written follows from the settings and from the plan, which the store keeps: a resumed store equals an uninterrupted one
-byte for byte.
+byte for byte. Files of numbers are not compressed, so that their length is known: a block is done if it says so and all
+its files are there (a copy may lack some), and a file that was cut short is found before anybody reads it.
 """
 
-import ast
-import hashlib
 import json
+import math
 import os
-import platform
-import re
 import shlex
-import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
-from importlib import metadata
+import warnings
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +23,7 @@ import xarray as xr
 import zarr
 from zarr.storage import MemoryStore
 
-from toypersona import __version__, outputs
+from toypersona import files, outputs, provenance
 from toypersona.outputs import Output
 
 DONE = "done"
@@ -34,6 +31,9 @@ DIVERGED = "diverged"
 _LABELS = "labels"
 _PROVENANCE = "provenance"
 _PLAN = "plan"
+_COMPUTED, _GIVEN = "computed", "given"
+_EVERY_CHUNK_A_FILE = {"array.write_empty_chunks": True}
+"""By default chunks of nothing but zeros are not written, and so could not be told from those that were lost."""
 
 Region = tuple[slice, ...]
 """A slice for each dimension of the grid."""
@@ -63,62 +63,13 @@ class Layout(NamedTuple):
     constants: Mapping[str, Output] = {}  # noqa: RUF012
 
 
-def provenance(config: Mapping[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
-    """Where the numbers of a run come from: its settings and seeds, the code and the versions below it.
-
-    Raises:
-        ValueError: the config has no JSON form.
-    """
-    try:
-        settings = json.loads(json.dumps(config))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"A sweep's config has to be JSON, to be stored with its numbers, but: {error}.") from error
-    versions = {name: metadata.version(name) for name in ("jax", "jaxlib", "numpy")}
-    return {
-        "config": settings,
-        "seeds": list(seeds),
-        "versions": {"toypersona": __version__, "python": platform.python_version(), **versions},
-        "code_sha256": code_sha256(),
-    }
-
-
-def code_sha256() -> str:
-    """A hash of what the package and the experiments beside it say to Python: comments and docstrings do not count."""
-    package = Path(__file__).parent
-    digest = hashlib.sha256()
-    experiments = package.with_name("experiments")
-    for source in sorted([*package.rglob("*.py"), *experiments.glob("*.py"), *experiments.glob("shared/*.py")]):
-        tree = ast.parse(source.read_bytes())
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list):
-                node.body = [line for line in body if not _is_text(line)]  # pyright: ignore[reportAttributeAccessIssue]
-        digest.update(f"{source.relative_to(package.parent).as_posix()}\n{ast.dump(tree)}\n".encode())
-    return digest.hexdigest()
-
-
-def _is_text(line: ast.stmt) -> bool:
-    return isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant) and isinstance(line.value.value, str)
-
-
-def _commit() -> str | None:
-    """The commit of the sources, if one holds them: told to the reader, never compared."""
-    here = Path(__file__)
-    # The second name fails where the enclosing repository is somebody else's and only happens to contain this package.
-    command = ["git", "-C", str(here.parent), "rev-parse", "HEAD", f"HEAD:./{here.name}"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
 def create(path: Path, layout: Layout, made_by: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
     """Lay out an empty store on disk; it appears under its name only when complete.
 
     Args:
         path: of the store.
         layout: of the dataset.
-        made_by: ``provenance``.
+        made_by: ``provenance.of``.
         plan: how the blocks are computed, JSON-able; kept for whoever goes on with the store.
 
     Raises:
@@ -130,7 +81,7 @@ def create(path: Path, layout: Layout, made_by: Mapping[str, Any], plan: Mapping
             _lay_out(Path(folder) / path.name, layout, made_by, plan)
             os.rename(Path(folder) / path.name, path)
     except OSError as error:
-        raise ValueError(f"Cannot make a dataset at {path} ({error}): choose another --out.") from error
+        raise ValueError(f"Cannot make a dataset at {path} ({files.why(error)}): choose another --out.") from error
 
 
 def in_memory(layout: Layout, made_by: Mapping[str, Any], plan: Mapping[str, Any]) -> MemoryStore:
@@ -142,25 +93,29 @@ def in_memory(layout: Layout, made_by: Mapping[str, Any], plan: Mapping[str, Any
 
 def _lay_out(store: Store, layout: Layout, made_by: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
     labels = {name: values.tolist() for name, values in layout.coords.items() if values.dtype.kind == "U"}
-    attributes = {_PROVENANCE: made_by, _LABELS: labels, _PLAN: plan, "commit": _commit()}
-    group = zarr.create_group(store, zarr_format=3, attributes=attributes)
     coords = {name: outputs.named(values, **{name: None}) for name, values in layout.coords.items()}
     # One chunk each, written here: the blocks cut the variables alone.
     whole = {**layout.constants, **{name: coord for name, coord in coords.items() if name not in labels}}
     done = Output(np.zeros((), bool), tuple(layout.block), {}, "computed")
-    for name, variable in {**whole, **layout.variables, DONE: done}.items():
+    computed = {**layout.variables, DONE: done}
+    attributes = {_PROVENANCE: made_by, _LABELS: labels, _PLAN: plan, "commit": provenance.commit()}
+    attributes |= {_COMPUTED: sorted(computed), _GIVEN: sorted(whole)}
+    group = zarr.create_group(store, zarr_format=3, attributes=attributes)
+    for name, variable in {**whole, **computed}.items():
         shape = tuple(len(layout.coords[dim]) for dim in variable.dims)
         cut = {} if name in whole else layout.block
         words = outputs.described(name, variable._replace(value=np.zeros((1,) * len(shape))))
-        array = group.create_array(
-            name,
-            shape=shape,
-            chunks=tuple(cut.get(dim, max(size, 1)) for dim, size in zip(variable.dims, shape, strict=True)),
-            dtype=variable.value.dtype,
-            fill_value=np.nan if variable.value.dtype.kind in "fc" else None,
-            dimension_names=variable.dims,
-            attributes={key: getattr(words, key) for key in ("long_name", "units") if getattr(words, key)},
-        )
+        with zarr.config.set(_EVERY_CHUNK_A_FILE):
+            array = group.create_array(
+                name,
+                shape=shape,
+                chunks=tuple(cut.get(dim, max(size, 1)) for dim, size in zip(variable.dims, shape, strict=True)),
+                dtype=variable.value.dtype,
+                fill_value=np.nan if variable.value.dtype.kind in "fc" else None,
+                compressors=None,
+                dimension_names=variable.dims,
+                attributes={key: getattr(words, key) for key in ("long_name", "units") if getattr(words, key)},
+            )
         if name in whole:
             array[...] = np.asarray(variable.value)
 
@@ -172,16 +127,75 @@ def write_block(store: Store, region: Region, values: Mapping[str, np.ndarray]) 
         store: made by ``create`` or ``in_memory``.
         region: the block.
         values: numbers [*block, ...] by variable.
+
+    Raises:
+        OSError: the disk is full, or gone; all blocks written before are kept.
     """
-    group = zarr.open_group(store, mode="r+", zarr_format=3)
-    for name, block in values.items():
-        _array(group, name)[region] = block
-    _array(group, DONE)[region] = True
+    try:
+        group = zarr.open_group(store, mode="r+", zarr_format=3)
+        with zarr.config.set(_EVERY_CHUNK_A_FILE):
+            for name, block in values.items():
+                _array(group, name)[region] = block
+            _array(group, DONE)[region] = True
+    except OSError as error:
+        raise OSError(
+            f"Cannot write to {store} ({files.why(error)}): what was computed before is kept; make room and run the "
+            "same command again to go on."
+        ) from error
 
 
 def done(store: Store) -> np.ndarray:
-    """Which grid points are written."""
-    return np.asarray(_array(zarr.open_group(store, mode="r", zarr_format=3), DONE)[...])
+    """Which grid points are written, all of their numbers.
+
+    Raises:
+        ValueError: it names what is missing or was cut short and cannot be computed again by itself.
+    """
+    arrays, attributes = _opened(store)
+    lost = [*_incomplete(store, arrays, attributes)] if isinstance(store, Path) else []
+    flags = np.asarray(arrays[DONE][...])
+    for place in lost:
+        flags[tuple(slice(i * n, (i + 1) * n) for i, n in zip(place, arrays[DONE].chunks, strict=True))] = False
+    return flags
+
+
+def _opened(store: Store) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A store's arrays by name, and its attributes.
+
+    Raises:
+        RunMismatch: it is no dataset of a sweep, or a damaged one.
+    """
+    try:
+        group = zarr.open_group(store, mode="r", zarr_format=3)
+        attributes: dict[str, Any] = group.attrs.asdict()
+        names = [*attributes.get(_COMPUTED, ()), *attributes.get(_GIVEN, ())] or [*group.array_keys()]
+        arrays = {name: _array(group, name) for name in names}
+        if arrays.keys() >= {DONE} and attributes.keys() >= {_PROVENANCE, _LABELS, _PLAN}:
+            return arrays, attributes
+        raise KeyError(DONE)
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise RunMismatch(f"{store} exists and is no dataset of a sweep, or a damaged one; {way_out(store)}") from error
+
+
+def _incomplete(path: Path, arrays: Mapping[str, Any], attributes: Mapping[str, Any]) -> Iterator[tuple[int, ...]]:
+    """Places of the blocks that lack a file.
+
+    Raises:
+        ValueError: a file was cut short, or one is missing that belongs to no block.
+    """
+    rank, computed = arrays[DONE].ndim, attributes.get(_COMPUTED, ())
+    for name in (*computed, *attributes.get(_GIVEN, ())):
+        array = arrays[name]
+        whole = math.prod(array.chunks) * array.dtype.itemsize
+        for place in np.ndindex(array.cdata_shape) if array.size else ():
+            file = path / name / array.metadata.encode_chunk_key(place)
+            size = file.stat().st_size if file.exists() else None
+            if size is None and name in computed:
+                yield place[:rank]
+            elif size != whole:
+                what = "is missing" if size is None else f"was cut short to {size} of {whole} bytes"
+                rest = f"{shlex.quote(str(file))} and run the same command again"
+                way = f"rm {rest}" if name in computed else f"rm -r {shlex.quote(str(path))}"
+                raise ValueError(f"{file} {what}: copy it again, or remove it by {way}.")
 
 
 def finished(path: Path) -> bool:
@@ -205,35 +219,23 @@ def plan(path: Path) -> dict[str, Any]:
     Raises:
         RunMismatch: the folder holds something else.
     """
-    try:
-        attributes: dict[str, Any] = zarr.open_group(path, mode="r", zarr_format=3).attrs.asdict()
-        return attributes[_PLAN]
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise _no_dataset(path) from error
-
-
-def program_of(path: Path) -> str:
-    """The fingerprint of the program that computes a store."""
-    return str(_describe(path)["program_sha256"])
-
-
-def _no_dataset(store: Store) -> RunMismatch:
-    return RunMismatch(f"{store} exists and is no dataset of a sweep; {way_out(store)}")
+    return _opened(path)[1][_PLAN]
 
 
 def check_same(path: Path, layout: Layout, made_by: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
     """Refuse to go on with a store of another run, or with an unfinished one under another plan.
 
-    A finished one may have been made by other code: then only its settings and what it holds have to be the same.
+    A finished one may have been made by other code: then only its settings and what it holds have to be the same, and
+    another program is warned of.
 
     Raises:
         RunMismatch: it says what differs and what to do; nothing is changed.
     """
+    loose = ["code_sha256", *(("block", _PLAN, "versions", "program_sha256") if finished(path) else ())]
     held, asked = _describe(path), _describe(in_memory(layout, made_by, plan))
-    loose = ["code_sha256"]
-    if finished(path):
-        loose += ["block", _PLAN, "versions", "program_sha256"]
-    _refuse(path, _first_difference(held, asked | {name: held[name] for name in loose if name in held}))
+    _refuse(path, provenance.first_difference(held, asked | {name: held[name] for name in loose if name in held}))
+    if held.get("program_sha256") != asked.get("program_sha256"):
+        warnings.warn(f"{path} is finished and was computed by another function than this one.", stacklevel=4)
 
 
 def check_config(path: Path, config: Mapping[str, Any]) -> None:
@@ -247,8 +249,8 @@ def check_config(path: Path, config: Mapping[str, Any]) -> None:
         RunMismatch: as ``check_same``.
     """
     if path.exists():
-        held, asked = _describe(path)["config"], json.loads(json.dumps(config))
-        _refuse(path, _first_difference({name: held.get(name, "absent") for name in asked}, asked))
+        held, asked = _opened(path)[1][_PROVENANCE]["config"], json.loads(json.dumps(config))
+        _refuse(path, provenance.first_difference({name: held.get(name, "absent") for name in asked}, asked))
 
 
 def _refuse(path: Path, different: str | None) -> None:
@@ -263,42 +265,11 @@ def way_out(store: Store) -> str:
 
 def _describe(store: Store) -> dict[str, Any]:
     """Everything that two runs must have in common to share a store."""
-    try:
-        group = zarr.open_group(store, mode="r", zarr_format=3)
-        attributes: dict[str, Any] = group.attrs.asdict()
-        arrays: dict[str, Any] = dict(group.arrays())
-        variables = {n: f"{a.dtype} [{', '.join(a.metadata.dimension_names)}] {a.shape}" for n, a in arrays.items()}
-        coords = {n: a[...].tolist() for n, a in arrays.items() if a.metadata.dimension_names == (n,)}
-        own = {"coords": coords | attributes[_LABELS], "variables": variables, "block": list(arrays[DONE].chunks)}
-        return {**attributes[_PROVENANCE], **own, _PLAN: attributes[_PLAN]}
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise _no_dataset(store) from error
-
-
-def _first_difference(held: Any, asked: Any, name: str = "") -> str | None:
-    if isinstance(held, list) and isinstance(asked, list):
-        if len(held) != len(asked):
-            return f"{_plain(name)} has {len(held)} values there and {len(asked)} here"
-        differences = (_first_difference(*pair, f"{name}[{i}]") for i, pair in enumerate(zip(held, asked, strict=True)))
-        return next(filter(None, differences), None)
-    if isinstance(held, dict) and isinstance(asked, dict):
-        keys = sorted(held.keys() | asked.keys(), key=lambda k: (k.endswith("_sha256"), k))
-        differences = (_first_difference(held.get(k, "absent"), asked.get(k, "absent"), f"{name}.{k}") for k in keys)
-        return next(filter(None, differences), None)
-    # As text too, because nan equals nothing.
-    if held == asked or str(held) == str(asked):
-        return None
-    if ".sources." in name:
-        return f"what --{name.rpartition('.')[2].replace('_', '-')} names has changed"
-    if name.endswith("_sha256"):
-        return "another function or other arrays inside it"
-    shown = [text if len(text) <= 60 else f"{text[:57]}..." for text in (str(held), str(asked))]
-    return f"{_plain(name)} is {shown[0]} there and {shown[1]} here"
-
-
-def _plain(name: str) -> str:
-    """A path into the provenance as the user named it."""
-    return re.sub(r"^\.?(config\.)?settings\.|^\.", "", name)
+    arrays, attributes = _opened(store)
+    variables = {n: f"{a.dtype} [{', '.join(a.metadata.dimension_names)}] {a.shape}" for n, a in arrays.items()}
+    coords = {n: a[...].tolist() for n, a in arrays.items() if a.metadata.dimension_names == (n,)}
+    own = {"coords": coords | attributes[_LABELS], "variables": variables, "block": list(arrays[DONE].chunks)}
+    return {**attributes[_PROVENANCE], **own, _PLAN: attributes[_PLAN]}
 
 
 def load(store: str | Store, *, unfinished: bool = False) -> xr.Dataset:
@@ -309,16 +280,16 @@ def load(store: str | Store, *, unfinished: bool = False) -> xr.Dataset:
         unfinished: take what there is; what is missing has ``done`` False and reads nan or zero.
 
     Raises:
-        ValueError: no store, or one whose run has not finished.
+        ValueError: no store, a damaged one, or one whose run has not finished.
     """
-    try:
-        dataset = xr.open_zarr(store, consolidated=False, chunks=None, decode_cf=False)
-        labels = {name: (name, np.array(values)) for name, values in dataset.attrs.pop(_LABELS).items()}
-        missing = int((~dataset[DONE]).sum())
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"There is no dataset at {store}: run the experiment with --out {Path(str(store)).parent} first."
-        ) from error
+    store = Path(store) if isinstance(store, str) else store
+    if isinstance(store, Path) and not store.exists():
+        raise ValueError(f"There is no dataset at {store}: run the experiment with --out {store.parent} first.")
+    flags = done(store)
+    dataset = xr.open_zarr(store, consolidated=False, chunks=None, decode_cf=False)
+    labels = {name: (name, np.array(values)) for name, values in dataset.attrs.pop(_LABELS).items()}
+    dataset = dataset.assign({DONE: dataset[DONE].copy(data=flags)})
+    missing = int((~dataset[DONE]).sum())
     if missing and not unfinished:
         raise ValueError(
             f"{store} lacks {missing} of {dataset[DONE].size} points: run the same command again to finish it."
@@ -338,4 +309,4 @@ def settings_of(dataset: xr.Dataset) -> dict[str, Any]:
 
 def made_by_other_code(dataset: xr.Dataset) -> bool:
     """Whether the code has changed since a dataset was begun."""
-    return dataset.attrs[_PROVENANCE]["code_sha256"] != code_sha256()
+    return dataset.attrs[_PROVENANCE]["code_sha256"] != provenance.code_sha256()

@@ -8,6 +8,37 @@ from pathlib import Path
 from typing import Any
 
 
+def why(error: Exception) -> str:
+    """What the system says went wrong, without numbers and names of files."""
+    return getattr(error, "strerror", None) or str(error)
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a folder that nothing can be written to, or made in; nothing is left there.
+
+    Raises:
+        ValueError: it says why.
+    """
+    try:
+        here = folder.absolute()
+        while not _is_there(here):
+            here = here.parent
+        with tempfile.TemporaryFile(dir=here) as file:
+            file.write(bytes(2**16))
+            file.flush()
+    except (OSError, ValueError) as error:
+        raise ValueError(f"Cannot write to {folder} ({why(error)}): choose another --out.") from error
+
+
+def _is_there(path: Path) -> bool:
+    """Unlike ``Path.exists`` it does not call a name absent that can never be there."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def keep_tree(path: Path, tree: Any) -> None:
     """Write a pytree of arrays (orbax) that appears under its name only when complete; what is there already stays."""
     import orbax.checkpoint as ocp

@@ -18,8 +18,8 @@ Number = float | int
 MOST = 10_000_000
 """Of anything that is counted: steps, runs, samples."""
 
-LARGEST = 1e12
-"""Of any number that a setting takes."""
+LARGEST, RAREST = 1e12, 1e-300
+"""Of any number that a setting takes; of probabilities."""
 
 
 class OutOfLimits(ValueError):
@@ -112,7 +112,12 @@ Counts = Annotated[
     Limit(f"{MOST:,} at most", lambda counts: counts[-1] <= MOST),
 ]
 Even = Annotated[int, Limit("an even number from 4 to 100,000", lambda num: 4 <= num <= 100_000 and num % 2 == 0)]
-Masses = Annotated[tuple[float, ...], increasing(), Limit("below 1/2", lambda masses: masses[-1] < 0.5)]
+Masses = Annotated[
+    tuple[float, ...],
+    increasing(),
+    Limit("below 1/2", lambda masses: masses[-1] < 0.5),
+    Limit(f"{RAREST:g} or more", lambda masses: masses[0] >= RAREST),
+]
 
 
 KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path"}
@@ -120,11 +125,11 @@ MANY = {int: "a list of whole numbers", float: "a list of numbers", str: "a list
 FEW = {1: "one", 2: "two", 3: "three"}
 
 
-def parts_of(hint: Any) -> tuple[Any, ...]:
+def parts_of(hint: Any) -> list[Any]:
     """The types that a hint allows, without what is annotated: ``Annotated[int | None, ...]`` is int and None."""
     if get_origin(hint) is Annotated:
         return parts_of(get_args(hint)[0])
-    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return list(get_args(hint)) if get_origin(hint) in (Union, UnionType) else [hint]
 
 
 def _wanted(value: Any, hint: Any) -> str:

@@ -22,6 +22,7 @@ MOST_LISTED, MOST_ENTRIES, MOST_READ = 2**20, 2**26, 50_000_000
 Order = Annotated[int, within(1, 8)]
 Size = Annotated[int, within(1, 4096)]
 Samples = Annotated[int, within(2, 100_000)]
+Concentration = Annotated[float, within(0.001, 1e6)]
 
 
 def num_outcomes(num_words: int, length: int) -> int:
@@ -41,6 +42,19 @@ def num_outcomes(num_words: int, length: int) -> int:
             "be listed: use a shorter length, or sample and call measures.sampled.budget_from_samples."
         )
     return num_words**length
+
+
+def check_prompts(num_words: int, length: int, num_prompts: int) -> None:
+    """Refuse more prompts of so many words than there are different ones.
+
+    Raises:
+        ValueError: it says how many there are.
+    """
+    if num_prompts > num_words**length:
+        raise ValueError(
+            f"{num_words} words make {num_words**length} prompts of {length}, fewer than {num_prompts}: ask for fewer "
+            "prompts or more words."
+        )
 
 
 def check_tables(num_personas: int, num_units: int, num_words: int, order: int) -> None:
@@ -102,9 +116,9 @@ class MarkovOptions:
     """C."""
     order: Order = 1
     """Words that a persona looks back."""
-    concentration: Positive = 0.5
+    concentration: Concentration = 0.5
     """Of the Dirichlet of next words: small is peaked."""
-    gate_concentration: Positive = 1.0
+    gate_concentration: Concentration = 1.0
     """Of the Dirichlet of gates: small is each prompt to one persona."""
 
 

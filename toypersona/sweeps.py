@@ -9,8 +9,7 @@ import functools
 import inspect
 import itertools
 import math
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ import xarray as xr
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from toypersona import datasets, outputs, programs
+from toypersona import datasets, files, grids, outputs, programs, provenance
 from toypersona.datasets import DIVERGED, Layout, Region, Store
 from toypersona.outputs import Output
 from toypersona.programs import SEED, ExperimentFn, Plan, Program
@@ -83,15 +82,15 @@ def run(
         TypeError: the function does not return a dict of arrays.
         datasets.RunMismatch: ``out`` holds another run.
     """
-    grid = _grid(axes, seeds, chunk)
-    index, count = part or (jax.process_index(), jax.process_count())
-    if not 0 <= index < count:
-        raise ValueError(f"A sweep's part is (i, n) with 0 <= i < n, not {part}.")
+    grid = grids.checked(axes, seeds, chunk)
+    index, count = _part(part)
     _check_arguments(experiment_fn, axes)
+    if out is not None and not Path(out).exists():
+        files.check_writable(Path(out).parent)
     dtypes = tuple((name, jnp.asarray(values).dtype) for name, values in sorted(grid.items()))
-    with _bar(math.prod(_shape(grid)), progress) as bar:
+    with _bar(math.prod(grids.shape(grid)), progress) as bar:
         program = programs.trace(experiment_fn, dtypes, tuple(sorted(infinite)))
-        made_by = datasets.provenance(config or {}, grid[SEED].tolist()) | {"program_sha256": program.fingerprint}
+        made_by = provenance.of(config or {}, grid[SEED].tolist()) | {"program_sha256": program.fingerprint}
         layout = _layout(grid, program.outputs, constants or {})
         if out is None:
             plan = _plan(program, grid, chunk)
@@ -151,29 +150,23 @@ def _on_disk(
     # What was measured elsewhere or before still decides, because the numbers depend on it in their last bits.
     plan = Plan.of(datasets.plan(path)) if chunk is None else _plan(program, grid, chunk)
     datasets.check_same(path, _cut(layout, grid, plan), made_by, plan._asdict())
-    if datasets.program_of(path) != program.fingerprint:
-        warnings.warn(f"{path} is finished and was computed by another function than this one.", stacklevel=3)
     return plan
 
 
 def _plan(program: Program, grid: Mapping[str, np.ndarray], chunk: int | None) -> Plan:
     if chunk is not None:
-        size = math.prod(block_shape(_shape(grid), chunk))
+        size = math.prod(grids.block_shape(grids.shape(grid), chunk))
         return Plan(size, size)
     return programs.measured(
         program,
-        lambda size: _points(grid, tuple(slice(0, n) for n in block_shape(_shape(grid), size)), size),
-        math.prod(_shape(grid)),
+        lambda size: grids.points(grid, tuple(slice(0, n) for n in grids.block_shape(grids.shape(grid), size)), size),
+        math.prod(grids.shape(grid)),
         jax.local_devices()[0],
     )
 
 
-def _shape(grid: Mapping[str, np.ndarray]) -> tuple[int, ...]:
-    return tuple(len(values) for values in grid.values())
-
-
 def _cut(layout: Layout, grid: Mapping[str, np.ndarray], plan: Plan) -> Layout:
-    return layout._replace(block=dict(zip(grid, block_shape(_shape(grid), plan.chunk), strict=True)))
+    return layout._replace(block=dict(zip(grid, grids.block_shape(grids.shape(grid), plan.chunk), strict=True)))
 
 
 def _compute(
@@ -186,7 +179,7 @@ def _compute(
 ) -> None:
     """Compute and write every block of a part that the store lacks."""
     done = datasets.done(store)
-    own = itertools.islice(_regions(done.shape, block_shape(done.shape, plan.chunk)), part[0], None, part[1])
+    own = itertools.islice(grids.regions(done.shape, grids.block_shape(done.shape, plan.chunk)), part[0], None, part[1])
     todo = [region for region in own if not done[region].all()]
     devices, diverged = jax.local_devices()[: len(todo)], 0
     with ThreadPoolExecutor(max_workers=max(1, len(devices))) as pool:
@@ -201,7 +194,7 @@ def _compute(
         # Started one after the other, they run at the same time: dispatch does not wait.
         regions = todo[first : first + len(devices)]
         started = [
-            [evaluate(points) for points in _batches(grid, region, plan.batch)]
+            [evaluate(points) for points in grids.batches(grid, region, plan.batch)]
             for evaluate, region in zip(compiled, regions, strict=False)
         ]
         for region, results in zip(regions, started, strict=True):
@@ -214,25 +207,19 @@ def _compute(
             bar.update(done[region].size)
 
 
-def _grid(axes: Mapping[str, ArrayLike], seeds: Sequence[int] | np.ndarray, chunk: int | None) -> dict[str, np.ndarray]:
-    if chunk is not None and chunk < 1:
-        raise ValueError(f"A sweep's chunk is at least 1 point, not {chunk}.")
-    if SEED in axes:
-        raise ValueError("A sweep's seeds are given as seeds=..., not as an axis.")
-    grid = {name: np.asarray(values) for name, values in axes.items()} | {SEED: np.asarray(seeds)}
-    for name, values in grid.items():
-        if values.ndim != 1 or values.size == 0 or values.dtype.kind not in ("iu" if name == SEED else "fiub"):
-            numbers = "integers" if name == SEED else "numbers"
-            raise ValueError(
-                f"The sweep's axis {name!r} has to be a list of one or more {numbers}, "
-                f"not of shape {values.shape} and type {values.dtype}."
-            )
-        if len(np.unique(values)) != values.size:
-            raise ValueError(f"The sweep's axis {name!r} repeats a value: leave each in once.")
-    return grid
+def _part(part: tuple[int, int] | None) -> tuple[int, int]:
+    """This process's number and how many there are."""
+    if part is None:
+        return jax.process_index(), jax.process_count()
+    whole = isinstance(part, Sequence) and len(part) == 2 and all(isinstance(one, int) for one in part)
+    if not whole or not 0 <= part[0] < part[1]:
+        raise ValueError(f"A sweep's part is (i, n) with 0 <= i < n, not {part!r}.")
+    return part[0], part[1]
 
 
 def _check_arguments(experiment_fn: ExperimentFn, axes: Mapping[str, ArrayLike]) -> None:
+    if not callable(experiment_fn):
+        raise ValueError(f"A sweep's function is one of a key and the axes by name, not {experiment_fn!r}.")
     signature = inspect.signature(experiment_fn)
     try:
         signature.bind(None, **axes)
@@ -287,41 +274,6 @@ def _check_names(
     wrong += [name for name, output in every if len(set(output.dims)) < len(output.dims)]
     if wrong:
         raise ValueError(f"Axes, outputs and dimensions need different, plain names: rename {wrong}.")
-
-
-def block_shape(shape: tuple[int, ...], chunk: int) -> tuple[int, ...]:
-    """The block of at most ``chunk`` points that takes the grid's last axes whole and an equal part of the one before.
-
-    Equal parts, so that the last one needs little filling up: 100 points in chunks of 64 are two blocks of 50.
-    """
-    block = []
-    for size in reversed(shape):
-        block.append(math.ceil(size / math.ceil(size / chunk)))
-        chunk = chunk // size if size <= chunk else 1
-    return tuple(reversed(block))
-
-
-def _regions(shape: tuple[int, ...], block: tuple[int, ...]) -> Iterator[Region]:
-    cuts = [
-        [slice(start, min(start + length, size)) for start in range(0, size, length)]
-        for size, length in zip(shape, block, strict=True)
-    ]
-    return itertools.product(*cuts)
-
-
-def _points(grid: Mapping[str, np.ndarray], region: Region, size: int) -> dict[str, np.ndarray]:
-    """The region's points in C order, the last one repeated up to [size]."""
-    mesh = np.meshgrid(*(values[part] for values, part in zip(grid.values(), region, strict=True)), indexing="ij")
-    which = np.minimum(np.arange(size), mesh[0].size - 1)
-    return {name: values.reshape(-1)[which] for name, values in zip(grid, mesh, strict=True)}
-
-
-def _batches(grid: Mapping[str, np.ndarray], region: Region, batch: int) -> Iterator[dict[str, np.ndarray]]:
-    """The region's points, so many at a time."""
-    num_batches = math.ceil(math.prod(part.stop - part.start for part in region) / batch)
-    points = _points(grid, region, num_batches * batch)
-    for i in range(num_batches):
-        yield {name: values[i * batch : (i + 1) * batch] for name, values in points.items()}
 
 
 def _fetch(results: Sequence[Mapping[str, jax.Array]], region: Region) -> dict[str, np.ndarray]:

@@ -6,15 +6,27 @@ Nothing here imports jax before something is computed, so that wrong settings ar
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
-from toypersona.limits import Count, Grid, Limit, Positive, at_least
-from toypersona.options import FEATURES, MOST_BITS, Pretraining, ReasoningOptions, Training, WorldOptions
+from experiments.shared import user_code
+from toypersona.limits import MOST, Grid, Limit, Positive, at_least, nearest, within
+from toypersona.options import (
+    FEATURES,
+    MOST_BITS,
+    Pretraining,
+    ReasoningOptions,
+    Training,
+    WorldOptions,
+    check_prompts,
+    check_tables,
+    check_text,
+    num_outcomes,
+)
+from toypersona.worlds import names
 
 if TYPE_CHECKING:
     from toypersona.bases import Base, ByKey, Pretrained
@@ -23,24 +35,14 @@ if TYPE_CHECKING:
 CACHE = Path(__file__).parents[2] / ".cache"
 
 Seeds = Annotated[
-    tuple[int, ...], Limit("one or more different whole numbers", lambda seeds: 0 < len(seeds) == len(set(seeds)))
-]
-
-
-def _is_code(name: str) -> bool:
-    file, _, function = name.rpartition(":")
-    return Path(file).is_file() and bool(function)
-
-
-Code = Annotated[str | None, Limit("FILE.py:FUNCTION of a file that exists", _is_code)]
-Feature = Annotated[
-    str,
+    tuple[int, ...],
     Limit(
-        f"one of {', '.join(FEATURES)}, or FILE.py:FUNCTION of a file that exists",
-        lambda name: name in FEATURES or _is_code(name),
+        "one or more different whole numbers from 0 to 4,294,967,295",
+        lambda seeds: 0 < len(seeds) == len(set(seeds)) and 0 <= min(seeds) <= max(seeds) < 2**32,
     ),
 ]
 Part = Annotated[tuple[int, int] | None, Limit("i n with 0 <= i < n", lambda part: 0 <= part[0] < part[1])]
+Runs = Annotated[int, within(1, 100_000)]
 
 
 def geometric(first: float, last: float, num: int) -> tuple[float, ...]:
@@ -51,6 +53,19 @@ def geometric(first: float, last: float, num: int) -> tuple[float, ...]:
 def records(num_steps: int, num_records: int) -> np.ndarray:
     """Steps to record, geometrically spaced."""
     return np.unique(np.geomspace(1, num_steps, num_records).round().astype(int))
+
+
+def check_steps(flag: str, step: float, until: float) -> None:
+    """Refuse a walk that would never end.
+
+    Raises:
+        ValueError: it takes more than ``limits.MOST`` steps.
+    """
+    if until / step > MOST:
+        raise ValueError(
+            f"--{flag} {step:g} takes {until / step:.2g} steps to {until:g}, and {MOST:,} are allowed: use longer "
+            "steps, or end earlier."
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -89,13 +104,38 @@ class WorldSettings(Settings):
     """larry_bob_alice, speakers, markov, or text:FOLDER with one text file per persona."""
     options: WorldOptions = WorldOptions()
     """What the world is made of."""
-    length: Count = 3
+    length: Annotated[int, within(1, 20)] = 3
     """T, units of a response; all V^T are enumerated."""
     pretraining: Pretraining = Pretraining()
     """How the base is fitted."""
-    num_worlds: Count = 1
+    num_worlds: Annotated[int, within(1, 1000)] = 1
     """So many bases. With markov each comes from a random world of its own; other worlds are fixed, and each base is
     fitted to another text drawn from the same one."""
+
+    def check(self) -> None:
+        """Refuse a world that there is not, and what does not fit into memory."""
+        names.personas(self.world, self.options)
+        markov = self.options.markov
+        if self.world == "markov":
+            check_prompts(markov.num_words, max(2, markov.order), markov.num_prompts)
+            check_tables(markov.num_personas, markov.num_words, markov.num_words, markov.order)
+            num_outcomes(markov.num_words, self.length)
+        if self.world == "larry_bob_alice":
+            num_outcomes(names.NUM_WORDS, self.length)
+        check_text(self.pretraining.num_lines, self.pretraining.line_length)
+
+    def persona(self, flag: str, otherwise: int) -> int:
+        """The number of the persona that a flag names; number ``otherwise`` if it names none.
+
+        Raises:
+            ValueError: nobody has that name.
+        """
+        name, known = getattr(self, flag), names.personas(self.world, self.options)
+        if name is None:
+            return otherwise % len(known)
+        if name not in known:
+            raise ValueError(f"--{flag} has to be a persona of the world, not {name!r}{nearest(name, known)}")
+        return known.index(name)
 
     def pretrained(self) -> Pretrained:
         """The bases, fitted or loaded.
@@ -122,6 +162,7 @@ class ThinkerSettings(Settings):
 
     def check(self) -> None:
         """Refuse what the world has no text or no gate for."""
+        check_text(self.pretraining.num_lines, self.pretraining.line_length)
         length, gate = self.pretraining.line_length, self.pretraining.gate
         if not 2 <= length <= MOST_BITS + 1:
             raise ValueError(f"--pretraining.line-length has to be from 2 to {MOST_BITS + 1}, not {length}.")
@@ -147,9 +188,19 @@ class RewardSettings(WorldSettings):
 
     helpful: str | None = None
     """The persona whose answers are paid for; the last one unless named."""
-    feature: Feature = "words"
+    feature: str = "words"
     """What the reward also pays for, its part orthogonal to the personas: words (a random score for each), brevity,
     exploit (a random phrase), or your own FILE.py:FUNCTION with FUNCTION(prompt, response) -> float."""
+
+    def check(self) -> None:
+        """Refuse a persona and a feature that there are not."""
+        super().check()
+        self.persona("helpful", -1)
+        if ":" in self.feature or self.feature.endswith(".py"):
+            user_code.imported("feature", self.feature)
+        elif self.feature not in FEATURES:
+            known = (*FEATURES, "FILE.py:FUNCTION")
+            raise ValueError(f"Unknown --feature {self.feature!r}{nearest(self.feature, known)}")
 
 
 class Reward:
@@ -159,14 +210,13 @@ class Reward:
         """On bases fitted to one kind of world.
 
         Raises:
-            ValueError: no such persona or feature, or a feature that the personas can be paid for.
+            ValueError: a feature that the personas can be paid for, or that fails.
         """
         import jax
 
-        from experiments.shared import user_code
         from toypersona import rewards
 
-        self.helpful = persona(settings.helpful, "helpful", pretrained.labels.personas, -1)
+        self.helpful = settings.persona("helpful", -1)
         self._feature = user_code.feature(settings.feature, pretrained)
         base = pretrained.base(0)
         paid = self._feature(jax.random.key(settings.seeds[0]), base, 0)
@@ -181,21 +231,6 @@ class Reward:
         return base.reward_at_angle(degrees, self.helpful, self._feature(key, base, world))
 
 
-def persona(name: str | None, flag: str, personas: tuple[str, ...], otherwise: int) -> int:
-    """The number of the persona that a flag names; number ``otherwise`` if it names none.
-
-    Raises:
-        ValueError: nobody has that name.
-    """
-    if name is None:
-        return otherwise % len(personas)
-    if name not in personas:
-        near = difflib.get_close_matches(name, personas, n=1)
-        hint = f": did you mean {near[0]!r}?" if near else "."
-        raise ValueError(f"--{flag} names a persona of the world, {', '.join(personas)}, not {name!r}{hint}")
-    return personas.index(name)
-
-
 @dataclasses.dataclass(frozen=True)
 class Gradients:
     """How the two gradient rules walk along the strength axis."""
@@ -208,14 +243,19 @@ class Gradients:
     vanilla_step: Positive = 2.0
     """Longest step of vanilla gradient (a learning rate)."""
 
+    def check(self, strongest: float) -> None:
+        """Refuse walks to a strength that would never end."""
+        check_steps("gradients.natural-step", self.natural_step, strongest)
+        check_steps("gradients.vanilla-step", self.vanilla_step, self.vanilla_time * strongest)
+
 
 @dataclasses.dataclass(frozen=True)
 class Noise:
     """The sampled rule that shows the noise boundary: REINFORCE on a table of gates."""
 
-    num_runs: Count = 30
+    num_runs: Runs = 30
     """Independent runs at each learning rate: too few, and the noise boundary is not known."""
-    num_steps: Count = 300
+    num_steps: Annotated[int, at_least(1)] = 300
     """Steps; one sampled response to each prompt a step."""
     learning_rates: Grid = geometric(0.1, 1000.0, 9)
     """From hardly moving to locking onto the first sample."""

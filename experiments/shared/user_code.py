@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from toypersona import transcripts
+from toypersona.limits import nearest
+from toypersona.worlds import names
 
 if TYPE_CHECKING:
     from toypersona.bases import Base, Pretrained
@@ -44,7 +46,7 @@ def feature(name: str, pretrained: Pretrained) -> Feature:
 def sha256(name: str) -> str | None:
     """A hash of the file that ``FILE.py:FUNCTION`` names, or of the texts of ``text:FOLDER``; else None."""
     kind, _, rest = name.rpartition(":")
-    files = sorted(Path(rest).glob("*.txt")) if kind == "text" else [Path(kind)] if kind.endswith(".py") else []
+    files = names.texts(Path(rest)) if kind == "text" else [Path(kind)] if kind.endswith(".py") else []
     contents = [file.name.encode() + file.read_bytes() for file in files if file.is_file()]
     return hashlib.sha256(b"\0".join(contents)).hexdigest() if contents else None
 
@@ -56,7 +58,7 @@ def imported(flag: str, name: str) -> Callable[..., Any]:
         ValueError: no such file or function.
     """
     file, _, function_name = name.rpartition(":")
-    if not file:
+    if not file or not function_name:
         raise ValueError(f"--{flag} has to be FILE.py:FUNCTION, not {name!r}.")
     path = Path(file)
     spec = importlib.util.spec_from_file_location(path.stem, path)
@@ -65,11 +67,13 @@ def imported(flag: str, name: str) -> Callable[..., Any]:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         what = f"{type(error).__name__}: {error}"
         raise ValueError(f"--{flag} names {path}, which fails when imported: {what}.") from error
     if not callable(getattr(module, function_name, None)):
-        raise ValueError(f"{path} has no function {function_name!r} for --{flag}.")
+        functions = [own for own, value in vars(module).items() if callable(value) and not own.startswith("_")]
+        hint = nearest(function_name, functions) if functions else "."
+        raise ValueError(f"{path} has no function {function_name!r} for --{flag}{hint}")
     return getattr(module, function_name)
 
 

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from toypersona.options import check_tables
+from toypersona.options import check_prompts, check_tables
 from toypersona.types import Key
 from toypersona.worlds import names
 from toypersona.worlds.world import Labels, World
@@ -34,11 +34,7 @@ def markov(
             f"{num_words} words, {num_prompts} prompts, order {order}, concentrations {concentration} and "
             f"{gate_concentration}."
         )
-    if num_prompts > num_words**prompt_length:
-        raise ValueError(
-            f"{num_words} words make {num_words**prompt_length} prompts of {prompt_length}, fewer than {num_prompts}: "
-            "ask for fewer prompts or more words."
-        )
+    check_prompts(num_words, prompt_length, num_prompts)
     check_tables(num_personas, num_words, num_words, order)
     prompt_key, gate_key, expert_key = jax.random.split(key, 3)
     chosen = jax.random.choice(prompt_key, num_words**prompt_length, (num_prompts,), replace=False)

@@ -7,7 +7,8 @@ from toypersona.limits import nearest
 from toypersona.options import MOST_PERSONAS, WorldOptions
 
 WORLDS = ("larry_bob_alice", "speakers", "markov")
-LARRY_BOB_ALICE = ("larry", "bob", "alice")
+LARRY_BOB_ALICE, NUM_WORDS = ("larry", "bob", "alice"), 12
+"""Its personas, and V."""
 FOLDER = "text:"
 """Before the folder of a world of one's own texts."""
 
