@@ -1,9 +1,9 @@
 """One look for all figures, and files that are the same bytes whenever they are made again."""
 
 import argparse
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -105,18 +105,43 @@ def main(name: str, draw: Callable[[xr.Dataset], Figure | Mapping[str, Figure | 
 
     ``draw`` returns one figure, or figures and texts by what follows NAME in the names of their files.
     """
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder that the experiment wrote")
     parser.add_argument("--out", type=Path, required=True, help="folder for the PDF and the PNG")
     folders = parser.parse_args()
-    _use()
     try:
-        drawn = draw(datasets.load(folders.data / f"{name}.zarr").load())
+        dataset = datasets.load(folders.data / f"{name}.zarr").load()
+        files.check_writable(folders.out)
+        _use()
+        drawn = _drawn(draw, dataset)
+        for end, content in (drawn if isinstance(drawn, Mapping) else {"": drawn}).items():
+            if isinstance(content, Figure):
+                _save(content, folders.out, name + end)
+            else:
+                files.write_text(folders.out / f"{name}{end}", content)
     except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    for end, content in (drawn if isinstance(drawn, Mapping) else {"": drawn}).items():
-        if isinstance(content, Figure):
-            _save(content, folders.out, name + end)
-        else:
-            files.write_text(folders.out / f"{name}{end}", content)
+        parser.error(str(error))
+    except OSError as error:
+        parser.error(f"{error.filename or folders.out}: {files.why(error)}")
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one sentence, without its usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit 2."""
+        self.exit(2, f"error: {message.rstrip('.')}.\n")
+
+
+def _drawn(draw: Callable[[xr.Dataset], Any], dataset: xr.Dataset) -> Any:
+    """What is drawn from a dataset.
+
+    Raises:
+        ValueError: the dataset was made by other code, and lacks what is drawn today.
+    """
+    try:
+        return draw(dataset)
+    except (KeyError, AttributeError) as error:
+        if not datasets.made_by_other_code(dataset):
+            raise
+        raise ValueError(f"The dataset was made by other code and lacks {error}: run the experiment again") from error

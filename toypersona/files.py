@@ -1,11 +1,18 @@
 """Files that appear whole or not at all: text, JSON, and pytrees of arrays (orbax). Importing it needs no jax."""
 
 import contextlib
+import errno
 import json
 import os
+import shlex
+import shutil
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
+
+ROOM = 2**21
+"""Bytes that a small tree takes, most of them for what describes it."""
 
 
 def why(error: Exception) -> str:
@@ -40,10 +47,22 @@ def _is_there(path: Path) -> bool:
 
 
 def keep_tree(path: Path, tree: Any) -> None:
-    """Write a pytree of arrays (orbax) that appears under its name only when complete; what is there already stays."""
+    """Write a pytree of arrays (orbax) that appears under its name only when complete; what is there already stays.
+
+    Trees are kept to save time. Where there is no room for one, a warning says so and nothing is written.
+    """
+    import jax
     import orbax.checkpoint as ocp
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        room = shutil.disk_usage(path.parent).free
+        if room < ROOM + 2 * sum(leaf.nbytes for leaf in jax.tree.leaves(tree)):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        check_writable(path.parent)
+    except (OSError, ValueError) as error:
+        warnings.warn(f"Cannot keep {path} ({why(error)}): it will be computed again next time.", stacklevel=2)
+        return
     with tempfile.TemporaryDirectory(dir=path.parent.absolute(), prefix=f".{path.name}.") as folder:
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(Path(folder) / path.name, tree)
@@ -57,11 +76,19 @@ def kept_tree(path: Path, like: Any) -> Any:
     Args:
         path: its.
         like: a pytree of the same structure, of arrays or ``jax.ShapeDtypeStruct``.
+
+    Raises:
+        ValueError: there is none, or it is damaged.
     """
     import orbax.checkpoint as ocp
 
-    with ocp.StandardCheckpointer() as checkpointer:
-        return checkpointer.restore(path.absolute(), like)
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            return checkpointer.restore(path.absolute(), like)
+    except Exception as error:
+        raise ValueError(
+            f"Cannot read {path}, which an earlier run kept: remove it by rm -r {shlex.quote(str(path))}."
+        ) from error
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -21,6 +21,9 @@ from toypersona import limits
 
 Config = TypeVar("Config")
 
+EARLY = ("preset", "config")
+"""Settings that flags alone give."""
+
 METAVARS = {int: "INT", float: "FLOAT", str: "STR", Path: "PATH", NoneType: "None"}
 
 
@@ -74,7 +77,7 @@ def read_flags(program: str, description: str | None, default: Config, arguments
         if flag is None:
             given = limits.shown(unknown)
             raise ValueError(f"No flag takes {given}: settings are given as --NAME VALUE, switches as --NAME.")
-        known = [*map(limits.flag, _names(default)), "--help"]
+        known = [*map(limits.flag, _names(default))]
         # Of a group's settings the last name is what one remembers.
         short = {name.rpartition(".")[2].lstrip("-"): name for name in reversed(known)}
         word = flag.partition("=")[0].lstrip("-").replace("_", "-")
@@ -173,12 +176,13 @@ def _override(settings: Any, values: Mapping[str, Any], group: str = "") -> Any:
     changed = {}
     for key, value in values.items():
         name = key.replace("-", "_")
-        if not group and name in ("preset", "config"):
+        if not group and name in EARLY:
             raise limits.OutOfLimits(name, f"{key} is a flag and no setting of a file: give --{name}.")
         if name not in fields:
-            raise limits.OutOfLimits(f"{group}{key}", f"Unknown setting {key!r}{limits.nearest(name, fields)}")
+            known = [field for field in fields if group or field not in EARLY]
+            raise limits.OutOfLimits(f"{group}{key}", f"Unknown setting {key!r}{limits.nearest(name, known)}")
         if name in changed:
-            raise limits.OutOfLimits(f"{group}{key}", f"{key} is given twice, once as {name}.")
+            raise limits.OutOfLimits(f"{group}{key}", f"{group}{name} is given twice: leave one out.")
         if dataclasses.is_dataclass(fields[name]):
             if not isinstance(value, Mapping):
                 raise limits.OutOfLimits(f"{group}{key}", f"{group}{key} has to be a table, not {limits.shown(value)}.")
