@@ -69,7 +69,7 @@ def from_dataset(
     along: str = "strength",
     samples: Sequence[int] = SAMPLES,
     rates: str = "learning_rate",
-    num_runs: float | None = None,
+    num_runs: int | float | None = None,
 ) -> xr.Dataset:
     """The boundaries of every curve in a dataset, as many of the four as it has the variables for.
 
