@@ -66,7 +66,8 @@ def test_held_out_weights_do_not_make_the_distance_too_small():
 
     held_out, in_sample = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(3), 400))
     error = held_out.std() / 20
-    assert held_out.mean() > 3 * error
+    # The excess is taken off; with so few samples a little too much.
+    assert -0.03 < held_out.mean() < 3 * error
     assert in_sample.mean() < -3 * in_sample.std() / 20
 
 
@@ -105,7 +106,7 @@ def test_a_base_a_little_outside_is_noticed_and_one_inside_nearly_never_taken_fo
         _, samples = draw(keys[0], log_policy, log_base, log_personas, 4)
         _, base_samples = draw(keys[1], log_base, log_base, log_personas, 1000)
         found = sampled.budget_from_samples(samples, base_samples, LOG_PROMPTS)
-        return found.base_inside, (found.base_distance - (K - 1) / 1000) / found.base_distance_se
+        return found.base_inside, (found.base_distance) / found.base_distance_se
 
     at = jax.jit(lambda keys, log_base: jax.lax.map(lambda key: passes(key, log_base), keys, batch_size=20))
     outside, away = at(jax.random.split(jax.random.key(3), 400), log_policy)
@@ -151,7 +152,7 @@ def test_fitted_weights_cost_about_as_much_as_is_said():
     found = jax.jit(lambda keys: jax.lax.map(one, keys))(jax.random.split(jax.random.key(6), NUM_DRAWS))
     np.testing.assert_allclose(found.fit_excess, (K - 1) / NUM_SAMPLES)
     error = found.hull_distance.std() / np.sqrt(NUM_DRAWS)
-    assert 0.5 * found.fit_excess[0] < found.hull_distance.mean() < found.fit_excess[0] + 3 * error
+    assert abs(found.hull_distance.mean()) < 3 * error
 
 
 def test_every_fit_of_weights_counts_for_the_certificate(monkeypatch):
