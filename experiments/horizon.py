@@ -95,10 +95,10 @@ def _exact(mixture: PaidMixture, config: Config, personas: tuple[str, ...]) -> d
     """Curves in every case, S of weak RL and selection weights, averaged over prompts, and what they tend to."""
     import jax.numpy as jnp
 
-    from toypersona import horizons, theory
+    from toypersona import horizons, long_answers
 
     lengths, times = config.lengths, jnp.asarray(config.selected)
-    tends = theory.long_run(mixture)
+    tends = long_answers.long_run(mixture)
     exact = horizons.by_case(mixture, lengths, jnp.asarray(config.scaled))
     law = horizons.selected_law(mixture, tends, times)
     curves = {"case": horizons.CASES, "length": lengths, "scaled": config.scaled}

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from toypersona import bases, chains, horizons, theory, tilted
+from toypersona import bases, chains, horizons, long_answers, theory, tilted
 from toypersona.worlds import markov
 
 WORLD, LABELS = markov.markov(jax.random.key(1), num_words=4, num_prompts=2, num_personas=3, concentration=1.0)
@@ -58,15 +58,15 @@ def test_sampled_budgets_are_the_listed_ones_within_their_errors():
 @pytest.mark.slow
 def test_scores_that_pay_all_personas_alike():
     alike = tilted.paying_alike(MIXTURE.log_experts, SCORES)
-    means = theory.long_run(MIXTURE._replace(scores=alike)).means
+    means = long_answers.long_run(MIXTURE._replace(scores=alike)).means
     np.testing.assert_allclose(means, means[0], rtol=1e-10)
     np.testing.assert_allclose(tilted.paying_alike(MIXTURE.log_experts, alike), alike, rtol=1e-8)
-    assert jnp.ptp(theory.long_run(MIXTURE).means) > 0.01
+    assert jnp.ptp(long_answers.long_run(MIXTURE).means) > 0.01
 
 
 @pytest.mark.slow
 def test_selection_weights_tend_to_their_law():
-    tends = theory.long_run(MIXTURE)
+    tends = long_answers.long_run(MIXTURE)
     times = jnp.array([0.5, 3.0])
     law = horizons.selected_law(MIXTURE, tends, times)
     short, long = abs(horizons.selected(MIXTURE, (64, 65_536), times) - law[None]).max(axis=(1, 2))

@@ -15,7 +15,7 @@ LAYERS = [
     {"toypersona.numerics", "toypersona.options", "toypersona.datasets"},
     {"toypersona.chains", "toypersona.hulls"},
     {"toypersona.tilted", "toypersona.parity", "toypersona.worlds"},
-    {"toypersona.policies", "toypersona.rewards", "toypersona.theory"},
+    {"toypersona.policies", "toypersona.rewards", "toypersona.theory", "toypersona.long_answers"},
     {"toypersona.pretraining", "toypersona.rules", "toypersona.measures", "toypersona.programs"},
     {"toypersona.trajectories", "toypersona.grids"},
     {"toypersona.sweeps"},

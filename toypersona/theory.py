@@ -5,7 +5,7 @@
 - Persona gain: ``S(0+) = 1/(1 + kappa² tan² theta)``, kappa a number of the rule's kernel (``persona_gain``).
 - L2, factorisation: a tilted base is a mix of tilted personas, ``pi0 exp(s r)/Z = sum_k a_k p_k^s`` (``factorise``).
 - L3, horizon: where personas are Markov chains and each word pays, hull distance runs on s sqrt(T) and selection on s T
-  (``horizon``, ``long_run``).
+  (``long_answers``).
 - L4, exploit: an answer of base probability eps that pays Delta more takes over at ``beta = Delta / ln((1 - eps)/eps)``
   (``exploit``).
 - L5, leash: vanilla policy gradient finds an answer of base probability p0 in a time of 1/p0 and keeps the likeliest of
@@ -16,15 +16,13 @@
 They share no code with ``measures``; ``weak_limit`` shares the least-squares fit of ``hulls`` with ``rewards``.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from toypersona import hulls, numerics, tilted
-from toypersona.tilted import PaidMixture
+from toypersona import hulls, numerics
 from toypersona.types import Scalar
 
 
@@ -148,94 +146,15 @@ def factorise(
     dropping the persona can only lose divergence, so distortion bounds the distance to ``sum_k a_k p_k``, a hull point.
     Arguments as in ``weak_limit`` and ``tilt``; ``log_gates`` is log g_k(c).
     """
-    joint = log_personas + strength * reward[:, None]
+    joint = log_personas + jnp.where(jnp.isneginf(log_personas), 0.0, strength * reward[:, None])
     log_partition = jax.nn.logsumexp(joint, axis=-1)
     log_weights = numerics.log_normalize(log_gates + log_partition)
-    tilted = joint - log_partition[..., None]
-    rho, weights = jnp.exp(log_prompts), jnp.exp(log_weights)
-    distortion = rho @ (weights * numerics.kl_divergence(tilted, log_personas)).sum(axis=1)
-    return Factors(log_weights, tilted, distortion, rho @ numerics.kl_divergence(log_weights, log_gates) + distortion)
-
-
-class Horizon(NamedTuple):
-    """A tilt as a mix of tilted personas at each of L lengths.
-
-    Attributes:
-        total: KL(tilt‖pi0), as in ``Factors`` [L].
-        distortion: likewise [L].
-        selection_fraction: ``KL(a‖g) / total``: S where personas can be told apart, a lower bound elsewhere [L].
-        weights: a_k(c) [L, C, K].
-    """
-
-    total: Float[Array, " L"]
-    distortion: Float[Array, " L"]
-    selection_fraction: Float[Array, " L"]
-    weights: Float[Array, "L C K"]
-
-
-def horizon(mixture: PaidMixture, strength: Scalar, lengths: Sequence[int], *, last_only: bool = False) -> Horizon:
-    """The tilt by a reward per word, at any length (law L3): ``factorise`` with sums by transfer matrices; float64.
-
-    ``KL(p_k^s‖p_k) = s E_{p_k^s}[r] - log Z_k``, both from ``tilted.moments``.
-
-    Args:
-        mixture: the base, and what each word pays.
-        strength: s > 0.
-        lengths: T, as many as wanted.
-        last_only: pay for the last word only, a reward that does not grow with the response.
-
-    Raises:
-        ValueError: chains without memory, or lengths below 1.
-    """
-    log_gates, log_experts, prompts, log_prompts, scores = mixture
-    one = lambda table, prompt: tilted.moments(table, prompt, scores, strength, lengths, last_only=last_only)  # noqa: E731
-    per_persona = jax.vmap(jax.vmap(one, in_axes=(0, None)), in_axes=(None, 0))
-    log_partition, mean = (jnp.moveaxis(x, -1, 0) for x in per_persona(log_experts, prompts))
-    log_weights = numerics.log_normalize(log_gates[None] + log_partition)
-    weights, rho = jnp.exp(log_weights), jnp.exp(log_prompts)
-    distortion = (weights * (strength * mean - log_partition)).sum(axis=-1) @ rho
-    selection = numerics.kl_divergence(log_weights, jnp.broadcast_to(log_gates, log_weights.shape)) @ rho
-    total = selection + distortion
-    return Horizon(total, distortion, selection / total, weights)
-
-
-class LongRun(NamedTuple):
-    """What long responses tend to; rewards per word.
-
-    Attributes:
-        means: mu_k, each persona's mean reward per word [K].
-        variances: sigma_k², its asymptotic variance per word [K].
-        between: variance of mu over personas within prompts.
-        within: mean of sigma² over personas.
-        half: ``s sqrt(T)`` at the half boundary.
-    """
-
-    means: Float[Array, " K"]
-    variances: Float[Array, " K"]
-    between: Float[Array, ""]
-    within: Float[Array, ""]
-    half: Float[Array, ""]
-
-    def weak_limit(self, lengths: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
-        """S(0+) = T between / (T between + within): 1/2 at T = within / between, where the plateau begins to rise."""
-        return lengths * self.between / (lengths * self.between + self.within)
-
-
-def long_run(mixture: PaidMixture) -> LongRun:
-    """L3 at small strength: ``log Z_k = s T mu_k + s² T sigma_k²/2``, so selection runs on sT, distance on s sqrt(T).
-
-    By the time s sqrt(T) is of order one, sT has chosen the persona that pays best: selection has spent
-    ``ln 1/g_best`` and distortion ``s² T sigma_best²/2``; the half boundary is where these are equal. Every chain
-    has one recurrent class.
-    """
-    log_gates, log_experts, _, log_prompts, scores = mixture
-    means, variances = jax.vmap(tilted.asymptotics, in_axes=(0, None))(log_experts, scores)
-    gates, rho = jnp.exp(log_gates), jnp.exp(log_prompts)
-    centred = means[None] - (gates @ means)[:, None]
-    best = jnp.argmax(means)
-    between, within = rho @ (gates * centred**2).sum(axis=1), rho @ (gates @ variances)
-    half = jnp.sqrt(2 * (rho @ -log_gates[:, best]) / variances[best])
-    return LongRun(means, variances, between, within, half)
+    # Whoever can say nothing stays as he is: -inf less -inf would be nan.
+    tilted = joint - jnp.where(jnp.isneginf(log_partition), 0.0, log_partition)[..., None]
+    moved = numerics.expectation(log_weights, numerics.kl_divergence(tilted, log_personas))
+    chosen = numerics.kl_divergence(log_weights, log_gates)
+    distortion, selection = (numerics.expectation(log_prompts, nats) for nats in (moved, chosen))
+    return Factors(log_weights, tilted, distortion, selection + distortion)
 
 
 class Takeover(NamedTuple):
@@ -252,7 +171,7 @@ def exploit(log_mass: Float[Array, "*batch"], bonus: Scalar) -> Takeover:
     slope is ``ln((1 - eps)/eps) / 4``, so an answer of T unlikely words takes over T times as sharply.
 
     Args:
-        log_mass: ln eps.
+        log_mass: ln eps; above ln 1/2 the strength is negative: it is there from the start.
         bonus: Delta > 0, in the reward's units.
     """
     log_odds = jnp.log(-jnp.expm1(log_mass)) - log_mass
@@ -276,8 +195,9 @@ def time_to_half(mass: Float[Array, "*batch"], num_others: Scalar) -> Times:
         mass: the right answer's probability under the base, in (0, 1/2].
         num_others: m.
     """
-    log_odds = jnp.log1p(-mass) - jnp.log(mass)
-    return Times((1 / mass - 1 / (1 - mass) + 2 * log_odds) / (1 + 1 / num_others), log_odds)
+    # Both vanish at 1/2: in these forms nothing cancels there.
+    log_odds = jnp.log1p((1 - 2 * mass) / mass)
+    return Times(((1 - 2 * mass) / (mass * (1 - mass)) + 2 * log_odds) / (1 + 1 / num_others), log_odds)
 
 
 def surviving_odds(log_best: Float[Array, ""], log_others: Float[Array, " M"], rise: Scalar) -> Float[Array, " M"]:
@@ -289,11 +209,12 @@ def surviving_odds(log_best: Float[Array, ""], log_others: Float[Array, " M"], r
 
     Args:
         log_best: log-probability of the likeliest right answer under the base.
-        log_others: of the other right ones [M].
-        rise: how much its logit has grown.
+        log_others: of the other right ones [M]; nan for one that is likelier still.
+        rise: how much its logit has grown, of any size.
     """
-    left = jnp.exp(-rise)
-    return left / (1 / jnp.exp(log_others - log_best) - 1 + left)
+    # 1 / (1 + (exp(behind) - 1) exp(rise)), whose exponentials may overflow; answers as likely keep odds of 1.
+    behind = log_best - log_others
+    return jax.nn.sigmoid(-(behind + jnp.log(-jnp.expm1(-behind)) + rise))
 
 
 def lock_in(gap: Scalar, mean_square: Scalar, learning_rate: Scalar, *, share: Scalar = 0.9) -> Float[Array, ""]:
@@ -305,7 +226,8 @@ def lock_in(gap: Scalar, mean_square: Scalar, learning_rate: Scalar, *, share: S
 
     Args:
         gap: difference of the mean rewards, > 0.
-        mean_square: E[r²] under equal chances, of the reward less its baseline; not much changed by the gap.
+        mean_square: E[r²] under equal chances, of the reward less its baseline; not much changed by the gap. Without
+            gap and noise it never settles: nan.
         learning_rate: a.
         share: q, the probability that counts as settled.
     """
@@ -334,10 +256,14 @@ def best_of_n(
         first = jnp.searchsorted(paid, paid, side="left")
         level = jax.ops.segment_sum(base, first, base.shape[0])[first]
         below = jnp.concatenate([jnp.zeros(1), jnp.cumsum(base)])[first]
-        # F^n - F(r-)^n without cancellation where a level is rare; F comes out above 1 by rounding.
+        last = jnp.searchsorted(paid, paid, side="right")
+        above = jnp.concatenate([jnp.cumsum(base[::-1])[::-1], jnp.zeros(1)])[last]
+        # F^n - F(r-)^n without cancellation where a level is rare; F from the smaller of its two sides, as n magnifies
+        # its rounding.
         up_to = jnp.minimum(below + level, 1.0)
         part = jnp.clip(level / jnp.where(up_to > 0, up_to, 1.0), max=1.0)
-        log_won = num * jnp.log(up_to) + jnp.log(-jnp.expm1(num * jnp.log1p(-part)))
+        log_up_to = jnp.where(above < 0.5, jnp.log1p(-jnp.minimum(above, 0.5)), jnp.log(up_to))
+        log_won = num * log_up_to + jnp.log(-jnp.expm1(num * jnp.log1p(-part)))
         log_law = jnp.where(level > 0, log_base[order] - jnp.log(level) + log_won, -jnp.inf)
         return jnp.zeros_like(log_law).at[order].set(log_law)
 

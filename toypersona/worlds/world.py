@@ -79,7 +79,7 @@ def log_base(world: World, length: int) -> Float[Array, "C N"]:
 def log_responsibilities(
     log_gates: Float[Array, "*batch K"], log_personas: Float[Array, "*batch K N"]
 ) -> Float[Array, "*batch K N"]:
-    """Log P(persona | prompt, response) in nats of all responses [..., K, N]; the gates' own where nobody can say it."""
+    """Log P(persona | prompt, response) in nats of all responses [..., K, N]; the gates' own if nobody can say it."""
     said = log_gates[..., None] + log_personas
     unsaid = jnp.isneginf(said).all(axis=-2, keepdims=True)
     return jax.nn.log_softmax(jnp.where(unsaid, log_gates[..., None], said), axis=-2)
