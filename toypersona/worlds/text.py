@@ -94,10 +94,11 @@ def _vocabulary(spoken: Mapping[str, Sequence[Sequence[str]]], options: TextOpti
     """Response units in alphabetical order, the end last."""
     counts = {name: Counter(u for line in own for u in line[options.prompt_length :]) for name, own in spoken.items()}
     together = sum(counts.values(), Counter())
+    shares = {name: own.total() / together.total() for name, own in counts.items()}
 
     def information(unit: str) -> float:
         """The unit's share of the mutual information between words and speakers, times the number of words."""
-        expected = {name: own.total() * together[unit] / together.total() for name, own in counts.items()}
+        expected = {name: share * together[unit] for name, share in shares.items()}
         return sum(own[unit] * math.log(own[unit] / expected[name]) for name, own in counts.items() if own[unit])
 
     worth = information if options.unit == "word" else together.__getitem__
