@@ -117,7 +117,8 @@ def _natural_gates(
     def step(logits: Float[Array, "C K"], _: None) -> tuple[Array, Array]:
         weights = jax.nn.softmax(logits)
         policy = jnp.einsum("ck,ckn->cn", weights, personas)
-        scores = weights[..., None] * (personas / policy[:, None] - 1)
+        # What nobody can say moves nothing: 0/0 would be nan.
+        scores = weights[..., None] * (personas / jnp.where(policy > 0, policy, 1.0)[:, None] - 1)
         fisher = jnp.einsum("ckn,cjn,cn->ckj", scores, scores, policy)
         uphill = jnp.einsum("ckn,cn,cn->ck", scores, policy, reward)
         inverse = jnp.linalg.pinv(fisher, rtol=1e-9, hermitian=True)
