@@ -81,3 +81,26 @@ def test_wrong_input():
         boundaries.from_dataset(dataset(selection_fraction=np.ones(200)), along="knob")
     with pytest.raises(ValueError, match="has none of"):
         boundaries.from_dataset(dataset(other=np.ones(200)))
+
+
+def test_after_what_is_not_known_a_boundary_is_the_record_itself():
+    strengths = np.array([1.0, 10.0, 100.0])
+    values = np.array([[np.nan, 2.0, 3.0], [-np.inf, 2.0, 3.0], [np.nan, np.nan, 0.5], [0.0, np.nan, 2.0]])
+    np.testing.assert_allclose(boundaries.crossing(strengths, values, 1.0), [10.0, 10.0, np.inf, 100.0])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_one_record_and_nothing_to_detect(dtype):
+    curves = {"selection_fraction": [0.9], "largest_weight": [1.0], "hull_distance": [0.0], "hull_distance_se": [0.0]}
+    one = xr.Dataset({name: ("strength", np.array(x, dtype)) for name, x in curves.items()}, {"strength": [1.0]})
+    found = boundaries.from_dataset(one)
+    np.testing.assert_array_equal(bounds(found.half), np.inf)
+    np.testing.assert_array_equal(bounds(found.vertex), 0.0)
+    np.testing.assert_array_equal(found.detectable, np.inf)
+
+
+@pytest.mark.parametrize("strengths", [[0.0, 1.0, 2.0], [3.0, 2.0, 1.0], [1.0, 1.0, 2.0], [np.nan, 1.0, 2.0]])
+def test_strengths_in_another_order_are_refused(strengths):
+    curve = xr.DataArray([0.0, 1.0, 2.0], {"strength": strengths}, "strength")
+    with pytest.raises(ValueError, match="sort by 'strength' and leave out 0"):
+        boundaries.reached(curve, 0.5, "strength")

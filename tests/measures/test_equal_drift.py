@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import xarray as xr
 
 from toypersona.measures import equal_drift
@@ -63,3 +64,27 @@ def test_where_half_is_spent_and_where_a_value_turns_over():
     )
     np.testing.assert_allclose(equal_drift.half_spent(dataset).values, [[10**0.5, np.inf]])
     np.testing.assert_allclose(equal_drift.turn_spent(dataset, "gold").values, [[1.0, np.inf]])
+
+
+def test_a_record_of_no_drift_or_an_unknown_one_is_no_place_to_read_from():
+    """From 1e-300 nats a logarithm would reach 0.1 only at the next record, whatever that has spent."""
+    totals = np.array([[[0.0, 1.0, 2.0], [np.nan, 1.0, 2.0], [0.0, 0.05, 0.2]]])
+    dataset = paths(totals, reward=np.array([[[5.0, 7.0, 8.0], [5.0, 7.0, 8.0], [1.0, 2.0, 4.0]]]))
+    found = equal_drift.at_spent(dataset, (0.1, 1.5)).reward[:, 0].values
+    between = 7 + np.log(1.5) / np.log(2)
+    np.testing.assert_allclose(found, [[np.nan, np.nan, 3.0], [between, between, np.nan]])
+    low = dataset.astype(np.float32)
+    np.testing.assert_allclose(equal_drift.at_spent(low, (0.1, 1.5)).reward[:, 0], found, rtol=1e-5)
+    fractions = dataset.assign(selection_fraction=xr.full_like(dataset.total, 0.4))
+    np.testing.assert_allclose(equal_drift.half_spent(fractions)[0], [1.0, 1.0, 0.05])
+    with pytest.raises(ValueError, match="above 0 nats, not"):
+        equal_drift.at_spent(dataset, (0.0, 0.1))
+
+
+def test_what_turns_over_is_measured_by_its_size():
+    """A share of a negative number lies above it: a reward that only rises was once said to turn at its end."""
+    rising, falling, constant = [-3.0, -2.0, -1.0], [-1.0, -1.02, -1.2], [-1.0, -1.0, -1.0]
+    unknown, diverged = [np.nan] * 3, [1.0, 2.0, np.nan]
+    values = np.array([[rising, falling, constant, unknown, diverged]])
+    found = equal_drift.turn_spent(paths(np.full((1, 5, 3), [0.1, 1.0, 10.0]), gold=values), "gold")
+    np.testing.assert_allclose(found[0], [np.inf, 0.1, np.inf, np.nan, np.nan])

@@ -35,7 +35,7 @@ def crossing(strengths: Float[np.ndarray, " R"], values: Float[np.ndarray, "*bat
 
     Args:
         strengths: positive, increasing [R].
-        values: [..., R]; a nan counts as below.
+        values: [..., R]; a nan counts as below. After one, or after -inf, a boundary lies at the record that is above.
         level: in the units of ``values``.
 
     Returns:
@@ -45,7 +45,8 @@ def crossing(strengths: Float[np.ndarray, " R"], values: Float[np.ndarray, "*bat
     index = above.argmax(axis=-1)[..., None]
     before = np.maximum(index - 1, 0)
     upper, lower = (np.take_along_axis(values, i, axis=-1) for i in (index, before))
-    fraction = (level - lower) / np.where(upper > lower, upper - lower, 1.0)
+    known = np.isfinite(lower) & (upper > lower)
+    fraction = np.where(known, level - lower, 1.0) / np.where(known, upper - lower, 1.0)
     log_strengths = np.log(strengths)
     inside = np.exp(log_strengths[before] + fraction * (log_strengths[index] - log_strengths[before]))
     return np.where(above.any(axis=-1), np.where(index == 0, 0.0, inside)[..., 0], np.inf)
@@ -55,11 +56,13 @@ def reached(curve: xr.DataArray, level: float, along: str) -> xr.DataArray:
     """``crossing`` of labelled curves, at the values of their dimension ``along``.
 
     Raises:
-        ValueError: they have no such dimension.
+        ValueError: they have no such dimension, or it does not increase from above 0.
     """
     if along not in curve.dims:
         raise ValueError(f"The dimension {along!r} is none of {', '.join(map(str, curve.dims))}: name it with along=.")
     strengths = curve[along].values.astype(float)
+    if not (np.diff(strengths, prepend=0.0) > 0).all():
+        raise ValueError(f"Boundaries are read along increasing values above 0: sort by {along!r} and leave out 0.")
     return xr.apply_ufunc(lambda values: crossing(strengths, values, level), curve, input_core_dims=[[along]])
 
 
@@ -101,7 +104,7 @@ def from_dataset(
         boundaries["vertex"] = _boundary(rest, 0.0, along, -np.sqrt(1 - VERTEX))
     if "hull_distance" in dataset:
         # Distances are powers of a weak strength.
-        distance = np.maximum(dataset.hull_distance, 1e-300)
+        distance = np.maximum(dataset.hull_distance.astype(float), 1e-300)
         error = dataset.get("hull_distance_se", 0.0) / distance
         each = [_boundary(np.log(distance), error, along, np.log(-np.log(ALPHA) / n)) for n in samples]
         boundaries["detectable"] = xr.concat(each, xr.DataArray(np.array(samples), dims="samples", name="samples"))
@@ -118,7 +121,7 @@ def _boundary(curve: xr.DataArray, error: xr.DataArray | float, along: str, leve
     bands = [curve + CONFIDENCE * error, curve, curve - CONFIDENCE * error]
     bounds = [reached(band, level, along) for band in bands]
     strengths = curve[along].values
-    step = (strengths[1:] / strengths[:-1]).max() ** INTERPOLATION
+    step = (strengths[1:] / strengths[:-1]).max(initial=1.0) ** INTERPOLATION
     widened = [bounds[0] / step, bounds[1], bounds[2] * step]
     return xr.Dataset(dict(zip(BOUNDS, widened, strict=True))).to_dataarray("bound")
 

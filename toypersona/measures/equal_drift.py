@@ -19,17 +19,22 @@ def at_spent(dataset: xr.Dataset, drifts: Sequence[float]) -> xr.Dataset:
 
     Returns:
         The others with a dimension ``drift`` in the place of ``record``, linear in log drift between two records; nan
-        where a path never spends so much or has done so before its first record.
+        where a path never spends so much, or had spent nothing, or nothing known, at the record before.
+
+    Raises:
+        ValueError: a level that is no drift.
     """
-    spent = dataset.total.transpose(..., "record")
-    log_spent = np.log(np.maximum(spent, 1e-300))
+    if not all(0 < level < np.inf for level in drifts):
+        raise ValueError(f"Drifts to compare at have to be above 0 nats, not {tuple(drifts)}.")
+    spent = dataset.total.transpose(..., "record").astype(float)
+    log_spent = np.log(spent.where(spent > 0))
 
     def at(level: float) -> xr.Dataset:
         passed = spent >= level
         upper = passed.argmax("record")
-        known = passed.any("record") & (upper > 0)
         lower = xr.ufuncs.maximum(upper - 1, 0)
         before, after = log_spent.isel(record=lower, drop=True), log_spent.isel(record=upper, drop=True)
+        known = passed.any("record") & (upper > 0) & before.notnull()
         share = (np.log(level) - before) / xr.where(known, after - before, 1.0)
 
         def between(values: xr.DataArray) -> xr.DataArray:
@@ -75,19 +80,28 @@ def at_equal_drift(dataset: xr.Dataset, drifts: Sequence[float]) -> tuple[xr.Dat
 
 
 def half_spent(dataset: xr.Dataset) -> xr.DataArray:
-    """The drift, nats of ``total``, at which ``selection_fraction`` first falls through 1/2; inf where it does not."""
+    """The drift, nats of ``total``, at which ``selection_fraction`` first falls through 1/2; inf where it does not.
+
+    Where nothing was spent there is no fraction.
+    """
+    moved = dataset.total > 0
     return xr.apply_ufunc(
-        lambda total, fraction: crossing(np.maximum(total, 1e-300), -fraction, -0.5),
-        dataset.total,
-        dataset.selection_fraction,
+        lambda total, fraction: crossing(total, -fraction, -0.5),
+        dataset.total.where(moved, 1.0).astype(float),
+        dataset.selection_fraction.where(moved),
         input_core_dims=[["record"]] * 2,
         vectorize=True,
     )
 
 
 def turn_spent(dataset: xr.Dataset, name: str, *, loss: float = 0.05) -> xr.DataArray:
-    """The drift, in nats of ``total``, of a variable's largest value; inf where no more than ``loss`` of it is lost."""
+    """The drift, in nats of ``total``, of a variable's largest value; inf where no more than ``loss`` of it is lost.
+
+    It is nan where no value is known, or not the last.
+    """
     values = dataset[name]
-    largest = values.max("record")
-    lost = values.isel(record=-1) < (1 - loss) * largest
-    return dataset.total.isel(record=values.argmax("record"), drop=True).where(lost, np.inf)
+    largest, last = values.max("record"), values.isel(record=-1, drop=True)
+    # Of its size: a share of what is negative would be lost at once.
+    lost = last < largest - loss * abs(largest)
+    place = values.fillna(-np.inf).argmax("record")
+    return dataset.total.isel(record=place, drop=True).where(lost, np.inf).where(last.notnull())
