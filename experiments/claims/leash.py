@@ -115,5 +115,5 @@ def findings(dataset: xr.Dataset) -> list[str]:
         f"KL(base‖policy) at {vanilla.to_base.item():.2f} and {natural.to_base.item():.0f}, growing.",
         f"REINFORCE settles on the worse of two answers in one run of ten from learning rate {lowest} at a reward gap "
         f"of {dataset.gap.values[0]:g}, {highest} at {dataset.gap.values[-1]:g}: the gap to the power "
-        f"{number(slope, 3)} ± {number(error, 1)}.",
+        f"{number(slope, 3)} ± {number(error, 2)}.",
     ]

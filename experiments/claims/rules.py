@@ -109,7 +109,7 @@ def findings(dataset: xr.Dataset) -> list[str]:
 
     base, passes, last = base_passes(dataset), mean.passes.sel(rule="RLOO"), dataset.k.values[-1]
     chance, half = dataset.sel(rule="paid by chance").isel(record=-1), error.selection_fraction
-    shares = (f"{name(order, rule)} ± {terminal.number(half.sel(rule=rule).item(), 1)}" for rule in order.rule.values)
+    shares = (f"{name(order, rule)} ± {terminal.number(half.sel(rule=rule).item(), 2)}" for rule in order.rule.values)
     return [
         f"Share of {level:g} nats that is selection, least first (± half a 95% interval): {', '.join(shares)}.",
         f"Most of it switches persona mid-sentence: {most(mean.switching)}; is said by nobody: {most(mean.novelty)}.",

@@ -17,7 +17,7 @@ SMALL = {
     "--pretraining.num-lines 1000 --pretraining.num-steps 100 --pretraining.num-restarts 1",
     exploit: "--seeds 0 --masses 0.0001 0.01 0.1 --fractions 0.2 0.5 0.8 1.0 1.2 4.0 --lengths 1 4 --length 2 "
     "--hysteresis.num-steps 40",
-    leash: "--seeds 0 --masses 0.001 0.1 --lock-in.gaps 0.1 0.2 0.4 --lock-in.num-runs 300",
+    leash: "--seeds 0 --masses 0.001 0.1 --lock-in.gaps 0.1 0.2 0.4 0.8 --lock-in.num-runs 300",
 }
 TOO_SMALL = {
     horizon: ("the same between", "half boundary x sqrt(T) / law", "exponent of the half", "collapse on s sqrt(T)"),
