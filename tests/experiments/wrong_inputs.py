@@ -291,7 +291,7 @@ def cases(tmp):
         sys.argv = [f"figures.{name}", *given]
         style.main(name, reached, "")
 
-    command._configure = lambda: None
+    command._configure = lambda *_, **__: None
     for name, given, sentence in COMMANDS:
         yield f"{name} {given}", expected(sentence, tmp), run(name, given.format(tmp=tmp).split())
     for text, sentence in SETTINGS:
