@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
+from zlib import crc32
 
 import numpy as np
 import xarray as xr
@@ -51,21 +52,22 @@ class Config(settings.RewardSettings):
     """Nats of KL(policy‖base) at which rules are compared; increasing."""
     right: Share = 0.05
     """Share of the base's responses that count as right for pass@k: those that pay best."""
-    own: str | None = None
-    """Your rule as well, FILE.py:FUNCTION with FUNCTION(task, ref_params, learning_rate) ->
+    own: tuple[str, ...] = ()
+    """Your rules as well, each FILE.py:FUNCTION with FUNCTION(task, ref_params, learning_rate) ->
     toypersona.rules.rule.UpdateRule; the README shows one."""
+    only: tuple[str, ...] = ()
+    """Only these rules, by the names that the table has, such as RLOO "DPO, β = 0.1"; all of them if none is named."""
 
     def check(self) -> None:
         """Refuse too few draws to compare, and more records than steps."""
         super().check()
-        if self.own is not None:
-            user_code.imported("own", self.own)
+        for name in self.own:
+            user_code.imported("own", name)
         if max(len(self.seeds), self.num_worlds) < 3:
             raise ValueError("--seeds or --num-worlds has to be three or more: rules are compared by their spread.")
-        if self.num_steps < self.num_records:
-            raise ValueError(
-                f"--num-steps has to be at least as many as --num-records, {self.num_records}, not {self.num_steps}."
-            )
+        steps, least = self.num_steps, self.num_records
+        if steps < least:
+            raise ValueError(f"--num-steps has to be at least as many as --num-records, {least}, not {steps}.")
 
 
 PRESETS = {
@@ -83,15 +85,14 @@ def run(config: Config) -> xr.Dataset:
     from toypersona.measures import drift, support
     from toypersona.rules import catalogue, tilting
 
-    rules = dict(catalogue.RULES)
-    if config.own is not None:
-        rules["own"] = catalogue.own(user_code.imported("own", config.own), f"--own {config.own}")
+    rules, own = user_code.rules(config.only, config.own)
+    user_code.try_rules(own.values(), config.world, config.options, config.length)
     pretrained = config.pretrained()
     family = settings.Reward(config, pretrained)
     steps = records(config.num_steps, config.num_records)
 
     def point(key: Key, *, rate: Array, world: Array) -> dict[str, Any]:
-        feature_key, walk_key, try_key = jax.random.split(key, 3)
+        feature_key, walk_key, _ = jax.random.split(key, 3)
         base = pretrained.base(world)
         reward = family.at_angle(config.angle, base, feature_key, world)
         right = rewards.best_paid(reward, base.log_base, config.right)
@@ -125,13 +126,14 @@ def run(config: Config) -> xr.Dataset:
                 "best_reward": jnp.interp(jnp.sqrt(spent.total), jnp.sqrt(spent_by_tilts), paid_to_tilts),
             }
 
-        keys = jax.random.split(walk_key, (len(rules), 2))
-        paths = jnp.stack([walk(rule, *pair) for rule, pair in zip(rules.values(), keys, strict=True)])
+        # Of its name, so that a rule does the same whatever it is compared with.
+        keys = {name: jax.random.split(jax.random.fold_in(walk_key, crc32(name.encode())), 3) for name in rules}
+        paths = jnp.stack([walk(rule, *keys[name][:2]) for name, rule in rules.items()])
         along = jax.lax.map(measured, paths)
         along["passes"] = named(along["passes"], "pass@k", k=PASSES)
         along["weights"] = named(along["weights"], prompt=None, persona=base.labels.personas)
         along["best_reward"] = named(along["best_reward"], "mean reward of the tilt of the same drift")
-        tries = jax.vmap(tried)(paths[:, -1], jax.random.split(try_key, len(rules)))
+        tries = jax.vmap(tried)(paths[:, -1], jnp.stack([key[2] for key in keys.values()]))
         return {
             **named(along, rule=list(rules), record=steps),
             "base_passes": named(passes(base.log_base), "pass@k of the base", k=PASSES),
@@ -139,10 +141,9 @@ def run(config: Config) -> xr.Dataset:
         }
 
     known = {name: dict(zip(rule._fields[1:], rule[1:], strict=True)) for name, rule in rules.items()}
-    labels = {"rules": known, "controls": catalogue.CONTROLS, "num_tries": NUM_TRIES}
-    return command.sweep(
-        NAME, config, point, {"rate": config.rates, "world": np.arange(config.num_worlds)}, labels=labels
-    )
+    labels = {"rules": known, "controls": catalogue.CONTROLS, "num_tries": NUM_TRIES, "own": [*own]}
+    axes = {"rate": config.rates, "world": np.arange(config.num_worlds)}
+    return command.sweep(NAME, config, point, axes, labels=labels)
 
 
 if __name__ == "__main__":

@@ -64,14 +64,17 @@ def main(
 
     ``name`` names its files and its module in ``experiments.claims``; ``run`` computes its dataset, or continues it.
     """
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        settings = parse(f"experiments.{name}", description, presets, sys.argv[1:] if arguments is None else arguments)
+        settings = parse(f"experiments.{name}", description, presets, given)
         dataset = _opened(settings.out / f"{name}.zarr", settings)
         if dataset is None:
             files.check_writable(settings.out)
-            _configure()
+            _configure(everything="--debug" in given)
             dataset = run(settings)
     except (ValueError, OSError, MemoryError, RuntimeError) as error:
+        if "--debug" in given:
+            raise
         print(f"error: {_said(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt as stop:
@@ -132,10 +135,12 @@ def _opened(path: Path, settings: Settings) -> xr.Dataset | None:
     return dataset
 
 
-def _configure() -> None:
-    """How jax computes in every experiment."""
+def _configure(*, everything: bool = False) -> None:
+    """How jax computes in every experiment, and whether it shows its own part in an error."""
     import jax
 
+    if everything:
+        jax.config.update("jax_traceback_filtering", "off")
     jax.config.update("jax_enable_x64", True)
     jax.config.update("jax_compilation_cache_dir", str(CACHE / "jax"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
@@ -143,7 +148,7 @@ def _configure() -> None:
 
 def provenance(settings: Settings) -> dict[str, Any]:
     """The settings that decide a run's numbers, and hashes of the files that they name."""
-    others = ("out", "config", "preset", "chunk", "part", "progress")
+    others = ("out", "config", "preset", "chunk", "part", "progress", "debug")
     kept = {name: value for name, value in dataclasses.asdict(settings).items() if name not in others}
-    sources = {name: user_code.sha256(value) for name, value in kept.items() if isinstance(value, str)}
+    sources = {name: user_code.sha256(value) for name, value in kept.items() if isinstance(value, str | tuple)}
     return {"settings": kept, "sources": {name: digest for name, digest in sources.items() if digest}}

@@ -21,8 +21,11 @@ from toypersona import limits
 
 Config = TypeVar("Config")
 
-EARLY = ("preset", "config")
+EARLY = ("preset", "config", "debug")
 """Settings that flags alone give."""
+
+REPEATED = ("--own", "--only")
+"""Flags that may also be given several times; of others the last counts."""
 
 METAVARS = {int: "INT", float: "FLOAT", str: "STR", Path: "PATH", NoneType: "None"}
 
@@ -68,7 +71,7 @@ def read_flags(program: str, description: str | None, default: Config, arguments
         prog=f"python -m {program}",
         description=description,
         default=default,
-        args=[*arguments],
+        args=_joined(arguments),
         registry=registry,
         return_unknown_args=True,
     )
@@ -85,6 +88,24 @@ def read_flags(program: str, description: str | None, default: Config, arguments
         raise ValueError(f"Unknown flag {flag}{f': did you mean {meant}?' if meant else _near(word, known)}")
     limits.check(settings, flags=True)
     return settings
+
+
+def _joined(arguments: Sequence[str]) -> list[str]:
+    """The same, but what flags in ``REPEATED`` are given several times stands behind the first of them."""
+    joined, places, here = [[]], {}, 0
+    given = (
+        word.split("=", 1) if word.startswith(tuple(f"{flag}=" for flag in REPEATED)) else [word] for word in arguments
+    )
+    for word in (part for parts in given for part in parts):
+        if word.startswith("--"):
+            here = places.get(word, len(joined))
+            if here == len(joined):
+                joined.append([word])
+            if word in REPEATED:
+                places[word] = here
+        else:
+            joined[here].append(word)
+    return [word for group in joined for word in group]
 
 
 def _near(word: str, flags: Sequence[str]) -> str:

@@ -86,6 +86,8 @@ class Settings:
     """i n: compute only the i-th of n parts, as one of n processes (i from 0) that share the folder --out."""
     progress: bool = True
     """Show a progress bar."""
+    debug: bool = False
+    """Show all that was called on the way to an error, instead of one sentence."""
 
     def check(self) -> None:
         """Raise a ValueError that names the flags if settings do not fit each other."""
@@ -201,6 +203,16 @@ class RewardSettings(WorldSettings):
         elif self.feature not in FEATURES:
             known = (*FEATURES, "FILE.py:FUNCTION")
             raise ValueError(f"Unknown --feature {self.feature!r}{nearest(self.feature, known)}")
+
+    def pretrained(self) -> Pretrained:
+        """The bases, fitted or loaded; a feature of the user's is tried before.
+
+        Raises:
+            ValueError: as in ``WorldSettings``, or a feature that fails.
+        """
+        if self.feature not in FEATURES:
+            user_code.try_feature(self.feature, self.world, self.options, self.length)
+        return super().pretrained()
 
 
 class Reward:
