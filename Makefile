@@ -78,6 +78,7 @@ bench: env ## run the benchmarks, small
 
 # What the benchmarks are compared with, in no lock: large, and nothing else needs it.
 peers: env ## install what the benchmarks are compared with
+	@echo "Installing torch, cvxpy and clarabel into .venv: several GB ..."
 	@$(PIP) "torch>=2.8" cvxpy clarabel
 
 lock: ## resolve requirements/ again (needs uv)

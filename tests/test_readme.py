@@ -38,3 +38,12 @@ def test_its_tree_is_the_tree():
         assert (ROOT / name).is_dir()
     modules = {path.stem for path in (ROOT / "toypersona").glob("[a-z]*.py")} - {"types"}
     assert all(module in tree for module in modules)
+
+
+def test_the_two_commands_stand_on_the_first_screen_and_its_words_are_explained():
+    lines = README.splitlines()
+    first = "\n".join(lines[:24])
+    assert "\nmake map " in first and "\nmake test " in first and "1.4 GB" in first and len(lines) < 180
+    table = README[README.index("| word | meaning |") : README.index("## The laws")]
+    for word in ("expert", "gate", "base", "tilt", "nat", "hull", "vertex", "k3", "selection fraction", "novelty"):
+        assert re.search(rf"^\|[^|]*\b{word}\b[^|]*\|", table, re.MULTILINE), word
