@@ -101,10 +101,13 @@ def test_the_width_is_the_terminal_s_or_80(monkeypatch):
     assert terminal.width() == 97
     monkeypatch.setenv("COLUMNS", "20")
     assert terminal.width() == terminal.NARROW
-    code = "from experiments.shared import terminal; print(terminal.width())"
-    bare = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
-    shown = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=bare, capture_output=True, check=True).stdout
-    assert shown == b"80\n"
+    monkeypatch.delenv("COLUMNS")
+
+    def no_terminal(*_):
+        raise OSError
+
+    monkeypatch.setattr(os, "get_terminal_size", no_terminal)
+    assert terminal.width() == 80
 
 
 def test_a_boundary_is_said_in_words_where_it_is_off_the_map():
