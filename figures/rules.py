@@ -21,8 +21,24 @@ SHOWN = {
 }
 
 
-def draw_parts(axis: Axes, mean: xr.Dataset, error: xr.Dataset, level: float) -> None:
-    """What the same drift is made of, by rule."""
+OWN = ("red", "orange", "green", "purple", "blue")
+"""Colours of the user's own rules, whichever rule had them before."""
+
+
+def looks(dataset: xr.Dataset) -> dict[str, str]:
+    """The rules whose curves are drawn, and their colours: the user's own, those above, or all if they are so few."""
+    rules = list(dataset.rule.values)
+    shown = {colour: rule for rule, colour in SHOWN.items() if rule in rules}
+    shown |= dict(zip(OWN, readings.own(dataset), strict=False))
+    others = [rule for rule in rules if rule not in shown.values()]
+    free = [colour for colour in style.COLOURS if colour not in shown]
+    if len(others) <= len(free):
+        shown |= dict(zip(free, others, strict=False))
+    return {rule: colour for colour, rule in shown.items()}
+
+
+def draw_parts(axis: Axes, mean: xr.Dataset, error: xr.Dataset, level: float, own: list[str]) -> None:
+    """What the same drift is made of, by rule; the user's own are in bold."""
     known = mean.sel(drift=level).dropna("rule", subset=["selection"]).sortby("selection", ascending=False)
     rules, left = known.rule.values, 0.0
     for part, colour in PARTS.items():
@@ -32,14 +48,15 @@ def draw_parts(axis: Axes, mean: xr.Dataset, error: xr.Dataset, level: float) ->
     axis.errorbar(known.selection, rules, xerr=interval, fmt="none", ecolor="black", elinewidth=0.8)
     axis.set(xlim=(0, 1), xlabel=f"share of {level:g} nats of drift")
     axis.tick_params(axis="y", labelsize=6)
+    axis.set_yticks(range(len(rules)), rules)
+    for name in axis.get_yticklabels():
+        name.set_fontweight("bold" if name.get_text() in own else "normal")
     axis.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), ncol=3)
 
 
-def draw_curves(
-    axis: Axes, mean: xr.Dataset, error: xr.Dataset, name: str, label: str, looks: dict[str, str] = SHOWN
-) -> None:
+def draw_curves(axis: Axes, mean: xr.Dataset, error: xr.Dataset, name: str, label: str, shown: dict[str, str]) -> None:
     """One quantity against drift, with its interval."""
-    style.curves(axis, mean[name], error[name], looks)
+    style.curves(axis, mean[name], error[name], shown)
     axis.set(xscale="log", xlabel="drift spent, nats", ylabel=label)
 
 
@@ -47,8 +64,10 @@ def draw_passes(axis: Axes, dataset: xr.Dataset, mean: xr.Dataset, level: float)
     """pass@k of the base and at equal drift."""
     base = readings.base_passes(dataset)
     axis.plot(base.k, base, "k:", label="base")
-    for rule in ("policy gradient", "best of 8, exact", "DPO"):
-        axis.plot(base.k, mean.passes.sel(rule=rule, drift=level), color=style.COLOURS[SHOWN[rule]], label=rule)
+    left_out = {"RLOO, clipped Adam", "expert iteration", "paid by chance"}
+    for rule, colour in looks(dataset).items():
+        if rule not in left_out:
+            axis.plot(base.k, mean.passes.sel(rule=rule, drift=level), color=style.COLOURS[colour], label=rule)
     axis.set(xscale="log", ylim=(0, 1), xlabel="k", ylabel=f"pass@k at {level:g} nats")
     style.ticks(axis.xaxis, base.k.values)
     axis.legend(loc="lower right", fontsize=5.5)
@@ -61,6 +80,10 @@ def table(dataset: xr.Dataset, mean: xr.Dataset, error: xr.Dataset, level: float
     lines = [
         f"Of {level:g} nats of KL(policy‖base), the share that selects, switches persona mid-sentence, and is said by "
         "nobody; half a 95% interval behind ±. Written by `figures.rules` from the dataset.",
+        "",
+        "*k3 in loss* is the penalty of GRPO's paper (Shao et al. 2024), TRL's before version 1.10 and Tunix's: its "
+        "gradient is that of KL(base‖policy). *Corrected k3* (DeepSeek-V3.2, 2025), weighted with the ratio of new to "
+        "old policy, is TRL's since 1.10: its gradient is that of KL(policy‖base).",
         "",
         "| rule | exact counterpart | step agrees with | knob | selection | switching | novelty | routing, nats |",
         "|---|---|---|---|---:|---:|---:|---:|",
@@ -81,13 +104,14 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure | str]:
     dense = readings.along_drift(dataset, 25)
     figure = plt.figure(figsize=(style.PAGE, 4.6), layout="constrained")
     axes = figure.subplot_mosaic([["parts", "S", "paid"], ["parts", "entropy", "passes"]], width_ratios=[1.5, 1, 1])
-    draw_parts(axes["parts"], mean, error, level)
-    draw_curves(axes["S"], *dense, "selection_fraction", "selection fraction S")
+    draw_parts(axes["parts"], mean, error, level, readings.own(dataset))
+    shown = looks(dataset)
+    draw_curves(axes["S"], *dense, "selection_fraction", "selection fraction S", shown)
     axes["S"].axhline(0.5, color="black", lw=0.5)
     axes["S"].set_ylim(0, 1.02)
-    paid = {rule: colour for rule, colour in SHOWN.items() if rule != "paid by chance"}
+    paid = {rule: colour for rule, colour in shown.items() if rule != "paid by chance"}
     draw_curves(axes["paid"], *dense, "paid", "reward / the tilt's at this drift", paid)
-    draw_curves(axes["entropy"], *dense, "sequence_entropy", "entropy, nats a response")
+    draw_curves(axes["entropy"], *dense, "sequence_entropy", "entropy, nats a response", shown)
     axes["entropy"].legend(fontsize=5.5)
     draw_passes(axes["passes"], dataset, mean, level)
     return {"": figure, ".md": table(dataset, mean, error, level)}

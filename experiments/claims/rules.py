@@ -24,23 +24,29 @@ NOISE = 0.02
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
-    """What the exact counterparts, the tilt and the controls say."""
-    gates, still = dataset.sel(rule="RLOO, gates only"), dataset.sel(rule="paid alike, RLOO")
-    above, chance = dataset.reward - dataset.best_reward, dataset.sel(rule="paid by chance").isel(record=-1, rate=0)
-    by_chance = "paid by chance, lowest learning rate: reward at the end, mean"
-    best = chance.best_reward.mean().item()
-    controls = [
-        at_most("reward above the tilt's at the same drift, any rule, largest", 1e-3, above),
-        at_most("RLOO, gates only: hull distance, largest, nats", 1e-9, gates.hull_distance),
-        at_most("paid alike, RLOO: drift, largest, nats", 1e-12, still.total),
-        # Noise moves the policy, and not toward the reward.
-        near(by_chance, 0.0, *_mean(chance.reward), possible=(-best, best)),
-    ]
+    """What the exact counterparts, the tilt and the controls say, as far as they are among the rules compared."""
     return [
         *grouped("Sampled rules against their exact counterparts", _counterparts(dataset)),
-        *grouped("Bounds and controls", controls),
+        *grouped("Bounds and controls", _controls(dataset)),
         *grouped("pass@k", _passes(dataset)),
     ]
+
+
+def _controls(dataset: xr.Dataset) -> list[Claim]:
+    compared, above = set(dataset.rule.values), dataset.reward - dataset.best_reward
+    controls = [at_most("reward above the tilt's at the same drift, any rule, largest", 1e-3, above)]
+    if "RLOO, gates only" in compared:
+        off = dataset.hull_distance.sel(rule="RLOO, gates only")
+        controls.append(at_most("RLOO, gates only: hull distance, largest, nats", 1e-9, off))
+    if "paid alike, RLOO" in compared:
+        still = dataset.total.sel(rule="paid alike, RLOO")
+        controls.append(at_most("paid alike, RLOO: drift, largest, nats", 1e-12, still))
+    if "paid by chance" in compared:
+        # Noise moves the policy, and not toward the reward.
+        chance = dataset.sel(rule="paid by chance").isel(record=-1, rate=0)
+        best, what = chance.best_reward.mean().item(), "paid by chance, lowest learning rate: reward at the end, mean"
+        controls.append(near(what, 0.0, *_mean(chance.reward), possible=(-best, best)))
+    return controls
 
 
 def _mean(values: xr.DataArray) -> tuple[float, float]:
@@ -53,15 +59,18 @@ def _mean(values: xr.DataArray) -> tuple[float, float]:
 def _counterparts(dataset: xr.Dataset) -> list[Claim]:
     """At the lowest learning rate a sampled rule and its exact counterpart select the same at equal drift."""
     drifts = levels(dataset)
+    pairs = [pair for pair in COUNTERPARTS.items() if set(pair) <= set(dataset.rule.values)]
+    if not pairs:
+        return []
     slow = equal_drift.at_spent(dataset[["total", "selection_fraction"]].isel(rate=0), drifts).selection_fraction
     compared = []
-    for (rule, exact), level in itertools.product(COUNTERPARTS.items(), drifts):
+    for (rule, exact), level in itertools.product(pairs, drifts):
         difference = (slow.sel(rule=rule) - slow.sel(rule=exact)).sel(drift=level)
         if equal_drift.independent(difference).notnull().sum() > 2:
             mean, error = _mean(difference)
             what = f"{rule} - {exact}: selection fraction at {level:g} nats, mean"
             compared.append(near(what, 0.0, mean, error + NOISE, possible=(-1, 1)))
-    left = 1 - len(compared) / (len(COUNTERPARTS) * len(drifts))
+    left = 1 - len(compared) / (len(pairs) * len(drifts))
     return [*compared, at_most("share of these comparisons that too few draws reach", 0.34, left)]
 
 
@@ -93,6 +102,11 @@ def base_passes(dataset: xr.Dataset) -> xr.DataArray:
     return dataset.base_passes.mean([name for name in dataset.base_passes.dims if name != "k"])
 
 
+def own(dataset: xr.Dataset) -> list[str]:
+    """Names of the user's own rules."""
+    return datasets.config_of(dataset).get("own", [])
+
+
 def findings(dataset: xr.Dataset) -> list[str]:
     """What a reader should take away."""
     level, controls = levels(dataset)[-1], datasets.config_of(dataset)["controls"]
@@ -107,15 +121,49 @@ def findings(dataset: xr.Dataset) -> list[str]:
         known = values.dropna("rule")
         return ", ".join(name(known, rule) for rule in known.rule.values[np.argsort(-known.values)][:3])
 
-    base, passes, last = base_passes(dataset), mean.passes.sel(rule="RLOO"), dataset.k.values[-1]
-    chance, half = dataset.sel(rule="paid by chance").isel(record=-1), error.selection_fraction
-    shares = (f"{name(order, rule)} ± {terminal.number(half.sel(rule=rule).item(), 2)}" for rule in order.rule.values)
+    half = error.selection_fraction
+    shares = {
+        rule: f"{name(order, rule)} ± {terminal.number(half.sel(rule=rule).item(), 2)}" for rule in order.rule.values
+    }
+    sentences = _of_own(dataset, shares, level)
+    if missed := [rule for rule in trained if rule not in shares]:
+        sentences.append(
+            f"Not compared at {level:g} nats, which fewer than {equal_drift.REACHED:.0%} of their draws reach: "
+            f"{', '.join(missed)}; more --num-steps or larger --rates bring them there."
+        )
+    if shares:
+        listed, switch, new = ", ".join(shares.values()), most(mean.switching), most(mean.novelty)
+        sentences += [
+            f"Share of {level:g} nats that is selection, least first (± half a 95% interval): {listed}.",
+            f"Most of it switches persona mid-sentence: {switch}; is said by nobody: {new}.",
+        ]
+    return sentences + _of_controls(dataset, mean, level)
+
+
+def _of_own(dataset: xr.Dataset, shares: dict[str, str], level: float) -> list[str]:
+    """Where each rule of the user's stands among all that reach the drift."""
+    ranks = {rule: place for place, rule in enumerate(shares, start=1)}
     return [
-        f"Share of {level:g} nats that is selection, least first (± half a 95% interval): {', '.join(shares)}.",
-        f"Most of it switches persona mid-sentence: {most(mean.switching)}; is said by nobody: {most(mean.novelty)}.",
-        f"RLOO there: pass@1 {passes[0].item():.2f} (base {base[0].item():.2f}), pass@{last} "
-        f"{passes[-1].item():.2f} (base {base[-1].item():.2f}).",
-        f"Paid by chance, {datasets.settings_of(dataset)['num_steps']} steps spend "
-        f"{chance.total.isel(rate=0).mean().item():.2g} to {chance.total.isel(rate=-1).mean().item():.2g} nats, "
-        f"{chance.selection_fraction.mean().item():.2f} of them selection.",
+        f"Your rule, {shares[rule]} of {level:g} nats: place {ranks[rule]} of {len(ranks)} by the share of selection."
+        if rule in ranks
+        else f"Your rule {rule} is not in the figure: too few of its draws reach {level:g} nats."
+        for rule in own(dataset)
     ]
+
+
+def _of_controls(dataset: xr.Dataset, mean: xr.Dataset, level: float) -> list[str]:
+    compared, sentences = set(dataset.rule.values), []
+    if "RLOO" in compared and mean.passes.sel(rule="RLOO").notnull().all():
+        base, passes, last = base_passes(dataset), mean.passes.sel(rule="RLOO"), dataset.k.values[-1]
+        sentences.append(
+            f"RLOO at {level:g} nats: pass@1 {passes[0].item():.2f} (base {base[0].item():.2f}), pass@{last} "
+            f"{passes[-1].item():.2f} (base {base[-1].item():.2f})."
+        )
+    if "paid by chance" in compared:
+        chance = dataset.sel(rule="paid by chance").isel(record=-1)
+        sentences.append(
+            f"Paid by chance, {datasets.settings_of(dataset)['num_steps']} steps spend "
+            f"{chance.total.isel(rate=0).mean().item():.2g} to {chance.total.isel(rate=-1).mean().item():.2g} nats, "
+            f"{chance.selection_fraction.mean().item():.2f} of them selection."
+        )
+    return sentences
