@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 LAYERS = [
     {"toypersona.types", "toypersona.limits", "toypersona.outputs", "toypersona.transcripts"},
     {"toypersona.files", "toypersona.provenance"},
-    {"toypersona.numerics", "toypersona.options", "toypersona.datasets"},
+    {"toypersona.numerics", "toypersona.interior_point", "toypersona.options", "toypersona.datasets"},
     {"toypersona.chains", "toypersona.hulls"},
     {"toypersona.tilted", "toypersona.parity", "toypersona.worlds"},
     {"toypersona.policies", "toypersona.rewards", "toypersona.theory", "toypersona.long_answers"},

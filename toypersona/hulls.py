@@ -2,15 +2,15 @@
 
 ``min_w KL(p ‖ sum_k w_k p_k)`` over the simplex. With ``m = sum_k w_k p_k`` and ``c_k = sum_x p(x) p_k(x)/m(x)`` every
 feasible w satisfies ``f(w) - f* <= log max_k c_k`` (Jensen's inequality on ``sum_x p log(m*/m)``; Cover 1984 for the
-log-optimal portfolio, which is the same problem). Nowhere do the components have to sum to one.
+log-optimal portfolio, which is the same problem). Nowhere do the components have to sum to one. What rounding can have
+done is added to distance and gap, so that the truth lies in [distance - gap, distance] in any precision.
 
-Solved by a primal-dual interior point with Mehrotra's predictor-corrector (Mehrotra 1992; for mixtures Kim, Carbonetto,
-Stephens and Anitescu 2020): minimise ``sum w - sum_x p log (P w)`` over w >= 0, whose solution sums to one by itself.
-Use float64: float32 can solve to 1e-6 but not certify it.
+Use float64: float32 cannot certify less than about 1e-5 nats.
 """
 
+import functools
 import math
-from collections.abc import Callable
+import warnings
 from typing import Any, NamedTuple
 
 import jax
@@ -18,22 +18,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from toypersona import interior_point
+from toypersona.interior_point import MAX_ITERATIONS
 from toypersona.types import Scalar
 
-TO_BOUNDARY = 0.995
-PATIENCE = 20
-"""Full Newton steps before shorter ones are tried."""
-
-WARM = 1e-3
-"""A warm start keeps this much weight on everybody: interior points cannot start on a face."""
-
-MULTIPLIER, WARM_MULTIPLIER = 0.3, 0.03
-"""Smallest multipliers to start from. Large ones would drive a warm start back to the middle."""
-
-MAX_ITERATIONS = 100
+TIGHTEST = 1e-13
+"""Nats asked for by ``tolerance=None``, beside what rounding takes: a distance of 1e-10 has three right digits."""
 
 CACHED = 2**16
 """Numbers in the problems of one batch: more, and they fall out of a core's own cache."""
+
+UNIT = 2.0**-53
+"""The largest relative error of one rounding in float64."""
 
 
 class Projection(NamedTuple):
@@ -41,8 +37,8 @@ class Projection(NamedTuple):
 
     Attributes:
         weights: w, on the simplex [K].
-        distance: KL(p ‖ sum_k w_k p_k), nats; the true distance lies in [distance - gap, distance].
-        gap: the certificate log max_k c_k, nats; inf where the distance is.
+        distance: KL(p ‖ sum_k w_k p_k), nats, rounded up; the true distance lies in [distance - gap, distance].
+        gap: the certificate log max_k c_k and the bound on rounding, nats; inf or nan where the distance is.
         certified: the gap is at most the tolerance.
     """
 
@@ -56,7 +52,7 @@ def project(
     log_p: Float[Array, " N"],
     log_components: Float[Array, "K N"],
     *,
-    tolerance: Scalar = 1e-9,
+    tolerance: Scalar | None = 1e-9,
     initial_weights: Float[Array, " K"] | None = None,
     max_iterations: int | Int[Array, ""] = MAX_ITERATIONS,
 ) -> Projection:
@@ -69,19 +65,24 @@ def project(
         log_components: log p_k [K, N]; -inf allowed, also for a whole component, which then gets no weight. They need
             not be normalised, nor p: evaluated at M samples with ``log_p = -log M`` they give the likeliest mix, and
             the distance is ``sum_x p log(p/m)``, of either sign.
-        tolerance: nats; iterations stop when the gap is at most this.
+        tolerance: nats; iterations stop when the gap is at most this. None: what float64 can certify of this problem,
+            1e-13 and twice the bound on rounding, which grows with the outcomes and the size of the log ratios.
         initial_weights: a warm start [K], such as the weights at a neighbouring point.
         max_iterations: Newton steps after which to give up.
 
     Returns:
-        The ``Projection``. ``certified`` is False, and the weights the best found, if the tolerance was not reached;
-        the distance is inf if p says something that no component can. For distributions rounding leaves the distance
-        right to about 1e-15 nats, so possibly below zero by as much.
+        The ``Projection``. ``certified`` is False, and the weights the best found, if the tolerance was not reached or
+        is less than the precision can certify; the distance is inf if p says something that no component can, and 0
+        if p says nothing. A nan or inf among the log-probabilities makes distance and gap nan.
 
     Raises:
         ValueError: the shapes do not fit, or there is nothing to project or nothing to project onto.
+
+    Warns:
+        UserWarning: float32, the first time.
     """
     _check(log_p.shape, log_components.shape, None if initial_weights is None else initial_weights.shape)
+    _check_precision(log_p, log_components)
     return _project(log_p, _hull(log_components), tolerance, initial_weights, max_iterations)
 
 
@@ -89,7 +90,7 @@ def project_batch(
     log_p: Float[Array, "B N"],
     log_components: Float[Array, "B K N"] | Float[Array, "K N"],
     *,
-    tolerance: Scalar = 1e-9,
+    tolerance: Scalar | None = 1e-9,
     initial_weights: Float[Array, "B K"] | None = None,
     batch_size: int | None = None,
 ) -> Projection:
@@ -98,18 +99,24 @@ def project_batch(
     Args:
         log_p: [B, N].
         log_components: [B, K, N]; or [K, N], one hull for all of them, which is several times as fast.
-        tolerance: nats.
+        tolerance: nats, as in ``project``.
         initial_weights: warm starts [B, K].
         batch_size: problems solved together; by default 8 to 256, as many as a core's cache holds.
 
     Returns:
-        A ``Projection`` with leading axis B.
+        A ``Projection`` with leading axis B, which may be 0.
 
     Raises:
-        ValueError: as ``project``.
+        ValueError: as ``project``; or the batch size is not positive.
     """
     shape = log_components.shape[log_components.ndim == 3 :]
     _check(log_p.shape[1:], shape, None if initial_weights is None else initial_weights.shape[1:])
+    _check_precision(log_p, log_components)
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(f"batch_size={batch_size}: it has to be at least 1; leave it out to choose by size.")
+    if len(log_p) == 0:
+        none = jnp.zeros(0, jnp.result_type(log_p, log_components))
+        return Projection(jnp.zeros((0, shape[0]), none.dtype), none, none, none > 0)
     shared = _with_products(_hull(log_components)) if log_components.ndim == 2 else None
     if batch_size is None:
         batch_size = min(max(CACHED // (shape[1] if shared else math.prod(shape)), 8), 256)
@@ -134,6 +141,25 @@ def _check(p: tuple[int, ...], components: tuple[int, ...], initial: tuple[int, 
         )
     if initial is not None and initial != components[:1]:
         raise ValueError(f"initial_weights {initial} do not fit {components[0]} components: pass one weight for each.")
+
+
+def _check_precision(log_p: Array, log_components: Array) -> None:
+    if _unit(log_p, log_components) > UNIT:
+        _warn_of_float32()
+
+
+@functools.cache
+def _warn_of_float32() -> None:
+    warnings.warn(
+        "A hull distance was asked for in float32, which cannot certify less than about 1e-5 nats: for geometry start "
+        'with jax.config.update("jax_enable_x64", True).',
+        stacklevel=4,
+    )
+
+
+def _unit(*arrays: Array) -> float:
+    """The largest relative error of one rounding."""
+    return max(float(jnp.finfo(array.dtype).eps) for array in arrays) / 2
 
 
 class _Hull(NamedTuple):
@@ -168,138 +194,46 @@ def _with_products(hull: _Hull) -> _Hull:
 def _project(
     log_p: Float[Array, " N"],
     hull: _Hull,
-    tolerance: Scalar,
+    tolerance: Scalar | None,
     initial_weights: Float[Array, " K"] | None,
     max_iterations: int | Int[Array, ""] = MAX_ITERATIONS,
 ) -> Projection:
-    p = jnp.exp(log_p)
+    p, impossible = jnp.exp(log_p), jnp.isneginf(log_p)
+    ratio_to_largest = jnp.where(impossible, 0.0, log_p) - hull.log_largest
+    above, rounded = jax.lax.stop_gradient(_rounding(p, log_p, ratio_to_largest, hull))
+    if tolerance is None:
+        # Of float64 even where the precision is less, so that less is not certified.
+        tolerance = TIGHTEST + 2 * rounded * (UNIT / _unit(log_p, hull.components))
     speakable = jnp.where(hull.speakable, p, 0.0)
-    weights, gap = _solve(*jax.lax.stop_gradient((speakable, hull, tolerance, initial_weights)), max_iterations)
-    mixed = weights @ hull.components
-    log_mix = jnp.log(jnp.where(mixed > 0, mixed, 1.0)) + hull.log_largest
-    log_ratio = jnp.where(p > 0, log_p, 0.0) - log_mix
-    distance = jnp.where(p > 0, jnp.where(mixed > 0, p * log_ratio, jnp.inf), 0.0).sum()
+    # Below its own rounding the gap is noise, on which iterations would be lost.
+    goal = jnp.maximum(tolerance - rounded, rounded / 16)
+    # Not the shorter products that GPUs use by default.
+    with jax.default_matmul_precision("highest"):
+        weights, gap = interior_point.solve(
+            *jax.lax.stop_gradient((speakable, hull.components, hull.products, goal, initial_weights)), max_iterations
+        )
+        mixed = weights @ hull.components
+    log_ratio = ratio_to_largest - jnp.log(jnp.where(mixed > 0, mixed, 1.0))
+    terms = jnp.where(impossible, 0.0, jnp.where(mixed == 0, jnp.inf, p * log_ratio))
+    gap = gap + rounded
+    distance = jnp.where(jnp.isnan(gap), jnp.nan, terms.sum() + above)
     gap = jnp.where(jnp.isposinf(distance), jnp.inf, gap)
     return Projection(weights, distance, gap, (gap <= tolerance) & jnp.isfinite(distance))
 
 
-class _Iterate(NamedTuple):
-    """Weights and multipliers, the Hessian there, and the best certificate so far."""
+def _rounding(p: Array, log_p: Array, ratio_to_largest: Array, hull: _Hull) -> tuple[Array, Array]:
+    """Bounds on what rounding, also of the arguments, does to the distance and, beside the solver, to the interval.
 
-    weights: Float[Array, " K"]
-    multipliers: Float[Array, " K"]
-    hessian: Float[Array, "K K"]
-    best: Float[Array, " K"]
-    gap: Float[Array, ""]
-    iteration: Int[Array, ""]
-
-
-def _solve(
-    p: Float[Array, " N"],
-    hull: _Hull,
-    tolerance: Scalar,
-    initial_weights: Float[Array, " K"] | None,
-    max_iterations: int | Int[Array, ""],
-) -> tuple[Float[Array, " K"], Float[Array, ""]]:
-    """Weights on the simplex and their certificate."""
-    components, num = hull.components, hull.components.shape[0]
-    mass = p.sum()
-    mass = jnp.where(mass > 0, mass, 1.0)
-    curvature = _curvature(hull)
-
-    def evaluate(weights: Array) -> tuple[Array, Array]:
-        mixed = weights @ components
-        inverse = jnp.where(mixed > 0, 1 / jnp.where(mixed > 0, mixed, 1.0), 0.0)
-        hessian = curvature(p / mass * inverse * inverse)
-        # The Hessian times w is c. Its largest entry is at least one, rounding aside.
-        return hessian, jnp.log(jnp.maximum(jnp.max(hessian @ weights), 1.0))
-
-    def iterate(state: _Iterate) -> _Iterate:
-        weights, multipliers = _newton_step(state)
-        hessian, gap = evaluate(weights)
-        better = gap < state.gap
-        best, gap = jnp.where(better, weights, state.best), jnp.where(better, gap, state.gap)
-        return _Iterate(weights, multipliers, hessian, best, gap, state.iteration + 1)
-
-    start, least = jnp.ones(num, components.dtype), MULTIPLIER
-    if initial_weights is not None:
-        start, least = jnp.where(initial_weights > WARM, initial_weights, WARM).astype(start.dtype), WARM_MULTIPLIER
-    start = start / start.sum()
-    hessian, gap = evaluate(start)
-    multipliers = jnp.maximum(1.0 - hessian @ start, least)
-    first = _Iterate(start, multipliers, hessian, start, gap, jnp.zeros((), int))
-    last = jax.lax.while_loop(lambda s: (s.gap * mass > tolerance) & (s.iteration < max_iterations), iterate, first)
-    # A component that says nothing has served as a slack: without it the mix is larger everywhere.
-    weights = jnp.where(components.any(axis=1), last.best, 0.0)
-    return jnp.where(weights.any(), weights / weights.sum(), start), last.gap * mass
-
-
-def _curvature(hull: _Hull) -> Callable[[Float[Array, " N"]], Float[Array, "K K"]]:
-    """``scale -> sum_x scale(x) p_k(x) p_l(x)``."""
-    products = hull.products
-    if products is None:
-        # An array of its own, because a dot product of this layout is a quarter faster than one of two equal ones.
-        transposed = hull.components.T
-        return lambda scale: (hull.components * scale[None, :]) @ transposed
-    num = hull.components.shape[0]
-    place = np.zeros((num, num), int)
-    place[np.tril_indices(num)] = np.arange(products.shape[0])
-    return lambda scale: (products @ scale)[np.maximum(place, place.T)]
-
-
-def _newton_step(state: _Iterate) -> tuple[Float[Array, " K"], Float[Array, " K"]]:
-    """Mehrotra's predictor and corrector: the next weights, scaled to sum to one, and multipliers."""
-    w, s = state.weights, state.multipliers
-    num = w.shape[0]
-    factor = _cholesky(state.hessian + jnp.diag(s / w))
-    dual_residual = 1.0 - state.hessian @ w - s
-
-    def direction(complementarity: Array) -> tuple[Array, Array]:
-        dw = _solve_factored(factor, complementarity / w - dual_residual)
-        return dw, (complementarity - s * dw) / w
-
-    dw, ds = direction(-w * s)
-    mu = (w @ s) / num
-    predicted = (w + _reach(w, dw) * dw) @ (s + _reach(s, ds) * ds) / num
-    dw, ds = direction(mu * (predicted / mu) ** 3 - w * s - dw * ds)
-    # A full Newton step can cycle between two faces; shorter ones do not, and few problems ever come here.
-    longest = jnp.where(state.iteration < PATIENCE, 1.0, 0.5)
-    w = w + jnp.minimum(longest, TO_BOUNDARY * _reach(w, dw)) * dw
-    s = s + jnp.minimum(longest, TO_BOUNDARY * _reach(s, ds)) * ds
-    return w / w.sum(), s
-
-
-def _reach(x: Float[Array, " K"], dx: Float[Array, " K"]) -> Float[Array, ""]:
-    """The longest step up to 1/``TO_BOUNDARY`` that keeps x + step dx >= 0."""
-    return 1 / jnp.maximum(jnp.max(-dx / x), TO_BOUNDARY)
-
-
-def _cholesky(matrix: Float[Array, "K K"]) -> Float[Array, "K K"]:
-    """Lower Cholesky factor, column by column: unrolled, it beats LAPACK by far on batches of tiny matrices.
-
-    A pivot lost to rounding is replaced by a huge one, so that its variable does not move.
+    To first order in the unit, for the uniform mix, than which the nearest is nearer: then |log p/m| is at most ``b``.
+    Each of log p, log m and their ratio is wrong by its own size and a few units, and by K for the mix; the sum over
+    outcomes is a tree. The certificate is a matrix product, which adds N numbers one after the other at worst.
     """
-    columns = []
-    scale = jnp.finfo(matrix.dtype).eps * jnp.diagonal(matrix)
-    for j in range(matrix.shape[0]):
-        pivot = jnp.where(matrix[j, j] > scale[j], matrix[j, j], 1 / scale[j])
-        column = matrix[:, j] / jnp.sqrt(pivot)
-        column = jnp.where(jnp.arange(matrix.shape[0]) < j, 0.0, column.at[j].set(jnp.sqrt(pivot)))
-        matrix = matrix - column[:, None] * column[None, :]
-        columns.append(column)
-    return jnp.stack(columns, axis=1)
-
-
-def _solve_factored(lower: Float[Array, "K K"], right: Float[Array, " K"]) -> Float[Array, " K"]:
-    """Solve L L^T x = right."""
-    num = right.shape[0]
-    for j in range(num):
-        solved = right[j] / lower[j, j]
-        right = right.at[j].set(solved) - jnp.where(jnp.arange(num) > j, lower[:, j] * solved, 0.0)
-    for j in reversed(range(num)):
-        solved = right[j] / lower[j, j]
-        right = right.at[j].set(solved) - jnp.where(jnp.arange(num) < j, lower[j] * solved, 0.0)
-    return right
+    num_components, num_outcomes = hull.components.shape
+    unit = _unit(p, hull.components)
+    b = jnp.abs(ratio_to_largest) + math.log(num_components)
+    terms = p * (1 + b) * (2 * jnp.abs(log_p) + (num_components + 16))
+    above = unit * jnp.where((p > 0) & hull.speakable, terms, 0.0).sum()
+    return above, 3 * above + unit * num_outcomes * p.sum()
 
 
 def tangent_fit(
@@ -320,9 +254,9 @@ def tangent_fit(
         The fitted function [N], in the units of ``values``; 0 where pi0 is 0.
     """
     root = jnp.exp(0.5 * log_base)
-    impossible = jnp.isneginf(log_base)
+    impossible = root == 0
     design = jnp.where(
         impossible[None, :], 0.0, jnp.exp(log_personas - jnp.where(impossible, 0.0, 0.5 * log_base)[None, :])
     )
-    coefficients = jnp.linalg.lstsq(design.T, root * values)[0]
+    coefficients = jnp.linalg.lstsq(design.T, root * jnp.where(impossible, 0.0, values))[0]
     return jnp.where(impossible, 0.0, coefficients @ design / jnp.where(impossible, 1.0, root))

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 
 def log_normalize(log_weights: Float[Array, "*batch N"]) -> Float[Array, "*batch N"]:
-    """Log-probabilities proportional to ``exp(log_weights)`` along the last axis."""
+    """Log-probabilities proportional to ``exp(log_weights)`` along the last axis; nan where all of them are 0."""
     return jax.nn.log_softmax(log_weights, axis=-1)
 
 
@@ -27,13 +27,16 @@ def kl_divergence(log_p: Float[Array, "*batch N"], log_q: Float[Array, "*batch N
     """
     impossible = jnp.isneginf(log_p)
     both = impossible & jnp.isneginf(log_q)
+    # Told apart from the sizes: a probability that exp rounds to 0 is still one, and 0 times inf would be nan.
+    infinite = ~impossible & jnp.isneginf(log_q)
+    log_q = jnp.where(infinite, 0.0, log_q)
     log_ratio = jnp.where(both, 0.0, jnp.where(impossible, 0.0, log_p) - log_q)
     p, q = jnp.exp(log_p), jnp.exp(log_q)
     near = jnp.maximum(log_ratio, -1.0)
     # p expm1(-l) is q - p, which is safe from overflow where q is much larger; where p = 0 the term tends to q.
     far = q - p + p * log_ratio
     terms = jnp.where(impossible, q, jnp.where(log_ratio < -1.0, far, p * (jnp.expm1(-near) + near)))
-    return terms.sum(axis=-1)
+    return jnp.where(infinite, jnp.inf, terms).sum(axis=-1)
 
 
 def entropy(log_p: Float[Array, "*batch N"]) -> Float[Array, "*batch"]:
@@ -42,8 +45,13 @@ def entropy(log_p: Float[Array, "*batch N"]) -> Float[Array, "*batch"]:
 
 
 def expectation(log_p: Float[Array, "*batch N"], values: Float[Array, "*batch N"]) -> Float[Array, "*batch"]:
-    """E_p[values] along the last axis; what is impossible does not count, whatever its value."""
-    return (jnp.exp(log_p) * jnp.where(jnp.isneginf(log_p), 0.0, values)).sum(axis=-1)
+    """E_p[values] along the last axis; what is impossible does not count, whatever its value.
+
+    A value of inf counts in full where it is possible at all, also where its probability is rounded to 0.
+    """
+    # Replaced before the product, not only after: 0 times nan would be its derivative.
+    values = jnp.where(jnp.isneginf(log_p), 0.0, values)
+    return jnp.where(jnp.isinf(values), values, jnp.exp(log_p) * values).sum(axis=-1)
 
 
 CONSTANT = 4.0

@@ -21,9 +21,6 @@ from jaxtyping import Array, Bool, Float, Int
 
 from toypersona import chains, hulls, numerics
 
-TOLERANCE = 1e-13
-"""Nats to which projections are certified: a distance of 1e-10 has three right digits, for one more Newton step."""
-
 UNMOVED = 1e-12
 """Nats of drift below which rounding would decide the selection fraction."""
 
@@ -31,17 +28,20 @@ UNMOVED = 1e-12
 class DriftBudget(NamedTuple):
     """Nats, averaged over prompts.
 
+    What has probability 0, a prompt, a response or a history, counts nowhere. A nan elsewhere makes the parts it enters
+    nan, and so does a ``log_prompts`` by which no prompt is possible; the fraction is nan with them.
+
     Attributes:
-        total: drift spent.
+        total: drift spent; inf where the policy says what the base cannot, and then the fraction is nan.
         hull_distance: d_prompt.
         token_hull_distance: d_token.
         selection: total - d_prompt.
         switching: d_prompt - d_token.
         novelty: d_token.
         selection_fraction: S = selection / total; 1 where no more than 1e-12 nats were spent: the base is inside.
-        weights: the nearest persona mix w*(c) [C, K].
+        weights: the nearest persona mix w*(c) [C, K]; without meaning for a prompt of probability 0.
         gap: certificate: either distance exceeds its true value by at most this.
-        certified: every projection reached its tolerance.
+        certified: every projection reached its tolerance, and the total is a number.
     """
 
     total: Float[Array, ""]
@@ -63,7 +63,7 @@ def budget(
     tokens: Int[Array, "N T"],
     log_prompts: Float[Array, " C"],
     *,
-    tolerance: float = TOLERANCE,
+    tolerance: float | None = None,
 ) -> DriftBudget:
     """The exact drift budget of a policy over all V^T responses.
 
@@ -73,12 +73,13 @@ def budget(
         log_personas: log p_k(x|c) [C, K, N].
         tokens: all responses [N, T], in the order of ``chains.outcomes``; only its shape is used inside jit.
         log_prompts: log rho(c) [C].
-        tolerance: nats to which each projection is certified. Use float64.
+        tolerance: nats to which each projection is certified; None, as tightly as float64 can (``hulls.project``).
+            In float32 nothing is certified then.
 
     Raises:
         ValueError: the shapes do not fit, or ``tokens`` is not the full list in lexicographic order.
     """
-    size = _check_listing(log_policy, log_base, log_personas, tokens)
+    size = _check_listing(log_policy.shape, log_base, log_personas, tokens, log_prompts)
     return _budget(log_policy, log_base, log_personas, size, log_prompts, tolerance, None)[0]
 
 
@@ -89,13 +90,13 @@ def budget_along(
     tokens: Int[Array, "N T"],
     log_prompts: Float[Array, " C"],
     *,
-    tolerance: float = TOLERANCE,
+    tolerance: float | None = None,
 ) -> DriftBudget:
     """``budget`` of R policies [R, C, N], neighbours on a path; every projection starts from the last one's weights.
 
     The other arguments are as in ``budget``, and so are the numbers, within the certificate, and what is refused.
     """
-    size = _check_listing(log_policies[0], log_base, log_personas, tokens)
+    size = _check_listing(log_policies.shape[1:], log_base, log_personas, tokens, log_prompts)
     num_prompts, num_personas = log_personas.shape[:2]
     num_histories = num_prompts * sum(size[0] ** position for position in range(size[1]))
     middle = jnp.full((num_prompts + num_histories, num_personas), 1 / num_personas)
@@ -117,11 +118,11 @@ def _budget(
     log_personas: Float[Array, "C K N"],
     size: tuple[int, int],
     log_prompts: Float[Array, " C"],
-    tolerance: float,
+    tolerance: float | None,
     starts: _Starts | None,
 ) -> tuple[DriftBudget, _Starts]:
-    rho = jnp.exp(log_prompts)
-    total = rho @ numerics.kl_divergence(log_policy, log_base)
+    impossible = jnp.isneginf(log_prompts)
+    total = _mean(log_prompts, numerics.kl_divergence(log_policy, log_base))
     prompt_starts, token_starts = starts or (None, None)
     prompt = jax.vmap(lambda p, q, w: hulls.project(p, q, tolerance=tolerance, initial_weights=w))(
         log_policy, log_personas, prompt_starts
@@ -133,12 +134,11 @@ def _budget(
         tolerance=tolerance,
         initial_weights=token_starts,
     )
-    mass = jnp.exp(log_prompts[:, None] + log_mass).reshape(-1)
-    reached = mass > 0
-    d_prompt = rho @ prompt.distance
-    d_token = jnp.where(reached, mass * token.distance, 0.0).sum()
-    token_gap = jnp.where(reached, mass * token.gap, 0.0).sum()
-    selection, moved = total - d_prompt, total > UNMOVED
+    log_reached = jnp.where(impossible[:, None], -jnp.inf, log_prompts[:, None] + log_mass).reshape(-1)
+    d_prompt, d_token = _mean(log_prompts, prompt.distance), _mean(log_reached, token.distance)
+    selection = total - d_prompt
+    still = (total <= UNMOVED) & ~jnp.isnan(selection)
+    certified = (prompt.certified | impossible).all() & (token.certified | jnp.isneginf(log_reached)).all()
     spent = DriftBudget(
         total=total,
         hull_distance=d_prompt,
@@ -146,24 +146,32 @@ def _budget(
         selection=selection,
         switching=d_prompt - d_token,
         novelty=d_token,
-        selection_fraction=jnp.where(moved, selection / jnp.where(moved, total, 1.0), 1.0),
+        selection_fraction=jnp.where(still, 1.0, selection / jnp.where(still, 1.0, total)),
         weights=prompt.weights,
-        gap=jnp.maximum(rho @ prompt.gap, token_gap),
-        certified=prompt.certified.all() & (token.certified | ~reached).all(),
+        gap=jnp.maximum(_mean(log_prompts, prompt.gap), _mean(log_reached, token.gap)),
+        certified=certified & ~jnp.isnan(total),
     )
     return spent, (prompt.weights, token.weights)
 
 
-def _check_listing(log_policy: Array, log_base: Array, log_personas: Array, tokens: Array) -> tuple[int, int]:
+def _mean(log_rho: Float[Array, " M"], values: Float[Array, " M"]) -> Float[Array, ""]:
+    """The sum of values times probabilities, without what is impossible; nan if all is."""
+    return jnp.where(jnp.isneginf(log_rho).all(), jnp.nan, numerics.expectation(log_rho, values))
+
+
+def _check_listing(
+    policy: tuple[int, ...], log_base: Array, log_personas: Array, tokens: Array, log_prompts: Array
+) -> tuple[int, int]:
     """V and T of the enumeration."""
     num_outcomes, length = tokens.shape
-    num_words = round(num_outcomes ** (1 / length))
-    if not log_policy.shape == log_base.shape == (log_personas.shape[0], log_personas.shape[2]):
+    num_words = round(num_outcomes ** (1 / max(length, 1)))
+    fits = log_personas.ndim == 3 and policy == log_base.shape == (log_personas.shape[0], log_personas.shape[2])
+    if not fits or log_prompts.shape != policy[:1]:
         raise ValueError(
-            f"log_policy {log_policy.shape}, log_base {log_base.shape} and log_personas {log_personas.shape} "
-            "have to be [C, N], [C, N] and [C, K, N]."
+            f"log_policy {policy}, log_base {log_base.shape}, log_personas {log_personas.shape} and log_prompts "
+            f"{log_prompts.shape} have to be [C, N], [C, N], [C, K, N] and [C]."
         )
-    listed = num_words**length == num_outcomes == log_policy.shape[-1]
+    listed = length > 0 and num_words**length == num_outcomes == policy[-1]
     if listed and not isinstance(tokens, Tracer):
         with jax.ensure_compile_time_eval():
             listed = bool((tokens == chains.outcomes(num_words, length)).all())
@@ -200,8 +208,9 @@ def _condition(joint: Float[Array, "*batch V"]) -> tuple[Float[Array, "*batch"],
 def routing_information(weights: Float[Array, "C K"], log_prompts: Float[Array, " C"]) -> Float[Array, ""]:
     """I(prompt; persona) in nats when prompt c is answered by persona k with probability ``weights[c, k]``.
 
-    At most ``ln K``. It falls to 0 when everybody's prompt gets the same persona.
+    At most ``ln K``. It falls to 0 when everybody's prompt gets the same persona. Prompts of probability 0 do not
+    count; nan if all are.
     """
-    rho = jnp.exp(log_prompts)
-    log_weights = jnp.log(weights)
-    return rho @ numerics.kl_divergence(log_weights, jnp.broadcast_to(jnp.log(rho @ weights), weights.shape))
+    marginal = jnp.exp(log_prompts) @ jnp.where(jnp.isneginf(log_prompts)[:, None], 0.0, weights)
+    divergences = numerics.kl_divergence(jnp.log(weights), jnp.broadcast_to(jnp.log(marginal), weights.shape))
+    return _mean(log_prompts, divergences)

@@ -1,0 +1,157 @@
+"""The likeliest mix: ``min_w -sum_x p(x) log sum_k w_k p_k(x)`` over the simplex, with its certificate.
+
+A primal-dual interior point with Mehrotra's predictor-corrector (Mehrotra 1992; for mixtures Kim, Carbonetto, Stephens
+and Anitescu 2020): minimise ``sum w - sum_x p log (P w)`` over w >= 0, whose solution sums to one by itself.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from toypersona.types import Scalar
+
+TO_BOUNDARY = 0.995
+PATIENCE = 20
+"""Full Newton steps before shorter ones are tried."""
+
+RESET = 5
+"""From twice as many Newton steps on, multipliers are at least 1 - c, and set anew every so many."""
+
+WARM = 1e-3
+"""A warm start keeps this much weight on everybody: interior points cannot start on a face."""
+
+MULTIPLIER, WARM_MULTIPLIER = 0.3, 0.03
+"""Smallest multipliers to start from. Large ones would drive a warm start back to the middle."""
+
+MAX_ITERATIONS = 100
+
+
+class _Iterate(NamedTuple):
+    """Weights and multipliers, the Hessian there, and the best certificate so far."""
+
+    weights: Float[Array, " K"]
+    multipliers: Float[Array, " K"]
+    hessian: Float[Array, "K K"]
+    best: Float[Array, " K"]
+    gap: Float[Array, ""]
+    iteration: Int[Array, ""]
+
+
+def solve(
+    p: Float[Array, " N"],
+    components: Float[Array, "K N"],
+    products: Float[Array, "L N"] | None,
+    tolerance: Scalar,
+    initial_weights: Float[Array, " K"] | None,
+    max_iterations: int | Int[Array, ""],
+) -> tuple[Float[Array, " K"], Float[Array, ""]]:
+    """Weights on the simplex and their certificate."""
+    num = components.shape[0]
+    mass = p.sum()
+    mass = jnp.where(mass > 0, mass, 1.0)
+    curvature = _curvature(components, products)
+
+    def evaluate(weights: Array) -> tuple[Array, Array, Array]:
+        mixed = weights @ components
+        inverse = jnp.where(mixed > 0, 1 / jnp.where(mixed > 0, mixed, 1.0), 0.0)
+        hessian = curvature(p / mass * inverse * inverse)
+        # The Hessian times w is c. Its largest entry is at least one, rounding aside.
+        slopes = hessian @ weights
+        return hessian, slopes, jnp.log(jnp.maximum(jnp.max(slopes), 1.0))
+
+    def iterate(state: _Iterate) -> _Iterate:
+        weights, multipliers = _newton_step(state)
+        hessian, slopes, gap = evaluate(weights)
+        # c is far from linear where p says what a mix hardly can. There multipliers lose the weights, and steps cycle.
+        late, anew = state.iteration >= 2 * RESET, state.iteration % RESET == 0
+        held = jnp.where(anew, 0.1 * (weights @ multipliers) / num / weights, multipliers)
+        multipliers = jnp.where(late, jnp.maximum(1.0 - slopes, held), multipliers)
+        better = gap < state.gap
+        best, gap = jnp.where(better, weights, state.best), jnp.where(better, gap, state.gap)
+        return _Iterate(weights, multipliers, hessian, best, gap, state.iteration + 1)
+
+    start, least = jnp.ones(num, components.dtype), MULTIPLIER
+    if initial_weights is not None:
+        usable = (initial_weights > WARM) & jnp.isfinite(initial_weights)
+        start, least = jnp.where(usable, initial_weights, WARM).astype(start.dtype), WARM_MULTIPLIER
+    start = start / start.sum()
+    hessian, slopes, gap = evaluate(start)
+    multipliers = jnp.maximum(1.0 - slopes, least)
+    first = _Iterate(start, multipliers, hessian, start, gap, jnp.zeros((), int))
+    last = jax.lax.while_loop(lambda s: (s.gap * mass > tolerance) & (s.iteration < max_iterations), iterate, first)
+    # A component that says nothing has served as a slack: without it the mix is larger everywhere.
+    weights = jnp.where(components.any(axis=1), last.best, 0.0)
+    return jnp.where(weights.any(), weights / weights.sum(), start), last.gap * mass
+
+
+def _curvature(
+    components: Float[Array, "K N"], products: Float[Array, "L N"] | None
+) -> Callable[[Float[Array, " N"]], Float[Array, "K K"]]:
+    """``scale -> sum_x scale(x) p_k(x) p_l(x)``."""
+    if products is None:
+        # An array of its own, because a dot product of this layout is a quarter faster than one of two equal ones.
+        transposed = components.T
+        return lambda scale: (components * scale[None, :]) @ transposed
+    num = components.shape[0]
+    place = np.zeros((num, num), int)
+    place[np.tril_indices(num)] = np.arange(products.shape[0])
+    return lambda scale: (products @ scale)[np.maximum(place, place.T)]
+
+
+def _newton_step(state: _Iterate) -> tuple[Float[Array, " K"], Float[Array, " K"]]:
+    """Mehrotra's predictor and corrector: the next weights, scaled to sum to one, and multipliers."""
+    w, s = state.weights, state.multipliers
+    num = w.shape[0]
+    factor = _cholesky(state.hessian + jnp.diag(s / w))
+    dual_residual = 1.0 - state.hessian @ w - s
+
+    def direction(complementarity: Array) -> tuple[Array, Array]:
+        dw = _solve_factored(factor, complementarity / w - dual_residual)
+        return dw, (complementarity - s * dw) / w
+
+    dw, ds = direction(-w * s)
+    mu = (w @ s) / num
+    predicted = (w + _reach(w, dw) * dw) @ (s + _reach(s, ds) * ds) / num
+    dw, ds = direction(mu * (predicted / mu) ** 3 - w * s - dw * ds)
+    # A full Newton step can cycle between two faces; shorter ones do not, and few problems ever come here.
+    longest = jnp.where(state.iteration < PATIENCE, 1.0, 0.5)
+    w = w + jnp.minimum(longest, TO_BOUNDARY * _reach(w, dw)) * dw
+    s = s + jnp.minimum(longest, TO_BOUNDARY * _reach(s, ds)) * ds
+    return w / w.sum(), s
+
+
+def _reach(x: Float[Array, " K"], dx: Float[Array, " K"]) -> Float[Array, ""]:
+    """The longest step up to 1/``TO_BOUNDARY`` that keeps x + step dx >= 0."""
+    return 1 / jnp.maximum(jnp.max(-dx / x), TO_BOUNDARY)
+
+
+def _cholesky(matrix: Float[Array, "K K"]) -> Float[Array, "K K"]:
+    """Lower Cholesky factor, column by column: unrolled, it beats LAPACK by far on batches of tiny matrices.
+
+    A pivot lost to rounding is replaced by a huge one, so that its variable does not move.
+    """
+    columns = []
+    scale = jnp.finfo(matrix.dtype).eps * jnp.diagonal(matrix)
+    for j in range(matrix.shape[0]):
+        pivot = jnp.where(matrix[j, j] > scale[j], matrix[j, j], 1 / scale[j])
+        column = matrix[:, j] / jnp.sqrt(pivot)
+        column = jnp.where(jnp.arange(matrix.shape[0]) < j, 0.0, column.at[j].set(jnp.sqrt(pivot)))
+        matrix = matrix - column[:, None] * column[None, :]
+        columns.append(column)
+    return jnp.stack(columns, axis=1)
+
+
+def _solve_factored(lower: Float[Array, "K K"], right: Float[Array, " K"]) -> Float[Array, " K"]:
+    """Solve L L^T x = right."""
+    num = right.shape[0]
+    for j in range(num):
+        solved = right[j] / lower[j, j]
+        right = right.at[j].set(solved) - jnp.where(jnp.arange(num) > j, lower[:, j] * solved, 0.0)
+    for j in reversed(range(num)):
+        solved = right[j] / lower[j, j]
+        right = right.at[j].set(solved) - jnp.where(jnp.arange(num) < j, lower[j] * solved, 0.0)
+    return right
