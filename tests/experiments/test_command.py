@@ -204,7 +204,10 @@ def test_a_finished_run_is_opened_without_jax_and_claims_the_same(small_map):
         f"try: command.main(e.NAME, '', e.PRESETS, e.run, ['--out', {str(out)!r}, *{settings!r}])\n"
         "except SystemExit as stop: sys.exit(stop.code + 10 * ('jax' in sys.modules))"
     )
-    again = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = os.environ | {"COLUMNS": "120"}
+    again = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
     assert again.returncode == first.returncode, again.stderr
     assert again.stdout == first.stdout
 
