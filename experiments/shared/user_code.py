@@ -69,7 +69,7 @@ def try_feature(name: str, world: str, options: WorldOptions, length: int) -> No
     made, labels = catalogue.load(world, options, key=jax.random.key(bases.WORLD_SEED))
     num_words = made.log_experts.shape[-1]
     places = np.unique(np.linspace(0, num_words**length - 1, TRIED).astype(int))
-    responses = np.array([transcripts.response_at(place, num_words, length) for place in places])
+    responses = np.array([transcripts.response_at(int(place), num_words, length) for place in places])
     _tabulated(name, labels, np.asarray(made.prompts), responses)
 
 
