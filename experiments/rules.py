@@ -65,8 +65,7 @@ class Config(settings.RewardSettings):
             user_code.imported("own", name)
         if max(len(self.seeds), self.num_worlds) < 3:
             raise ValueError("--seeds or --num-worlds has to be three or more: rules are compared by their spread.")
-        steps, least = self.num_steps, self.num_records
-        if steps < least:
+        if (steps := self.num_steps) < (least := self.num_records):
             raise ValueError(f"--num-steps has to be at least as many as --num-records, {least}, not {steps}.")
 
 
@@ -127,13 +126,14 @@ def run(config: Config) -> xr.Dataset:
             }
 
         # Of its name, so that a rule does the same whatever it is compared with.
-        keys = {name: jax.random.split(jax.random.fold_in(walk_key, crc32(name.encode())), 3) for name in rules}
-        paths = jnp.stack([walk(rule, *keys[name][:2]) for name, rule in rules.items()])
+        own_key = lambda number: jax.random.split(jax.random.fold_in(walk_key, number), 3)  # noqa: E731
+        keys = jax.vmap(own_key)(jnp.array([crc32(name.encode()) for name in rules], jnp.uint32))
+        paths = jnp.stack([walk(rule, *pair) for rule, pair in zip(rules.values(), keys[:, :2], strict=True)])
         along = jax.lax.map(measured, paths)
         along["passes"] = named(along["passes"], "pass@k", k=PASSES)
         along["weights"] = named(along["weights"], prompt=None, persona=base.labels.personas)
         along["best_reward"] = named(along["best_reward"], "mean reward of the tilt of the same drift")
-        tries = jax.vmap(tried)(paths[:, -1], jnp.stack([key[2] for key in keys.values()]))
+        tries = jax.vmap(tried)(paths[:, -1], keys[:, 2])
         return {
             **named(along, rule=list(rules), record=steps),
             "base_passes": named(passes(base.log_base), "pass@k of the base", k=PASSES),
