@@ -150,6 +150,16 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(monkeypatch, tmp_path):
     assert len(set(map(str, regions[:6]))) == 6
 
 
+def test_a_block_that_a_copy_lacks_is_computed_again(monkeypatch, tmp_path):
+    whole = run(tmp_path / "run.zarr")
+    before, written = files(tmp_path), []
+    (tmp_path / "run.zarr/reward/c/1/0/0").unlink()
+    write_block = datasets.write_block
+    monkeypatch.setattr(datasets, "write_block", lambda *given: written.append(given[1]) or write_block(*given))
+    xr.testing.assert_identical(run(tmp_path / "run.zarr"), whole)
+    assert written == [(slice(1, 2), slice(0, 1), slice(0, 3))] and files(tmp_path) == before
+
+
 def test_a_finished_sweep_is_opened_not_computed(monkeypatch, tmp_path):
     first = run(tmp_path / "run.zarr")
     times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}

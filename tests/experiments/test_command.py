@@ -212,6 +212,38 @@ def test_a_finished_run_is_opened_without_jax_and_claims_the_same(small_map):
     assert again.stdout == first.stdout
 
 
+@pytest.mark.parametrize(
+    "error, sentence",
+    [
+        (OSError("Cannot write to x (No space left on device): make room."), "Cannot write to x (No space left"),
+        (OSError(28, "No space left on device", "x/y.json"), "x/y.json: No space left on device."),
+        (MemoryError(), "This run needs more memory than there is: choose smaller sizes, or a smaller --chunk."),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes."), "This run needs more memory than"),
+    ],
+)
+def test_a_full_disk_or_memory_is_one_sentence(tmp_path, monkeypatch, capsys, error, sentence):
+    def fails(_):
+        raise error
+
+    monkeypatch.setattr(phase_diagram, "run", fails)
+    assert refusal(f"--out {tmp_path}", capsys).startswith(f"error: {sentence}")
+
+
+def test_an_error_of_ours_is_not_taken_for_a_full_memory(tmp_path, monkeypatch, capsys):
+    def fails(_):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(phase_diagram, "run", fails)
+    with pytest.raises(RuntimeError, match="a bug"):
+        refusal(f"--out {tmp_path}", capsys)
+
+
+def test_claims_of_a_folder_that_nobody_can_write_to_are_printed(tmp_path):
+    (tmp_path / "file").touch()
+    said = command._kept([claim.at_most("", 1.0, 1.0)], tmp_path / "file" / "x.claims.json")
+    assert said.startswith("claims not written to") and "irectory" in said or "exists" in said
+
+
 def test_a_run_of_other_code_is_opened_and_says_so(small_map, monkeypatch, capsys):
     out, _ = small_map
     monkeypatch.setattr(provenance, "code_sha256", lambda: "another")
