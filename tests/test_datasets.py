@@ -188,6 +188,12 @@ def test_a_file_that_was_cut_short_is_named(finished, cut, size):
             read(finished)
 
 
+def test_what_a_killed_writer_left_of_a_block_is_no_damage(finished):
+    (finished / "done/c/1/0").unlink()
+    (finished / "total/c/1/0/0").write_bytes(b"torn")
+    np.testing.assert_array_equal(datasets.done(finished), [[1, 1, 1], [0, 0, 1]])
+
+
 @pytest.mark.parametrize("lost", ["strength/c/0", "table/c/0/0"])
 def test_what_no_block_holds_cannot_be_computed_again(finished, lost):
     (finished / lost).unlink()

@@ -14,7 +14,7 @@ import os
 import shlex
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -151,10 +151,25 @@ def done(store: Store) -> np.ndarray:
         ValueError: it names what is missing or was cut short and cannot be computed again by itself.
     """
     arrays, attributes = _opened(store)
-    lost = [*_incomplete(store, arrays, attributes)] if isinstance(store, Path) else []
+    block = arrays[DONE].chunks
+
+    def of(place: tuple[int, ...]) -> Region:
+        return tuple(slice(i * n, (i + 1) * n) for i, n in zip(place, block, strict=False))
+
+    if not isinstance(store, Path) or _COMPUTED not in attributes:
+        return np.asarray(arrays[DONE][...])
+    everything = f"rm -r {shlex.quote(str(store))}"
+    for name in attributes[_GIVEN]:
+        for _, file in _lost(store, name, arrays[name], everything):
+            raise ValueError(f"{file} is missing: copy it again, or remove it by {everything}.")
+    lost = [of(place) for place, _ in _lost(store, DONE, arrays[DONE])]
     flags = np.asarray(arrays[DONE][...])
-    for place in lost:
-        flags[tuple(slice(i * n, (i + 1) * n) for i, n in zip(place, arrays[DONE].chunks, strict=True))] = False
+    for name in attributes[_COMPUTED]:
+        # What a killed writer left of a block that is not done is written again.
+        needed = lambda place: bool(flags[of(place)].any())  # noqa: E731
+        lost += [of(place) for place, _ in _lost(store, name, arrays[name], needed=needed)]
+    for region in lost:
+        flags[region] = False
     return flags
 
 
@@ -176,26 +191,28 @@ def _opened(store: Store) -> tuple[dict[str, Any], dict[str, Any]]:
         raise RunMismatch(f"{store} exists and is no dataset of a sweep, or a damaged one; {way_out(store)}") from error
 
 
-def _incomplete(path: Path, arrays: Mapping[str, Any], attributes: Mapping[str, Any]) -> Iterator[tuple[int, ...]]:
-    """Places of the blocks that lack a file.
+def _lost(
+    path: Path,
+    name: str,
+    array: Any,
+    way: str | None = None,
+    needed: Callable[[tuple[int, ...]], bool] = lambda _: True,
+) -> Iterator[tuple[tuple[int, ...], Path]]:
+    """Places and names of the files that an array lacks, of those needed.
 
     Raises:
-        ValueError: a file was cut short, or one is missing that belongs to no block.
+        ValueError: a file was cut short; ``way`` to remove it.
     """
-    rank, computed = arrays[DONE].ndim, attributes.get(_COMPUTED, ())
-    for name in (*computed, *attributes.get(_GIVEN, ())):
-        array = arrays[name]
-        whole = math.prod(array.chunks) * array.dtype.itemsize
-        for place in np.ndindex(array.cdata_shape) if array.size else ():
-            file = path / name / array.metadata.encode_chunk_key(place)
-            size = file.stat().st_size if file.exists() else None
-            if size is None and name in computed:
-                yield place[:rank]
-            elif size != whole:
-                what = "is missing" if size is None else f"was cut short to {size} of {whole} bytes"
-                rest = f"{shlex.quote(str(file))} and run the same command again"
-                way = f"rm {rest}" if name in computed else f"rm -r {shlex.quote(str(path))}"
-                raise ValueError(f"{file} {what}: copy it again, or remove it by {way}.")
+    whole = math.prod(array.chunks) * array.dtype.itemsize
+    for place in np.ndindex(array.cdata_shape) if array.size else ():
+        if not needed(place):
+            continue
+        file = path / name / array.metadata.encode_chunk_key(place)
+        if not file.exists():
+            yield place, file
+        elif (size := file.stat().st_size) != whole:
+            way = way or f"rm {shlex.quote(str(file))} and run the same command again"
+            raise ValueError(f"{file} was cut short to {size} of {whole} bytes: copy it again, or remove it by {way}.")
 
 
 def finished(path: Path) -> bool:
