@@ -45,3 +45,38 @@ def test_the_long_run_is_where_the_horizon_tends_to():
     strength = tends.half / jnp.sqrt(lengths[1])
     np.testing.assert_allclose(at(strength).selection_fraction[1], 0.5, atol=2e-3)
     np.testing.assert_allclose(tends.weak_limit(tends.within / tends.between), 0.5, rtol=1e-12)
+
+
+def laws(mixture, strength):
+    return long_answers.long_run(mixture), long_answers.horizon(mixture, strength, (1, 4))
+
+
+def test_of_a_constant_reward_there_is_no_share_and_no_half():
+    mixture, constants = chains_at_random(2), jnp.array([0.0, 0.1, -1e6])
+    of = lambda constant, strength: laws(mixture._replace(scores=jnp.full(4, constant)), strength)  # noqa: E731
+    tends, made = jax.jit(jax.vmap(of))(constants, jnp.ones(3))
+    np.testing.assert_allclose(tends.means, np.repeat(constants[:, None], K, 1), rtol=1e-12)
+    assert (tends.between == 0).all() and (tends.within == 0).all() and jnp.isnan(tends.half).all()
+    assert jnp.isnan(tends.weak_limit(jnp.ones(3))).all() and jnp.isnan(made.selection_fraction).all()
+    np.testing.assert_allclose(made.total, 0, atol=1e-14)
+
+
+@pytest.mark.slow
+def test_prompts_never_asked_and_personas_never_called_do_not_count():
+    """The rest is what is left of the mixture without them, exactly."""
+    mixture, both = chains_at_random(3), jax.jit(laws)
+    gates = jnp.log(jnp.array([[0.4, 0.6, 0.0], [jnp.nan, jnp.nan, jnp.nan]]))
+    best = int(jnp.argmax(both(mixture, 0.7)[0].means))
+    order = jnp.array([*(k for k in range(K) if k != best), best])
+    whole = mixture._replace(
+        log_gates=gates, log_experts=mixture.log_experts[order], log_prompts=jnp.log(jnp.array([1.0, 0.0]))
+    )
+    left = PaidMixture(gates[:1, :2], whole.log_experts[:2], whole.prompts[:1], jnp.zeros(1), whole.scores)
+    for found, alone in zip(both(whole, 0.7), both(left, 0.7), strict=True):
+        for name in {"between", "within", "half", "total", "distortion", "selection_fraction"} & set(found._fields):
+            np.testing.assert_allclose(getattr(found, name), getattr(alone, name), rtol=1e-12, err_msg=name)
+    # One persona: nothing is selected, and the half boundary is passed from the start.
+    one = PaidMixture(jnp.zeros((1, 1)), left.log_experts[:1], left.prompts, left.log_prompts, left.scores)
+    tends, made = both(one, 0.7)
+    assert tends.half == 0 and tends.between == 0
+    np.testing.assert_allclose(made.selection_fraction, 0, atol=1e-12)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
-from scipy.special import softmax
+from scipy.special import rel_entr, softmax
 
 from toypersona import hulls, numerics, rewards, theory
 
@@ -257,3 +257,70 @@ def test_best_of_n_at_the_edges():
     np.testing.assert_allclose(theory.best_of_n(log_base, jnp.ones(4), 7), log_base, atol=1e-9)
     rare = jnp.exp(theory.best_of_n(log_base, jnp.arange(4) * 1.0, 1000))
     np.testing.assert_allclose(rare[2:], [0, 1e-9], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype, digits", [("float64", 1e-9), ("float32", 2e-4)])
+def test_laws_where_prompts_words_and_personas_have_no_probability_as_by_numpy(dtype, digits):
+    rng = np.random.default_rng(3)
+    num, (num_prompts, num_personas, num_words) = 100, (2, 3, 8)
+    personas = rng.dirichlet(np.full(num_words, 0.5), (num, num_prompts, num_personas))
+    personas *= rng.random((num, num_prompts, 1, num_words)) < 0.7
+    # In every fourth world the last persona can say nothing, and in every third the second prompt is never asked.
+    personas[::4, :, -1] = 0
+    gates = rng.dirichlet(np.ones(num_personas), (num, num_prompts))
+    gates[1::4, :, 1] = 0
+    gates[::4, :, -1] = 0
+    prompts = np.where(np.arange(num)[:, None] % 3, [0.3, 0.7], [1.0, 0.0])
+    size = personas.sum(-1, keepdims=True)
+    personas, gates = personas / np.where(size > 0, size, 1), gates * (size[..., 0] > 0)
+    gates /= gates.sum(-1, keepdims=True)
+    base = (gates[..., None] * personas).sum(2)
+    paid = np.where((base > 0) & (prompts[..., None] > 0), rng.normal(size=base.shape), np.nan)
+
+    @jax.jit
+    @jax.vmap
+    def made(gates, personas, prompts, paid, base):
+        log_gates, log_personas, log_prompts, log_base = map(jnp.log, (gates, personas, prompts, base))
+        parts = theory.factorise(log_gates, log_personas, paid, 1.5, log_prompts)
+        tilt = theory.tilt(log_base, paid, 1.5)
+        return parts, tilt, theory.best_of_n(log_base, paid, 5.5)
+
+    parts, tilt, best = made(*(np.asarray(x, dtype) for x in (gates, personas, prompts, paid, base)))
+    near = {"rtol": digits, "atol": digits}
+    worth = np.where(np.isnan(paid), 0.0, np.exp(1.5 * paid))
+    asked = prompts[..., None] > 0
+    tilted = base * worth / np.where(asked, (base * worth).sum(-1, keepdims=True), 1)
+    np.testing.assert_allclose(np.where(asked, np.exp(tilt), 0), np.where(asked, tilted, 0), **near)
+    value = (personas * worth[:, :, None]).sum(-1)
+    weights = gates * value / np.where(asked, (gates * value).sum(-1, keepdims=True), 1)
+    np.testing.assert_allclose(np.where(asked, np.exp(parts.log_weights), 0), np.where(asked, weights, 0), **near)
+    spent = (prompts * rel_entr(tilted, base).sum(-1)).sum(-1)
+    chosen = (prompts * rel_entr(weights, gates).sum(-1)).sum(-1)
+    np.testing.assert_allclose(parts.total, spent, **near)
+    np.testing.assert_allclose(parts.distortion, spent - chosen, **near)
+    # The best of n pays at most r with probability F(r)^n.
+    order = np.argsort(paid, axis=-1)
+    law = lambda p: np.cumsum(np.take_along_axis(np.where(asked, p, 0), order, -1), -1)  # noqa: E731
+    np.testing.assert_allclose(law(np.exp(best)), np.clip(law(base), 0, None) ** 5.5, **near)
+
+
+def test_the_best_of_a_great_many_is_not_lost_to_rounding():
+    """In float32 F^n of F = 1 - 1e-6 is read from what lies above: F itself is known to 6e-8."""
+    base = np.array([0.5, 0.4999, 1e-4 - 1e-6, 1e-6])
+    for dtype, digits in (("float32", 1e-4), ("float64", 1e-9)):
+        found = theory.best_of_n(jnp.log(jnp.asarray(base, dtype)), jnp.arange(4, dtype=dtype), 1e6)
+        np.testing.assert_allclose(np.exp(found[3]), -np.expm1(1e6 * np.log1p(-1e-6)), rtol=digits)
+
+
+@pytest.mark.parametrize("dtype, digits", [("float64", 1e-12), ("float32", 1e-5)])
+def test_times_and_odds_keep_their_digits_at_their_ends(dtype, digits):
+    mass = np.array([0.5, 0.5 - 2**-13, 0.25, 1e-6])
+    times = theory.time_to_half(jnp.asarray(mass, dtype), 3.0)
+    log_odds = np.log1p((1 - 2 * mass) / mass)
+    np.testing.assert_allclose(times.natural, log_odds, rtol=digits)
+    np.testing.assert_allclose(times.vanilla, ((1 - 2 * mass) / (mass * (1 - mass)) + 2 * log_odds) * 0.75, rtol=digits)
+    # As likely answers stay so however far the logit rises; any other dies out.
+    log_others = jnp.log(jnp.asarray([0.2, 0.1, 0.0], dtype))
+    for rise, odds in ((0.0, [1, 0.5, 0]), (1.0, [1, 1 / (1 + np.e), 0]), (2000.0, [1, 0, 0]), (np.inf, [1, 0, 0])):
+        found = theory.surviving_odds(log_others[0], log_others, jnp.asarray(rise, dtype))
+        np.testing.assert_allclose(found, odds, rtol=digits)

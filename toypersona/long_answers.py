@@ -48,7 +48,9 @@ def horizon(mixture: PaidMixture, strength: Scalar, lengths: Sequence[int], *, l
         ValueError: chains without memory, or lengths below 1.
     """
     log_gates, log_experts, prompts, log_prompts, scores = mixture
-    one = lambda table, prompt: tilted.moments(table, prompt, scores, strength, lengths, last_only=last_only)  # noqa: E731
+    # Only differences tilt: a large constant would leave nothing but its rounding.
+    above = scores - scores[0]
+    one = lambda table, prompt: tilted.moments(table, prompt, above, strength, lengths, last_only=last_only)  # noqa: E731
     per_persona = jax.vmap(jax.vmap(one, in_axes=(0, None)), in_axes=(None, 0))
     log_partition, mean = (jnp.moveaxis(x, -1, 0) for x in per_persona(log_experts, prompts))
     log_weights = numerics.log_normalize(log_gates[None] + log_partition)

@@ -214,7 +214,7 @@ def surviving_odds(log_best: Float[Array, ""], log_others: Float[Array, " M"], r
     """
     # 1 / (1 + (exp(behind) - 1) exp(rise)), whose exponentials may overflow; answers as likely keep odds of 1.
     behind = log_best - log_others
-    return jax.nn.sigmoid(-(behind + jnp.log(-jnp.expm1(-behind)) + rise))
+    return jnp.where(behind == 0, 1.0, jax.nn.sigmoid(-(behind + jnp.log(-jnp.expm1(-behind)) + rise)))
 
 
 def lock_in(gap: Scalar, mean_square: Scalar, learning_rate: Scalar, *, share: Scalar = 0.9) -> Float[Array, ""]:

@@ -1,10 +1,12 @@
 import itertools
 import math
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.special import entr
 
 from toypersona.measures import support
 
@@ -59,3 +61,51 @@ def test_pass_at_k_from_samples_counts_the_subsets_and_is_unbiased():
     np.testing.assert_allclose(mean, 1 - (1 - p) ** 3, rtol=1e-12)
     with pytest.raises(ValueError, match="1 <= k <= the number of samples 7, not 8"):
         support.pass_at_k_from_samples(jnp.asarray(1), 7, 8)
+
+
+@pytest.mark.parametrize("dtype, digits", [("float64", 1e-9), ("float32", 2e-4)])
+def test_where_prompts_and_words_have_no_probability_as_by_numpy(dtype, digits):
+    """A prompt that is never asked may be answered by nan, and nothing is silently another number."""
+    rng = np.random.default_rng(0)
+    policy, base = (rng.dirichlet(np.full(6, 0.4), (100, 2)) * (rng.random((100, 2, 6)) < 0.7) for _ in range(2))
+    for law in (policy, base):
+        law[..., 0] += law.sum(-1) == 0
+        law /= law.sum(-1, keepdims=True)
+    policy[50] = base[50] = np.eye(6)[:2]
+    prompts = np.where(np.arange(100)[:, None] % 3, [0.3, 0.7], [1.0, 0.0])
+    right = (rng.random((100, 2, 6)) < 0.4) * 1.0
+
+    def unasked(law):
+        return np.where(prompts[..., None] > 0, law, np.nan)
+
+    @jax.jit
+    @jax.vmap
+    def made(policy, base, prompts, right):
+        log_policy, log_base, log_prompts = map(jnp.log, (policy, base, prompts))
+        tries = jnp.stack([support.pass_at_k(log_policy, right, log_prompts, k) for k in (-1, 0, 1, 7)])
+        return support.support(log_policy, log_base, log_prompts, length=3, threshold=0.1), tries
+
+    found, tries = made(*(np.asarray(x, dtype) for x in (unasked(policy), unasked(base), prompts, right)))
+    left, entered = (((p >= 0.1) & (q < 0.1)) * p for p, q in ((base, policy), (policy, base)))
+    by_prompt = {"sequence_entropy": entr(policy), "shrinkage": left, "expansion": entered}
+    for name, values in by_prompt.items():
+        expected = (prompts * values.sum(-1)).sum(-1)
+        np.testing.assert_allclose(getattr(found, name), expected, rtol=digits, atol=digits, err_msg=name)
+    np.testing.assert_allclose(found.token_entropy, np.asarray(found.sequence_entropy) / 3, rtol=1e-6)
+    assert np.isnan(tries[:, 0]).all()
+    chance = (policy * right).sum(-1)
+    for k, column in zip((0, 1, 7), tries.T[1:], strict=True):
+        np.testing.assert_allclose(column, (prompts * (1 - (1 - chance) ** k)).sum(-1), rtol=digits, atol=digits)
+
+
+@pytest.mark.parametrize("dtype, digits", [("float64", 1e-11), ("float32", 2e-6)])
+def test_pass_at_k_from_many_samples_keeps_its_digits(dtype, digits):
+    """By whole numbers; logarithms of factorials gave -0.0078 for 1 of 8192 in float32."""
+    counts = (0, 1, 3, 100, 4000, 8191, 8192)
+    with jax.enable_x64(dtype == "float64"):
+        for k in (1, 5, 4000, 8192):
+            found = support.pass_at_k_from_samples(jnp.array(counts), 8192, k)
+            assert found.dtype == dtype
+            exact = [1 - Fraction(math.comb(8192 - c, k), math.comb(8192, k)) for c in counts]
+            np.testing.assert_allclose(found, np.array(exact, float), rtol=digits)
+        assert jnp.isnan(support.pass_at_k_from_samples(jnp.array([-1, 9]), 8, 1)).all()

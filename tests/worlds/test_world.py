@@ -67,3 +67,13 @@ def test_text_follows_the_prompts_the_gates_and_the_personas():
     for seen, exact in ((measured, np.exp(joint)), (measured.sum(axis=-1), np.exp(joint).sum(axis=-1))):
         error = np.sqrt(np.maximum(seen * (1 - seen), 1 / number) / number)
         assert (np.abs(seen - exact) < 5 * error).all()
+
+
+def test_who_speaks_where_nobody_can_is_as_likely_as_the_gates_say():
+    log_gates = jnp.log(jnp.array([0.3, 0.7, 0.0]))
+    log_personas = jnp.log(jnp.array([[0.5, 0.0, 0.5, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]))
+    found = jnp.exp(worlds.log_responsibilities(log_gates, log_personas))
+    expected = [[0.15 / 0.85, 0.7 / 0.85, 0], [0.3, 0.7, 0], [1, 0, 0], [0.3, 0.7, 0]]
+    np.testing.assert_allclose(found.T, expected, atol=1e-12)
+    gradient = jax.grad(lambda gates: jnp.exp(worlds.log_responsibilities(gates, log_personas))[0].sum())(log_gates)
+    assert jnp.isfinite(gradient[:2]).all()

@@ -35,14 +35,15 @@ def match(
         learning_rate: step length; 0 is the identity.
         optimizer: optax constructor that takes the learning rate.
     """
-    policy, prompts, rho = task.policy, task.prompts, jnp.exp(task.log_prompts)
+    policy, prompts, asked = task.policy, task.prompts, ~jnp.isneginf(task.log_prompts)[:, None]
 
     def direction(key: Key, params: Params) -> tuple[Params, dict[str, Array]]:
         del key
-        wanted = jnp.exp(target(all_log_probs(policy, params, prompts)))
+        wanted = jnp.where(asked, jnp.exp(target(all_log_probs(policy, params, prompts))), 0.0)
 
         def objective(params: Params) -> Float[Array, ""]:
-            return rho @ jnp.where(wanted > 0, wanted * all_log_probs(policy, params, prompts), 0.0).sum(axis=-1)
+            wished = jnp.where(wanted > 0, wanted * all_log_probs(policy, params, prompts), 0.0)
+            return jnp.exp(task.log_prompts) @ wished.sum(axis=-1)
 
         likelihood, uphill = jax.value_and_grad(objective)(params)
         return uphill, {"log_likelihood": likelihood}

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from toypersona import numerics
 from toypersona.policies.policy import Policy
 from toypersona.rules.advantages import Advantage
 from toypersona.rules.divergences import Estimator
@@ -86,8 +87,15 @@ def sample(
 
 
 def value(objective: Objective, task: Task, params: Params, batch: Batch) -> Float[Array, ""]:
-    """The objective's mean over a batch, prompts counted with their probability."""
-    values = objective(token_log_probs(task.policy, params, task.prompts, batch.tokens), batch)
+    """The objective's mean over a batch, prompts counted with their probability; one of probability 0 has no part."""
+    asked = ~jnp.isneginf(task.log_prompts)
+
+    def only_asked(values: Array) -> Array:
+        return jnp.where(asked.reshape(-1, *[1] * (values.ndim - 1)), values, 0)
+
+    # Before the objective, not after: 0 times the derivative of what is infinite would be nan.
+    log_probs = only_asked(token_log_probs(task.policy, params, task.prompts, batch.tokens))
+    values = objective(log_probs, jax.tree.map(only_asked, batch))
     return jnp.exp(task.log_prompts) @ values.mean(axis=1)
 
 
@@ -138,9 +146,12 @@ def train(
         raise ValueError("kl_coefficient needs ref_params, the base policy's parameters: pass both.")
     if num_samples < 1 or num_epochs < 1:
         raise ValueError(f"A sampled rule needs 1 or more samples and epochs, not {num_samples} and {num_epochs}.")
-    policy, prompts, rho = task.policy, task.prompts, jnp.exp(task.log_prompts)
+    policy, prompts = task.policy, task.prompts
     kl_in_reward, transform = kl_coefficient if kl_loss is None else 0.0, optimizer(learning_rate)
     objective = penalised(objective, kl_coefficient, kl_loss, by_token=kl_by_token, corrected=kl_corrected)
+
+    def mean_paid(rewards: Float[Array, "C M"]) -> Float[Array, ""]:
+        return numerics.expectation(task.log_prompts, rewards.mean(axis=1))
 
     def draw(key: Key, params: Params) -> tuple[Batch, dict[str, Array]]:
         sample_key, noise_key = jax.random.split(key)
@@ -156,7 +167,7 @@ def train(
             returns = returns - entropy_coefficient * log_old.sum(axis=-1)
         if not is_off(kl_in_reward):
             returns = returns - kl_in_reward * (log_old - log_ref).sum(axis=-1)
-        return Batch(tokens, advantage(returns), log_old, log_ref), {"reward": rho @ rewards.mean(axis=1)}
+        return Batch(tokens, advantage(returns), log_old, log_ref), {"reward": mean_paid(rewards)}
 
     def update(key: Key, state: RuleState) -> tuple[RuleState, dict[str, Array]]:
         batch, info = draw(key, state.params)

@@ -5,7 +5,6 @@ better viewed as Bayesian inference"). Strengths add up: two tilts of s1 and s2 
 """
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from toypersona import numerics, theory
@@ -23,7 +22,7 @@ def tilting(task: Task, *, strength: Scalar) -> UpdateRule:
 
     def update(key: Key, state: RuleState) -> tuple[RuleState, dict[str, Array]]:
         del key
-        return RuleState(numerics.log_normalize(state.params + strength * task.table())), {}
+        return RuleState(theory.tilt(state.params, task.table(), strength)), {}
 
     return UpdateRule(lambda params: RuleState(numerics.log_normalize(params)), update)
 
@@ -42,10 +41,11 @@ def frontier(
         log_prompts: log rho(c) [C].
         strengths: s [S].
     """
-    rho = jnp.exp(log_prompts)
 
     def at(strength: Float[Array, ""]) -> tuple[Array, Array]:
         tilt = theory.tilt(log_base, reward, strength)
-        return rho @ numerics.kl_divergence(tilt, log_base), rho @ numerics.expectation(tilt, reward)
+        by_prompt = numerics.kl_divergence(tilt, log_base), numerics.expectation(tilt, reward)
+        spent, paid = (numerics.expectation(log_prompts, values) for values in by_prompt)
+        return spent, paid
 
     return jax.lax.map(at, strengths)
