@@ -106,11 +106,11 @@ def _newton_step(state: _Iterate) -> tuple[Float[Array, " K"], Float[Array, " K"
     """Mehrotra's predictor and corrector: the next weights, scaled to sum to one, and multipliers."""
     w, s = state.weights, state.multipliers
     num = w.shape[0]
-    factor = _cholesky(state.hessian + jnp.diag(s / w))
+    factor = cholesky(state.hessian + jnp.diag(s / w))
     dual_residual = 1.0 - state.hessian @ w - s
 
     def direction(complementarity: Array) -> tuple[Array, Array]:
-        dw = _solve_factored(factor, complementarity / w - dual_residual)
+        dw = solve_factored(factor, complementarity / w - dual_residual)
         return dw, (complementarity - s * dw) / w
 
     dw, ds = direction(-w * s)
@@ -129,7 +129,7 @@ def _reach(x: Float[Array, " K"], dx: Float[Array, " K"]) -> Float[Array, ""]:
     return 1 / jnp.maximum(jnp.max(-dx / x), TO_BOUNDARY)
 
 
-def _cholesky(matrix: Float[Array, "K K"]) -> Float[Array, "K K"]:
+def cholesky(matrix: Float[Array, "K K"]) -> Float[Array, "K K"]:
     """Lower Cholesky factor, column by column: unrolled, it beats LAPACK by far on batches of tiny matrices.
 
     A pivot lost to rounding is replaced by a huge one, so that its variable does not move.
@@ -145,7 +145,7 @@ def _cholesky(matrix: Float[Array, "K K"]) -> Float[Array, "K K"]:
     return jnp.stack(columns, axis=1)
 
 
-def _solve_factored(lower: Float[Array, "K K"], right: Float[Array, " K"]) -> Float[Array, " K"]:
+def solve_factored(lower: Float[Array, "K K"], right: Float[Array, " K"]) -> Float[Array, " K"]:
     """Solve L L^T x = right."""
     num = right.shape[0]
     for j in range(num):

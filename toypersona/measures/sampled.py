@@ -1,7 +1,8 @@
 """The drift budget of a policy known by samples: log-probabilities in nats and nothing else.
 
-Weights that are fitted and scored on the same samples make the hull distance too small, so each half is scored with the
-other half's weights. First it is shown that the base itself passes as inside the hull.
+Every distance is estimated with a control variate (``measures.control_variates``), so that weak drift is known as well
+as strong: relative errors are about ``sqrt(2/n)`` from n samples. Weights that are fitted to the samples make the hull
+distance too small, by what the jackknife puts back. First it is shown that the base itself passes as inside the hull.
 """
 
 from collections import namedtuple
@@ -13,11 +14,18 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
-from toypersona import hulls, numerics
+from toypersona import hulls
+from toypersona.measures import control_variates, drift
 from toypersona.types import Scalar
 
 ROUNDING = 1e-5
 """Nats by which a log-probability may exceed 0, and by how much probabilities of prompts may miss 1."""
+
+UNMOVED = 1e-6
+"""Nats below which the base counts as inside: rounding of log-probabilities, and tolerances of fits."""
+
+NEGLIGIBLE = 0.01
+"""Share of the drift below which it does: S would change by about as much."""
 
 SCORED_TWICE = 1e-3
 """Nats by which two evaluations of the same log-probability may differ."""
@@ -50,15 +58,16 @@ class SampledBudget(namedtuple("SampledBudget", [*_NUMBERS, "weights", "fit_exce
     """The ``ESTIMATES`` of a ``drift.DriftBudget`` in nats, each with its standard error (``_se``).
 
     Attributes:
-        hull_distance: weights are fitted on one half of the samples and scored on the other, both ways.
         token_hull_distance: nan without next-word log-probabilities, like ``switching`` and ``novelty``.
         selection_fraction: its error is by the delta method, from the joint distribution of both distances.
-        weights: the nearest persona mix, fitted on all samples [C, K].
-        fit_excess: what fitting K weights adds to a distance on average, (K - 1)/M nats (Wilks 1938); taken off.
+        weights: the nearest persona mix [C, K].
+        fit_excess: what fitting the weights had taken from ``hull_distance``, at most about (K - 1)/2M nats; put back.
         base_distance: the same estimate of the base's own hull distance, whose true value is 0.
-        base_inside: the base passes: ``abs(base_distance) <= 3 base_distance_se``. If it does not, the personas given
-            do not span the base, or it did not say these samples, and the other numbers mean nothing.
-        certified: every fit of weights reached its tolerance, and every distance is finite.
+        base_inside: the base passes: ``base_distance`` is within 3 standard errors of 0, or below 1% of ``total``, and
+            its samples are no likelier under another mix. If it does not, the personas given do not span the base, or
+            it did not say these samples, and the other numbers mean nothing.
+        certified: every fit of weights reached its tolerance, and every distance is finite. What the policy says and
+            the base, or no persona, can makes them infinite or nan.
     """
 
 
@@ -68,12 +77,13 @@ def budget_from_samples(
     log_prompts: Float[Array, " C"],
     *,
     next_words: NextWords | None = None,
-    tolerance: Scalar = 1e-6,
+    tolerance: Scalar = 1e-9,
 ) -> SampledBudget:
     """The drift budget of a policy known by samples, for models that cannot be enumerated.
 
-    The weights that score the other half of the samples get half a sample of every persona added, so that the hull
-    distance is rather too large, by at most about ``fit_excess``.
+    An interval of 1.96 standard errors covers 95 of 100 draws, from about 200 samples to each prompt; from 50 about 91,
+    where rare responses matter. A distance divided by its error is no test of being outside: near the hull both are of
+    the same size, inside they are tolerances of the fit.
 
     Args:
         samples: drawn from the policy; draws are independent, M even and >= 4.
@@ -81,7 +91,7 @@ def budget_from_samples(
         log_prompts: log rho(c) [C].
         next_words: next-word log-probabilities of the policy [C, M, T, V] and of the personas [C, M, T, K, V] at every
             position of ``samples``; without them the token hull is not measured.
-        tolerance: nats to which each projection is certified.
+        tolerance: nats to which each projection is certified. Use float64.
 
     Raises:
         ValueError: the shapes do not fit, an odd number of samples or fewer than four; and, outside jit, what cannot
@@ -103,44 +113,70 @@ def _budget(
     tolerance: Scalar,
 ) -> SampledBudget:
     """Compiled once for all calls of the same shapes."""
-    sizes = [drawn.log_policy.shape[1] for drawn in (samples, base_samples)]
-    log_nearest, certified = _held_out(samples.log_personas, tolerance)
-    log_nearest_base, base_certified = _held_out(base_samples.log_personas, tolerance)
-    whole = _fit_weights(samples.log_personas, tolerance)
-    spent = samples.log_policy - samples.log_base
-    outside = samples.log_policy - log_nearest
+    rho = jnp.exp(log_prompts)
+    spent = jax.vmap(control_variates.divergence)(samples.log_policy, samples.log_base)
+    (near,) = _nearest(samples, tolerance, 1.0)
+    base, plain = _nearest(base_samples, tolerance, 1.0, 0.0)
     novel, token_certified = jnp.full_like(spent, jnp.nan), jnp.array(True)
     if next_words is not None:
         novel, token_certified = _novelty(*next_words, tolerance)
     terms = {
         "total": spent,
-        "hull_distance": outside,
+        "hull_distance": near.terms,
         "token_hull_distance": novel,
-        "selection": spent - outside,
-        "switching": outside - novel,
+        "selection": spent - near.terms,
+        "switching": near.terms - novel,
         "novelty": novel,
-        "base_distance": base_samples.log_base - log_nearest_base,
+        "base_distance": base.terms,
     }
-    rho = jnp.exp(log_prompts)
-    excess, base_excess = ((samples.log_personas.shape[1] - 1) / num for num in sizes)
-    fitted = dict.fromkeys(("hull_distance", "switching"), -excess) | {
-        "selection": excess,
-        "base_distance": -base_excess,
-    }
-    estimates = {name: _pool(values, rho, fitted.get(name, 0.0)) for name, values in terms.items()}
-    fraction = _fraction(*estimates["total"], *estimates["hull_distance"], estimates["selection"][1])
-    base_distance, base_se = estimates["base_distance"]
-    measured = [mean for name, (mean, _) in estimates.items() if next_words or name not in _TOKENS]
-    finite = jnp.isfinite(jnp.stack(measured)).all()
-    pairs = estimates | {"selection_fraction": fraction}
+    pairs = {name: control_variates.pooled(values, rho) for name, values in terms.items()}
+    total = pairs["total"][0]
+    moved = abs(total) > drift.UNMOVED
+    scale = jnp.where(moved, total, 1.0)
+    ratio = jnp.where(moved, pairs["hull_distance"][0], 0.0) / scale
+    # The delta method: a ratio has the error of these terms.
+    pairs["selection_fraction"] = 1 - ratio, control_variates.pooled((near.terms - ratio * spent) / scale, rho)[1]
+    apart = jnp.abs(base_samples.log_policy - base_samples.log_base).max()
+    measured = [apart, *(mean for name, (mean, _) in pairs.items() if next_words or name not in _TOKENS)]
     return SampledBudget(
         **{name: mean for name, (mean, _) in pairs.items()},
         **{f"{name}_se": error for name, (_, error) in pairs.items()},
-        weights=whole.weights,
-        fit_excess=jnp.asarray(excess),
-        base_inside=abs(base_distance) <= 3 * base_se,
-        certified=certified & base_certified & whole.certified.all() & token_certified & finite,
+        weights=near.weights,
+        fit_excess=rho @ near.optimism.mean(axis=1),
+        base_inside=_inside(*pairs["base_distance"], plain.terms, rho, samples.log_personas.shape[1], total)
+        & (apart <= SCORED_TWICE),
+        certified=jnp.concatenate([near.certified, base.certified, plain.certified]).all()
+        & token_certified
+        & jnp.isfinite(jnp.stack(measured)).all(),
     )
+
+
+def _nearest(drawn: Samples, tolerance: Scalar, *most: float) -> list[control_variates.Nearest]:
+    """The nearest mix at every prompt, with each of some largest c in turn."""
+    repeat = lambda x: jnp.concatenate([x] * len(most))  # noqa: E731
+    largest = jnp.repeat(jnp.array(most), drawn.log_policy.shape[0])
+    fit = jax.vmap(lambda p, q, c: control_variates.nearest(p, q, tolerance, most=c))
+    # All at once, so that the solver is compiled once.
+    found = fit(repeat(drawn.log_policy), repeat(drawn.log_personas), largest)
+    return [jax.tree.map(lambda x, i=i: jnp.split(x, len(most))[i], found) for i in range(len(most))]
+
+
+def _inside(
+    distance: Float[Array, ""],
+    error: Float[Array, ""],
+    plain: Float[Array, "C M"],
+    rho: Float[Array, " C"],
+    num_personas: int,
+    total: Float[Array, ""],
+) -> Bool[Array, ""]:
+    """Whether the base is inside, and these samples the base's: others' are likelier under another mix than the base.
+
+    Of that alone the plain form knows; where all of its terms are equal, its error is that of the fitted weights.
+    """
+    likelier, spread = control_variates.pooled(plain, rho)
+    fitted = (rho**2).sum() * (num_personas - 1) / (2 * plain.shape[1] ** 2)
+    small = distance <= jnp.maximum(3 * error, jnp.maximum(NEGLIGIBLE * total, UNMOVED))
+    return small & (abs(likelier) <= 3 * jnp.sqrt(spread**2 + fitted))
 
 
 def _check_shapes(
@@ -201,29 +237,8 @@ def _check_values(
         )
 
 
-def _fit_weights(log_personas: Float[Array, "C K M"], tolerance: float) -> hulls.Projection:
-    """For each prompt the mix under which the samples are likeliest: their projection as equal point masses."""
-    num_samples = log_personas.shape[-1]
-    equal = jnp.full(num_samples, -jnp.log(num_samples))
-    return jax.vmap(lambda q: hulls.project(equal, q, tolerance=tolerance))(log_personas)
-
-
-def _held_out(log_personas: Float[Array, "C K M"], tolerance: float) -> tuple[Float[Array, "C M"], Bool[Array, ""]]:
-    """Each sample's log-probability under the mix fitted to the other half.
-
-    Half a sample of every persona is added (Krichevsky and Trofimov 1981): where nobody of a rare persona was in one
-    half, a single one in the other would be as good as impossible.
-    """
-    halves = jnp.split(log_personas, 2, axis=-1)
-    fits = [_fit_weights(half, tolerance) for half in halves]
-    seen, num_personas = halves[0].shape[-1], log_personas.shape[1]
-    smooth = [(seen * fit.weights + 0.5) / (seen + 0.5 * num_personas) for fit in fits]
-    scored = [numerics.log_mix(jnp.log(weights), half) for weights, half in zip(reversed(smooth), halves, strict=True)]
-    return jnp.concatenate(scored, axis=-1), fits[0].certified.all() & fits[1].certified.all()
-
-
 def _novelty(
-    log_next: Float[Array, "C M T V"], log_next_personas: Float[Array, "C M T K V"], tolerance: float
+    log_next: Float[Array, "C M T V"], log_next_personas: Float[Array, "C M T K V"], tolerance: Scalar
 ) -> tuple[Float[Array, "C M"], Bool[Array, ""]]:
     """Each sample's token-hull distance, summed over its positions."""
     num_words = log_next.shape[-1]
@@ -233,26 +248,3 @@ def _novelty(
         tolerance=tolerance,
     )
     return flat.distance.reshape(log_next.shape[:3]).sum(axis=-1), flat.certified.all()
-
-
-def _pool(
-    values: Float[Array, "C M"], rho: Float[Array, " C"], correction: float
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Mean over prompts and samples, the excess of fitted weights, +-(K - 1)/M, put right, and its standard error.
-
-    The scores of both halves share both fits: inside the hull their mean has variance 5(K - 1)/M^2, of which the
-    values show 2(K - 1)/M^2.
-    """
-    num_samples = values.shape[1]
-    variance = values.var(axis=1, ddof=1) / num_samples + 3 * abs(correction) / num_samples
-    return rho @ values.mean(axis=1) + correction, jnp.sqrt(rho**2 @ variance)
-
-
-def _fraction(
-    total: Array, total_se: Array, outside: Array, outside_se: Array, inside_se: Array
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """S and its standard error; the variance of a difference gives the covariance of its parts."""
-    ratio = outside / total
-    covariance = 0.5 * (total_se**2 + outside_se**2 - inside_se**2)
-    variance = outside_se**2 + ratio**2 * total_se**2 - 2 * ratio * covariance
-    return 1 - ratio, jnp.sqrt(jnp.maximum(variance, 0.0)) / abs(total)
