@@ -148,3 +148,22 @@ def check_tokens(policy, params):
     whole = jax.grad(lambda p: policy.log_prob(p, PROMPTS[1], responses[5]))(params)
     for one, other in zip(jax.tree.leaves(gradient), jax.tree.leaves(whole), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-12)
+
+
+def test_a_table_answers_for_nobody_else():
+    """A shorter response has the probability of beginning so; a word or a prompt it does not know is no other one's."""
+    policy, params = tabular.tabular(PROMPTS, 3, 3), jax.random.normal(jax.random.key(2), (3, 27))
+    params = params.at[0, :9].set(-jnp.inf)
+    joint = np.exp(np.asarray(policy.log_probs(params, PROMPTS[0]))).reshape(3, 3, 3)
+    log_prob = lambda *tokens: float(policy.log_prob(params, PROMPTS[0], jnp.array(tokens, int)))  # noqa: E731
+    begins = np.exp([log_prob(1), log_prob(1, 2), log_prob(2, 0, 1)])
+    np.testing.assert_allclose(begins, [joint[1].sum(), joint[1, 2].sum(), joint[2, 0, 1]])
+    np.testing.assert_allclose([np.exp(log_prob(0)), log_prob()], 0, atol=1e-12)
+    begun = policy.token_log_probs(params, PROMPTS[0], jnp.array([1, 2]))
+    np.testing.assert_allclose(jnp.exp(begun), [joint[1].sum(), joint[1, 2].sum() / joint[1].sum()])
+    assert [log_prob(1, 3, 0), log_prob(1, -1, 0), log_prob(3)] == [-np.inf] * 3
+    assert jnp.isnan(policy.log_probs(params, jnp.array([4, 4, 4]))).all()
+    with pytest.raises(ValueError, match="responses have 3 words, not 4"):
+        log_prob(0, 1, 2, 0)
+    with pytest.raises(ValueError, match="prompts of 3 units, not of 1"):
+        policy.log_probs(params, jnp.array([4]))

@@ -139,3 +139,15 @@ def test_wrong_input():
     pairs = preferences.Pairs(jnp.zeros(1, int), jnp.zeros((1, 2), int), jnp.zeros((1, 2), int))
     with pytest.raises(ValueError, match="batch_size of 1 or more, not 0"):
         preferences.dpo(TASK, pairs, learning_rate=1.0, beta=1.0, ref_params=REF, batch_size=0)
+
+
+def test_a_prompt_that_is_never_asked_is_not_imitated():
+    log_target = jax.nn.log_softmax(REF).at[1].set(jnp.nan)
+    task = LISTED._replace(log_prompts=jnp.log(jnp.array([1.0, 0.0])))
+    rule = imitation.match(task, lambda _: log_target, learning_rate=1.0)
+    state, info = jax.jit(rule.update)(jax.random.key(0), rule.init(PARAMS))
+    np.testing.assert_array_equal(state.params[1], PARAMS[1])
+    np.testing.assert_allclose(
+        state.params[0] - PARAMS[0], jax.nn.softmax(REF[0]) - jax.nn.softmax(PARAMS[0]), atol=1e-12
+    )
+    assert jnp.isfinite(info["log_likelihood"])

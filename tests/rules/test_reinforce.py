@@ -163,3 +163,27 @@ def test_wrong_input():
     for advantage in (advantages.leave_one_out, advantages.normalised):
         with pytest.raises(ValueError, match="two or more responses to each prompt, not 1"):
             advantage(jnp.ones((2, 1)))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_what_is_paid_alike_is_credited_with_nothing(dtype):
+    """The mean of eight rewards of 1000.1 is not 1000.1 in float32, and the rest was divided by a spread of 1e-4."""
+    alike = jnp.asarray(np.random.default_rng(0).normal(size=(100, 1)) * 10.0 ** np.arange(-3, 7)[:, None, None], dtype)
+    for advantage in (advantages.centred, advantages.leave_one_out, advantages.normalised):
+        for num in (2, 3, 8):
+            np.testing.assert_array_equal(advantage(jnp.broadcast_to(alike, (10, 100, num))), 0)
+
+
+@pytest.mark.parametrize("kl_loss", [None, divergences.k3])
+def test_a_prompt_that_is_never_asked_trains_nothing_whatever_it_pays(kl_loss):
+    """Its row of the base's table says nothing of what the policy says, and its reward is nan."""
+    rewards = REWARD.at[1].set(jnp.nan)
+    never = TASK._replace(
+        log_prompts=jnp.log(jnp.array([1.0, 0.0])), reward=lambda c, tokens: rewards[c, tokens @ PLACES]
+    )
+    ref = REF.at[1, 1:].set(-jnp.inf)
+    rule = reinforce.rloo(never, learning_rate=1.0, kl_coefficient=BETA, ref_params=ref, kl_loss=kl_loss)
+    state, info = jax.jit(rule.update)(jax.random.key(0), rule.init(PARAMS))
+    np.testing.assert_array_equal(state.params[1], PARAMS[1])
+    assert jnp.isfinite(state.params[0]).all() and jnp.isfinite(info["reward"])
+    assert jnp.abs(state.params[0] - PARAMS[0]).max() > 0.01
