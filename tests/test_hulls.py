@@ -1,10 +1,12 @@
+import functools
 import inspect
+import warnings
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.special import rel_entr
+from scipy.special import logsumexp, rel_entr
 
 from experiments.shared import oracle
 from toypersona import hulls, numerics
@@ -55,6 +57,7 @@ def problem(seed, family, num_components, num_outcomes=N):
     return jax.nn.log_softmax(log_p), log_components
 
 
+@functools.cache
 def problems(num_components, num_seeds, num_outcomes=N):
     """All families, for each of the seeds: [B, N], [B, K, N]."""
     both = [problem(s, f, num_components, num_outcomes) for f in FAMILIES for s in range(num_seeds)]
@@ -71,6 +74,27 @@ def slsqp(log_p, log_components):
     p, components = np.exp(log_p), np.exp(log_components)
     weights = np.maximum(oracle.nearest(p, components).x, 0)
     return rel_entr(p, weights / weights.sum() @ components).sum()
+
+
+def bracket(log_p, log_components, weights):
+    """Bounds on the least divergence, and its value at some weights, in 80 bits."""
+    p, q = (np.exp(np.asarray(x, np.longdouble)) for x in (log_p, log_components))
+    w = np.asarray(weights, np.longdouble)
+    w = w / w.sum(axis=-1, keepdims=True)
+    mixed = np.einsum("bk,bkn->bn", w, q)
+    inverse = np.divide(p, mixed, out=np.zeros_like(p), where=p > 0)
+    value = (p * np.log(np.where(p > 0, inverse, 1))).sum(axis=-1)
+    mass = p.sum(axis=-1)
+    largest = np.einsum("bkn,bn->bk", q, inverse).max(axis=-1)
+    return value - mass * np.log(largest / mass), value
+
+
+@functools.cache
+def warned_of_float32():
+    """The warning is given once per process: here, so that it is no error elsewhere."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        hulls._warn_of_float32()
 
 
 @pytest.mark.parametrize("num_components", [1, 2, 3, 4, 8, 16])
@@ -177,3 +201,97 @@ def test_shapes_that_do_not_fit_are_refused(p, components, weights):
     unchecked = inspect.unwrap(hulls.project)  # a user's jaxtyping checks nothing
     with pytest.raises(ValueError, match="fit|Cannot project"):
         unchecked(jnp.zeros(p), jnp.zeros(components), initial_weights=weights and jnp.zeros(weights))
+
+
+def test_an_interval_in_float64_holds_what_80_bits_say():
+    log_p, log_components = problems(4, 10)
+    for shift in (0.0, 3.0):
+        found = solve_all(log_p + shift, log_components - shift, None)
+        lowest, value = bracket(log_p + shift, log_components - shift, found.weights)
+        assert found.certified.all()
+        distance, gap = np.asarray(found.distance), np.asarray(found.gap)
+        assert (distance >= value).all() and (distance - gap <= lowest).all()
+        # Honest and yet tight: only the last two digits are lost.
+        assert (distance - value <= 2e-14 * np.exp(shift) * (1 + np.abs(value))).all()
+        assert (gap <= 2e-13 * np.exp(shift) * (1 + np.abs(value))).all()
+
+
+@pytest.mark.parametrize("num_outcomes", [N, pytest.param(1000, marks=pytest.mark.slow)])
+def test_an_interval_in_float32_holds_the_truth(num_outcomes):
+    warned_of_float32()
+    log_p, log_components = problems(4, 10, num_outcomes)
+    truth = solve_all(log_p, log_components, None)
+    lowest, highest = bracket(log_p, log_components, truth.weights)
+    assert len(truth.gap) >= 100 and truth.certified.all() and (highest - lowest).max() < 1e-12
+    for tolerance, certified in ((1e-9, 0.0), (1e-6, 0.0), (1e-4, 0.5), (1e-2, 1.0)):
+        found = solve_all(log_p.astype(jnp.float32), log_components.astype(jnp.float32), jnp.float32(tolerance))
+        distance, gap = np.asarray(found.distance, float), np.asarray(found.gap, float)
+        assert (gap > 8 * np.finfo(np.float32).eps).all()
+        assert (distance >= lowest).all() and (distance - gap <= highest).all()
+        np.testing.assert_array_equal(found.certified, found.gap <= jnp.float32(tolerance))
+        share = np.asarray(found.certified).mean()
+        assert share == certified if certified in (0.0, 1.0) else share > certified
+
+
+def test_float32_is_warned_of_once():
+    low = jnp.log(jnp.array([[0.5, 0.5], [0.2, 0.8]], jnp.float32))
+    hulls._warn_of_float32.cache_clear()
+    with pytest.warns(UserWarning, match="asked for in float32"):
+        found = hulls.project(low[0], low)
+    assert not hulls.project(low[0], low, tolerance=None).certified and found.distance.dtype == jnp.float32
+
+
+def test_a_tolerance_below_rounding_is_not_certified():
+    log_p, log_components = problem(3, "off", 4)
+    assert not hulls.project(log_p, log_components, tolerance=1e-15).certified
+    assert hulls.project(log_p, log_components, tolerance=None).certified
+
+
+@pytest.mark.parametrize("wrong", [jnp.nan, jnp.inf])
+def test_what_is_no_probability_gives_no_number(wrong):
+    log_p, log_components = problem(4, "impossible", 3)
+    assert jnp.isneginf(log_p[10]) and jnp.isneginf(log_components[0, 5]) and jnp.isneginf(log_components[:, 1]).all()
+    bad_p = [log_p.at[i].set(wrong) for i in (0, 1, 20)]
+    bad_q = [log_components.at[k, i].set(wrong) for k, i in ((0, 10), (1, 20), (0, 1))]
+    p = jnp.stack([*bad_p, *[log_p] * 4])
+    q = jnp.stack([*[log_components] * 3, *bad_q, log_components])
+    start = jnp.full((7, 3), wrong).at[:6].set(1 / 3)
+    for found in (hulls.project_batch(p, q), hulls.project_batch(p, q, initial_weights=start)):
+        for number in (found.distance[:6], found.gap[:6]):
+            assert not jnp.isfinite(number).any() and (jnp.isnan(number).all() or wrong == jnp.inf)
+        assert not found.certified[:6].any()
+        np.testing.assert_allclose(found.distance[6], hulls.project(log_p, log_components).distance, atol=2e-9)
+    assert not jnp.isfinite(hulls.project_batch(jnp.stack(bad_p), log_components).distance).any()
+
+
+def test_nothing_to_say_is_no_distance_and_no_problems_have_no_answers():
+    nothing, components = jnp.full(3, -jnp.inf), jnp.log(jnp.array([[0.5, 0.5, 0.0], [0.2, 0.8, 0.0]]))
+    for hull in (components, jnp.full((2, 3), -jnp.inf)):
+        found = hulls.project(nothing, hull)
+        assert found.distance == 0 and found.gap == 0 and found.certified
+    # So small that exp gives 0, and yet said by nobody.
+    assert jnp.isposinf(hulls.project(jnp.array([0.0, -jnp.inf, -800.0]), components).distance)
+    for hull in (components, jnp.zeros((0, 2, 3))):
+        empty = hulls.project_batch(jnp.zeros((0, 3)), hull)
+        assert empty.weights.shape == (0, 2) and empty.distance.shape == empty.certified.shape == (0,)
+    with pytest.raises(ValueError, match="batch_size=0"):
+        hulls.project_batch(jnp.zeros((2, 3)), components, batch_size=0)
+
+
+@pytest.mark.parametrize("num_personas, num_outcomes", [(3, 12), (1, 5), (2, 1), (5, 3)])
+def test_tangent_fit_is_least_squares_on_what_the_base_says(num_personas, num_outcomes):
+    rng = np.random.default_rng(num_personas)
+    log_personas = np.log(rng.dirichlet(np.ones(num_outcomes), num_personas))
+    if num_outcomes > 3:
+        log_personas[:, :2] = -np.inf
+        log_personas[-1] = log_personas[0]
+    gates = rng.dirichlet(np.ones(num_personas))
+    log_base = np.asarray(logsumexp(log_personas, axis=0, b=gates[:, None]))
+    values, said = rng.normal(size=num_outcomes), np.isfinite(log_base)
+    values[~said] = np.nan
+    fitted = np.asarray(hulls.tangent_fit(*map(jnp.asarray, (log_base, log_personas, values))))
+    base, root = np.exp(log_base[said]), np.exp(log_base[said] / 2)
+    design = (np.exp(log_personas[:, said]) / base).T
+    best = np.linalg.pinv(root[:, None] * design) @ (root * values[said])
+    np.testing.assert_allclose(fitted[said], design @ best, atol=1e-9)
+    assert (fitted[~said] == 0).all()

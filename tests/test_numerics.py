@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy.special import rel_entr
+from scipy.special import logsumexp, rel_entr
 
 from toypersona import numerics
 
@@ -58,3 +58,72 @@ def test_a_mix_of_what_nobody_can_say_is_impossible_and_flat():
         return jnp.where(jnp.isneginf(mixed), 0.0, mixed).sum()
 
     np.testing.assert_allclose(jax.grad(likelihood)(weights), [0.125 / 0.875 + 1.0, 0.75 / 0.875], rtol=1e-12)
+
+
+def cases(seed, num_cases=400, num_outcomes=6):
+    """Log-probabilities [B, N] with entries that are impossible, or so small that exp rounds them to 0."""
+    rng = np.random.default_rng(seed)
+    size = (num_cases, num_outcomes)
+    log_p = np.where(rng.random(size) < 0.2, -np.inf, np.where(rng.random(size) < 0.1, -800.0, rng.normal(size=size)))
+    log_p[:, 0] = np.where(np.isneginf(log_p).all(axis=1), 0.0, log_p[:, 0])
+    return log_p - logsumexp(log_p, axis=1, keepdims=True)
+
+
+def exact(log_p):
+    return np.exp(np.asarray(log_p, np.longdouble))
+
+
+def test_divergences_with_probabilities_at_and_near_zero_are_those_of_80_bits():
+    log_p, log_q = cases(0), cases(1)
+    p, q = exact(log_p), exact(log_q)
+    with np.errstate(divide="ignore"):
+        terms = p * np.log(np.where(p > 0, p, 1) / np.where(p > 0, q, 1))
+    expected = terms.sum(axis=1).astype(float)
+    assert np.isinf(expected).sum() > 100 < np.isfinite(expected).sum()
+    np.testing.assert_allclose(numerics.kl_divergence(jnp.array(log_p), jnp.array(log_q)), expected, rtol=1e-12)
+    low = numerics.kl_divergence(jnp.array(log_p, jnp.float32), jnp.array(log_q, jnp.float32))
+    np.testing.assert_allclose(low, expected, rtol=2e-4, atol=1e-6)
+    assert (low >= 0).all()
+
+
+def test_a_probability_that_exp_rounds_to_zero_is_still_one():
+    log_p, log_q = jnp.array([0.0, -800.0]), jnp.array([0.0, -jnp.inf])
+    assert numerics.kl_divergence(log_p, log_q) == jnp.inf
+    assert numerics.kl_divergence(log_q, log_p) == 0 == numerics.entropy(log_p)
+    assert numerics.expectation(log_p, -log_q) == jnp.inf
+    assert numerics.expectation(log_q, -log_q) == 0
+
+
+def test_expectations_do_not_see_what_is_impossible():
+    log_p = cases(2)
+    values = np.random.default_rng(3).normal(size=log_p.shape)
+    expected = np.where(np.isneginf(log_p), 0, exact(log_p) * values).sum(axis=1)
+    for wrong in (np.nan, np.inf, -np.inf):
+        given = jnp.array(np.where(np.isneginf(log_p), wrong, values))
+        found, slopes = jax.vmap(jax.value_and_grad(numerics.expectation))(jnp.array(log_p), given)
+        np.testing.assert_allclose(found, expected, atol=1e-14)
+        np.testing.assert_allclose(slopes, np.where(np.isneginf(log_p), 0, exact(log_p) * values), atol=1e-14)
+    entropy = -np.where(np.isneginf(log_p), 0, exact(log_p) * np.where(np.isneginf(log_p), 0, log_p)).sum(axis=1)
+    np.testing.assert_allclose(numerics.entropy(jnp.array(log_p)), entropy, atol=1e-14)
+
+
+@pytest.mark.parametrize("function", [numerics.kl_divergence, numerics.expectation])
+def test_nan_stays_nan(function):
+    fine = random_log_probs(5, 4)
+    for first, second in ((fine.at[1].set(jnp.nan), fine), (fine, fine.at[1].set(jnp.nan))):
+        assert jnp.isnan(function(first, second))
+    assert jnp.isnan(numerics.log_normalize(jnp.full(3, -jnp.inf))).all()
+
+
+def test_a_mix_and_its_derivative_are_those_of_the_responsibilities():
+    components, weights = cases(4, 300).reshape(100, 3, 6), cases(5, 100, 3)
+    joint = exact(weights)[:, :, None] * exact(components)
+    mixed = joint.sum(axis=1)
+    with np.errstate(divide="ignore"):
+        expected = np.log(mixed)
+    found, back = jax.vjp(numerics.log_mix, jnp.array(weights), jnp.array(components))
+    np.testing.assert_allclose(found, np.asarray(expected, float), atol=1e-12)
+    possible = np.isfinite(expected)
+    share = np.asarray(joint / np.where(possible, mixed, 1)[:, None], float)
+    for slopes, right in zip(back(jnp.array(possible, float)), (share.sum(axis=2), share), strict=True):
+        np.testing.assert_allclose(slopes, right, atol=1e-12)

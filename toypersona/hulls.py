@@ -73,7 +73,7 @@ def project(
     Returns:
         The ``Projection``. ``certified`` is False, and the weights the best found, if the tolerance was not reached or
         is less than the precision can certify; the distance is inf if p says something that no component can, and 0
-        if p says nothing. A nan or inf among the log-probabilities makes distance and gap nan.
+        if p says nothing. A nan among the log-probabilities makes distance and gap nan, an inf nan or inf.
 
     Raises:
         ValueError: the shapes do not fit, or there is nothing to project or nothing to project onto.

@@ -1,10 +1,14 @@
 import functools
+import inspect
 import itertools
+import warnings
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.optimize import minimize_scalar
+from scipy.special import rel_entr
 
 from experiments.shared import oracle
 from toypersona import chains, hulls, numerics, theory
@@ -14,7 +18,8 @@ C, K, V, T = 2, 3, 3, 3
 N = V**T
 TOKENS = chains.outcomes(V, T)
 LOG_PROMPTS = jnp.log(jnp.array([0.7, 0.3]))
-BUDGET = jax.jit(lambda policy, base, personas: drift.budget(policy, base, personas, TOKENS, LOG_PROMPTS))
+ASKED = jax.jit(lambda policy, base, personas, prompts: drift.budget(policy, base, personas, TOKENS, prompts))
+BUDGET = functools.partial(ASKED, prompts=LOG_PROMPTS)
 
 
 def random_problem(seed, scale=1.0):
@@ -26,9 +31,9 @@ def random_problem(seed, scale=1.0):
     return log_policy, log_base, log_personas
 
 
-def brute_force(log_policy, log_base, log_personas):
+def brute_force(log_policy, log_base, log_personas, rho=(0.7, 0.3)):
     """The definitions, one history at a time."""
-    rho, policy, base, personas = (np.exp(np.asarray(x)) for x in (LOG_PROMPTS, log_policy, log_base, log_personas))
+    policy, base, personas = (np.exp(np.asarray(x)) for x in (log_policy, log_base, log_personas))
     tokens = np.asarray(TOKENS)
     total = sum(rho[c] * (policy[c] @ np.log(policy[c] / base[c])) for c in range(C))
     d_prompt = sum(rho[c] * oracle.nearest(policy[c], personas[c]).fun for c in range(C))
@@ -189,3 +194,157 @@ def test_projections_that_were_given_up_are_not_certified_and_their_gap_bounds_t
     assert exact.certified and not found.certified
     assert 1e-6 < error <= found.gap
     np.testing.assert_allclose(getattr(found, right), getattr(exact, right), atol=1e-12)
+
+
+def edge_case(rng, sizes):
+    """A policy, base, personas and prompts of which much has probability 0, as logs."""
+    num_prompts, num_personas, num_words, length = sizes
+    num = num_words**length
+
+    def said(*shape):
+        p = rng.dirichlet(np.ones(num), shape) * (rng.random((*shape, num)) < 0.8)
+        p[..., 0] += p.sum(axis=-1) == 0
+        return p / p.sum(axis=-1, keepdims=True)
+
+    personas, policy = said(num_prompts, num_personas), said(num_prompts)
+    base = np.einsum("ck,ckn->cn", rng.dirichlet(np.ones(num_personas), num_prompts), personas)
+    kind = rng.integers(3)
+    policy = (policy, 0.5 * policy * (base > 0) + 0.5 * base, base)[kind]
+    policy = policy / policy.sum(axis=1, keepdims=True)
+    rho = rng.dirichlet(np.ones(num_prompts)) * (np.arange(num_prompts) != rng.integers(num_prompts + 1))
+    rho = np.where(rho.sum() == 0, 1.0, rho)
+    with np.errstate(divide="ignore"):
+        return tuple(np.log(x) for x in (policy, base, personas, rho / rho.sum()))
+
+
+def divergence_to_hull(p, personas):
+    """Of one or two personas, by a search on the line between them; inf where p says what nobody can."""
+    first, last = personas[0], personas[-1]
+    if (p[np.maximum(first, last) == 0] > 0).any():
+        return np.inf
+    found = minimize_scalar(
+        lambda w: rel_entr(p, w * first + (1 - w) * last).sum(), bounds=(0, 1), options={"xatol": 1e-13}
+    )
+    return min(found.fun, *(rel_entr(p, one).sum() for one in (first, last)))
+
+
+def defined(case, tokens):
+    """Total, d_prompt and d_token by the definitions: only what has a probability is looked at."""
+    policy, base, personas, rho = (np.exp(x) for x in case)
+    total = d_prompt = d_token = 0.0
+    for c in np.flatnonzero(rho):
+        total += rho[c] * rel_entr(policy[c], base[c]).sum()
+        d_prompt += rho[c] * divergence_to_hull(policy[c], personas[c])
+        for t in range(tokens.shape[1]):
+            for history in np.unique(tokens[policy[c] > 0, :t], axis=0):
+                begins = (tokens[:, :t] == history).all(axis=1)
+                words = (begins & (tokens[:, t] == v) for v in range(tokens.max() + 1))
+                joint = np.array([[each[word].sum() for each in (policy[c], *personas[c])] for word in words]).T
+                speak = joint.sum(axis=1) > 0
+                after = joint[speak] / joint[speak].sum(axis=1, keepdims=True)
+                reached = joint[0].sum()
+                d_token += rho[c] * reached * (divergence_to_hull(after[0], after[1:]) if len(after) > 1 else np.inf)
+    return np.array([total, d_prompt, d_token])
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        (3, 2, 2, 2),
+        pytest.param((2, 1, 3, 2), id="one persona", marks=pytest.mark.slow),
+        pytest.param((2, 2, 1, 2), id="one word", marks=pytest.mark.slow),
+        pytest.param((1, 2, 4, 1), id="one position, one prompt", marks=pytest.mark.slow),
+    ],
+)
+def test_what_has_probability_zero_counts_nowhere(sizes):
+    rng = np.random.default_rng(sizes)
+    tokens = chains.outcomes(*sizes[2:])
+    given = [edge_case(rng, sizes) for _ in range(60)]
+    measure = jax.jit(jax.vmap(lambda pi, base, personas, rho: drift.budget(pi, base, personas, tokens, rho)))
+    found = measure(*(jnp.array(x) for x in zip(*given, strict=True)))
+    expected = np.array([defined(case, np.asarray(tokens)) for case in given]).T
+    for value, right in zip((found.total, found.hull_distance, found.token_hull_distance), expected, strict=True):
+        np.testing.assert_allclose(value, right, atol=1e-7, rtol=1e-6)
+    total, d_prompt, d_token = expected
+    known = np.isfinite(expected).all(axis=0)
+    np.testing.assert_array_equal(found.certified, np.isfinite(d_prompt) & np.isfinite(d_token))
+    assert known.sum() > 20 and (sizes[2] == 1 or not known.all())
+    with np.errstate(invalid="ignore", divide="ignore"):
+        fraction = np.where(total <= 1e-9, 1.0, (total - d_prompt) / total)
+    fraction[np.isinf(total)] = np.nan
+    np.testing.assert_allclose(found.selection_fraction, fraction, atol=1e-4)
+
+
+def test_a_prompt_that_nobody_asks_may_hold_anything():
+    log_policy, log_base, log_personas = random_problem(7)
+    silent = jnp.where(TOKENS[None, :, 0] == 0, -jnp.inf, 0.0)
+    prompts = jnp.array([0.0, -jnp.inf])
+    expected = ASKED(log_policy, log_base, log_personas, prompts)
+    alone = brute_force(log_policy, log_base, log_personas, (1.0, 0.0))
+    np.testing.assert_allclose([expected.total, expected.hull_distance], alone[:2], atol=5e-8, rtol=1e-5)
+    for policy, personas in ((log_policy[1], log_personas[1] + silent), (log_policy[1] * jnp.nan, log_personas[1])):
+        found = ASKED(log_policy.at[1].set(policy), log_base, log_personas.at[1].set(personas), prompts)
+        for name in ("total", "hull_distance", "token_hull_distance", "selection_fraction", "certified"):
+            np.testing.assert_allclose(getattr(found, name), getattr(expected, name), atol=1e-12)
+
+
+def test_nan_is_no_selection():
+    problem = random_problem(9)
+    for which in range(3):
+        spoiled = [x.at[0, ..., 4].set(jnp.nan) if i == which else x for i, x in enumerate(problem)]
+        found = BUDGET(*spoiled)
+        assert jnp.isnan(found.selection_fraction) and jnp.isnan(found.selection) and not found.certified
+        assert jnp.isnan(found.total) == (which < 2) and jnp.isnan(found.hull_distance) == (which != 1)
+    # Where nothing has moved there is no division, and yet no number.
+    _, log_base, log_personas = problem
+    assert jnp.isnan(BUDGET(log_base, log_base, log_personas.at[0, 0, 0].set(jnp.nan)).selection_fraction)
+    nobody = ASKED(*problem, jnp.full(C, -jnp.inf))
+    assert jnp.isnan(nobody.total) and jnp.isnan(nobody.selection_fraction) and not nobody.certified
+
+
+@pytest.mark.slow
+def test_in_float32_nothing_is_certified_by_default():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = ASKED(*(x.astype(jnp.float32) for x in (*random_problem(10), LOG_PROMPTS)))
+    expected = BUDGET(*random_problem(10))
+    assert expected.certified and not found.certified and found.gap > 1e-6
+    for name in ("hull_distance", "token_hull_distance"):
+        assert getattr(found, name) - found.gap <= getattr(expected, name) <= getattr(found, name)
+
+
+def test_information_of_routing_is_scipys_also_for_prompts_and_personas_of_probability_zero():
+    assert drift.routing_information(jnp.eye(2), jnp.array([0.0, -jnp.inf])) == 0
+    assert jnp.isnan(drift.routing_information(jnp.eye(2), jnp.full(2, -jnp.inf)))
+    assert jnp.isnan(drift.routing_information(jnp.eye(2).at[0].set(jnp.nan), LOG_PROMPTS))
+    rng = np.random.default_rng(0)
+    rho, weights = rng.dirichlet(np.ones(4), 200), rng.dirichlet(np.ones(3), (200, 4))
+    rho, weights = rho * (rng.random(rho.shape) < 0.7), weights * (rng.random(weights.shape) < 0.7)
+    rho, weights = rho + np.eye(4)[0] * 1e-3, weights + np.eye(3)[0] * 1e-3
+    rho, weights = (x / x.sum(axis=-1, keepdims=True) for x in (rho, weights))
+    joint = rho[:, :, None] * weights
+    product = rho[:, :, None] * joint.sum(axis=1)[:, None]
+    expected = rel_entr(joint, product).sum(axis=(1, 2))
+    weights[rho == 0] = np.nan
+    with np.errstate(divide="ignore"):
+        log_rho = jnp.array(np.log(rho))
+    found = jax.vmap(drift.routing_information)(jnp.array(weights), log_rho)
+    np.testing.assert_allclose(found, expected, atol=1e-14)
+
+
+@pytest.mark.parametrize("wrong", ["prompts", "policy", "personas", "length"])
+def test_shapes_that_do_not_fit_are_refused(wrong):
+    policy, base, personas = random_problem(8)
+    tokens, rho = TOKENS, LOG_PROMPTS
+    policy = policy[:, 1:] if wrong == "policy" else policy
+    personas = personas[:, 0] if wrong == "personas" else personas
+    rho = rho[:1] if wrong == "prompts" else rho
+    tokens = tokens[:1, :0] if wrong == "length" else tokens
+    with pytest.raises(ValueError, match="have to be|has to list"):
+        inspect.unwrap(drift.budget)(policy, base, personas, tokens, rho)
+
+
+def test_a_path_without_policies_has_no_budgets():
+    _, log_base, log_personas = random_problem(8)
+    found = drift.budget_along(jnp.zeros((0, C, N)), log_base, log_personas, TOKENS, LOG_PROMPTS)
+    assert found.total.shape == (0,) and found.weights.shape == (0, C, K)
