@@ -211,6 +211,8 @@ def test_an_interval_in_float64_holds_what_80_bits_say():
         assert found.certified.all()
         distance, gap = np.asarray(found.distance), np.asarray(found.gap)
         assert (distance >= value).all() and (distance - gap <= lowest).all()
+        nearest = np.asarray(found.distance - found.rounding)
+        assert (np.abs(nearest - value) <= 2e-15 * np.exp(shift) * (1 + np.abs(value))).all()
         # Honest and yet tight: only the last two digits are lost.
         assert (distance - value <= 2e-14 * np.exp(shift) * (1 + np.abs(value))).all()
         assert (gap <= 2e-13 * np.exp(shift) * (1 + np.abs(value))).all()

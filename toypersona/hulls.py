@@ -40,12 +40,14 @@ class Projection(NamedTuple):
         distance: KL(p ‖ sum_k w_k p_k), nats, rounded up; the true distance lies in [distance - gap, distance].
         gap: the certificate log max_k c_k and the bound on rounding, nats; inf or nan where the distance is.
         certified: the gap is at most the tolerance.
+        rounding: what the distance was rounded up by, nats; without it, it is closer to the truth but may be below it.
     """
 
     weights: Float[Array, " K"]
     distance: Float[Array, ""]
     gap: Float[Array, ""]
     certified: Bool[Array, ""]
+    rounding: Float[Array, ""]
 
 
 def project(
@@ -116,7 +118,7 @@ def project_batch(
         raise ValueError(f"batch_size={batch_size}: it has to be at least 1; leave it out to choose by size.")
     if len(log_p) == 0:
         none = jnp.zeros(0, jnp.result_type(log_p, log_components))
-        return Projection(jnp.zeros((0, shape[0]), none.dtype), none, none, none > 0)
+        return Projection(jnp.zeros((0, shape[0]), none.dtype), none, none, none > 0, none)
     shared = _with_products(_hull(log_components)) if log_components.ndim == 2 else None
     if batch_size is None:
         batch_size = min(max(CACHED // (shape[1] if shared else math.prod(shape)), 8), 256)
@@ -218,7 +220,7 @@ def _project(
     gap = gap + rounded
     distance = jnp.where(jnp.isnan(gap), jnp.nan, terms.sum() + above)
     gap = jnp.where(jnp.isposinf(distance), jnp.inf, gap)
-    return Projection(weights, distance, gap, (gap <= tolerance) & jnp.isfinite(distance))
+    return Projection(weights, distance, gap, (gap <= tolerance) & jnp.isfinite(distance), above)
 
 
 def _rounding(p: Array, log_p: Array, ratio_to_largest: Array, hull: _Hull) -> tuple[Array, Array]:

@@ -40,7 +40,7 @@ class DriftBudget(NamedTuple):
         novelty: d_token.
         selection_fraction: S = selection / total; 1 where no more than 1e-12 nats were spent: the base is inside.
         weights: the nearest persona mix w*(c) [C, K]; without meaning for a prompt of probability 0.
-        gap: certificate: either distance exceeds its true value by at most this.
+        gap: certificate: either distance is within this of its true value, below it by rounding only.
         certified: every projection reached its tolerance, and the total is a number.
     """
 
@@ -135,7 +135,9 @@ def _budget(
         initial_weights=token_starts,
     )
     log_reached = jnp.where(impossible[:, None], -jnp.inf, log_prompts[:, None] + log_mass).reshape(-1)
-    d_prompt, d_token = _mean(log_prompts, prompt.distance), _mean(log_reached, token.distance)
+    # Not rounded up: the parts would lose digits where the drift is small.
+    d_prompt = _mean(log_prompts, prompt.distance - prompt.rounding)
+    d_token = _mean(log_reached, token.distance - token.rounding)
     selection = total - d_prompt
     still = (total <= UNMOVED) & ~jnp.isnan(selection)
     certified = (prompt.certified | impossible).all() & (token.certified | jnp.isneginf(log_reached)).all()
