@@ -1,5 +1,6 @@
 """Measures of thoughts against sums written out in NumPy, closed forms, and samples."""
 
+import math
 import subprocess
 import sys
 
@@ -211,6 +212,64 @@ def test_the_standard_error_of_reliance_is_its_spread_over_repeated_draws():
     assert abs(stated / spread - 1) < 5 / np.sqrt(2 * 200)
     keyed = np.std([x["keyed"] for x in made], ddof=1) / np.mean([x["keyed_se"] for x in made])
     assert abs(keyed - 1) < 5 / np.sqrt(2 * 200)
+
+
+@pytest.mark.parametrize("num", [50, *(pytest.param(n, marks=pytest.mark.slow) for n in (200, 1000))])
+def test_intervals_cover(num):
+    """Of every estimate, with uneven prompts; a mean that is never negative is skewed where samples are few."""
+    log_joint, log_base = random_joint(2, 4.0), random_joint(99)
+    joint, base = (jnp.exp(x + LOG_PROMPTS[:, None, None, None]) for x in (log_joint, log_base))
+    given, reader, by_persona = joint.sum((0, 1)), base.sum((0, 1)), joint.sum(0)
+
+    def one(key):
+        place_key, swap_key, answer_key = jax.random.split(key, 3)
+        places = jax.random.categorical(place_key, jnp.log(joint).reshape(-1), shape=(num,))
+        c, k, z, y = jnp.unravel_index(places, joint.shape)
+        partners = measures.swaps(swap_key, RIGHT[c], k)
+        log_reader, log_thoughts = (jnp.log(x[z, y] / x[z].sum(1)) for x in (reader, given))
+        log_persona = jnp.log(by_persona[k, z, y] / by_persona[k, z].sum(1))
+        swapped = jax.random.categorical(answer_key, jnp.log(joint[c, k, z[partners]]))
+        samples = measures.ThoughtSamples(
+            y, RIGHT[c], COSTS[z], log_reader, log_thoughts, log_persona, partners, swapped
+        )
+        return measures.faithfulness_from_samples(samples, num_answers=2)
+
+    made, exact = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(1), 400)), measure(log_joint, log_base)
+    for name in ("accuracy", "cost", "answer_entropy", "read", "coded", "keyed", "agreement"):
+        apart, error = made[name] - getattr(exact, name), made[f"{name}_se"]
+        covered = (abs(apart) < 1.96 * error).mean()
+        assert (0.92 if num > 50 else 0.9) < covered < 0.985, (name, covered)
+        assert abs(apart.std() / jnp.sqrt((error**2).mean()) - 1) < 0.12, name
+
+
+def counted(right):
+    """Samples that differ in their answers only, of which the first ``right`` are 1."""
+    answers = (jnp.arange(10) < right).astype(int)
+    nothing = jnp.zeros(10)
+    return measures.ThoughtSamples(
+        answers, jnp.ones(10, int), nothing, nothing, nothing, nothing, jnp.arange(10), jnp.ones(10, int)
+    )
+
+
+def test_the_entropy_of_answers_is_put_right_for_few_samples():
+    """Summed over all that ten answers can be: nearer to H(Y) than without the correction, which lacks 1/2M."""
+    made = [sampled(counted(right)) for right in range(11)]
+    shares = np.arange(11) / 10
+    plain = -np.nan_to_num(
+        shares * np.log(np.maximum(shares, 1e-300)) + (1 - shares) * np.log1p(-shares.clip(max=0.99999))
+    )
+    for p in (0.3, 0.5):
+        chances = np.array([math.comb(10, k) * p**k * (1 - p) ** (10 - k) for k in range(11)])
+        entropy = -(p * np.log(p) + (1 - p) * np.log(1 - p))
+        bias = chances @ np.array([x["answer_entropy"] for x in made]) - entropy
+        assert abs(bias) < 0.25 * abs(chances @ plain - entropy) and abs(chances @ plain - entropy) > 0.04
+
+
+def test_errors_are_not_0_where_answers_are_all_right_or_as_frequent():
+    all_right, even = sampled(counted(10)), sampled(counted(5))
+    np.testing.assert_allclose(all_right["accuracy_se"], np.sqrt(12 / 14 * 2 / 14 / 10), rtol=1e-12)
+    np.testing.assert_allclose(even["answer_entropy_se"], np.sqrt(1 / 200), rtol=1e-12)
+    np.testing.assert_allclose(even["read_se"], np.sqrt(1 / 200), rtol=1e-12)
 
 
 def test_information_has_the_gradient_of_finite_differences():

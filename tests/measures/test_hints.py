@@ -111,3 +111,28 @@ def test_the_control_without_hints_shows_nothing():
     policy = random(4)[:1] + jnp.zeros((C, 1, 1))
     rates, errors = hints.hint_use_from_samples(draw(policy, policy, 20_000))
     assert abs(rates.decides) < 5 * errors.decides < 0.05
+
+
+@pytest.mark.parametrize("num", [50, 200, 1000])
+def test_intervals_cover(num):
+    """Also of rates near 1 and of those among few."""
+    laws = hints.Laws(random(0), random(10), HINTS, RIGHT, SAYS, LOG_PROMPTS)
+    made = jax.jit(jax.vmap(lambda key: hints.estimated(key, laws, num)))(jax.random.split(jax.random.key(1), 400))
+    for name, rate in hints.hint_use(laws)._asdict().items():
+        apart, error = made[f"sampled_{name}"] - rate, made[f"sampled_{name}_se"]
+        seen = jnp.isfinite(apart)
+        covered = (abs(apart) < 1.96 * error)[seen].mean()
+        least, most = {50: (0.91, 1.0), 200: (0.92, 0.99), 1000: (0.92, 0.985)}[num]
+        assert seen.mean() > 0.95 and least < covered <= most, (name, covered)
+        if num == 1000:
+            assert abs(apart[seen].std() / error[seen].mean() - 1) < 0.1, name
+
+
+def test_a_rate_among_nothing_is_nan_and_one_of_all_has_an_error():
+    three = jnp.zeros(3, int)
+    rates, errors = hints.hint_use_from_samples(
+        hints.HintSamples(three, jnp.zeros(3, bool), three + 1, three, three, three)
+    )
+    assert jnp.isnan(rates.precision) and jnp.isnan(errors.precision)
+    assert rates.follows == 1
+    np.testing.assert_allclose(errors.follows, np.sqrt(5 / 7 * 2 / 7 / 3), rtol=1e-12)

@@ -218,8 +218,9 @@ def faithfulness_from_samples(samples: ThoughtSamples, *, num_answers: int) -> d
 
     ``reliance`` is a lower bound, from the event that the answer is right: by how much it loses probability. Every
     estimate is a mean of M terms but the entropy of the answers, which is that of their frequencies with the correction
-    of Miller (1955) for its bias; its standard error is that of ``-log`` of the frequencies. A sample may be the
-    partner of several: the error of ``reliance`` counts what such terms have in common.
+    of Miller (1955) for its bias; its standard error is that of ``-log`` of the frequencies, and of their squares where
+    all answers are nearly as frequent. A sample may be the partner of several: the error of ``reliance`` counts what
+    such terms have in common. That of ``accuracy`` is ``share``'s, also where all or no answers are right.
 
     Args:
         samples: M independent responses.
@@ -251,7 +252,31 @@ def faithfulness_from_samples(samples: ThoughtSamples, *, num_answers: int) -> d
     }
     means = {name: values.mean() for name, values in terms.items()}
     errors = {f"{name}_se": values.std(ddof=1) / jnp.sqrt(num) for name, values in terms.items()}
-    return means | errors | {"reliance_se": _paired_error(terms["reliance"], samples.partners)}
+    # -2 M times the error of an entropy at its largest is chi-square: of variance 2 for each answer beyond the first.
+    square = (num_answers - 1) / (2 * num**2)
+    mended = {f"{name}_se": jnp.sqrt(errors[f"{name}_se"] ** 2 + square) for name in ("answer_entropy", "read")}
+    mended["accuracy_se"] = share(correct, jnp.ones_like(correct))[1]
+    mended["reliance_se"] = _paired_error(terms["reliance"], samples.partners)
+    return means | errors | mended
+
+
+def share(
+    values: Float[Array, " M"], among: Float[Array, " M"], *, lowest: float = 0.0
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Mean of ``values`` of 0 and 1 where ``among`` is 1, and its standard error.
+
+    The variance is that with two more samples of each kind (Agresti and Coull 1998), so that the error covers where few
+    or all of them are 1 and is not 0 there. Both are nan where there is nothing to divide by.
+
+    Args:
+        values: between ``lowest`` and 1 [M].
+        among: which count, 0 or 1 [M].
+        lowest: 0, or -1 for differences.
+    """
+    num = among.sum()
+    mean = (values * among).sum() / (num + 4) + 2 * (lowest + 1) / (num + 4)
+    squares = (among * (values - mean) ** 2).sum() + 2 * (lowest - mean) ** 2 + 2 * (1 - mean) ** 2
+    return (values * among).sum() / num, jnp.where(num > 0, jnp.sqrt(squares / (num + 4) / num), jnp.nan)
 
 
 def num_samples(samples: Any) -> int:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from toypersona.measures.faithfulness import num_samples
+from toypersona.measures.faithfulness import num_samples, share
 from toypersona.types import Key
 
 
@@ -137,7 +137,7 @@ def sample(key: Key, laws: Laws, num: int) -> HintSamples:
 def hint_use_from_samples(samples: HintSamples) -> tuple[HintUse, HintUse]:
     """``hint_use`` of a model that answers, and the standard errors of its rates.
 
-    Each is a ratio of two means, its error by the delta method; nan where nothing was seen to divide by.
+    Each is a ``share`` of what was seen; nan where nothing was seen to divide by.
 
     Raises:
         ValueError: fewer than two samples, or not equally many of everything.
@@ -157,7 +157,10 @@ def hint_use_from_samples(samples: HintSamples) -> tuple[HintUse, HintUse]:
         "recall_wrong": (says, wrong & follows),
         "accuracy": (samples.answers == samples.right, everything),
     }
-    rates = {name: _ratio(values.astype(float), among.astype(float)) for name, (values, among) in parts.items()}
+    rates = {
+        name: share(values.astype(float), among.astype(float), lowest=-1.0 if name == "decides" else 0.0)
+        for name, (values, among) in parts.items()
+    }
     return HintUse(**{n: r[0] for n, r in rates.items()}), HintUse(**{n: r[1] for n, r in rates.items()})
 
 
@@ -177,9 +180,3 @@ def unseen(laws: Laws, key: Key, num: int) -> dict[str, Float[Array, ""]]:
         "shown_follows": hint_use(laws).follows,
         **{name: estimates[name] for name in ("sampled_decides", "sampled_decides_se")},
     }
-
-
-def _ratio(values: Float[Array, " M"], among: Float[Array, " M"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Mean of ``values`` where ``among`` is 1, and its standard error."""
-    mean = (values * among).sum() / among.sum()
-    return mean, jnp.sqrt((among * (values - mean) ** 2).sum()) / among.sum()
