@@ -22,7 +22,7 @@ def chains_at_random(seed, num_words=4):
 def test_horizon_as_by_listing_all_responses(last_only):
     mixture = chains_at_random(0)
     log_gates, experts, prompts, log_prompts, scores = mixture
-    made = long_answers.horizon(mixture, 0.8, (1, 3, 5), last_only=last_only)
+    made = theory.horizon(mixture, 0.8, (1, 3, 5), last_only=last_only)
     for i, length in enumerate((1, 3, 5)):
         by_persona = jax.vmap(lambda table, prompt, n=length: chains.log_probs(table, prompt, n), (0, None))
         log_personas = jax.vmap(by_persona, (None, 0))(experts, prompts)
@@ -39,7 +39,7 @@ def test_the_long_run_is_where_the_horizon_tends_to():
     mixture = chains_at_random(1)
     tends = jax.jit(long_answers.long_run)(mixture)
     lengths = (2**12, 2**20)
-    at = jax.jit(lambda s: long_answers.horizon(mixture, s, lengths))
+    at = jax.jit(lambda s: theory.horizon(mixture, s, lengths))
     weak = tends.weak_limit(jnp.array(lengths, float))
     np.testing.assert_allclose(at(1e-7).selection_fraction[0], weak[0], rtol=2e-3)
     strength = tends.half / jnp.sqrt(lengths[1])
@@ -48,7 +48,7 @@ def test_the_long_run_is_where_the_horizon_tends_to():
 
 
 def laws(mixture, strength):
-    return long_answers.long_run(mixture), long_answers.horizon(mixture, strength, (1, 4))
+    return long_answers.long_run(mixture), theory.horizon(mixture, strength, (1, 4))
 
 
 def test_of_a_constant_reward_there_is_no_share_and_no_half():

@@ -1,6 +1,6 @@
 """The drift of a mixture of chains that is paid for each word, at any length (law L3): exactly, by samples, by listing.
 
-Exact sums are those of ``long_answers.horizon``: their distortion is the hull distance where personas can be told apart
+Exact sums are those of ``theory.horizon``: their distortion is the hull distance where personas can be told apart
 and a bound elsewhere, to be compared with samples at any length, and with all responses listed at short ones. float64.
 """
 
@@ -12,8 +12,8 @@ from jaxtyping import Array, Float
 
 from toypersona import bases, long_answers, numerics, theory, tilted
 from toypersona.bases import Base
-from toypersona.long_answers import Horizon
 from toypersona.measures import sampled
+from toypersona.theory import Horizon
 from toypersona.tilted import PaidMixture
 from toypersona.types import Key
 from toypersona.worlds.world import Labels, World
@@ -38,10 +38,10 @@ def paid(base: Base, scores: Float[Array, " V"]) -> PaidMixture:
 
 
 def curve(mixture: PaidMixture, strengths: Float[Array, " R"], length: int, *, last_only: bool = False) -> Horizon:
-    """``long_answers.horizon`` at one length and each of R strengths, whose axis takes the place of L."""
+    """``theory.horizon`` at one length and each of R strengths, whose axis takes the place of L."""
 
     def at(strength: Float[Array, ""]) -> Horizon:
-        return jax.tree.map(lambda x: x[0], long_answers.horizon(mixture, strength, (length,), last_only=last_only))
+        return jax.tree.map(lambda x: x[0], theory.horizon(mixture, strength, (length,), last_only=last_only))
 
     return jax.vmap(at)(strengths)
 
@@ -72,7 +72,7 @@ def by_case(mixture: PaidMixture, lengths: Sequence[int], scaled: Float[Array, "
 
 def weak(mixture: PaidMixture, lengths: Sequence[int]) -> Float[Array, " L"]:
     """S at each of L lengths, under RL so weak that selection has hardly begun."""
-    return jnp.stack([long_answers.horizon(mixture, WEAK / n, (n,)).selection_fraction[0] for n in lengths])
+    return jnp.stack([theory.horizon(mixture, WEAK / n, (n,)).selection_fraction[0] for n in lengths])
 
 
 def selected(mixture: PaidMixture, lengths: Sequence[int], times: Float[Array, " Y"]) -> Float[Array, "L Y K"]:

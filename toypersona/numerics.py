@@ -7,7 +7,7 @@ where the textbook form sum_x p l loses all its digits.
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 
 def log_normalize(log_weights: Float[Array, "*batch N"]) -> Float[Array, "*batch N"]:
@@ -77,3 +77,8 @@ def log_mix(
     # Replaced before the logarithm, not only after: 0 times the derivative of log 0 would be nan.
     possible = jnp.where(impossible[..., None, :], 0.0, joint)
     return jnp.where(impossible, -jnp.inf, logsumexp(possible, axis=-2))
+
+
+def alike(values: Float[Array, " N"]) -> Bool[Array, ""]:
+    """Whether all are the same, up to rounding."""
+    return jnp.ptp(values) <= CONSTANT * jnp.finfo(values.dtype).eps * jnp.abs(values).max()

@@ -5,7 +5,7 @@
 - Persona gain: ``S(0+) = 1/(1 + kappa² tan² theta)``, kappa a number of the rule's kernel (``persona_gain``).
 - L2, factorisation: a tilted base is a mix of tilted personas, ``pi0 exp(s r)/Z = sum_k a_k p_k^s`` (``factorise``).
 - L3, horizon: where personas are Markov chains and each word pays, hull distance runs on s sqrt(T) and selection on s T
-  (``long_answers``).
+  (``horizon``; ``long_answers`` has its limit).
 - L4, exploit: an answer of base probability eps that pays Delta more takes over at ``beta = Delta / ln((1 - eps)/eps)``
   (``exploit``).
 - L5, leash: vanilla policy gradient finds an answer of base probability p0 in a time of 1/p0 and keeps the likeliest of
@@ -16,13 +16,15 @@
 They share no code with ``measures``; ``weak_limit`` shares the least-squares fit of ``hulls`` with ``rewards``.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from toypersona import hulls, numerics
+from toypersona import hulls, numerics, tilted
+from toypersona.tilted import PaidMixture
 from toypersona.types import Scalar
 
 
@@ -155,6 +157,54 @@ def factorise(
     chosen = numerics.kl_divergence(log_weights, log_gates)
     distortion, selection = (numerics.expectation(log_prompts, nats) for nats in (moved, chosen))
     return Factors(log_weights, tilted, distortion, selection + distortion)
+
+
+class Horizon(NamedTuple):
+    """A tilt as a mix of tilted personas at each of L lengths.
+
+    Attributes:
+        total: KL(tilt‖pi0), as in ``Factors`` [L].
+        distortion: likewise [L].
+        selection_fraction: ``KL(a‖g) / total``: S where personas can be told apart, a lower bound elsewhere [L]; nan
+            where every word pays the same, or the strength is 0, and nothing moves.
+        weights: a_k(c) [L, C, K].
+    """
+
+    total: Float[Array, " L"]
+    distortion: Float[Array, " L"]
+    selection_fraction: Float[Array, " L"]
+    weights: Float[Array, "L C K"]
+
+
+def horizon(mixture: PaidMixture, strength: Scalar, lengths: Sequence[int], *, last_only: bool = False) -> Horizon:
+    """The tilt by a reward per word, at any length (law L3): ``factorise``, its sums by transfer matrices; float64.
+
+    ``KL(p_k^s‖p_k) = s E_{p_k^s}[r] - log Z_k``, both from ``tilted.moments``.
+
+    Args:
+        mixture: the base, and what each word pays.
+        strength: s > 0.
+        lengths: T, as many as wanted.
+        last_only: pay for the last word only, a reward that does not grow with the response.
+
+    Raises:
+        ValueError: chains without memory, or lengths below 1.
+    """
+    log_gates, log_experts, prompts, log_prompts, scores = mixture
+    # Only differences tilt: a large constant would leave nothing but its rounding.
+    above = scores - scores[0]
+    one = lambda table, prompt: tilted.moments(table, prompt, above, strength, lengths, last_only=last_only)  # noqa: E731
+    per_persona = jax.vmap(jax.vmap(one, in_axes=(0, None)), in_axes=(None, 0))
+    log_partition, mean = (jnp.moveaxis(x, -1, 0) for x in per_persona(log_experts, prompts))
+    log_weights = numerics.log_normalize(log_gates[None] + log_partition)
+    moved = numerics.expectation(log_weights, strength * mean - log_partition)
+    chosen = numerics.kl_divergence(log_weights, jnp.broadcast_to(log_gates, log_weights.shape))
+    rho = jnp.broadcast_to(log_prompts, moved.shape)
+    distortion, selection = (numerics.expectation(rho, nats) for nats in (moved, chosen))
+    total = selection + distortion
+    # Both are then differences of roundings.
+    still = numerics.alike(scores) | (jnp.asarray(strength) == 0)
+    return Horizon(total, distortion, jnp.where(still, jnp.nan, selection / total), jnp.exp(log_weights))
 
 
 class Takeover(NamedTuple):
