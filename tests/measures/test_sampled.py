@@ -260,6 +260,20 @@ def test_it_is_compiled_once_for_all_samples_of_a_shape(small, monkeypatch):
     assert sampled.budget_from_samples(others, base_samples, LOG_PROMPTS, tolerance=1e-8).certified
 
 
+def test_a_prompt_that_is_never_asked_does_not_count(small):
+    """Not even if nobody could have said what is sampled there."""
+    samples, base_samples = small
+    silent = samples._replace(
+        log_personas=samples.log_personas.at[1].set(-jnp.inf), log_base=samples.log_base.at[1].set(-jnp.inf)
+    )
+    never = jnp.array([0.0, -jnp.inf])
+    found, expected = (sampled.budget_from_samples(s, base_samples, never) for s in (silent, samples))
+    assert found.certified and found.base_inside
+    for name in (*FITTED, "hull_distance_se", "fit_excess"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-12)
+    assert not sampled.budget_from_samples(silent, base_samples, LOG_PROMPTS).certified
+
+
 def test_a_policy_that_is_the_base_has_nothing_but_selection(small):
     found = estimated(small[1], small[1], LOG_PROMPTS)
     assert found.total == 0 and found.selection_fraction == 1 and found.selection_fraction_se < 1e-12

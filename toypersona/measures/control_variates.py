@@ -150,6 +150,8 @@ def pooled(terms: Float[Array, "C M"], rho: Float[Array, " C"]) -> tuple[Float[A
     near the hull are like squares of normal variables (the two-sided Edgeworth correction, Hall 1992, has about once;
     samples show about half of the skewness there is).
     """
+    # What is asked never does not count, however far away.
+    terms = jnp.where(rho[:, None] > 0, terms, 0.0)
     num_samples, rest = terms.shape[1], terms - terms.mean(axis=1, keepdims=True)
     variance = rho**2 @ (rest**2).sum(axis=1) / (num_samples * (num_samples - 1))
     third = rho**3 @ (rest**3).mean(axis=1) / num_samples**2

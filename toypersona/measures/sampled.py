@@ -117,7 +117,7 @@ def _budget(
     spent = jax.vmap(control_variates.divergence)(samples.log_policy, samples.log_base)
     (near,) = _nearest(samples, tolerance, 1.0)
     base, plain = _nearest(base_samples, tolerance, 1.0, 0.0)
-    novel, token_certified = jnp.full_like(spent, jnp.nan), jnp.array(True)
+    novel, token_certified = jnp.full_like(spent, jnp.nan), jnp.full(rho.shape, True)
     if next_words is not None:
         novel, token_certified = _novelty(*next_words, tolerance)
     terms = {
@@ -142,11 +142,10 @@ def _budget(
         **{name: mean for name, (mean, _) in pairs.items()},
         **{f"{name}_se": error for name, (_, error) in pairs.items()},
         weights=near.weights,
-        fit_excess=rho @ near.optimism.mean(axis=1),
+        fit_excess=control_variates.pooled(near.optimism, rho)[0],
         base_inside=_inside(*pairs["base_distance"], plain.terms, rho, samples.log_personas.shape[1], total)
         & (apart <= SCORED_TWICE),
-        certified=jnp.concatenate([near.certified, base.certified, plain.certified]).all()
-        & token_certified
+        certified=(near.certified & base.certified & plain.certified & token_certified | (rho == 0)).all()
         & jnp.isfinite(jnp.stack(measured)).all(),
     )
 
@@ -239,7 +238,7 @@ def _check_values(
 
 def _novelty(
     log_next: Float[Array, "C M T V"], log_next_personas: Float[Array, "C M T K V"], tolerance: Scalar
-) -> tuple[Float[Array, "C M"], Bool[Array, ""]]:
+) -> tuple[Float[Array, "C M"], Bool[Array, " C"]]:
     """Each sample's token-hull distance, summed over its positions."""
     num_words = log_next.shape[-1]
     flat = hulls.project_batch(
@@ -247,4 +246,6 @@ def _novelty(
         log_next_personas.reshape(-1, *log_next_personas.shape[3:]),
         tolerance=tolerance,
     )
-    return flat.distance.reshape(log_next.shape[:3]).sum(axis=-1), flat.certified.all()
+    return flat.distance.reshape(log_next.shape[:3]).sum(axis=-1), flat.certified.reshape(log_next.shape[0], -1).all(
+        axis=1
+    )
