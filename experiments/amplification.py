@@ -108,6 +108,7 @@ def run(config: Config) -> xr.Dataset:
         config,
         point,
         {"world": np.arange(config.num_worlds)},
+        constants=pretrained.recovered(),
         labels={"wrong": pretrained.labels.personas[wrong]},
     )
 

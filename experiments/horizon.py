@@ -88,7 +88,7 @@ def run(config: Config) -> xr.Dataset:
         mixture = horizons.paid(base, jax.random.normal(score_key, (base.num_words,)))
         return {**_exact(mixture, config, base.labels.personas), **_sampled(mixture, config, base.labels, sample_key)}
 
-    return command.sweep(NAME, config, point, {"world": np.arange(config.num_worlds)})
+    return command.sweep(NAME, config, point, {"world": np.arange(config.num_worlds)}, constants=pretrained.recovered())
 
 
 def _exact(mixture: PaidMixture, config: Config, personas: tuple[str, ...]) -> dict[str, Any]:

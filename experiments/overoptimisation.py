@@ -115,7 +115,8 @@ def run(config: Config) -> xr.Dataset:
         config,
         point,
         {"size": config.sizes, "world": np.arange(config.num_worlds)},
-        constants={"best_of_n_bound": named(bound, "bound of KL(best of n‖base)", "nats", record=None)},
+        constants=pretrained.recovered()
+        | {"best_of_n_bound": named(bound, "bound of KL(best of n‖base)", "nats", record=None)},
     )
 
 

@@ -103,7 +103,6 @@ def run(config: Config) -> xr.Dataset:
             "noise_wrong": named(noise, "runs locked onto a wrong persona", learning_rate=config.noise.learning_rates),
             "weak_limit": theory.weak_limit(base.log_base, base.log_personas, reward, base.log_prompts),
             "reward_table": reward,
-            **pretrained.recovery_at(world)._asdict(),
         }
 
     labels, worlds = pretrained.labels, np.arange(config.num_worlds)
@@ -112,7 +111,7 @@ def run(config: Config) -> xr.Dataset:
         config,
         point,
         {"angle": config.angles, "world": worlds},
-        constants=pretrained.listed(),
+        constants=pretrained.listed() | pretrained.recovered(),
         labels=labels._asdict() | {"prompts": pretrained.world.prompts.tolist(), "helpful": rewards.helpful},
     )
 

@@ -60,7 +60,7 @@ def run(config: Config) -> xr.Dataset:
     from toypersona.worlds import world as worlds
 
     world, labels = catalogue.load(config.world, config.options, key=jax.random.key(bases.WORLD_SEED))
-    options, most = config.pretraining, config.amounts[-1]
+    options, most = config.pretraining.fitting(config.world), config.amounts[-1]
     speakers = mixture.for_world(world, labels, config.length, options.gate)
 
     def point(key: Key, *, num_lines: Array) -> dict[str, Any]:

@@ -143,7 +143,7 @@ def run(config: Config) -> xr.Dataset:
     known = {name: dict(zip(rule._fields[1:], rule[1:], strict=True)) for name, rule in rules.items()}
     labels = {"rules": known, "controls": catalogue.CONTROLS, "num_tries": NUM_TRIES, "own": [*own]}
     axes = {"rate": config.rates, "world": np.arange(config.num_worlds)}
-    return command.sweep(NAME, config, point, axes, labels=labels)
+    return command.sweep(NAME, config, point, axes, constants=pretrained.recovered(), labels=labels)
 
 
 if __name__ == "__main__":

@@ -85,7 +85,8 @@ def run(config: Config) -> xr.Dataset:
         return _learn(config, base, wanted, line_key) | _call(config, asked, task, wanted, tune_key)
 
     labels = {"helpful": names[helpful], "called": names[called]}
-    return command.sweep(NAME, config, point, {"world": np.arange(config.num_worlds)}, labels=labels)
+    axes = {"world": np.arange(config.num_worlds)}
+    return command.sweep(NAME, config, point, axes, constants=pretrained.recovered(), labels=labels)
 
 
 def _learn(config: Config, base: Base, wanted: Float[Array, "2 C N"], key: Key) -> dict[str, Any]:

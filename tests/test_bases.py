@@ -150,7 +150,8 @@ def test_each_pretrained_base_is_its_own_fit_by_hand(fitted, index):
     np.testing.assert_array_equal(base.prompts, world.prompts)
     # Adam's first steps make much of the last digits.
     close = lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-6)  # noqa: E731
-    jax.tree.map(close, pretrained.recovery_at(index), recovery)
+    for name, of_fit in recovery._asdict().items():
+        close(pretrained.recovered()[name].value[index], of_fit)
 
 
 def test_an_index_may_be_traced_and_all_bases_be_listed(fitted):

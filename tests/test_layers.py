@@ -38,6 +38,8 @@ WITHOUT_JAX = {
     "toypersona.outputs",
     "toypersona.provenance",
     "toypersona.transcripts",
+    "toypersona.worlds.encodings",
+    "toypersona.worlds.lines",
     "toypersona.worlds.names",
 }
 CLAIMS = {"experiments.claims", "experiments.shared.claim", "experiments.shared.oracle", "experiments.shared.terminal"}

@@ -240,9 +240,11 @@ class Pretrained(NamedTuple):
         personas = named(arrays["log_gates"].value, world=worlds, prompt=None, persona=self.labels.personas)
         return arrays | {"log_gates": personas}
 
-    def recovery_at(self, index: Int[Array, ""] | int) -> pretraining.Recovery:
-        """How far fit number ``index`` is from the truth."""
-        return jax.tree.map(lambda x: x[index], self.recovery)
+    def recovered(self) -> dict[str, Output]:
+        """How far every fit is from the truth, with a leading dimension ``world``, by name."""
+        worlds = np.arange(self.world.log_prompts.shape[0])
+        experts = named(self.recovery.expert_divergence, world=worlds, persona=self.labels.personas)
+        return named(self.recovery._asdict(), world=worlds) | {"expert_divergence": experts}
 
 
 def pretrained(
@@ -269,8 +271,8 @@ def pretrained(
     Raises:
         ValueError: settings that make no world, one too large to enumerate, or one of a single persona.
     """
-    keys = jax.random.split(jax.random.key(WORLD_SEED), num_worlds)
-    each = [catalogue.load(name, options, key=key) for key in keys]
+    pretraining_options = pretraining_options.fitting(name)
+    each = [catalogue.load(name, options, key=key) for key in jax.random.split(jax.random.key(WORLD_SEED), num_worlds)]
     labels = each[0][1]
     if len(labels.personas) < 2:
         raise ValueError("There is nobody to select in a world of one persona: give it two or more.")
@@ -280,18 +282,15 @@ def pretrained(
     def speakers(world: World) -> Speakers:
         return FAMILIES[family](world, labels, length, pretraining_options)
 
-    def fit(world: World, key: Key) -> tuple[Params, pretraining.Recovery]:
-        text_key, fit_key = jax.random.split(key)
+    def fit(drawn: tuple[World, Array]) -> tuple[Params, pretraining.Recovery]:
+        world, key = drawn
+        text_key, fit_key = jax.random.split(jax.random.wrap_key_data(key))
         text = worlds.sample(text_key, world, pretraining_options.line_length, pretraining_options.num_lines)
         fitted = pretraining.fit_text(fit_key, world, text, speakers(world), pretraining_options, text.tokens.shape[0])
         return pretraining.align(world, speakers(world), fitted.params, length)
 
     text_keys = jax.random.key_data(jax.random.split(jax.random.key(TEXT_SEED), num_worlds))
-    params, recovery = kept(
-        lambda world, keys: jax.lax.map(lambda pair: fit(pair[0], jax.random.wrap_key_data(pair[1])), (world, keys)),
-        (world, text_keys),
-        folder,
-    )
+    params, recovery = kept(lambda *drawn: jax.lax.map(fit, drawn), (world, text_keys), folder)
     return Pretrained(world, labels, speakers, params, recovery, responses)
 
 
@@ -337,8 +336,9 @@ def _each_kept(compute: Callable[..., Result], calls: Sequence[tuple], folder: P
     evaluate = jax.jit(jaxpr_as_fun(closed))
 
     def result(arguments: tuple) -> Result:
-        platform = f"jax-{jax.__version__}-{jax.default_backend()}"
-        path = folder and folder / platform / programs.fingerprint(closed, arguments)
+        path = folder and folder / f"jax-{jax.__version__}-{jax.default_backend()}" / programs.fingerprint(
+            closed, arguments
+        )
         if path and path.exists():
             return files.kept_tree(path, shapes)
         computed = jax.tree.unflatten(jax.tree.structure(shapes), evaluate(*jax.tree.leaves(arguments)))

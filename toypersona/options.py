@@ -4,7 +4,7 @@ Limits of what several settings make together are functions: responses that are 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from toypersona.limits import Count, Even, Positive, Share, one_of, within
@@ -95,7 +95,7 @@ class TextOptions:
     prompt_length: Size = 1
     """Units of a line that are its opening; at least the order."""
     num_prompts: Size = 6
-    """The most frequent openings, over all personas, become the prompts."""
+    """So many openings become the prompts: those that most people share first, then the most frequent."""
     max_units: Annotated[int, within(2, 4096)] = 12
     """V, the end of a line included: so many different words (those that tell most about who speaks) or characters
     (the most frequent) make up responses. Others are cut out of the lines read; V^T responses have to be listed."""
@@ -166,7 +166,10 @@ class LongThoughts:
 
 @dataclass(frozen=True)
 class Pretraining:
-    """How a policy is fitted to unlabelled text, by Adam on minibatches from several random starts."""
+    """How a policy is fitted to unlabelled text from several random starts.
+
+    Gate tables are fitted by expectation maximisation, all else by Adam on minibatches.
+    """
 
     num_lines: Annotated[int, within(1, 1_000_000)] = 8000
     """Lines of text sampled from the world."""
@@ -179,9 +182,17 @@ class Pretraining:
     learning_rate: Positive = 0.05
     """Adam's, decayed to zero."""
     num_restarts: Annotated[int, within(1, 1000)] = 3
-    """Random starts; the likeliest fit is kept."""
-    gate: Annotated[str, one_of("network", "table", "prior")] = "network"
-    """network (reads the prompt's units), table (one row per prompt) or prior (reads nothing)."""
+    """Random starts; the likeliest fit is kept. Expectation maximisation goes on until three found it."""
+    most_restarts: Annotated[int, within(1, 1000)] = 20
+    """Random starts of expectation maximisation, at most."""
+    gate: Annotated[str, one_of("auto", "network", "table", "prior")] = "auto"
+    """network (reads the prompt's units), table (one row per prompt) or prior (reads nothing); auto is a table for
+    speakers and text:FOLDER, whose few prompts a network learns by heart, and a network for others."""
+
+    def fitting(self, world: str) -> "Pretraining":
+        """The same with the gate that fits a world of this name."""
+        auto = "network" if world in ("larry_bob_alice", "markov") else "table"
+        return replace(self, gate=auto if self.gate == "auto" else self.gate)
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from toypersona import numerics
+from toypersona import chains, numerics
 from toypersona.options import Pretraining
+from toypersona.policies import expectation_maximisation
 from toypersona.policies.policy import Policy, Speakers
 from toypersona.types import Key, Params, Scalar
 from toypersona.worlds import world as worlds
@@ -156,8 +157,25 @@ def recovery(
 def fit_text(
     key: Key, world: World, text: Sample, speakers: Speakers, options: Pretraining, num_lines: Int[Array, ""] | int
 ) -> Fit:
-    """Fit a policy to the first ``num_lines`` lines of a world's text, who wrote them unseen."""
+    """Fit a policy to the first ``num_lines`` lines of a world's text, who wrote them unseen.
+
+    By expectation maximisation where the gate is a table and the personas are plain chains, else by Adam.
+    """
     lines, count = (world.prompts[text.prompt_index], text.tokens), jnp.asarray(num_lines)
+    if options.gate == "table" and not isinstance(world.log_experts, chains.Reading):
+        return Fit(
+            *expectation_maximisation.fit(
+                key,
+                speakers,
+                world.prompts,
+                text.prompt_index,
+                text.tokens,
+                num_lines=count,
+                goal=-_mean_read(_log_likelihoods(world, text), count),
+                at_least=options.num_restarts,
+                at_most=max(options.num_restarts, options.most_restarts),
+            )
+        )
     return fit(
         key,
         speakers.policy,
@@ -185,11 +203,20 @@ def excess(
     world: World, policy: Policy, params: Params, text: Sample, num_lines: Scalar | None = None
 ) -> Float[Array, ""]:
     """Nats per line by which a policy's loss on the first ``num_lines`` lines of a text exceeds that of the world."""
+    fitted = jax.vmap(policy.log_prob, (None, 0, 0))(params, world.prompts[text.prompt_index], text.tokens)
+    count = jnp.asarray(text.tokens.shape[0] if num_lines is None else num_lines)
+    return _mean_read(_log_likelihoods(world, text) - fitted, count)
+
+
+def _log_likelihoods(world: World, text: Sample) -> Float[Array, " M"]:
+    """Nats of each line under the world that it comes from."""
 
     def one(c: Int[Array, ""], tokens: Int[Array, " L"]) -> Float[Array, ""]:
-        truth = jax.nn.logsumexp(world.log_gates[c] + worlds.log_prob_personas(world, c, tokens))
-        return truth - policy.log_prob(params, world.prompts[c], tokens)
+        return jax.nn.logsumexp(world.log_gates[c] + worlds.log_prob_personas(world, c, tokens))
 
-    count = jnp.asarray(text.tokens.shape[0] if num_lines is None else num_lines)
-    counted = jnp.arange(text.tokens.shape[0]) < count
-    return jnp.where(counted, jax.vmap(one)(text.prompt_index, text.tokens), 0.0).sum() / count
+    return jax.vmap(one)(text.prompt_index, text.tokens)
+
+
+def _mean_read(values: Float[Array, " M"], num_lines: Int[Array, ""]) -> Float[Array, ""]:
+    """The mean over the first ``num_lines`` lines."""
+    return jnp.where(jnp.arange(values.shape[0]) < num_lines, values, 0.0).sum() / num_lines

@@ -8,6 +8,7 @@ from typing import Any, SupportsFloat
 import xarray as xr
 
 from toypersona import datasets
+from toypersona.worlds import names
 
 PARTS = ("selection", "switching", "novelty")
 DRAWS = ("world", "seed")
@@ -137,4 +138,14 @@ def standard(dataset: xr.Dataset) -> list[Claim]:
         of = f" ({name.removesuffix('certified').strip('_')})" if name != "certified" else ""
         claims.append(near(f"share of points certified{of}", 1.0, dataset[name].mean(), 0.0))
     claims.append(at_most("diverged points", 0.0, dataset[datasets.DIVERGED].sum()))
-    return grouped("Every dataset", claims)
+    return [*_people(dataset), *grouped("Every dataset", claims)]
+
+
+def _people(dataset: xr.Dataset) -> list[Claim]:
+    """That bases fitted to people's lines are made of these people."""
+    measured = "gate_divergence" in dataset and "world" in dataset.gate_divergence.dims
+    if not measured or not names.of_people(datasets.settings_of(dataset)["world"]):
+        return []
+    experts = each_at_most("the expert's error, nats per token", 0.1, dataset.expert_divergence, "persona")
+    gates = at_most("the gates' error against Bayes' rule, nats", 0.03, dataset.gate_divergence)
+    return grouped("Pretraining found the people", [gates, *experts])

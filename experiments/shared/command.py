@@ -70,6 +70,8 @@ def main(
         dataset = _opened(settings.out / f"{name}.zarr", settings)
         if dataset is None:
             files.check_writable(settings.out)
+            for sentence in settings.report():
+                print(sentence, file=sys.stderr)
             _configure(everything="--debug" in given)
             dataset = run(settings)
     except (ValueError, OSError, MemoryError, RuntimeError) as error:

@@ -26,11 +26,15 @@ from toypersona.options import (
     check_text,
     num_outcomes,
 )
-from toypersona.worlds import names
+from toypersona.worlds import lines, names
 
 if TYPE_CHECKING:
     from toypersona.bases import Base, ByKey, Pretrained
     from toypersona.types import Array, Key
+    from toypersona.worlds.lines import Heard
+
+GATES_OFF, EXPERTS_OFF = 0.05, 0.25
+"""Nats, and nats per token, by which a base may miss the people whose lines it is fitted to; claims are stricter."""
 
 CACHE = Path(__file__).parents[2] / ".cache"
 
@@ -92,6 +96,10 @@ class Settings:
     def check(self) -> None:
         """Raise a ValueError that names the flags if settings do not fit each other."""
 
+    def report(self) -> list[str]:
+        """Sentences on what was read, to print before anything is computed."""
+        return []
+
     def say(self, sentence: str) -> None:
         """Tell whoever sits at a terminal what takes a while."""
         if self.progress and sys.stderr.isatty():
@@ -124,6 +132,8 @@ class WorldSettings(Settings):
             num_outcomes(markov.num_words, self.length)
         if self.world == "larry_bob_alice":
             num_outcomes(names.NUM_WORDS, self.length)
+        if names.folder(self.world):
+            num_outcomes(len(self._heard().words), self.length)
         check_text(self.pretraining.num_lines, self.pretraining.line_length)
 
     def persona(self, flag: str, otherwise: int) -> int:
@@ -149,7 +159,37 @@ class WorldSettings(Settings):
 
         self.say("Fitting the base to text, unless .cache/bases has it ...")
         kind = self.world, self.options, self.pretraining
-        return bases.pretrained(*kind, length=self.length, num_worlds=self.num_worlds, folder=CACHE / "bases")
+        found = bases.pretrained(*kind, length=self.length, num_worlds=self.num_worlds, folder=CACHE / "bases")
+        if names.of_people(self.world):
+            self._refuse_strangers(found)
+        return found
+
+    def _refuse_strangers(self, pretrained: Pretrained) -> None:
+        """Stop where a base is not made of the people who wrote the lines: no number of it would be about them."""
+        gates = float(np.max(pretrained.recovery.gate_divergence))
+        experts = np.max(pretrained.recovery.expert_divergence, axis=0)
+        if gates <= GATES_OFF and experts.max() <= EXPERTS_OFF:
+            return
+        alone = "" if self._heard().shared() else "nobody opens a line as another does, and "
+        gate = "" if self.pretraining.fitting(self.world).gate == "table" else "leave out --pretraining.gate, or "
+        worst = pretrained.labels.personas[int(experts.argmax())]
+        raise ValueError(
+            f"Pretraining did not find the people who wrote these lines: {alone}gates are {gates:.2g} nats off "
+            f"(allowed: {GATES_OFF:g}), the expert for {worst} {experts.max():.2g} nats per token ({EXPERTS_OFF:g}); "
+            f"{gate}{lines.remedy(self.options.text)}."
+        )
+
+    def _heard(self) -> Heard:
+        """What is read of a world of people."""
+        if folder := names.folder(self.world):
+            return lines.hear(lines.from_folder(folder), self.options.text)
+        from toypersona.worlds import speakers
+
+        return lines.hear(speakers.lines(self.options.speakers), self.options.text)
+
+    def report(self) -> list[str]:
+        """What was read of people's lines, and what to doubt."""
+        return lines.report(self._heard(), self.options.text) if names.of_people(self.world) else []
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

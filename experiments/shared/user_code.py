@@ -161,8 +161,8 @@ def sha256(given: str | tuple) -> str | None:
     """A hash of the files that each ``FILE.py:FUNCTION`` names, or of the texts of ``text:FOLDER``; else None."""
     files = []
     for name in (given,) if isinstance(given, str) else given:
-        kind, _, rest = str(name).rpartition(":")
-        files += names.texts(Path(rest)) if kind == "text" else [Path(kind)] if kind.endswith(".py") else []
+        file, folder = str(name).rpartition(":")[0], names.folder(str(name))
+        files += names.texts(folder) if folder else [Path(file)] if file.endswith(".py") else []
     contents = [file.name.encode() + file.read_bytes() for file in files if file.is_file()]
     return hashlib.sha256(b"\0".join(contents)).hexdigest() if contents else None
 

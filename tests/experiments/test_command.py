@@ -110,7 +110,7 @@ def test_a_small_pretraining_run_and_its_figure(tmp_path):
         ("--feature nicety", "it is one of words, brevity, exploit, FILE.py:FUNCTION"),
         ("--feature nowhere.py:f", "names the file nowhere.py, which is not a Python file that exists"),
         ("--part 4 4", "--part has to be i n with 0 <= i < n, not 4 4"),
-        ("--pretraining.gate neural", "one of network, table, prior, not 'neural'"),
+        ("--pretraining.gate neural", "one of auto, network, table, prior, not 'neural'"),
         ("--pretraining.learning-rate nan", "--pretraining.learning-rate has to be finite, not nan"),
         ("--seeds 1 1", "different whole numbers"),
         ("--chunk 0", "--chunk has to be from 1 to 10,000,000, not 0"),

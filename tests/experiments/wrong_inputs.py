@@ -75,7 +75,7 @@ COMMANDS = [
     ("phase_diagram", "--helpful alicia", "--helpful has to be a persona of the world, not 'alicia': did you mean al…"),
     ("phase_diagram", "--world markov --helpful alice", "--helpful …, not 'alice': it is one of A, B, C."),
     ("phase_diagram", "--world speakers --helpful bob", "--helpful …: it is one of iago, falstaff, rosalind."),
-    ("phase_diagram", "--pretraining.gate Network", "--pretraining.gate has to be one of network, table, prior, not …"),
+    ("phase_diagram", "--pretraining.gate Network", "--pretraining.gate has to be one of auto, network, table, prior…"),
     ("phase_diagram", "--feature wrods", "Unknown --feature 'wrods': did you mean words?"),
     ("phase_diagram", "--feature nicety", "Unknown --feature 'nicety': it is one of words, brevity, exploit, FILE…"),
     # The user's own files.

@@ -18,15 +18,17 @@ def test_prompts_and_gates_by_hand():
     world, labels = text.from_lines(LINES, SMALL)
     assert labels == worlds.Labels(("ann", "ben"), ("no", "yes", ".", "hey", "oi"), " ")
     np.testing.assert_array_equal(world.prompts, [[4], [3]])
-    # "oi" opens 1 line of ann and 4 of ben, "hey" 2 and 1; 0.1 is added to each.
-    np.testing.assert_allclose(jnp.exp(world.log_gates), [[1.1 / 5.2, 4.1 / 5.2], [2.1 / 3.2, 1.1 / 3.2]])
-    np.testing.assert_allclose(jnp.exp(world.log_prompts), [5.2 / 8.4, 3.2 / 8.4])
+    # "oi" opens 1 line of ann and 4 of ben, "hey" 2 and 1; ann's 3 lines count 4/3, ben's 5 count 4/5; 0.1 is added.
+    counts = np.array([[4 / 3 + 0.1, 3.2 + 0.1], [8 / 3 + 0.1, 0.8 + 0.1]])
+    np.testing.assert_allclose(jnp.exp(world.log_gates), counts / counts.sum(axis=1, keepdims=True))
+    np.testing.assert_allclose(jnp.exp(world.log_prompts), counts.sum(axis=1) / counts.sum())
 
 
 def test_a_row_by_hand():
     world, labels = text.from_lines(LINES, SMALL)
-    # After "oi": ann says no once; ben no three times and yes once; nobody ends there. The whole row, V = 3.
-    together = np.array([4.1, 1.1, 0.1]) / 5.3
+    # After "oi": ann says no once; ben no three times and yes once; nobody ends there. The whole row, V = 3, where
+    # ann's lines count 4/3 and ben's 4/5.
+    together = np.array([4 / 3 + 2.4 + 0.1, 0.8 + 0.1, 0.1]) / (4 / 3 + 3.2 + 0.3)
     ann, ben = np.array([1.0, 0, 0]) + 0.3 * together, np.array([3.0, 1, 0]) + 0.3 * together
     oi = labels.units.index("oi")
     np.testing.assert_allclose(jnp.exp(world.log_experts[:, oi]), [ann / 1.3, ben / 4.3])

@@ -1,7 +1,5 @@
 """Worlds by name, for command lines."""
 
-from pathlib import Path
-
 from toypersona.options import WorldOptions
 from toypersona.types import Key
 from toypersona.worlds import larry_bob_alice, markov, names, speakers, text
@@ -15,8 +13,8 @@ def load(name: str, options: WorldOptions, *, key: Key) -> tuple[World, Labels]:
         ValueError: an unknown name, or options that make no world.
     """
     names.personas(name, options)
-    if name.startswith(names.FOLDER):
-        return text.from_folder(Path(name.removeprefix(names.FOLDER)), options.text)
+    if folder := names.folder(name):
+        return text.from_folder(folder, options.text)
     if name == "larry_bob_alice":
         return larry_bob_alice.larry_bob_alice()
     if name == "speakers":

@@ -13,6 +13,16 @@ FOLDER = "text:"
 """Before the folder of a world of one's own texts."""
 
 
+def of_people(world: str) -> bool:
+    """Whether a world is made of lines that somebody brings: what its people can be told apart by is not known."""
+    return world == "speakers" or world.startswith(FOLDER)
+
+
+def folder(world: str) -> Path | None:
+    """The folder of ``text:FOLDER``; of other names none."""
+    return Path(world.removeprefix(FOLDER)) if world.startswith(FOLDER) else None
+
+
 def personas(world: str, options: WorldOptions) -> tuple[str, ...]:
     """The personas of the world called one of ``WORLDS``, or ``text:FOLDER``, in its order.
 
@@ -21,8 +31,8 @@ def personas(world: str, options: WorldOptions) -> tuple[str, ...]:
     """
     if world == FOLDER:
         raise ValueError("The world text:FOLDER has to name its folder, with a .txt file of lines for each persona.")
-    if world.startswith(FOLDER):
-        return tuple(file.stem for file in texts(Path(world.removeprefix(FOLDER))))
+    if own := folder(world):
+        return tuple(file.stem for file in texts(own))
     if world == "larry_bob_alice":
         return LARRY_BOB_ALICE
     if world == "speakers":

@@ -31,7 +31,16 @@ _TITLE = re.compile(r"^[A-Z]{2,}[A-Z .]*$")
 
 
 def speakers(names: Sequence[str] = SPEAKERS, options: TextOptions = DEFAULT) -> tuple[World, Labels]:
-    """The world of these speakers' speeches, each one line, over all plays in which somebody of that name speaks.
+    """The world of these speakers' speeches, each one line.
+
+    Raises:
+        ValueError: as ``lines``, or options that make no world.
+    """
+    return text.from_lines(lines(names), options)
+
+
+def lines(names: Sequence[str]) -> dict[str, list[str]]:
+    """The speeches of these speakers, over all plays in which somebody of that name speaks.
 
     Raises:
         ValueError: the plays are not installed, nobody has that name, fewer than two names or too many.
@@ -42,7 +51,7 @@ def speakers(names: Sequence[str] = SPEAKERS, options: TextOptions = DEFAULT) ->
         if name not in spoken:
             near = difflib.get_close_matches(name, spoken, n=3) or sorted(spoken, key=lambda n: -len(spoken[n]))[:5]
             raise ValueError(f"Nobody named {name!r} speaks in the plays: try {', '.join(near)}.")
-    return text.from_lines({name: spoken[name] for name in names}, options)
+    return {name: spoken[name] for name in names}
 
 
 def _plays() -> list[Path]:
