@@ -111,7 +111,7 @@ class WorldSettings(Settings):
     """Settings of every experiment that starts from a pretrained world."""
 
     world: str = "larry_bob_alice"
-    """larry_bob_alice, speakers, markov, or text:FOLDER with one text file per persona."""
+    """larry_bob_alice, speakers, markov, or text:FOLDER with one text file per persona, two to eight of them."""
     options: WorldOptions = WorldOptions()
     """What the world is made of."""
     length: Annotated[int, within(1, 20)] = 3
