@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -231,8 +232,8 @@ def test_a_store_of_old_whose_files_are_compressed_is_still_read(finished):
     for name in ("computed", "given"):
         del attributes["attributes"][name]
     (finished / "zarr.json").write_text(json.dumps(attributes))
-    total = zarr.open_group(finished)["total"]
-    packed = {
+    total: Any = zarr.open_group(finished)["total"]
+    packed: dict[str, Any] = {
         "shape": total.shape,
         "chunks": total.chunks,
         "dtype": "f8",
