@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -113,7 +113,7 @@ def main(name: str, draw: Callable[[xr.Dataset], Figure | Mapping[str, Figure | 
         dataset = datasets.load(folders.data / f"{name}.zarr").load()
         files.check_writable(folders.out)
         _use()
-        drawn = _drawn(draw, dataset)
+        drawn = datasets.read(draw, dataset)
         for end, content in (drawn if isinstance(drawn, Mapping) else {"": drawn}).items():
             if isinstance(content, Figure):
                 _save(content, folders.out, name + end)
@@ -131,17 +131,3 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Exit 2."""
         self.exit(2, f"error: {message.rstrip('.')}.\n")
-
-
-def _drawn(draw: Callable[[xr.Dataset], Any], dataset: xr.Dataset) -> Any:
-    """What is drawn from a dataset.
-
-    Raises:
-        ValueError: the dataset was made by other code, and lacks what is drawn today.
-    """
-    try:
-        return draw(dataset)
-    except (KeyError, AttributeError) as error:
-        if not datasets.made_by_other_code(dataset):
-            raise
-        raise ValueError(f"The dataset was made by other code and lacks {error}: run the experiment again") from error

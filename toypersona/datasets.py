@@ -16,7 +16,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -25,6 +25,8 @@ from zarr.storage import MemoryStore
 
 from toypersona import files, outputs, provenance
 from toypersona.outputs import Output
+
+Result = TypeVar("Result")
 
 DONE = "done"
 DIVERGED = "diverged"
@@ -322,6 +324,20 @@ def config_of(dataset: xr.Dataset) -> dict[str, Any]:
 def settings_of(dataset: xr.Dataset) -> dict[str, Any]:
     """The settings that a run was given, groups of them as dicts."""
     return config_of(dataset)["settings"]
+
+
+def read(reading: Callable[[xr.Dataset], Result], dataset: xr.Dataset) -> Result:
+    """What a function reads from a dataset.
+
+    Raises:
+        ValueError: the dataset was made by other code, and lacks what is read today.
+    """
+    try:
+        return reading(dataset)
+    except (KeyError, AttributeError) as error:
+        if not made_by_other_code(dataset):
+            raise
+        raise ValueError(f"The dataset was made by other code and lacks {error}: run the experiment again.") from error
 
 
 def made_by_other_code(dataset: xr.Dataset) -> bool:

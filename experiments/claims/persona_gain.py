@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 
 from experiments.claims.weak_limit import limits
-from experiments.shared.claim import DRAWS, Claim, at_most, near
+from experiments.shared.claim import DRAWS, Claim, at_most, grouped, near
 
 LEAK = 0.05
 """Share of a persona reward's direction that may leave the hull where the law is claimed: beyond, S is no one-number
@@ -55,11 +55,14 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     left, error = abs(limits(dataset)[0] - dataset.first_order), limits(dataset)[1]
     linear = two_kernels(dataset)
     off = abs(linear / dataset.kappa.sel(rule=linear.rule) - 1)
-    return [
-        *made,
-        at_most("largest |S(0+) - R²| over its error, all rules", 1.0, (left / error).max()),
-        at_most("kappa at any rate of the gate by the kernels at 0 and 1: largest relative error", 0.1, off),
-    ]
+    return grouped(
+        "Persona gain: S(0+) = 1/(1 + kappa² tan² angle)",
+        [
+            *made,
+            at_most("largest |S(0+) - R²| over its error, all rules", 1.0, (left / error).max()),
+            at_most("kappa at any rate of the gate by the kernels at 0 and 1: largest relative error", 0.1, off),
+        ],
+    )
 
 
 def findings(dataset: xr.Dataset) -> list[str]:

@@ -86,9 +86,7 @@ def at_most(
     return Claim(what, limit, largest, 0.0, can_tell and largest <= limit, "≤", can_tell)
 
 
-def within_errors(
-    what: str, difference: xr.DataArray, error: xr.DataArray, *, possible: Range, slack: xr.DataArray | float = 0.0
-) -> Claim:
+def within_errors(what: str, difference: xr.DataArray, error: xr.DataArray, *, possible: Range) -> Claim:
     """The claim that all estimates agree with their exact values to ``ERRORS`` of their standard errors.
 
     It cannot tell if so many of the largest standard error, on either side, are more than half of what is possible.
@@ -98,9 +96,8 @@ def within_errors(
         difference: estimates less exact values.
         error: their standard errors.
         possible: the values that the quantity itself can take.
-        slack: by how much an estimate may be off besides.
     """
-    told, (least, greatest) = at_most(what, ERRORS, (abs(difference) - slack) / error), possible
+    told, (least, greatest) = at_most(what, ERRORS, abs(difference) / error), possible
     covered = 2 * ERRORS * float(error.max())
     can_tell = told.can_tell and not _covers(0.0, covered, (0.0, float(greatest) - float(least)))
     return dataclasses.replace(told, can_tell=can_tell, holds=told.holds and can_tell)

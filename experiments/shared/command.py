@@ -92,10 +92,17 @@ def main(
     if diverged := int(dataset[datasets.DIVERGED].sum()):
         print(f"{diverged} of {dataset[datasets.DIVERGED].size} points diverged; they are marked in the dataset.")
     readings = importlib.import_module(f"experiments.claims.{name}")
-    claims = [*readings.claims(dataset), *claim.standard(dataset)]
+    try:
+        claims = [*datasets.read(readings.claims, dataset), *claim.standard(dataset)]
+        findings = datasets.read(readings.findings, dataset)
+    except ValueError as error:
+        if "--debug" in given:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
     kept = _kept(claims, settings.out / f"{name}.claims.json")
     print(terminal.table(claims))
-    print(f"\n{terminal.findings(readings.findings(dataset))}")
+    print(f"\n{terminal.findings(findings)}")
     print(f"\nDataset {settings.out / name}.zarr, {kept}")
     print(f"Draw it: {sys.executable} -m figures.{name} --data {settings.out} --out {settings.out}")
     print(f"\n{terminal.verdict(claims)}")

@@ -22,12 +22,12 @@ def width() -> int:
     return max(NARROW, shutil.get_terminal_size(UNKNOWN).columns)
 
 
-def number(value: float, digits: int = 4) -> str:
-    """A number, in words where digits would not say what it is: unknown, not reached, or no more than rounding."""
+def number(value: float, digits: int = 4, infinite: str = "not reached") -> str:
+    """A number, in words where digits would not say what it is: unknown, infinite, or no more than rounding."""
     if math.isnan(value):
         return "not known"
     if math.isinf(value):
-        return "not reached"
+        return infinite
     if 0 < abs(value) < ROUNDING:
         return f"below {ROUNDING:g}"
     # Rounded, then printed: 640, not 6.4e+02.
@@ -67,8 +67,9 @@ def table(claims: Sequence[Claim], columns: int | None = None) -> str:
 
 def _cells(claim: Claim) -> tuple[str, ...]:
     error = number(claim.uncertainty, 2) if math.isfinite(claim.uncertainty) else number(math.nan)
-    predicted = f"{claim.relation} {number(claim.predicted)}"
-    return predicted, number(claim.measured), "" if claim.relation == "≤" else error, claim.verdict
+    predicted, bound = f"{claim.relation} {number(claim.predicted)}", claim.relation == "≤"
+    measured = number(claim.measured, infinite="infinite" if bound else "not reached")
+    return predicted, measured, "" if bound else error, claim.verdict
 
 
 def _right(cells: Iterable[str], sizes: Iterable[int], columns: int) -> str:

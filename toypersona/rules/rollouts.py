@@ -140,12 +140,15 @@ def train(
         An ``UpdateRule`` whose info holds the sampled mean ``reward``, noise included.
 
     Raises:
-        ValueError: no sample, no epoch, or a KL coefficient without ``ref_params``.
+        ValueError: no sample, no epoch, a KL coefficient without ``ref_params``, or a correction of no KL
+            loss.
     """
     if ref_params is None and not is_off(kl_coefficient):
         raise ValueError("kl_coefficient needs ref_params, the base policy's parameters: pass both.")
     if num_samples < 1 or num_epochs < 1:
         raise ValueError(f"A sampled rule needs 1 or more samples and epochs, not {num_samples} and {num_epochs}.")
+    if kl_corrected and kl_loss is None:
+        raise ValueError("kl_corrected weighs the estimate of a KL loss: pass kl_loss, one of divergences, too.")
     policy, prompts = task.policy, task.prompts
     kl_in_reward, transform = kl_coefficient if kl_loss is None else 0.0, optimizer(learning_rate)
     objective = penalised(objective, kl_coefficient, kl_loss, by_token=kl_by_token, corrected=kl_corrected)
