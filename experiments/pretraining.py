@@ -3,7 +3,7 @@
 Nobody tells the mixture who wrote a line. Its experts are matched to the true personas over all permutations, its gate
 is compared with the Bayes posterior over who writes such prompts. Seeds draw the text and the random starts.
 
-On 2 cores the preset quick takes half a minute, paper three minutes.
+On 2 cores the preset quick takes half a minute, two of lines that people bring; paper three minutes and more.
 """
 
 from __future__ import annotations

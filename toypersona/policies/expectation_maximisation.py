@@ -23,8 +23,8 @@ PRIOR = 1.0
 CONVERGED, AGREE = 1e-6, 1e-4
 """Nats per line: a start has converged where a step gains less, and found the best again where it differs by less."""
 
-MOST_STEPS, ENOUGH = 200, 3
-"""Steps of a start, and how many starts have to find the same."""
+SHORT, LONG, ENOUGH = 50, 500, 3
+"""Most steps of every start, and then of the best (Biernacki, Celeux and Govaert 2003); how many have to agree."""
 
 
 class Likeliest(NamedTuple):
@@ -97,9 +97,9 @@ def fit(
         value = (value + prior) / lines
         return log_gates, tables, value, value - before, steps + 1
 
-    def climb(start_key: Key) -> tuple[Array, Array, Array]:
-        fresh = (*start(start_key), jnp.asarray(-jnp.inf), jnp.asarray(jnp.inf), 0)
-        going = lambda state: (state[3] > CONVERGED) & (state[4] < MOST_STEPS)  # noqa: E731
+    def climb(log_gates: Array, tables: Array, most: int) -> tuple[Array, Array, Array]:
+        fresh = (log_gates, tables, jnp.asarray(-jnp.inf), jnp.asarray(jnp.inf), 0)
+        going = lambda state: (state[3] > CONVERGED) & (state[4] < most)  # noqa: E731
         log_gates, tables, value, _, _ = jax.lax.while_loop(going, step, fresh)
         return log_gates, tables, -value
 
@@ -108,7 +108,7 @@ def fit(
 
     def again(state: tuple) -> tuple:
         best, losses, found, count = state
-        new = climb(jax.random.fold_in(key, count))
+        new = climb(*start(jax.random.fold_in(key, count)), SHORT)
         better = new[2] < best[2] - AGREE
         found = jnp.where(better, 1, found + (new[2] < best[2] + AGREE))
         best = jax.tree.map(lambda x, y: jnp.where(new[2] < best[2], x, y), new, best)
@@ -118,4 +118,5 @@ def fit(
     begun = (nothing, jnp.full(at_most, jnp.nan), jnp.asarray(0), jnp.asarray(0))
     more = lambda state: (state[3] < at_least) | ((state[2] < ENOUGH) & (state[3] < at_most))  # noqa: E731
     best, losses, _, _ = jax.lax.while_loop(more, again, begun)
+    best = climb(*best[:2], LONG)
     return Likeliest(mixture.params_of(*best[:2]), loss(best), losses)
