@@ -111,7 +111,8 @@ def test_intervals_cover_and_estimates_have_no_bias(case, num):
         assert (0.92 if num > 50 else 0.88) < covered < 0.985, (name, covered)
         assert abs(apart.mean()) < 3.5 * apart.std() / np.sqrt(NUM_DRAWS) + 0.03 * apart.std(), name
         stated = jnp.sqrt((error**2).mean()) / apart.std()
-        assert 0.9 < stated < (1.1 if num > 200 else 1.35), (name, stated)
+        # In weak cases the plain form, taken by chance in a few draws, makes most of the spread.
+        assert (0.8 if case == "weak" else 0.9) < stated < (1.1 if num > 200 else 1.35), (name, stated)
 
 
 @pytest.mark.parametrize("num", SIZES)
@@ -121,7 +122,10 @@ def test_errors_at_weak_drift_are_a_share_of_the_drift(num):
     share = np.sqrt(2 * (np.exp(LOG_PROMPTS) ** 2).sum() / num)
     assert exact.total < 3e-3
     for name in ("total", "hull_distance"):
-        assert getattr(found, name).std() < 2 * share * getattr(exact, name), name
+        apart = abs(getattr(found, name) - getattr(exact, name))
+        # A persona is taken for silenced by chance in a few draws: in those the plain form is right.
+        assert jnp.quantile(apart, 0.95) < 4 * share * getattr(exact, name), name
+        assert jnp.median(getattr(found, f"{name}_se")) < 2 * share * getattr(exact, name), name
 
 
 @pytest.mark.parametrize("num", SIZES)
@@ -169,6 +173,56 @@ def test_a_term_that_is_known_falls_out_far_away_and_where_a_policy_cannot_say_a
     # The coefficient of one half is that of the other, so that it does not know what it multiplies.
     log_q = log_q.at[:20].add(jnp.where(jnp.arange(20) % 2, 5.0, -5.0))
     np.testing.assert_allclose(terms(log_p, log_q)[20:], (log_p - log_q)[20:], rtol=1e-12)
+
+
+def almost_silenced(gate):
+    """Two people who share no word: one is almost silenced, the other changes a little. Policy, base, personas."""
+    words = jax.nn.log_softmax(jax.random.normal(jax.random.key(3), (2, 8)))
+    tilted = jax.nn.log_softmax(words[0] + 0.2 * jax.random.normal(jax.random.key(4), (8,)))
+    say = lambda alice, larry: jnp.concatenate([alice + jnp.log1p(-larry), words[1] + jnp.log(larry)])  # noqa: E731
+    never = jnp.full(8, -60.0)
+    personas = jnp.stack([jnp.concatenate([words[0], never]), jnp.concatenate([never, words[1]])])
+    return say(tilted, 1e-4), say(words[0], gate), personas
+
+
+@functools.cache
+def many_silenced():
+    """200 samples of each, many times; and exact distances, of which the hull's is that of what the other says."""
+
+    def one(key, case):
+        policy, base, personas = case
+        first, second = [
+            jax.random.categorical(k, law, shape=(200,))
+            for k, law in zip(jax.random.split(key), (policy, base), strict=True)
+        ]
+        samples = sampled.Samples(policy[first][None], base[first][None], personas[:, first][None])
+        base_samples = sampled.Samples(base[second][None], base[second][None], personas[:, second][None])
+        return sampled.budget_from_samples(samples, base_samples, jnp.zeros(1))
+
+    policy, base, personas = (jnp.stack(x) for x in zip(*map(almost_silenced, GATES), strict=True))
+    keys = jax.random.split(jax.random.key(6), NUM_DRAWS)
+    each = jax.jit(
+        lambda keys, given: jax.lax.map(lambda c: jax.vmap(lambda k: one(k, c))(jax.random.clone(keys)), given)
+    )
+    total = (jnp.exp(policy) * (policy - base)).sum(axis=1)
+    other = jax.nn.log_softmax(policy[:, :8], axis=1)
+    hull = (1 - 1e-4) * (jnp.exp(other) * (other - personas[:, 0, :8])).sum(axis=1)
+    return each(keys, (policy, base, personas)), {"total": total, "hull_distance": hull, "selection": total - hull}
+
+
+GATES = [0.05, 0.02, 0.1]
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_intervals_cover_where_a_persona_is_silenced(gate):
+    """The policy's samples lack it, and with it the responses by which E[q/pi] is 1."""
+    found, exact = many_silenced()
+    at = GATES.index(gate)
+    assert found.certified[at].all() and found.base_inside[at].mean() > 0.95
+    for name, values in exact.items():
+        apart, error = getattr(found, name)[at] - values[at], getattr(found, f"{name}_se")[at]
+        assert (abs(apart) < 1.96 * error).mean() >= 0.9, name
+        assert abs(apart.mean()) < 3.5 * apart.std() / np.sqrt(NUM_DRAWS) + 0.05 * values[at], name
 
 
 def test_a_rare_persona_does_not_look_like_an_exit():
@@ -249,7 +303,14 @@ def test_under_a_trace_nan_is_not_certified(small):
         (samples, base_samples._replace(log_base=base_samples.log_base.at[1, 3].set(jnp.nan))),
         (samples, base_samples._replace(log_policy=base_samples.log_policy.at[1, 3].set(jnp.nan))),
     ):
-        assert not estimated(wrong, base, LOG_PROMPTS).certified
+        found = estimated(wrong, base, LOG_PROMPTS)
+        assert not found.certified
+        assert jnp.isfinite(found.selection_fraction) or not jnp.isfinite(found.selection)
+        if not jnp.isfinite(found.total):
+            assert jnp.isnan(found.selection_fraction) and jnp.isnan(found.selection_fraction_se)
+    unsayable = samples._replace(log_base=samples.log_base.at[0, 3].set(-jnp.inf))
+    found = estimated(unsayable, base_samples, LOG_PROMPTS)
+    assert jnp.isposinf(found.total) and jnp.isnan(found.selection_fraction) and not found.certified
     assert estimated(samples, base_samples, LOG_PROMPTS).certified
 
 
@@ -281,7 +342,7 @@ def test_a_policy_that_is_the_base_has_nothing_but_selection(small):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("which", ["policy", "base", "plain", "prompt", "token"])
+@pytest.mark.parametrize("which", ["policy", "likeliest", "base", "plain", "prompt", "token"])
 def test_too_few_newton_steps_are_not_certified(monkeypatch, which):
     problem = random_problem(12)
     picks, samples = draw(jax.random.key(1), *problem, 20)
@@ -289,14 +350,14 @@ def test_too_few_newton_steps_are_not_certified(monkeypatch, which):
     if which in ("prompt", "token"):
         given_up(monkeypatch, which)
     else:
-        right = sampled._nearest
+        right, asked = sampled._nearest, []
 
         def one_of_them(drawn, *args):
-            """The policy's fits are asked for first, then the base's, of which the second is the plain one."""
+            """The policy's fits are asked for first, then the base's; the second of each is the plain one."""
             found = right(drawn, *args)
-            wrong = {"policy": len(found) == 1, "base": len(found) == 2, "plain": len(found) == 2}[which]
-            place = -1 if which == "plain" else 0
-            if wrong:
+            asked.append(drawn)
+            place = 1 if which in ("plain", "likeliest") else 0
+            if len(asked) == (1 if which in ("policy", "likeliest") else 2):
                 found[place] = found[place]._replace(certified=found[place].certified.at[1].set(False))
             return found
 

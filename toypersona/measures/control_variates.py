@@ -6,7 +6,8 @@ For samples of pi and ``l = log pi/q``, ``E[q/pi] = 1`` leaves a term whose mean
 
 With c = 1 no term is negative, each is of the size of the divergence, and n samples give it to ``sqrt(2/n)`` of itself,
 however small it is (k3 of Schulman 2020); with c = 0 the error is ``sqrt(2 KL/n)``. Far away ``exp(-l)`` has tails that
-no sample shows, so c falls to 0 there; it is fitted on the other half of the samples, so that it adds no bias.
+no sample shows, so c falls to 0 there. Its size is fitted on the other half of the samples, so that it adds little
+bias; whether the mean is missed is asked of both halves.
 
 The nearest mix ``m = sum_k w_k p_k`` minimises the same expression; at c = 1 that costs K KL/n of optimism, not K/n.
 """
@@ -29,6 +30,9 @@ MISSING = 5.0
 ROUNDING = 1e-4
 """What it may miss anyway."""
 
+SILENCED = 4.0
+"""Factor by which a persona's expected number of samples, and half of one, fell, from which it counts as silenced."""
+
 ACTIVE = 1e-6
 """Smallest weight of a persona that is in the mix: the solver leaves less to the others."""
 
@@ -42,7 +46,7 @@ def _ratio(log_q: Float[Array, "*batch M"], log_p: Float[Array, " M"]) -> Float[
 
 
 def _coefficient(ratio: Float[Array, " M"]) -> Float[Array, " M"]:
-    """C for every sample, from those of the other half."""
+    """C for every sample, of a size from the other half; 0 where both together miss the mean."""
     half = ratio.shape[0] // 2
     size = (ratio.reshape(2, half) ** 2).mean(axis=1)[::-1]
     missed, error = jnp.abs(ratio.mean()), ratio.std() / jnp.sqrt(ratio.shape[0])
@@ -50,10 +54,21 @@ def _coefficient(ratio: Float[Array, " M"]) -> Float[Array, " M"]:
     return jnp.repeat(jnp.where(missed > MISSING * error + ROUNDING, 0.0, tame), half)
 
 
-def divergence(log_p: Float[Array, " M"], log_q: Float[Array, " M"]) -> Float[Array, " M"]:
-    """Terms whose mean estimates KL(pi‖q) without bias, from log-probabilities (nats) of an even number of samples."""
+def divergence(log_p: Float[Array, " M"], log_q: Float[Array, " M"], *, most: Scalar = 1.0) -> Float[Array, " M"]:
+    """Terms whose mean estimates KL(pi‖q), from log-probabilities (nats) of an even number of samples.
+
+    ``most`` is the largest c; 0 gives the plain form, where ``silenced`` says that samples do not show all of q.
+    """
     ratio = _ratio(log_q, log_p)
-    return log_p - log_q + _coefficient(ratio) * ratio
+    return log_p - log_q + most * _coefficient(ratio) * ratio
+
+
+def silenced(before: Float[Array, " K"], after: Float[Array, " K"], num_samples: int) -> Bool[Array, ""]:
+    """Whether a persona of the mix ``before`` is (nearly) absent from the one ``after``, for samples of that number.
+
+    Then they have no response in which q/pi is large: E[q/pi] misses 1 by what it said, and nothing shows that.
+    """
+    return ((num_samples * before + 0.5) > SILENCED * (num_samples * after + 0.5)).any()
 
 
 class Nearest(NamedTuple):

@@ -1,8 +1,10 @@
 """The drift budget of a policy known by samples: log-probabilities in nats and nothing else.
 
-Every distance is estimated with a control variate (``measures.control_variates``), so that weak drift is known as well
-as strong: relative errors are about ``sqrt(2/n)`` from n samples. Weights that are fitted to the samples make the hull
-distance too small, by what the jackknife puts back. First it is shown that the base itself passes as inside the hull.
+Total and hull distance are estimated with a control variate (``measures.control_variates``), so that weak drift is
+known as well as strong: relative errors are about ``sqrt(2/n)`` from n samples. Where the policy's samples lack a
+persona of the base, the total is without it: they do not show its mean. The token hull distance is the plain mean of
+distances that are exact at every history. Weights that are fitted to the samples make the hull distance too small, by
+what the jackknife puts back. First it is shown that the base itself passes as inside the hull.
 """
 
 from collections import namedtuple
@@ -14,7 +16,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
-from toypersona import hulls
+from toypersona import hulls, numerics
 from toypersona.measures import control_variates, drift
 from toypersona.types import Scalar
 
@@ -29,6 +31,9 @@ NEGLIGIBLE = 0.01
 
 SCORED_TWICE = 1e-3
 """Nats by which two evaluations of the same log-probability may differ."""
+
+LIKELIER = 3.0
+"""Nats by which samples are likelier without a persona, from which it is not by chance that they lack it."""
 
 
 class Samples(NamedTuple):
@@ -59,7 +64,8 @@ class SampledBudget(namedtuple("SampledBudget", [*_NUMBERS, "weights", "fit_exce
 
     Attributes:
         token_hull_distance: nan without next-word log-probabilities, like ``switching`` and ``novelty``.
-        selection_fraction: its error is by the delta method, from the joint distribution of both distances.
+        selection_fraction: nan where ``total`` is not finite. Its error is by the delta method, from the joint
+            distribution of both distances.
         weights: the nearest persona mix [C, K].
         fit_excess: what fitting the weights had taken from ``hull_distance``, at most about (K - 1)/2M nats; put back.
         base_distance: the same estimate of the base's own hull distance, whose true value is 0.
@@ -82,8 +88,9 @@ def budget_from_samples(
     """The drift budget of a policy known by samples, for models that cannot be enumerated.
 
     An interval of 1.96 standard errors covers 95 of 100 draws, from about 200 samples to each prompt; from 50 about 91,
-    where rare responses matter. A distance divided by its error is no test of being outside: near the hull both are of
-    the same size, inside they are tolerances of the fit.
+    where rare responses matter. A persona of the base that has fallen silent is noticed if the base would have said
+    about 4 of the samples by it; of rarer ones the total may lack about what the base gave them. A distance divided by
+    its error is no test of being outside: near the hull both are of the same size, inside they are tolerances.
 
     Args:
         samples: drawn from the policy; draws are independent, M even and >= 4.
@@ -114,9 +121,10 @@ def _budget(
 ) -> SampledBudget:
     """Compiled once for all calls of the same shapes."""
     rho = jnp.exp(log_prompts)
-    spent = jax.vmap(control_variates.divergence)(samples.log_policy, samples.log_base)
-    (near,) = _nearest(samples, tolerance, 1.0)
+    near, likeliest = _nearest(samples, tolerance, 1.0, 0.0)
     base, plain = _nearest(base_samples, tolerance, 1.0, 0.0)
+    fits = near.certified & likeliest.certified & base.certified & plain.certified
+    spent = _spent(samples, near, likeliest, base)
     novel, token_certified = jnp.full_like(spent, jnp.nan), jnp.full(rho.shape, True)
     if next_words is not None:
         novel, token_certified = _novelty(*next_words, tolerance)
@@ -134,6 +142,7 @@ def _budget(
     moved = abs(total) > drift.UNMOVED
     scale = jnp.where(moved, total, 1.0)
     ratio = jnp.where(moved, pairs["hull_distance"][0], 0.0) / scale
+    ratio = jnp.where(jnp.isfinite(total), ratio, jnp.nan)
     # The delta method: a ratio has the error of these terms.
     pairs["selection_fraction"] = 1 - ratio, control_variates.pooled((near.terms - ratio * spent) / scale, rho)[1]
     apart = jnp.abs(base_samples.log_policy - base_samples.log_base).max()
@@ -145,8 +154,7 @@ def _budget(
         fit_excess=control_variates.pooled(near.optimism, rho)[0],
         base_inside=_inside(*pairs["base_distance"], plain.terms, rho, samples.log_personas.shape[1], total)
         & (apart <= SCORED_TWICE),
-        certified=(near.certified & base.certified & plain.certified & token_certified | (rho == 0)).all()
-        & jnp.isfinite(jnp.stack(measured)).all(),
+        certified=(fits & token_certified | (rho == 0)).all() & jnp.isfinite(jnp.stack(measured)).all(),
     )
 
 
@@ -158,6 +166,25 @@ def _nearest(drawn: Samples, tolerance: Scalar, *most: float) -> list[control_va
     # All at once, so that the solver is compiled once.
     found = fit(repeat(drawn.log_policy), repeat(drawn.log_personas), largest)
     return [jax.tree.map(lambda x, i=i: jnp.split(x, len(most))[i], found) for i in range(len(most))]
+
+
+def _spent(
+    samples: Samples,
+    near: control_variates.Nearest,
+    likeliest: control_variates.Nearest,
+    base: control_variates.Nearest,
+) -> Float[Array, "C M"]:
+    """Terms of the total, in the plain form at prompts where a persona of the base is not in the policy's samples.
+
+    The nearest mix or the likeliest leaves it out, and the base would hardly have said such samples.
+    """
+    num_samples = samples.log_policy.shape[1]
+    silenced = jax.vmap(lambda before, after: control_variates.silenced(before, after, num_samples))
+    log_mix = jax.vmap(numerics.log_mix)(jnp.log(likeliest.weights), samples.log_personas)
+    likelier = (log_mix - samples.log_base).sum(axis=1) > LIKELIER
+    silent = silenced(base.weights, jnp.minimum(near.weights, likeliest.weights)) & likelier
+    terms = jax.vmap(lambda p, q, c: control_variates.divergence(p, q, most=c))
+    return terms(samples.log_policy, samples.log_base, jnp.where(silent, 0.0, 1.0))
 
 
 def _inside(
@@ -246,6 +273,6 @@ def _novelty(
         log_next_personas.reshape(-1, *log_next_personas.shape[3:]),
         tolerance=tolerance,
     )
-    return flat.distance.reshape(log_next.shape[:3]).sum(axis=-1), flat.certified.reshape(log_next.shape[0], -1).all(
-        axis=1
-    )
+    # Not rounded up: over many positions that would add up.
+    distance = (flat.distance - flat.rounding).reshape(log_next.shape[:3])
+    return distance.sum(axis=-1), flat.certified.reshape(log_next.shape[0], -1).all(axis=1)
