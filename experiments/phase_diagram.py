@@ -93,13 +93,14 @@ def run(config: Config) -> xr.Dataset:
             }
 
         # Measured after all paths are walked: the solver, slow to compile, is compiled once and not for every rule.
-        paths = catalogue.along_strengths(base, reward, strengths, **dataclasses.asdict(config.gradients))
+        paths, residuals = catalogue.along_strengths(base, reward, strengths, **dataclasses.asdict(config.gradients))
         table = bases.with_gate_table(base, pretrained.world_at(world))
         rates = jnp.asarray(config.noise.learning_rates)
         sizes = {"num_runs": config.noise.num_runs, "num_steps": config.noise.num_steps}
+        along = {"rule": catalogue.strength_rules(), "strength": config.strengths}
         noise = lock_in.personas(noise_key, table, reward, rates, **sizes)
         return {
-            **named(jax.lax.map(measured, paths), rule=catalogue.strength_rules(), strength=config.strengths),
+            **named(jax.lax.map(measured, paths) | {"residual": residuals}, **along),
             "noise_wrong": named(noise, "runs locked onto a wrong persona", learning_rate=config.noise.learning_rates),
             "weak_limit": theory.weak_limit(base.log_base, base.log_personas, reward, base.log_prompts),
             "reward_table": reward,

@@ -30,9 +30,6 @@ NAME = "weak_limit"
 KINDS = ("vanilla", "natural", "adam")
 MEASURED = ("selection_fraction", "total", "gap", "certified")
 
-SOLVE = {"damping": 1e-4, "tolerance": 1e-12, "max_iterations": 400}
-"""Of the natural gradient. Without damping words of vanishing probability move so far that no step is small."""
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(settings.Settings):
@@ -93,7 +90,7 @@ def run(config: Config) -> xr.Dataset:
         limit, tilted = steps(reward, lambda strength: theory.tilt(base.log_base, reward, strength))
         pairs, scopes = [(limit[None], tilted[None])], base.speakers.scopes
         for kind in KINDS:
-            in_scope = lambda task, kind=kind: steps(*first_order.step(kind, base, task, **SOLVE))  # noqa: E731
+            in_scope = lambda task, kind=kind: steps(*first_order.step(kind, base, task))  # noqa: E731
             pairs.append(trajectories.by_scope(in_scope, base.task(reward), scopes))
         limits, policies = map(jnp.concatenate, zip(*pairs, strict=True))
         spent = jax.lax.map(base.budget, policies.reshape(-1, *base.log_base.shape))

@@ -7,6 +7,7 @@ from jax.flatten_util import ravel_pytree
 from toypersona import first_order, numerics, theory
 from toypersona.policies import mixture
 from toypersona.policies.policy import all_log_probs, with_frozen
+from toypersona.rules.rule import Task
 
 LOG_PROMPTS = jnp.log(jnp.array([0.5, 0.3, 0.2]))
 PROMPTS = jnp.array([[4, 1], [3, 2], [0, 4]])
@@ -28,15 +29,12 @@ def test_directions_as_by_the_whole_jacobian(scope):
     made = jax.jit(lambda p: first_order.first(log_probs, p, LOG_PROMPTS, REWARD))(params)
     np.testing.assert_allclose(made.reshape(-1), jacobian @ gradient, atol=1e-12)
 
-    @jax.jit
-    def natural(params):
-        inverse = first_order.natural(log_probs, params, LOG_PROMPTS, tolerance=1e-12, max_iterations=2000)
-        return first_order.first(log_probs, params, LOG_PROMPTS, REWARD, precondition=inverse)
-
     # The natural gradient regresses the advantage on the scores.
     root = np.sqrt(mass)
     solution = np.linalg.lstsq(root[:, None] * jacobian, root * advantages, rcond=1e-10)[0]
-    np.testing.assert_allclose(natural(params).reshape(-1), jacobian @ solution, atol=1e-6)
+    task = Task(policy, PROMPTS, LOG_PROMPTS, REWARD)
+    natural = jax.jit(lambda p: first_order.natural(task, p, damping=0.0))(params)
+    np.testing.assert_allclose(natural.reshape(-1), jacobian @ solution, atol=1e-6)
 
 
 def test_training_the_gates_alone_is_all_selection():

@@ -37,19 +37,20 @@ def test_the_slope_at_the_takeover_is_the_law_s(mass, length):
 def loop():
     base, reward = exploit(0.05)
     strengths = theory.exploit(jnp.log(0.05), BONUS).strength * jnp.array([0.5, 0.9, 1.1, 2.0])
-    return base, reward, strengths, takeover.loop(base, reward, strengths, learning_rate=0.5, num_steps=60)
+    return base, reward, strengths, *takeover.loop(base, reward, strengths, learning_rate=0.5, num_steps=60)
 
 
 def test_natural_gradient_on_a_table_is_the_tilt_at_every_level_both_ways(loop):
-    base, reward, strengths, probabilities = loop
+    base, reward, strengths, probabilities, residual = loop
     tilts = jax.vmap(lambda strength: theory.tilt(base.log_base, reward, strength))(strengths)
     expected = jnp.exp(tilts[..., -1]) @ base.rho
     table = probabilities[takeover.POLICIES.index("tabular"), takeover.GRADIENTS.index("natural")]
     np.testing.assert_allclose(table, jnp.broadcast_to(expected, (2, 4)), rtol=1e-3)
+    assert residual.max() < 1e-3 and (residual[:, takeover.GRADIENTS.index("vanilla")] == 0).all()
 
 
 def test_vanilla_gradient_is_late_on_the_way_up_and_on_the_way_down(loop):
-    probabilities = loop[-1]
+    probabilities = loop[-2]
     assert probabilities.shape == (2, 2, 2, 4) and jnp.isfinite(probabilities).all()
     for policy in range(2):
         up, down = probabilities[policy, takeover.GRADIENTS.index("vanilla")]

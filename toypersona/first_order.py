@@ -5,22 +5,25 @@ How fast entropy first changes is also measured, by a small step there and back.
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float
 
 from toypersona import numerics, theory, trajectories
 from toypersona.bases import Base
-from toypersona.policies.policy import all_log_probs
+from toypersona.policies.policy import all_log_probs, all_probs
 from toypersona.rules import gradient
 from toypersona.rules.rule import Task
 from toypersona.types import Params, Scalar
 
-SOLVE = {"damping": 1e-4, "tolerance": 1e-12, "max_iterations": 200}
-"""Of natural gradient where entropy's change is predicted and measured."""
+DENSE = 1500
+"""Logits up to which a Fisher matrix is written out."""
+
+DAMPING = 1e-3
+"""Of natural gradient where a small step is to show its direction: with less, no step is small to rare words."""
 
 STEP = 1e-4
 """Drift, in root nats, of the steps that entropy is measured by."""
@@ -44,8 +47,7 @@ def first(
         params: the base's.
         log_prompts: log rho(c) [C].
         reward: [C, N].
-        precondition: M, a function of the gradient: the identity for policy gradient, ``natural(...)`` for the natural
-            gradient, the sign for Adam's first step.
+        precondition: M, a function of the gradient: the identity for policy gradient, ``adam`` for its first step.
 
     Returns:
         d [C, N], in nats per unit of the rule's learning rate.
@@ -56,28 +58,42 @@ def first(
     return jax.jvp(log_probs, (params,), (precondition(gradient),))[1]
 
 
-def natural(
-    log_probs: Callable[[Params], Float[Array, "C N"]],
-    params: Params,
-    log_prompts: Float[Array, " C"],
-    *,
-    damping: Scalar = 0.0,
-    tolerance: float = 1e-10,
-    max_iterations: int = 200,
-) -> Callable[[Params], Params]:
-    """The natural gradient's preconditioner ``(F + damping I)^-1``, ``F = J^T diag(rho pi0) J`` (Amari 1998).
+def natural(task: Task, params: Params, *, damping: Scalar = DAMPING) -> Float[Array, "C N"]:
+    """Where natural gradient first moves log pi: ``d = J (F + D)^+ J^T (rho pi0 A)`` (Amari 1998), as ``first`` has it.
 
-    Conjugate gradients, which give the shortest solution where F is singular; stopped at a relative residual of
-    ``tolerance`` or after ``max_iterations`` products with F. Other arguments as in ``first``.
+    With the rule it shares the policy's logits and D, not the solver: the Fisher matrix ``F = J^T diag(rho pi0) J`` is
+    written out and inverted by its eigenvectors; of more than ``DENSE`` logits, by jax's conjugate gradients.
+
+    Args:
+        task: its reward is listed.
+        params: where it starts.
+        damping: as in ``rules.gradient.natural_gradient``.
     """
-    log_base, pull_back = jax.vjp(log_probs, params)
-    mass = jnp.exp(log_prompts[:, None] + log_base)
+    policy, rho, mask = task.policy, jnp.exp(task.log_prompts)[:, None], task.log_prompts[:, None] > -jnp.inf
+    chart = policy.chart and policy.chart(params, task.prompts, task.log_prompts, damping)
+    logits, law = (chart.logits, chart.probs) if chart else (params, lambda p: all_probs(policy, p, task.prompts))
+    flat, unravel = ravel_pytree(logits)
+    probs, push_forward = jax.linearize(lambda x: law(unravel(x)), flat)
+    pull_back = jax.linear_transpose(push_forward, flat)
+    moved = lambda x: jnp.where(probs > 0, push_forward(x) / jnp.where(probs > 0, probs, 1.0), 0.0)  # noqa: E731
+    along = lambda of, x: ravel_pytree(of(unravel(x)))[0]  # noqa: E731
 
-    def fisher(vector: Params) -> Params:
-        (product,) = pull_back(mass * jax.jvp(log_probs, (params,), (vector,))[1])
-        return jax.tree.map(lambda x, v: x + damping * v, product, vector)
+    def product(vector: Float[Array, " D"]) -> Float[Array, " D"]:
+        (fisher,) = pull_back(rho * moved(vector))
+        return fisher + along(chart.damp, vector) if chart else fisher
 
-    return lambda g: jax.scipy.sparse.linalg.cg(fisher, g, tol=tolerance, maxiter=max_iterations)[0]
+    paid = task.table()
+    advantages = jnp.where(mask & (probs > 0), paid - (probs * paid).sum(axis=-1, keepdims=True), 0.0)
+    (slope,) = pull_back(rho * advantages)
+    if flat.size > DENSE:
+        precondition = chart and functools.partial(along, chart.invert)
+        return moved(jax.scipy.sparse.linalg.cg(product, slope, tol=1e-12, maxiter=2000, M=precondition)[0])
+    matrix = jax.lax.map(product, jnp.eye(flat.size, dtype=flat.dtype), batch_size=64)
+    # What is rarely chosen has small entries: what is singular shows only where all are of one size.
+    size = jnp.sqrt(jnp.diagonal(matrix))
+    unit = jnp.where(size > 0, 1 / jnp.where(size > 0, size, 1.0), 0.0)
+    inverse = jnp.linalg.pinv(unit[:, None] * matrix * unit[None], rtol=1e-11, hermitian=True)
+    return moved(unit * (inverse @ (unit * slope)))
 
 
 def adam(gradient: Params, *, epsilon: float = 1e-8) -> Params:
@@ -86,7 +102,7 @@ def adam(gradient: Params, *, epsilon: float = 1e-8) -> Params:
 
 
 def step(
-    kind: str, base: Base, task: Task, **solve: Any
+    kind: str, base: Base, task: Task, *, damping: Scalar = DAMPING
 ) -> tuple[Float[Array, "C N"], Callable[[Scalar], Float[Array, "C N"]]]:
     """Where an exact rule first moves the base, and the policy after one step of it.
 
@@ -94,26 +110,30 @@ def step(
         kind: of rule: vanilla, natural or adam.
         base: where it starts.
         task: its policy with what trains free, and the reward.
-        **solve: options of ``natural``.
+        damping: of the natural gradient.
 
     Returns:
         d as by ``first``, and ``(learning rate) -> log pi(x|c)``.
     """
     log_probs = lambda params: all_log_probs(task.policy, params, task.prompts)  # noqa: E731
-    precondition, make_rule = {
-        "vanilla": (lambda slope: slope, gradient.policy_gradient),
+    along = functools.partial(first, log_probs, base.params, task.log_prompts, task.table())
+    predict, make_rule = {
+        "vanilla": (along, gradient.policy_gradient),
         "natural": (
-            natural(log_probs, base.params, task.log_prompts, **solve),
-            functools.partial(gradient.natural_gradient, **solve),
+            functools.partial(natural, task, base.params, damping=damping),
+            functools.partial(gradient.natural_gradient, damping=damping, tolerance=1e-10),
         ),
-        "adam": (adam, functools.partial(gradient.policy_gradient, optimizer=optax.adam)),
+        "adam": (
+            functools.partial(along, precondition=adam),
+            functools.partial(gradient.policy_gradient, optimizer=optax.adam),
+        ),
     }[kind]
 
     def after(rate: Scalar) -> Float[Array, "C N"]:
         rule = make_rule(task, learning_rate=rate)
         return log_probs(rule.update(jax.random.key(0), rule.init(base.params))[0].params)
 
-    return first(log_probs, base.params, task.log_prompts, task.table(), precondition=precondition), after
+    return predict(), after
 
 
 def rates(
@@ -165,6 +185,6 @@ def entropy_changes(base: Base, reward: Float[Array, "C N"]) -> tuple[Float[Arra
     tilt = changes(reward, lambda strength: theory.tilt(base.log_base, reward, strength))
     pairs = [jax.tree.map(lambda x: x[None], tilt)]
     for kind in ("natural", "vanilla"):
-        in_scope = lambda task, kind=kind: changes(*step(kind, base, task, **SOLVE))  # noqa: E731
+        in_scope = lambda task, kind=kind: changes(*step(kind, base, task))  # noqa: E731
         pairs.append(trajectories.by_scope(in_scope, base.task(reward), base.speakers.scopes))
     return jax.tree.map(lambda *x: jnp.concatenate(x), *pairs)

@@ -40,6 +40,7 @@ _BUDGET = {
     "selection_fraction": Quantity("selection fraction S"),
     "weights": Quantity("weight in the nearest mix of personas", "", ("prompt", "persona")),
     "gap": Quantity("certificate: largest error of a distance", "nats"),
+    "residual": Quantity("residual of the natural gradient, at its worst prompt"),
     "certified": Quantity("every projection reached its tolerance"),
     "fit_excess": Quantity("excess of a fitted hull distance", "nats"),
     "base_distance": Quantity("the base's own distance from the hull", "nats"),

@@ -34,7 +34,7 @@ def slope(base: Base, reward: Float[Array, "C N"], strength: Scalar) -> Float[Ar
 
 def loop(
     base: Base, reward: Float[Array, "C N"], strengths: Float[Array, " L"], *, learning_rate: Scalar, num_steps: int
-) -> Float[Array, "2 2 2 L"]:
+) -> tuple[Float[Array, "2 2 2 L"], Float[Array, "2 2 2 L"]]:
     """The phrase's probability while the strength is raised and lowered and gradients of ``s E[r] - KL`` follow.
 
     Args:
@@ -46,23 +46,26 @@ def loop(
 
     Returns:
         At the end of every level [policy, gradient, direction, L]: of ``POLICIES``, a table of responses or the base's
-        own with all its parameters free; by ``GRADIENTS``; up, and down.
+        own with all its parameters free; by ``GRADIENTS``; up, and down. With it natural gradient's largest
+        ``residual`` on the level; 0 of vanilla gradient, which solves nothing.
     """
     own = base.task(reward)
     table = own._replace(policy=tabular.tabular(base.prompts, base.num_words, base.length))
     keys = jax.random.split(jax.random.key(0), num_steps)
     options = {"learning_rate": learning_rate, "kl_coefficient": 1.0, "log_base": base.log_base}
 
-    def walk(task: Task, params: Params, gradient_rule: Callable[..., UpdateRule]) -> Float[Array, "2 L"]:
+    def walk(task: Task, params: Params, gradient_rule: Callable[..., UpdateRule]) -> Float[Array, "2 L 2"]:
         def level(params: Params, strength: Array) -> tuple[Params, Array]:
             rule = gradient_rule(task._replace(reward=strength * reward), **options)
-            state, _ = jax.lax.scan(lambda state, key: (rule.update(key, state)[0], None), rule.init(params), keys)
-            return state.params, base.rho @ jnp.exp(all_log_probs(task.policy, state.params, task.prompts)[:, -1])
+            state, info = jax.lax.scan(lambda state, key: rule.update(key, state), rule.init(params), keys)
+            phrase = base.rho @ jnp.exp(all_log_probs(task.policy, state.params, task.prompts)[:, -1])
+            return state.params, jnp.stack([phrase, info.get("residual", jnp.zeros(1)).max()])
 
-        _, probabilities = jax.lax.scan(level, params, jnp.concatenate([strengths, strengths[::-1]]))
-        up, down = probabilities.reshape(2, -1)
+        _, both = jax.lax.scan(level, params, jnp.concatenate([strengths, strengths[::-1]]))
+        up, down = both.reshape(2, -1, 2)
         return jnp.stack([up, down[::-1]])
 
     starts = ((table, base.log_base), (own, base.params))
     rules = (gradient.policy_gradient, gradient.natural_gradient)
-    return jnp.stack([jnp.stack([walk(*start, rule) for rule in rules]) for start in starts])
+    walked = jnp.stack([jnp.stack([walk(*start, rule) for rule in rules]) for start in starts])
+    return walked[..., 0], walked[..., 1]

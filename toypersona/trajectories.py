@@ -39,7 +39,8 @@ def follow(
         max_step: between two marks the steps are equal, and none is longer than this.
 
     Returns:
-        The measures with a leading axis R, the info of the last step before each mark likewise, and the final state.
+        The measures with a leading axis R, the info of the last step before each mark likewise (of a ``residual`` the
+        largest since the mark before), and the final state.
     """
 
     def stretch(state: RuleState, inputs: tuple[Array, Array, Array]) -> tuple[RuleState, Any]:
@@ -47,7 +48,9 @@ def follow(
         rule = make_rule(step_size)
 
         def step(i: Int[Array, ""], carry: tuple) -> tuple:
-            return rule.update(jax.random.fold_in(key, first + i), carry[0])
+            state, info = rule.update(jax.random.fold_in(key, first + i), carry[0])
+            worst = {"residual": jnp.maximum(carry[1]["residual"], info["residual"])} if "residual" in info else {}
+            return state, info | worst
 
         unknown = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(rule.update, key, state)[1])
         state, info = jax.lax.fori_loop(0, num_steps, step, (state, unknown))

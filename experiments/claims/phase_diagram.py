@@ -8,6 +8,9 @@ from experiments.shared.claim import DRAWS, ROUNDING, Claim, at_most, grouped, n
 from toypersona import datasets, transcripts
 from toypersona.measures import boundaries
 
+RESIDUAL = 1e-3
+"""Part of any prompt's own move by which a step of natural gradient may miss what it solves."""
+
 WEAK = 0.2
 """The drift of weak RL grows as s²: by no more than this may it differ between the two weakest strengths."""
 
@@ -20,7 +23,13 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         *grouped("Weak edge of the tilt: S(0+) = cos² of the angle", _weak_edge(dataset)),
         *grouped("Boundaries of the tilt, first seed: against SciPy's", _tilt_boundaries(dataset)),
         *grouped("Training of gates only", [still]),
+        *grouped("Natural gradient", [solved(dataset.residual)]),
     ]
+
+
+def solved(residual: xr.DataArray) -> Claim:
+    """That every step of natural gradient was what its name says, at every prompt."""
+    return at_most("residual of any step at its worst prompt, largest", RESIDUAL, residual.fillna(np.inf))
 
 
 def _weak_edge(dataset: xr.Dataset) -> list[Claim]:

@@ -86,28 +86,6 @@ def test_policy_gradient_is_the_gradient_of_the_objective_it_names():
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-12), state.params, expected)
 
 
-@pytest.mark.slow
-def test_natural_gradient_solves_with_the_true_fisher_matrix():
-    params = mixture_params()
-    flat, unravel = ravel_pytree(params)
-    log_probs = lambda x: all_log_probs(MIXTURE.policy, unravel(x), PROMPTS)  # noqa: E731
-    scores = jax.jit(jax.jacobian(log_probs))(flat).reshape(81, -1)
-    mass = jnp.exp(LOG_PROMPTS[:, None] + log_probs(flat)).reshape(-1)
-    fisher = scores.T @ (mass[:, None] * scores) + 1e-3 * jnp.eye(flat.size)
-    steepest = jax.jit(jax.grad(lambda x: jnp.exp(LOG_PROMPTS) @ numerics.expectation(log_probs(x), REWARD)))(flat)
-    rule = gradient.natural_gradient(
-        TASK,
-        learning_rate=1.0,
-        damping=1e-3,
-        tolerance=1e-10,
-        max_iterations=500,
-    )
-    state, info = jax.jit(rule.update)(jax.random.key(0), rule.init(params))
-    moved = ravel_pytree(state.params)[0] - flat
-    np.testing.assert_allclose(moved, jnp.linalg.solve(fisher, steepest), atol=1e-6)
-    assert info["residual"] < 1e-9
-
-
 def lookup(c, tokens):
     return REWARD[c, tokens @ jnp.array([9, 3, 1])]
 

@@ -6,6 +6,7 @@ Parameters are ``{"gate": ..., "experts": logits [K, U, ..., U, V]}``; experts t
 one more axis of size U. Nobody outside this file looks into them.
 """
 
+import functools
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -14,7 +15,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from toypersona import chains, numerics
-from toypersona.policies.policy import Policy, Speakers
+from toypersona.policies import information
+from toypersona.policies.policy import Chart, Policy, Speakers
 from toypersona.types import Key, Params, Scalar
 from toypersona.worlds.world import Labels, World
 
@@ -161,7 +163,40 @@ def mixture(
         persona = jax.random.categorical(persona_key, log_gate(params, prompt))
         return chains.sample(token_key, log_tables(params), persona, prompt, length)
 
-    policy = Policy(init, log_prob, token_log_probs, log_probs, probs, sample)
+    def chart(params: Params, prompts: Int[Array, "C P"], log_prompts: Float[Array, " C"], damping: Scalar) -> Chart:
+        rho, gates_at = jnp.exp(log_prompts), lambda gate: jax.vmap(gate_logits, (None, 0))(gate, prompts)
+        network = gate == "network"
+        rows = (lambda made: made) if network else gates_at
+
+        def powers(log_gates: Array, log_tables: Array, power: int = 1) -> Float[Array, "C N"]:
+            """``sum_k (g_k p_k)^power``, whose derivatives by logarithms are moments of how often each is chosen."""
+            tables = wrap(jnp.exp(power * log_tables))
+            one = lambda log_gate, prompt: chains.mixture_probs(jnp.exp(power * log_gate), tables, prompt, length)  # noqa: E731
+            return jax.vmap(one)(log_gates, prompts)
+
+        def logs(made: Params) -> tuple[Array, Array]:
+            return jax.nn.log_softmax(rows(made["gate"])), jax.nn.log_softmax(logits(made))
+
+        def probs(made: Params) -> Float[Array, "C N"]:
+            tables = wrap(jax.nn.softmax(logits(made)))
+            one = lambda log_gate, prompt: chains.mixture_probs(jnp.exp(log_gate), tables, prompt, length)  # noqa: E731
+            return jax.vmap(one)(jax.nn.log_softmax(rows(made["gate"])), prompts)
+
+        made = {"gate": gates_at(params["gate"]) if network else params["gate"], "experts": params["experts"]}
+        law, chosen = jax.vjp(powers, *logs(made))
+        rho = rho.astype(law.dtype)
+        _, squared = jax.vjp(functools.partial(powers, power=2), *logs(made))
+        # Where 1/pi would overflow nothing is heard.
+        heard = law > jnp.sqrt(jnp.finfo(law.dtype).tiny)
+        complete = chosen(jnp.broadcast_to(rho[:, None], law.shape))
+        observed = squared(jnp.where(heard, rho[:, None] / jnp.where(heard, 2 * law, 1.0), 0.0))
+        by_row = jax.vjp(rows, made["gate"])[1]
+        named = lambda found: {"gate": by_row(found[0])[0], "experts": found[1]}  # noqa: E731
+        up = information.lift(gates_at, params["gate"], rho) if network else lambda move, _: move
+        lift = lambda move, rate: {"gate": up(move["gate"], rate), "experts": move["experts"]}  # noqa: E731
+        return Chart(made, probs, lift, *information.metric(named(complete), named(observed), damping))
+
+    policy = Policy(init, log_prob, token_log_probs, log_probs, probs, sample, chart)
     return Speakers(policy, log_gate, log_personas, init_from_text, _renamed, SCOPES, log_tables)
 
 

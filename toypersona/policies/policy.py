@@ -7,10 +7,30 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from toypersona import chains
-from toypersona.types import Key, Params
+from toypersona.types import Key, Params, Scalar
+
+
+class Chart(NamedTuple):
+    """A policy as a function of the logits that its parameters make: there its Fisher matrix F is easy to invert.
+
+    Attributes:
+        logits: a pytree; the parameters themselves where they are logits.
+        probs: ``logits -> pi(x|c) [C, N]``.
+        lift: ``(move of the logits, learning rate) -> move of the parameters``, the shortest that makes it; held back
+            where that many times the move is too long a step, which at a learning rate of 0 nothing is.
+        damp: ``move -> D move``, what damping adds to F; symmetric, and 0 where no parameter hides another.
+        invert: ``slope -> M slope``, M symmetric and near the inverse of ``F + D``, but cheap; 0 where F is.
+    """
+
+    logits: Params
+    probs: Callable[[Params], Float[Array, "C N"]]
+    lift: Callable[[Params, Scalar], Params]
+    damp: Callable[[Params], Params]
+    invert: Callable[[Params], Params]
 
 
 class Policy(NamedTuple):
@@ -25,6 +45,8 @@ class Policy(NamedTuple):
         probs: ``(params, prompt [P]) -> [N]``, the same without the logarithm, by the fastest way there is: for sums
             over responses and their gradients, thousands of times over. Below about 1e-300 (1e-38 in float32) it is 0.
         sample: ``(key, params, prompt [P]) -> tokens [T]``.
+        chart: ``(params, prompts [C, P], log_prompts [C], damping) -> Chart``, for the natural gradient; None if it has
+            none.
     """
 
     init: Callable[[Key], Params]
@@ -33,6 +55,7 @@ class Policy(NamedTuple):
     log_probs: Callable[[Params, Int[Array, " P"]], Float[Array, " N"]]
     probs: Callable[[Params, Int[Array, " P"]], Float[Array, " N"]]
     sample: Callable[[Key, Params, Int[Array, " P"]], Int[Array, " T"]]
+    chart: Callable[[Params, Int[Array, "C P"], Float[Array, " C"], Scalar], Chart] | None = None
 
 
 class Speakers(NamedTuple):
@@ -72,8 +95,8 @@ def all_probs(policy: Policy, params: Params, prompts: Int[Array, "C P"]) -> Flo
 def with_frozen(policy: Policy, trainable: Any) -> Policy:
     """The same policy, with no derivative where ``trainable`` is 0, so that every rule leaves those parameters alone.
 
-    ``trainable`` is a pytree prefix of the parameters, with leaves 1 (trains) or 0 (frozen). It may be traced: one
-    compiled sweep then serves every scope.
+    ``trainable`` is a pytree prefix of the parameters, with leaves 1 (trains) or 0 (frozen), and of the logits of its
+    chart. It may be traced: one compiled sweep then serves every scope.
     """
 
     def freeze(params: Params) -> Params:
@@ -82,6 +105,23 @@ def with_frozen(policy: Policy, trainable: Any) -> Policy:
 
         return jax.tree.map(blend, trainable, params)
 
+    def inverse(mask: Any) -> Array:
+        mask = jnp.asarray(mask)
+        return jnp.where(mask == 0, 0.0, 1 / jnp.where(mask == 0, 1.0, mask))
+
+    def scaled(vector: Params, by: Any) -> Params:
+        return jax.tree.map(lambda m, subtree: jax.tree.map(lambda x: m * x, subtree), by, vector)
+
+    def chart(*arguments: Any) -> Chart:
+        free = policy.chart(*arguments)  # pyright: ignore[reportOptionalCall]
+        back = jax.tree.map(inverse, trainable)
+        return free._replace(
+            probs=lambda logits: free.probs(freeze(logits)),
+            damp=lambda move: scaled(free.damp(scaled(move, trainable)), trainable),
+            invert=lambda slope: scaled(free.invert(scaled(slope, back)), back),
+        )
+
     frozen = lambda function: lambda params, *rest: function(freeze(params), *rest)  # noqa: E731
     names = ("log_prob", "token_log_probs", "log_probs", "probs")
-    return policy._replace(**{name: frozen(getattr(policy, name)) for name in names})
+    functions: dict[str, Any] = {name: frozen(getattr(policy, name)) for name in names}
+    return policy._replace(**functions, chart=policy.chart and chart)

@@ -6,8 +6,9 @@ from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float, Int
 
 from toypersona import chains
-from toypersona.policies.policy import Policy
-from toypersona.types import Key, Params
+from toypersona.policies import information
+from toypersona.policies.policy import Chart, Policy
+from toypersona.types import Key, Params, Scalar
 
 
 def tabular(prompts: Int[Array, "C P"], num_words: int, length: int) -> Policy:
@@ -55,6 +56,12 @@ def tabular(prompts: Int[Array, "C P"], num_words: int, length: int) -> Policy:
     def sample(key: Key, params: Params, prompt: Int[Array, " P"]) -> Int[Array, " T"]:
         return responses[jax.random.categorical(key, log_probs(params, prompt))]
 
+    def chart(params: Params, asked: Int[Array, "A P"], log_prompts: Float[Array, " A"], damping: Scalar) -> Chart:
+        rows = jax.vmap(lambda prompt: jnp.argmax((prompts == prompt[None, :]).all(axis=-1)))(asked)
+        heard = jnp.zeros(prompts.shape[0]).at[rows].add(jnp.exp(log_prompts))[:, None] * jax.nn.softmax(params)
+        law = lambda logits: jnp.exp(jax.vmap(log_probs, (None, 0))(logits, asked))  # noqa: E731
+        return Chart(params, law, lambda move, _: move, *information.metric(heard, heard, damping))
+
     return Policy(
         lambda key: jnp.zeros((prompts.shape[0], responses.shape[0])),
         log_prob,
@@ -62,4 +69,5 @@ def tabular(prompts: Int[Array, "C P"], num_words: int, length: int) -> Policy:
         log_probs,
         lambda params, prompt: jnp.exp(log_probs(params, prompt)),
         sample,
+        chart,
     )

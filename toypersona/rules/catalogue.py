@@ -228,7 +228,7 @@ def along_strengths(
     natural_step: Scalar,
     vanilla_time: Scalar,
     vanilla_step: Scalar,
-) -> Float[Array, "L R C N"]:
+) -> tuple[Float[Array, "L R C N"], Float[Array, "L R"]]:
     """The policies along the tilt, and along natural and vanilla policy gradient in every scope.
 
     Args:
@@ -238,17 +238,26 @@ def along_strengths(
         natural_step: longest step of natural gradient.
         vanilla_time: vanilla gradient is recorded where learning rate times steps is this times the strength.
         vanilla_step: its longest step.
+
+    Returns:
+        Log pi(x|c), and of natural gradient the largest ``residual`` of any step since the last strength; 0 for rules
+        that solve nothing.
     """
     task = base.task(reward)
     key, tilt_by = jax.random.key(0), lambda step: tilting.tilting(task, strength=step)
     tilt, _, _ = trajectories.follow(tilt_by, lambda x: x, base.log_base, key=key, marks=strengths, max_step=jnp.inf)
 
-    def walk(rule: Callable[..., UpdateRule], marks: Float[Array, " R"], max_step: Scalar) -> Array:
-        def follow(task: Task) -> Float[Array, "R C N"]:
-            return base.follow(lambda step: rule(task, learning_rate=step), key=key, marks=marks, max_step=max_step)
+    def walk(rule: Callable[..., UpdateRule], marks: Float[Array, " R"], max_step: Scalar) -> tuple[Array, Array]:
+        def follow(task: Task) -> tuple[Float[Array, "R C N"], Float[Array, " R"]]:
+            make_rule = lambda step: rule(task, learning_rate=step)  # noqa: E731
+            way = {"key": key, "marks": marks, "max_step": max_step}
+            path, info, _ = trajectories.follow(make_rule, base.law, base.params, **way)
+            return path, info.get("residual", jnp.zeros_like(marks))
 
         return trajectories.by_scope(follow, task, base.speakers.scopes)
 
     natural = walk(gradient.natural_gradient, strengths, natural_step)
     vanilla = walk(gradient.policy_gradient, vanilla_time * strengths, vanilla_step)
-    return jnp.concatenate([tilt[None], natural, vanilla])
+    alone = tilt[None], jnp.zeros_like(strengths)[None]
+    paths, residuals = (jnp.concatenate(x) for x in zip(alone, natural, vanilla, strict=True))
+    return paths, residuals

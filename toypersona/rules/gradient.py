@@ -2,47 +2,50 @@
 
 Objective ``J = E_c[ E_pi[r] - beta KL(pi(.|c)‖pi0(.|c)) ]``. Its gradient is ``E_pi[A grad log pi]`` with the advantage
 ``A = r - beta log(pi/pi0)`` minus its mean (Sutton et al. 1999). The natural gradient (Amari 1998, Kakade 2001) divides
-by the Fisher matrix ``F = E_pi[grad log pi grad log pi^T]``; on a tabular policy it is A itself, and its path is the
-exponential tilt's.
+by the Fisher matrix ``F = E_c E_pi[grad log pi grad log pi^T]``; on a tabular policy it is A itself, and its path is
+the exponential tilt's. What has probability 0, prompt or response, reaches no sum.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from toypersona.policies.policy import all_probs
+from toypersona.policies.policy import Chart, all_probs
+from toypersona.rules import least_squares
 from toypersona.rules.advantages import SPREAD
 from toypersona.rules.rule import Optimizer, Task, UpdateRule, ascend, is_off
 from toypersona.types import Key, Params, Scalar
 
-_Linearised = tuple[
-    Float[Array, "C N"], Float[Array, "C N"], Callable[[Params], Float[Array, "C N"]], Callable[[Array], Params]
-]
+DAMPING = 1e-6
+"""Of the natural gradient."""
 
 
-def _linearised(
+def _advantages(
     task: Task, kl_coefficient: Scalar, log_base: Float[Array, "C N"] | None
-) -> Callable[[Params], _Linearised]:
-    """At some parameters: rho pi, the advantages A, the Jacobian of rho pi times a vector, and its transpose's."""
+) -> Callable[[Float[Array, "C N"]], Float[Array, "C N"]]:
+    """What every response pays under a policy pi, less the mean of its prompt; 0 at prompts of probability 0."""
     if log_base is None and not is_off(kl_coefficient):
         raise ValueError("kl_coefficient needs log_base, the base policy's log-probabilities [C, N]: pass both.")
 
-    def at(params: Params) -> _Linearised:
-        rho, returns = jnp.exp(task.log_prompts)[:, None], task.table()
-        joint, push_forward = jax.linearize(lambda p: rho * all_probs(task.policy, p, task.prompts), params)
-        transpose = jax.linear_transpose(push_forward, params)
-        probs = joint / rho
+    def of(probs: Float[Array, "C N"]) -> Float[Array, "C N"]:
+        returns = task.table()
         if log_base is not None:
             spent = jnp.log(jnp.maximum(probs, jnp.finfo(probs.dtype).tiny)) - log_base
             # What neither can say costs nothing: -inf less -inf would be nan.
             returns = returns - kl_coefficient * jnp.where((probs == 0) & jnp.isneginf(log_base), 0.0, spent)
         advantages = returns - (probs * returns).sum(axis=-1, keepdims=True)
-        return joint, advantages, push_forward, lambda cotangent: transpose(cotangent)[0]
+        return jnp.where(task.log_prompts[:, None] > -jnp.inf, advantages, 0.0)
 
-    return at
+    return of
+
+
+def _wide(task: Task, params: Params) -> Any:
+    """Parameters may be narrower than rewards: sums over responses are taken in the wider precision."""
+    return jnp.result_type(task.log_prompts, task.table(), *jax.tree.leaves(params))
 
 
 def policy_gradient(
@@ -67,15 +70,17 @@ def policy_gradient(
     Raises:
         ValueError: a KL coefficient without ``log_base``, or a reward that is a function.
     """
-    at = _linearised(task, kl_coefficient, log_base)
+    advantages_at, rho = _advantages(task, kl_coefficient, log_base), jnp.exp(task.log_prompts)[:, None]
 
     def direction(key: Key, params: Params) -> tuple[Params, dict[str, Array]]:
         del key
-        joint, advantages, _, pull_back = at(params)
+        law = lambda p: all_probs(task.policy, p, task.prompts).astype(_wide(task, params))  # noqa: E731
+        probs, pull_back = jax.vjp(law, params)
+        advantages = advantages_at(probs)
         if normalise:
-            variance = (joint * advantages**2).sum(axis=-1, keepdims=True) / jnp.exp(task.log_prompts)[:, None]
+            variance = (probs * advantages**2).sum(axis=-1, keepdims=True)
             advantages = advantages / (jnp.sqrt(variance) + SPREAD)
-        gradient = pull_back(advantages)
+        (gradient,) = pull_back(rho * advantages)
         return gradient, {"gradient_norm": optax.tree.norm(gradient)}
 
     return ascend(direction, optimizer(learning_rate))
@@ -88,30 +93,71 @@ def natural_gradient(
     kl_coefficient: Scalar = 0.0,
     log_base: Float[Array, "C N"] | None = None,
     optimizer: Optimizer = optax.sgd,
-    damping: Scalar = 1e-6,
+    damping: Scalar = DAMPING,
     tolerance: float = 1e-4,
-    max_iterations: int = 20,
+    max_iterations: int = 200,
 ) -> UpdateRule:
-    """Exact natural policy gradient: solves ``(F + damping I) w = grad J`` by conjugate gradients, F never formed.
+    """Exact natural policy gradient: ``(F + D)^-1 grad J``, the parameters' move that comes nearest to the advantages.
 
-    Arguments and refusals as in ``policy_gradient``; on a table each step adds the learning rate to the strength.
-    ``damping`` is for a Fisher matrix that is singular, as it is wherever logits are redundant. The solve stops at a
-    residual of ``tolerance``, relative to the gradient, or after ``max_iterations``; its relative ``residual`` is info.
+    On a table each step adds the learning rate to the strength, at every prompt that occurs, however rarely; one of
+    probability 0 is left alone. F is never formed (``least_squares``). The info ``residual`` says how far from solved
+    it is at the prompt where that is furthest, relative to how the policy moves there (``least_squares.residual``).
+
+    Args:
+        task: as in ``policy_gradient``, like the next three.
+        learning_rate: step length; 0 is the identity. A long step is shorter for a network (``information.REACH``).
+        kl_coefficient: as there.
+        log_base: as there.
+        optimizer: optax constructor that takes the learning rate.
+        damping: D's size, where one cannot tell who speaks (``policies.information``): relative to how often a choice
+            is made, so that rare prompts are damped no more than others, and 0 on a table. Of a policy without a
+            ``chart``, D is ``damping`` times F's Rayleigh quotient on the gradient.
+        tolerance: residual at which the solve stops.
+        max_iterations: steps of conjugate gradients after which it stops all the same.
+
+    Raises:
+        ValueError: as ``policy_gradient``.
     """
-    at = _linearised(task, kl_coefficient, log_base)
+    advantages_at = _advantages(task, kl_coefficient, log_base)
 
     def direction(key: Key, params: Params) -> tuple[Params, dict[str, Array]]:
         del key
-        joint, advantages, push_forward, pull_back = at(params)
-        gradient = pull_back(advantages)
-
-        def fisher(vector: Params) -> Params:
-            # E_pi[grad log pi grad log pi^T] = J^T diag(1/pi) J, J being the Jacobian of pi.
-            scores = jnp.where(joint > 0, push_forward(vector) / joint, 0.0)
-            return optax.tree.add_scale(pull_back(scores), damping, vector)
-
-        solution, _ = jax.scipy.sparse.linalg.cg(fisher, gradient, tol=tolerance, maxiter=max_iterations)
-        misfit = optax.tree.norm(optax.tree.sub(fisher(solution), gradient))
-        return solution, {"residual": misfit / optax.tree.norm(gradient)}
+        problem = _problem(task, params, advantages_at, damping)
+        move = least_squares.solve(problem, tolerance=tolerance, max_iterations=max_iterations)
+        # By way of the parameters: what the chart cannot do counts as unsolved.
+        law = lambda p: all_probs(task.policy, p, task.prompts).astype(problem.probs.dtype)  # noqa: E731
+        moved = _scores(problem.probs, jax.jvp(law, (params,), (problem.chart.lift(move, 0.0),))[1])
+        return problem.chart.lift(move, learning_rate), {"residual": least_squares.residual(problem, move, moved)}
 
     return ascend(direction, optimizer(learning_rate))
+
+
+def _scores(probs: Float[Array, "C N"], change: Float[Array, "C N"]) -> Float[Array, "C N"]:
+    """The change of log pi from that of pi; what is impossible stays so."""
+    return jnp.where(probs > 0, change / jnp.where(probs > 0, probs, 1.0), 0.0)
+
+
+def _problem(
+    task: Task, params: Params, advantages_at: Callable[[Array], Array], damping: Scalar
+) -> least_squares.Problem:
+    """What natural gradient solves, in the policy's chart or, if it has none, in its parameters."""
+    policy, rho, wide = task.policy, jnp.exp(task.log_prompts), _wide(task, params)
+    chart = policy.chart and policy.chart(params, task.prompts, task.log_prompts, damping)
+    logits, probs_at = (chart.logits, chart.probs) if chart else (params, lambda p: all_probs(policy, p, task.prompts))
+    probs, push_forward = jax.linearize(lambda made: probs_at(made).astype(wide), logits)
+    pull_back = jax.linear_transpose(push_forward, logits)
+    inverse = jnp.where(probs > 0, 1 / jnp.where(probs > 0, probs, 1.0), 0.0)
+    advantages = jnp.where(probs > 0, advantages_at(probs), 0.0)
+    move = lambda vector: inverse * push_forward(vector)  # noqa: E731
+    gather = lambda values: pull_back(rho[:, None] * values)[0]  # noqa: E731
+    problem = least_squares.Problem(rho, probs, advantages, move, gather, chart)  # pyright: ignore[reportArgumentType]
+    return problem if chart else problem._replace(chart=_plain(problem, params, probs_at, damping))
+
+
+def _plain(problem: least_squares.Problem, params: Params, probs_at: Callable, damping: Scalar) -> Chart:
+    """Of a policy of which nothing is known: all parameters alike, damped by the curvature along the gradient."""
+    slope = problem.gather(problem.advantages)
+    square = jnp.asarray(optax.tree.vdot(slope, slope))
+    quotient = problem.rho @ problem.square(problem.move(slope)) / jnp.where(square > 0, square, 1.0)
+    damp = lambda move: jax.tree.map(lambda x: (damping * quotient).astype(x.dtype) * x, move)  # noqa: E731
+    return Chart(params, probs_at, lambda move, _: move, damp, lambda slope: slope)
