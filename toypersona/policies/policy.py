@@ -100,10 +100,15 @@ def with_frozen(policy: Policy, trainable: Any) -> Policy:
     """
 
     def freeze(params: Params) -> Params:
-        def blend(mask: Any, subtree: Params) -> Params:
-            return jax.tree.map(lambda x: mask * x + (1 - mask) * jax.lax.stop_gradient(x), subtree)
+        def blend(mask: Any, x: Array) -> Array:
+            # Logits of -inf, of what cannot be said, train nowhere: 0 times inf would be nan.
+            possible = jnp.isfinite(x)
+            known = jnp.where(possible, x, 0.0)
+            return jnp.where(
+                possible, mask * known + (1 - mask) * jax.lax.stop_gradient(known), jax.lax.stop_gradient(x)
+            )
 
-        return jax.tree.map(blend, trainable, params)
+        return jax.tree.map(lambda mask, subtree: jax.tree.map(lambda x: blend(mask, x), subtree), trainable, params)
 
     def inverse(mask: Any) -> Array:
         mask = jnp.asarray(mask)

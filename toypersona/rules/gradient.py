@@ -27,7 +27,10 @@ DAMPING = 1e-6
 def _advantages(
     task: Task, kl_coefficient: Scalar, log_base: Float[Array, "C N"] | None
 ) -> Callable[[Float[Array, "C N"]], Float[Array, "C N"]]:
-    """What every response pays under a policy pi, less the mean of its prompt; 0 at prompts of probability 0."""
+    """What every response pays under a policy pi, less the mean of its prompt.
+
+    What is impossible, and everything at prompts of probability 0, counts as paid nothing.
+    """
     if log_base is None and not is_off(kl_coefficient):
         raise ValueError("kl_coefficient needs log_base, the base policy's log-probabilities [C, N]: pass both.")
 
@@ -37,8 +40,9 @@ def _advantages(
             spent = jnp.log(jnp.maximum(probs, jnp.finfo(probs.dtype).tiny)) - log_base
             # What neither can say costs nothing: -inf less -inf would be nan.
             returns = returns - kl_coefficient * jnp.where((probs == 0) & jnp.isneginf(log_base), 0.0, spent)
-        advantages = returns - (probs * returns).sum(axis=-1, keepdims=True)
-        return jnp.where(task.log_prompts[:, None] > -jnp.inf, advantages, 0.0)
+        # Before the sum, not after: 0 times what is paid for the impossible may be nan.
+        returns = jnp.where((task.log_prompts[:, None] > -jnp.inf) & (probs > 0), returns, 0.0)
+        return returns - (probs * returns).sum(axis=-1, keepdims=True)
 
     return of
 
@@ -126,15 +130,16 @@ def natural_gradient(
         move = least_squares.solve(problem, tolerance=tolerance, max_iterations=max_iterations)
         # By way of the parameters: what the chart cannot do counts as unsolved.
         law = lambda p: all_probs(task.policy, p, task.prompts).astype(problem.probs.dtype)  # noqa: E731
-        moved = _scores(problem.probs, jax.jvp(law, (params,), (problem.chart.lift(move, 0.0),))[1])
+        moved = _inverse(problem.probs) * jax.jvp(law, (params,), (problem.chart.lift(move, 0.0),))[1]
         return problem.chart.lift(move, learning_rate), {"residual": least_squares.residual(problem, move, moved)}
 
     return ascend(direction, optimizer(learning_rate))
 
 
-def _scores(probs: Float[Array, "C N"], change: Float[Array, "C N"]) -> Float[Array, "C N"]:
-    """The change of log pi from that of pi; what is impossible stays so."""
-    return jnp.where(probs > 0, change / jnp.where(probs > 0, probs, 1.0), 0.0)
+def _inverse(probs: Float[Array, "C N"]) -> Float[Array, "C N"]:
+    """What a change of pi is multiplied with for that of log pi; what is impossible stays so."""
+    possible = probs > jnp.finfo(probs.dtype).tiny
+    return jnp.where(possible, 1 / jnp.where(possible, probs, 1.0), 0.0)
 
 
 def _problem(
@@ -146,8 +151,8 @@ def _problem(
     logits, probs_at = (chart.logits, chart.probs) if chart else (params, lambda p: all_probs(policy, p, task.prompts))
     probs, push_forward = jax.linearize(lambda made: probs_at(made).astype(wide), logits)
     pull_back = jax.linear_transpose(push_forward, logits)
-    inverse = jnp.where(probs > 0, 1 / jnp.where(probs > 0, probs, 1.0), 0.0)
-    advantages = jnp.where(probs > 0, advantages_at(probs), 0.0)
+    inverse = _inverse(probs)
+    advantages = jnp.where(inverse > 0, advantages_at(probs), 0.0)
     move = lambda vector: inverse * push_forward(vector)  # noqa: E731
     gather = lambda values: pull_back(rho[:, None] * values)[0]  # noqa: E731
     problem = least_squares.Problem(rho, probs, advantages, move, gather, chart)  # pyright: ignore[reportArgumentType]
