@@ -19,7 +19,7 @@ from toypersona.rules import gradient
 from toypersona.rules.rule import Task
 from toypersona.types import Params, Scalar
 
-DENSE = 1500
+DENSE = 500
 """Logits up to which a Fisher matrix is written out."""
 
 DAMPING = 1e-3
