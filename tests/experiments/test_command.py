@@ -94,51 +94,11 @@ def test_a_small_pretraining_run_and_its_figure(tmp_path):
     assert (tmp_path / "pretraining.png").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        ("--world speaker", "Unknown world 'speaker': did you mean speakers"),
-        ("--world text:/nowhere", "There is no folder /nowhere"),
-        ("--preset quik", "Unknown preset 'quik': did you mean quick?"),
-        ("--strengths -1 2", "numbers above 0"),
-        ("--strengths 0.1 nan", "--strengths has to be finite, not 0.1 nan"),
-        ("--strengths 1 inf", "--strengths has to be finite"),
-        ("--angles 100", "degrees from 0 to 90"),
-        ("--length 9", "make 5,159,780,352 responses"),
-        ("--length 0", "--length has to be from 1 to 20, not 0"),
-        ("--helpful alicia", "a persona of the world, not 'alicia': did you mean alice?"),
-        ("--feature nicety", "it is one of words, brevity, exploit, FILE.py:FUNCTION"),
-        ("--feature nowhere.py:f", "names the file nowhere.py, which is not a Python file that exists"),
-        ("--part 4 4", "--part has to be i n with 0 <= i < n, not 4 4"),
-        ("--pretraining.gate neural", "one of auto, network, table, prior, not 'neural'"),
-        ("--pretraining.learning-rate nan", "--pretraining.learning-rate has to be finite, not nan"),
-        ("--seeds 1 1", "different whole numbers"),
-        ("--chunk 0", "--chunk has to be from 1 to 10,000,000, not 0"),
-        ("--noise.num-runs 0", "--noise.num-runs has to be from 1 to 100,000, not 0"),
-        ("--gradients.natural-step -1", "--gradients.natural-step has to be above 0"),
-        ("--options.markov.concentration 0", "--options.markov.concentration has to be from 0.001 to 1e+06, not 0.0"),
-        (
-            "--world markov --options.markov.num-personas 1",
-            "--options.markov.num-personas has to be from 2 to 8, not 1",
-        ),
-        ("--config nowhere.toml", "Cannot read the settings file"),
-    ],
-)
-def test_wrong_input_is_one_sentence_and_writes_nothing(tmp_path, arguments, message, capsys):
-    out = tmp_path / "out"
-    assert message in refusal(f"--out {out} {arguments}", capsys)
-    assert not out.exists()
-
-
 def test_a_feature_that_leaves_nothing_beside_the_personas_is_refused(tmp_path, capsys):
     file = tmp_path / "mine.py"
     file.write_text("def constant(prompt, response):\n    return 1.0\n")
     said = refusal(f"--out {tmp_path / 'out'} --length 2 --feature {file}:constant", capsys)
     assert "can be paid for all of --feature" in said and not (tmp_path / "out").exists()
-
-
-def test_an_unknown_flag_is_answered_with_the_right_one(capsys):
-    assert refusal("--angels 3", capsys) == "error: Unknown flag --angels: did you mean --angles?"
 
 
 def test_help_names_every_setting(capsys):

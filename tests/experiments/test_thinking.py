@@ -1,4 +1,4 @@
-"""Small runs of the experiments on thoughts, in this process: their claims, figures and refusals."""
+"""Small runs of the experiments on thoughts, in this process: their claims and figures."""
 
 import importlib
 from pathlib import Path
@@ -61,36 +61,3 @@ def test_a_small_run_keeps_its_claims_and_is_drawn(experiment, tmp_path, capsys)
     for broken, complaint in BROKEN[experiment]:
         failed = [claim.what for claim in claims(broken(dataset)) if not claim.holds]
         assert any(complaint in what for what in failed), complaint
-
-
-@pytest.mark.parametrize(
-    "experiment, given, complaint",
-    [
-        (reasoning, "--strengths 3 1", "--strengths has to be 2 or more increasing"),
-        (
-            reasoning,
-            "--length-costs 0.1 0.4",
-            "--length-costs has to be 0, for comparison, and then one or more",
-        ),
-        (reasoning, "--num-bits 5", "--num-bits has to be from 1 to 4, not 5"),
-        (reasoning, "--training.num-samples 0", "--training.num-samples has to be 2 or more, not 0"),
-        (reasoning, "--pretraining.gate network", "--pretraining.gate has to be prior, not network"),
-        (reasoning, "--long.num-measured 5000", "--long.num-measured has to be from 2 to 4096"),
-        (reasoning, "--long.num-bits 1", "--long.num-bits has to be from 2 to 64, not 1"),
-        (reasoning, "--long.num-thoughts 5", "an even number from 4, not 5"),
-        (reasoning, "--other-bits 2 2", "--other-bits has to be different numbers from 1 to 4"),
-        (reasoning, "--other-bits 3", "--other-bits have to be others than --num-bits, 3"),
-        (reasoning, "--training.num-samples 1", "--training.num-samples has to be 2 or more, not 1"),
-        (reasoning, "--pretraining.line-length 80", "--pretraining.line-length has to be from 2 to 65, not 80"),
-        (hints, "--fines 0.1 1", "--fines has to be 0, for comparison, and then one or more"),
-        (hints, "--options.num-bits 4", "up to 3 bits"),
-        (hints, "--options.no-hints", "--options has to keep hints"),
-        (hints, "--options.hint-wrong 1.5", "between 0 and 1, not 1.5"),
-        (hints, "--num-measured 10", "--num-measured has to be 100 or more"),
-    ],
-)
-def test_wrong_settings_are_one_sentence_and_write_nothing(experiment, given, complaint, tmp_path, capsys):
-    out = tmp_path / "out"
-    code, said = small.run(experiment, f"--out {out} {given}", capsys)
-    assert code == 2 and complaint in said.err and len(said.err.strip().splitlines()) == 1
-    assert not out.exists()

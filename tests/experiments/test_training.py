@@ -1,4 +1,4 @@
-"""Small runs of the experiments that compare ways to train, in this process: claims, figures, refusals, own rules."""
+"""Small runs of the experiments that compare ways to train, in this process: claims, figures, own rules."""
 
 import re
 from pathlib import Path
@@ -43,33 +43,6 @@ def test_a_small_run_keeps_its_claims_and_is_drawn(experiment, tmp_path, capsys)
         assert (trained.total > 0.01).all() and (trained.reward > 0.05).all()
     small.assert_claims_hold(experiment, tmp_path)
     small.assert_drawn(experiment, tmp_path)
-
-
-@pytest.mark.parametrize(
-    "experiment, given, complaint",
-    [
-        (rules, "--rates 1 0.2", "--rates has to be 1 or more increasing numbers"),
-        (rules, "--angle 91", "--angle has to be degrees from 0 to 90"),
-        (rules, "--num-records 1", "--num-records has to be from 2 to 10,000,000, not 1"),
-        (rules, "--num-steps 5", "--num-steps has to be at least as many as --num-records, 10, not 5"),
-        (rules, "--own nowhere.py:rule", "--own names the file nowhere.py, which is not a Python file that exists"),
-        (rules, "--own rule", "--own has to be FILE.py:FUNCTION, not 'rule'"),
-        (rules, "--seeds 0", "--seeds or --num-worlds has to be three or more"),
-        (amplification, "--seeds 0", "--seeds has to be two or more"),
-        (sft, "--helpful larry", "two different personas"),
-        (sft, "--called nobody", "--called has to be a persona of the world, not 'nobody'"),
-        (sft, "--lines 8 2", "--lines has to be 2 or more increasing"),
-        (overoptimisation, "--nums 1 2", "--nums has to be 2 or more increasing numbers above 1, not 1.0 2.0"),
-        (overoptimisation, "--nums 2 3", "--strengths, --nums and --times have to be equally many"),
-        (overoptimisation, "--sizes 0 1", "--sizes has to be"),
-        (amplification, "--wrong nobody", "--wrong has to be a persona of the world"),
-        (amplification, "--num-runs 0", "--num-runs has to be from 1 to 100,000, not 0"),
-    ],
-)
-def test_wrong_settings(experiment, given, complaint, tmp_path, capsys):
-    code, said = small.run(experiment, f"--out {tmp_path} {FEW} {given}", capsys)
-    assert code == 2 and said.err.startswith("error: ") and complaint in said.err
-    assert not list(tmp_path.iterdir())
 
 
 def test_a_rule_of_one_s_own_that_is_none():
