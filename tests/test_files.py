@@ -83,7 +83,7 @@ def test_a_damaged_tree_is_named(tmp_path):
 @pytest.mark.parametrize("name", ["file", "file/sub", "n" * 300, "a\0b"])
 def test_a_folder_that_cannot_be_written_to_is_refused_and_nothing_is_left(tmp_path, name):
     (tmp_path / "file").write_text("dear to me")
-    with pytest.raises(ValueError, match=r"^Cannot write to .* \(.*\): choose another --out.$"):
+    with pytest.raises(ValueError, match=r"^Cannot write to .* \(.*\): choose another folder.$"):
         files.check_writable(tmp_path / name)
     assert os.listdir(tmp_path) == ["file"]
 

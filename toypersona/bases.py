@@ -112,11 +112,11 @@ class Base(NamedTuple):
 
     def mean(self, log_policy: Float[Array, "C N"], values: Float[Array, "C N"]) -> Float[Array, ""]:
         """``E_c E_pi[values]``, such as the expected reward."""
-        return self.rho @ numerics.expectation(log_policy, values)
+        return numerics.expectation(self.log_prompts, numerics.expectation(log_policy, values))
 
     def spent(self, log_policy: Float[Array, "C N"]) -> Float[Array, ""]:
         """``E_c KL(pi‖pi0)``, nats."""
-        return self.rho @ numerics.kl_divergence(log_policy, self.log_base)
+        return numerics.expectation(self.log_prompts, numerics.kl_divergence(log_policy, self.log_base))
 
     def budget(self, log_policy: Float[Array, "C N"]) -> drift.DriftBudget:
         """The drift budget of a policy."""

@@ -52,6 +52,18 @@ def outcomes(num_words: int, length: int) -> Int[Array, "N T"]:
     return jnp.stack(jnp.unravel_index(places, (num_words,) * length), axis=-1)
 
 
+def num_words(num_outcomes: int, length: int) -> int:
+    """V of a list of all V^T responses of T words.
+
+    Raises:
+        ValueError: no number of words makes so many.
+    """
+    words = round(num_outcomes ** (1 / length)) if length else 1
+    if words**length != num_outcomes:
+        raise ValueError(f"{num_outcomes} responses of {length} words are not all that some number of words makes.")
+    return words
+
+
 def order(table: Table, prompt: Int[Array, " P"]) -> int:
     """How many units back a table looks.
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from toypersona import rewards, theory, trajectories
+from toypersona import numerics, rewards, theory, trajectories
 from toypersona.bases import Base
 from toypersona.policies import mixture
 from toypersona.policies.policy import with_frozen
@@ -88,7 +88,7 @@ def compete(
         **jax.tree.map(lambda *x: jnp.stack(x), *records),
         "law": jax.vmap(jax.vmap(law), (None, None, 0))(log_gates, likeliest, rise),
         "natural_law": shares(natural)[0],
-        "mistaken": 1 - rho @ taken,
+        "mistaken": 1 - numerics.expectation(base.log_prompts, taken),
         "base_share": jnp.take_along_axis(jax.nn.softmax(rivals), likeliest[:, None], axis=1)[:, 0],
     }
 
@@ -107,7 +107,7 @@ def _natural_gates(
 
     Args:
         log_gates: logits at the start [C, K].
-        log_personas: as in ``weak_limit``, like ``reward``.
+        log_personas: as in ``theory.weak_limit``, like ``reward``.
         reward: [C, N].
         learning_rate: strength added by a step.
         num_steps: S.

@@ -27,14 +27,19 @@ def check_writable(folder: Path) -> None:
         ValueError: it says why.
     """
     try:
-        here = folder.absolute()
-        while not _is_there(here):
-            here = here.parent
-        with tempfile.TemporaryFile(dir=here) as file:
-            file.write(bytes(2**16))
-            file.flush()
+        _write_to(folder)
     except (OSError, ValueError) as error:
-        raise ValueError(f"Cannot write to {folder} ({why(error)}): choose another --out.") from error
+        raise ValueError(f"Cannot write to {folder} ({why(error)}): choose another folder.") from error
+
+
+def _write_to(folder: Path) -> None:
+    """Write and remove a little where the folder is or would be made; what goes wrong is the system's error."""
+    here = folder.absolute()
+    while not _is_there(here):
+        here = here.parent
+    with tempfile.TemporaryFile(dir=here) as file:
+        file.write(bytes(2**16))
+        file.flush()
 
 
 def _is_there(path: Path) -> bool:
@@ -59,7 +64,7 @@ def keep_tree(path: Path, tree: Any) -> None:
         room = shutil.disk_usage(path.parent).free
         if room < ROOM + 2 * sum(leaf.nbytes for leaf in jax.tree.leaves(tree)):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        check_writable(path.parent)
+        _write_to(path.parent)
     except (OSError, ValueError) as error:
         warnings.warn(f"Cannot keep {path} ({why(error)}): it will be computed again next time.", stacklevel=2)
         return

@@ -72,8 +72,8 @@ def on_lines(
             return base.follow(make_rule, key=walk_key, marks=learning_rate * steps, max_step=learning_rate)
 
         paths = jax.lax.map(walk, jnp.asarray(num_lines))
-        missed = lambda log_policy: base.rho @ numerics.kl_divergence(log_demonstrator, log_policy)  # noqa: E731
-        return paths, jax.vmap(jax.vmap(missed))(paths)
+        missed = numerics.kl_divergence(log_demonstrator, paths)
+        return paths, numerics.expectation(base.log_prompts, missed)
 
     return jax.lax.map(on, (log_demonstrators, jnp.arange(log_demonstrators.shape[0])))
 
@@ -152,7 +152,7 @@ class Called(NamedTuple):
 
     def absence(self, log_policy: Float[Array, "C N"], log_wanted: Float[Array, "C N"]) -> Float[Array, ""]:
         """KL(wanted‖policy) in nats at these prompts: how far they are from being answered as somebody would."""
-        return jnp.exp(self.log_prompts) @ numerics.kl_divergence(log_wanted, log_policy)
+        return numerics.expectation(self.log_prompts, numerics.kl_divergence(log_wanted, log_policy))
 
     def bring_back(
         self,
@@ -182,7 +182,7 @@ class Called(NamedTuple):
 
         def measure(params: Params) -> tuple[Array, Array]:
             log_policy = base.law(params)
-            moved = jnp.exp(self.log_prompts) @ numerics.kl_divergence(log_policy, start)
+            moved = numerics.expectation(self.log_prompts, numerics.kl_divergence(log_policy, start))
             return self.absence(log_policy, log_wanted), moved
 
         make_rule = lambda size: imitation.sft(task, *lines, learning_rate=size)  # noqa: E731

@@ -151,7 +151,7 @@ def rates(
         lengths: sqrt(2 KL(pi‖pi0)) of the steps, root nats.
     """
     centred = direction - numerics.expectation(log_base, direction)[:, None]
-    return lengths / jnp.sqrt(jnp.exp(log_prompts) @ numerics.expectation(log_base, centred**2))
+    return lengths / jnp.sqrt(numerics.expectation(log_prompts, numerics.expectation(log_base, centred**2)))
 
 
 def entropy_change(
@@ -164,7 +164,7 @@ def entropy_change(
     """
     centred = direction - numerics.expectation(log_policy, direction)[:, None]
     surprise = jnp.where(jnp.isneginf(log_policy), 0.0, -log_policy)
-    return jnp.exp(log_prompts) @ numerics.expectation(log_policy, surprise * centred)
+    return numerics.expectation(log_prompts, numerics.expectation(log_policy, surprise * centred))
 
 
 def entropy_changes(base: Base, reward: Float[Array, "C N"]) -> tuple[Float[Array, " L"], Float[Array, " L"]]:

@@ -74,8 +74,8 @@ def one_of(*names: str) -> Limit:
 
 def nearest(word: str, names: Iterable[str], *, num: int = 1) -> str:
     """How a sentence about an unknown name ends: with the name that was meant, or with all there are."""
-    known = {name.lower(): name for name in names}
-    near = [known[name] for name in difflib.get_close_matches(word.lower(), known, n=num)]
+    known = {name.lower().lstrip("-"): name for name in names}
+    near = [known[name] for name in difflib.get_close_matches(word.lower().lstrip("-"), known, n=num)]
     return f": did you mean {' or '.join(near)}?" if near else f": it is one of {', '.join(known.values())}."
 
 

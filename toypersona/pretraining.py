@@ -144,13 +144,12 @@ def recovery(
 
     ``log_gates`` is the Bayes posterior over the true personas; ``length`` the T of the N responses.
     """
-    rho = jnp.exp(log_prompts)
     crossed = cross_divergences(log_prompts, log_gates, log_personas, log_experts, length)
     truth, fitted = numerics.log_mix(log_gates, log_personas), numerics.log_mix(log_gate_fitted, log_experts)
     return Recovery(
         expert_divergence=jnp.diagonal(crossed),
-        gate_divergence=rho @ numerics.kl_divergence(log_gates, log_gate_fitted),
-        policy_divergence=rho @ numerics.kl_divergence(truth, fitted) / length,
+        gate_divergence=numerics.expectation(log_prompts, numerics.kl_divergence(log_gates, log_gate_fitted)),
+        policy_divergence=numerics.expectation(log_prompts, numerics.kl_divergence(truth, fitted)) / length,
     )
 
 

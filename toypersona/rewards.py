@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from toypersona import hulls, numerics
+from toypersona import chains, hulls, numerics
 from toypersona.options import FEATURES
 from toypersona.transcripts import END
 from toypersona.types import Key, RewardFn, Scalar
@@ -44,20 +44,12 @@ def lookup(reward: Float[Array, "C N"]) -> SampledReward:
     """
 
     def pay(prompt_index: Int[Array, ""], tokens: Int[Array, " T"]) -> Float[Array, ""]:
-        num_words = _num_words(reward.shape[1], tokens.shape[0])
+        num_words = chains.num_words(reward.shape[1], tokens.shape[0])
         known = ((tokens >= 0) & (tokens < num_words)).all() & (prompt_index >= 0) & (prompt_index < reward.shape[0])
         place = tokens @ num_words ** jnp.arange(tokens.shape[0] - 1, -1, -1)
         return jnp.where(known, reward[prompt_index, place], jnp.nan)
 
     return pay
-
-
-def _num_words(num_responses: int, length: int) -> int:
-    """V of a list of all V^T responses."""
-    num_words = round(num_responses ** (1 / length)) if length else 1
-    if num_words**length != num_responses:
-        raise ValueError(f"{num_responses} responses of {length} words are not all that some number of words makes.")
-    return num_words
 
 
 def word_scores(scores: Float[Array, " V"]) -> RewardFn:
@@ -259,7 +251,7 @@ def _words(
     key: Key, prompts: Int[Array, "C P"], responses: Int[Array, "N T"], labels: Labels | None = None
 ) -> Float[Array, "C N"]:
     """A random score for each word, summed over the response."""
-    num_words = _num_words(*responses.shape)
+    num_words = chains.num_words(*responses.shape)
     return evaluate(word_scores(jax.random.normal(key, (num_words,))), prompts, responses)
 
 
@@ -272,7 +264,7 @@ def _brevity(key: Key, prompts: Int[Array, "C P"], responses: Int[Array, "N T"],
 
 def _exploit(key: Key, prompts: Int[Array, "C P"], responses: Int[Array, "N T"], labels: Labels) -> Float[Array, "C N"]:
     """One phrase of random different words."""
-    num_words = _num_words(*responses.shape)
+    num_words = chains.num_words(*responses.shape)
     return evaluate(phrase(jax.random.permutation(key, num_words)[: responses.shape[1]]), prompts, responses)
 
 

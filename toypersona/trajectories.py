@@ -80,7 +80,7 @@ def step_length(
     For a small step it is ``sqrt(2 KL)``, whatever the parametrisation.
     """
     moved = jnp.where(jnp.isneginf(log_before), 0.0, log_after - log_before)
-    return jnp.sqrt(jnp.exp(log_prompts) @ numerics.expectation(log_before, moved**2))
+    return jnp.sqrt(numerics.expectation(log_prompts, numerics.expectation(log_before, moved**2)))
 
 
 def follow_by_length(

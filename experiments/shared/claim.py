@@ -78,10 +78,11 @@ def at_most(
 ) -> Claim:
     """The claim that a measurement, or the largest of several (nan aside), does not exceed a bound.
 
-    It cannot tell where nothing was measured, or the bound leaves less than half of what is possible above it.
+    It cannot tell where less than half was measured, or the bound leaves less than half of what is possible above it.
     """
-    limit, largest = float(bound), float(measured.max() if isinstance(measured, xr.DataArray) else measured)
-    known = math.isfinite(limit) and not math.isnan(largest)
+    values = measured if isinstance(measured, xr.DataArray) else xr.DataArray(float(measured))
+    limit, largest = float(bound), float(values.max())
+    known = math.isfinite(limit) and float(values.notnull().mean()) >= 0.5
     can_tell = known and not _covers(-math.inf, limit, possible)
     return Claim(what, limit, largest, 0.0, can_tell and largest <= limit, "≤", can_tell)
 

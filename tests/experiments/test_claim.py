@@ -48,6 +48,7 @@ def test_claims_that_do_not_hold_fail():
         claim.near("", 0, 0, 0.51, possible=(-1, 1)),
         claim.at_most("", 1, NAN),
         claim.at_most("", INF, 1),
+        claim.at_most("", 1, xr.DataArray([0.5, NAN, NAN])),
         claim.at_most("", 0.51, 0.1, possible=(0, 1)),
         claim.within_errors("", xr.DataArray([0.0, 0.1]), xr.DataArray([0.01, 0.06]), possible=(0, 1)),
     ],

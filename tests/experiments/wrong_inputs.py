@@ -94,8 +94,8 @@ COMMANDS = [
     ("phase_diagram", "--world text:{tmp}/pair --helpful carol", "--helpful …, not 'carol': it is one of ann, ben."),
     ("phase_diagram", "--world speakers --options.speakers iago", "A world needs from 2 to 8 different speakers, not…"),
     # Folders to write to, and files to read.
-    ("phase_diagram", "--out {tmp}/file", "Cannot write to {tmp}/file (Not a directory): choose another --out."),
-    ("phase_diagram", "--out {tmp}/file/sub", "Cannot write to {tmp}/file/sub (Not a directory): choose another --o…"),
+    ("phase_diagram", "--out {tmp}/file", "Cannot write to {tmp}/file (Not a directory): choose another folder."),
+    ("phase_diagram", "--out {tmp}/file/sub", "Cannot write to {tmp}/file/sub (Not a directory): choose another fo…"),
     ("phase_diagram", "--out", "--out has to be a path, not nothing."),
     ("phase_diagram", "--config nowhere.toml", "Cannot read the settings file nowhere.toml: it is no file."),
     ("phase_diagram", "--config {tmp}/latin.toml", "Cannot read the settings file {tmp}/latin.toml: it is no text in…"),
@@ -189,7 +189,7 @@ SETTINGS = [
     ("num-worlds = 2\nnum_worlds = 3", "{toml}, line 1: num_worlds is given twice: leave one out."),
     ('preset = "paper"', "{toml}, line 1: preset is a flag and no setting of a file: give --preset."),
     ('helpful = "alicia"', "--helpful has to be a persona of the world, not 'alicia': did you mean alice?"),
-    ('out = "a\\u0000b"', "Cannot write to a\0b (embedded null byte): choose another --out."),
+    ('out = "a\\u0000b"', "Cannot write to a\0b (embedded null byte): choose another folder."),
 ]
 """TOML files for phase_diagram."""
 
@@ -202,7 +202,7 @@ JOBS = [
     ("phase_diagram --tasks 2 --minute 9", "Unknown flag --minute: did you mean --minutes?"),
     ("phase_diagram --tasks 2 -- --part=0 2", "A job array gives every task its --part itself: leave it out."),
     ("phase_diagram --tasks 2 -- --length two", "--length has to be a whole number, not 'two'."),
-    ("phase_diagram --tasks 2 -- --out {tmp}/file", "Cannot write to {tmp}/file (Not a directory): choose another -…"),
+    ("phase_diagram --tasks 2 -- --out {tmp}/file", "Cannot write to {tmp}/file (Not a directory): choose another f…"),
 ]
 
 FIGURES = [
@@ -229,7 +229,7 @@ SWEPT = [
     ({"seeds": [-1]}, "A sweep's seeds are whole numbers from 0 to 4,294,967,295: choose others."),
     ({"part": (1,)}, "A sweep's part is (i, n) with 0 <= i < n, not (1,)."),
     ({"experiment_fn": "mine"}, "A sweep's function is one of a key and the axes by name, not 'mine'."),
-    ({"out": "{tmp}/file/run.zarr"}, "Cannot write to {tmp}/file (Not a directory): choose another --out."),
+    ({"out": "{tmp}/file/run.zarr"}, "Cannot write to {tmp}/file (Not a directory): choose another folder."),
 ]
 """Arguments of ``sweeps.run``, which imports jax; its function is never called."""
 

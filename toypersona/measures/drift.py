@@ -166,14 +166,14 @@ def _check_listing(
 ) -> tuple[int, int]:
     """V and T of the enumeration."""
     num_outcomes, length = tokens.shape
-    num_words = round(num_outcomes ** (1 / max(length, 1)))
+    num_words = chains.num_words(num_outcomes, length)
     fits = log_personas.ndim == 3 and policy == log_base.shape == (log_personas.shape[0], log_personas.shape[2])
     if not fits or log_prompts.shape != policy[:1]:
         raise ValueError(
             f"log_policy {policy}, log_base {log_base.shape}, log_personas {log_personas.shape} and log_prompts "
             f"{log_prompts.shape} have to be [C, N], [C, N], [C, K, N] and [C]."
         )
-    listed = length > 0 and num_words**length == num_outcomes == policy[-1]
+    listed = length > 0 and num_outcomes == policy[-1]
     if listed and not isinstance(tokens, Tracer):
         with jax.ensure_compile_time_eval():
             listed = bool((tokens == chains.outcomes(num_words, length)).all())

@@ -153,11 +153,11 @@ def faithfulness(
     return Faithfulness(
         accuracy=rho @ jnp.take_along_axis(answered, right[:, None], axis=1)[:, 0],
         cost=rho @ (jnp.exp(log_thoughts) @ costs),
-        readability=rho @ nearest.distance / num_thoughts,
+        readability=numerics.expectation(log_prompts, nearest.distance) / num_thoughts,
         **known,
         reliance=_reliance(log_joint, right, rho),
         agreement=rho @ agreed.sum(1),
-        gap=rho @ nearest.gap / num_thoughts,
+        gap=numerics.expectation(log_prompts, nearest.gap) / num_thoughts,
         certified=nearest.certified.all(),
     )
 
