@@ -24,14 +24,24 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
 jax.config.update("jax_compilation_cache_dir", str(CACHE))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+# Every program, however small: most are needed by many tests, in both processes, and after some were dropped.
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
-MOST_BYTES, GROWTH = 7.0e8, 1.5e8
+MOST_BYTES, GROWTH = 1.0e9, 1.5e8
 """Memory above which a test process drops its compiled programs, and by how much it has to have grown since."""
 
 FLOOR = [0]
 """What was left the last time."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Of a test that is ``slow_but`` for some cases, all others are slow."""
+    for item in items:
+        usual = item.get_closest_marker("slow_but")
+        if usual and item.callspec.id not in usual.args:
+            item.add_marker("slow")
 
 
 @pytest.fixture(autouse=True)

@@ -71,6 +71,7 @@ def test_without_responses_the_policy_is_the_same_and_nothing_is_listed():
     assert own == other
 
 
+@pytest.mark.slow
 def test_a_task_frees_a_scope():
     def moves(scope):
         rule = gradient.policy_gradient(BASE.task(REWARD, scope), learning_rate=1.0)
@@ -154,6 +155,7 @@ def test_each_pretrained_base_is_its_own_fit_by_hand(fitted, index):
         close(pretrained.recovered()[name].value[index], of_fit)
 
 
+@pytest.mark.slow
 def test_an_index_may_be_traced_and_all_bases_be_listed(fitted):
     _, pretrained = fitted
     traced = jax.jit(lambda i: pretrained.base(i).log_base)

@@ -165,6 +165,7 @@ def test_prompts_shorter_than_the_order_are_refused():
             refused()
 
 
+@pytest.mark.slow_but("2-0", "3-3")
 @pytest.mark.parametrize("order", [0, 1, 2, 3])
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 6])
 def test_mixture_probs_is_the_plain_form_with_its_derivatives(order, length):
@@ -214,6 +215,7 @@ def test_a_chain_that_reads_along_as_by_hand(order, length):
     )
 
 
+@pytest.mark.slow_but("0")
 @ORDERS
 def test_mixtures_of_reading_chains_have_the_plain_form_s_gradient(order):
     logits = jax.random.normal(jax.random.key(order), (2, *(U,) * (order + 1), V))

@@ -15,6 +15,7 @@ def base():
     return bases.true(world, labels, 2)
 
 
+@pytest.mark.slow
 def test_who_goes_on_in_the_base_is_the_posterior(base):
     """The base is a mix, so the mix nearest to how it goes on after some words weighs personas by Bayes' rule."""
     called = fine_tuning.called(base, 0)

@@ -15,6 +15,7 @@ MIXTURE = mixture.mixture(PROMPTS, num_personas=2, num_units=5, num_words=3, len
 REWARD = jax.random.normal(jax.random.key(7), (3, 27))
 
 
+@pytest.mark.slow_but("both")
 @pytest.mark.parametrize("scope", list(mixture.SCOPES))
 def test_directions_as_by_the_whole_jacobian(scope):
     params = MIXTURE.policy.init(jax.random.key(0))

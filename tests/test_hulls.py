@@ -97,6 +97,7 @@ def warned_of_float32():
         hulls._warn_of_float32()
 
 
+@pytest.mark.slow_but("3", "16")
 @pytest.mark.parametrize("num_components", [1, 2, 3, 4, 8, 16])
 def test_distance_is_scipys(num_components):
     log_p, log_components = problems(num_components, 2)
@@ -111,6 +112,7 @@ def test_distance_is_scipys(num_components):
         np.testing.assert_allclose(found.distance, expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_more_components_than_outcomes():
     log_p, log_components = problems(9, 3, num_outcomes=4)
     proper = np.isfinite(log_p).all(axis=1) & np.isfinite(log_components).all(axis=(1, 2))
@@ -121,6 +123,7 @@ def test_more_components_than_outcomes():
     np.testing.assert_allclose(found.distance, expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_batch_is_its_members_and_a_warm_start_changes_only_the_way():
     log_p, log_components = problems(4, 3)
     alone = solve_all(log_p, log_components, 1e-9)
@@ -131,6 +134,7 @@ def test_a_batch_is_its_members_and_a_warm_start_changes_only_the_way():
         np.testing.assert_allclose(found.distance, alone.distance, atol=2e-9)
 
 
+@pytest.mark.slow_but("4")
 @pytest.mark.parametrize("num_personas", [1, 4])
 def test_one_hull_for_many_is_each_one_s_projection(num_personas):
     log_p, log_components = problems(4, num_personas)

@@ -38,6 +38,7 @@ def problem(num_bits, seed):
     return world, labels, alphabet, log_gate, tables, listed, joint
 
 
+@pytest.mark.slow_but("0-2", "1-3")
 @pytest.mark.parametrize("num_bits", [1, 2, 3, 4])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_totals_are_those_of_every_response_to_every_prompt(num_bits, seed):
@@ -55,6 +56,7 @@ def test_totals_are_those_of_every_response_to_every_prompt(num_bits, seed):
     np.testing.assert_allclose(own.distortion, rho @ apart @ gate, rtol=1e-10)
 
 
+@pytest.mark.slow_but("1")
 @pytest.mark.parametrize("num_bits", [1, 3])
 def test_the_joint_law_of_given_thoughts_is_that_of_every_prompt(num_bits):
     world, labels, alphabet, log_gate, tables, _, joint = problem(num_bits, 2)
@@ -66,6 +68,7 @@ def test_the_joint_law_of_given_thoughts_is_that_of_every_prompt(num_bits):
     np.testing.assert_allclose(jnp.exp(by_steps), by_parity.transpose(2, 1, 0, 3), atol=1e-14, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_information_needs_no_prompt_listed():
     """Read, coded and keyed by dynamic programming over every thought sequence, and from listed prompts."""
     world, _, alphabet, log_gate, tables, _, joint = problem(3, 3)
@@ -108,6 +111,7 @@ def test_messages_are_distributions_at_every_step():
     np.testing.assert_allclose(messages.sum(axis=(2, 3)), 1.0, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_accuracy_has_the_gradient_of_finite_differences():
     world, labels = reasoning.reasoning()
     alphabet = parity.Alphabet(*(labels.units.index(unit) for unit in ("0", "1", "=")))

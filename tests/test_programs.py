@@ -32,6 +32,7 @@ def first(size):
     return {"seed": np.arange(size), "strength": np.linspace(0.0, 1.0, size)}
 
 
+@pytest.mark.slow_but("plan1", "plan4")
 @pytest.mark.parametrize("plan", [Plan(8, 8), Plan(9, 3), Plan(40, 4), Plan(4, 1), Plan(64, 32, CPU_OPTIONS)])
 def test_every_plan_computes_the_same(monkeypatch, plan):
     monkeypatch.setattr(programs, "measured", lambda *_: plan)

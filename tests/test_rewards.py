@@ -58,6 +58,7 @@ def test_best_paid_takes_the_best_as_long_as_the_base_says_them_seldom_enough():
     np.testing.assert_array_equal(rewards.best_paid(reward, log_base, 0.25), [[0, 1, 0, 0], [0, 0, 0, 0]])
 
 
+@pytest.mark.slow
 def test_errors_have_unit_size_and_those_by_words_are_shared():
     responses = chains.outcomes(4, 6)
     log_base, log_prompts = jnp.full((2, len(responses)), -jnp.log(len(responses))), jnp.log(jnp.full(2, 0.5))
@@ -72,6 +73,7 @@ def test_errors_have_unit_size_and_those_by_words_are_shared():
     np.testing.assert_allclose(by_words, jnp.swapaxes(by_words, 1, 5), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_random_reward_is_standardised_and_may_lie_at_any_angle_to_the_personas():
     log_gates = jax.nn.log_softmax(jax.random.normal(jax.random.key(2), (2, 3)))
     log_personas = jax.nn.log_softmax(jax.random.normal(jax.random.key(3), (2, 3, 9)))
@@ -155,6 +157,7 @@ def posterior(gates, personas):
     return np.where(said > 0, joint / np.where(said > 0, said, 1), gates[..., None])
 
 
+@pytest.mark.slow_but("shape3-float64", "shape1-float32")
 @SHAPES
 def test_rewards_where_prompts_words_and_gates_have_no_probability_as_by_numpy(shape, dtype):
     gates, personas, prompts, rng = sparse_worlds(shape)

@@ -45,6 +45,7 @@ BAD_NAMES = {
 }
 
 
+@pytest.mark.slow_but("dimension is axis", "two sizes", "other coordinates", "infinite")
 @pytest.mark.parametrize("what", BAD_NAMES)
 def test_bad_names_stop_before_anything_is_written(tmp_path, what):
     changed, message = BAD_NAMES[what]

@@ -18,6 +18,7 @@ from toypersona import datasets, programs, sweeps
 from toypersona.outputs import named
 
 
+@pytest.mark.slow_but("4", "5")
 @pytest.mark.parametrize("chunk", [1, 4, 5, 100])
 def test_equals_a_plain_loop(chunk):
     dataset = run(chunk=chunk)
@@ -63,6 +64,7 @@ def test_traced_once_whatever_the_edges_and_the_values():
     np.testing.assert_allclose(other.weights.values[0, 1, 2], expected["weights"], rtol=1e-13)
 
 
+@pytest.mark.slow_but("4")
 @pytest.mark.parametrize("chunk", [4, 18])
 def test_a_diverged_point_is_kept_marked_and_counted(capsys, monkeypatch, tmp_path, chunk):
     def some_diverge(key, *, strength, order):
@@ -254,6 +256,7 @@ MISMATCHES = {
 }
 
 
+@pytest.mark.slow_but("axis", "config", "resume", "output")
 @pytest.mark.parametrize("what", MISMATCHES)
 def test_another_run_s_store_is_refused_and_left_alone(tmp_path, what):
     changed, difference = MISMATCHES[what]
@@ -279,6 +282,7 @@ def scaled_by(array):
     return lambda key, *, strength: {"value": strength * jnp.asarray(array).sum()}
 
 
+@pytest.mark.slow
 def test_a_store_of_another_function_is_opened_with_a_warning_if_finished(tmp_path):
     axes = {"strength": np.array([1.0, 2.0])}
     given = {"seeds": (0,), "chunk": 1, "out": tmp_path / "run.zarr", "progress": False}

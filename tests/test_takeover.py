@@ -26,6 +26,7 @@ def test_the_phrase_pays_its_bonus_more_than_anything_else(helpful):
     assert (reward[:, :-1] <= helpful).all()
 
 
+@pytest.mark.slow_but("0.1-1")
 @pytest.mark.parametrize("mass, length", [(1e-6, 3), (0.1, 1)])
 def test_the_slope_at_the_takeover_is_the_law_s(mass, length):
     base, reward = exploit(mass, length)
@@ -40,6 +41,7 @@ def loop():
     return base, reward, strengths, *takeover.loop(base, reward, strengths, learning_rate=0.5, num_steps=60)
 
 
+@pytest.mark.slow
 def test_natural_gradient_on_a_table_is_the_tilt_at_every_level_both_ways(loop):
     base, reward, strengths, probabilities, residual = loop
     tilts = jax.vmap(lambda strength: theory.tilt(base.log_base, reward, strength))(strengths)

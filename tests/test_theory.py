@@ -141,6 +141,7 @@ def test_a_tilt_is_a_mix_of_tilted_personas_for_a_hundred_worlds():
     assert (slack > 1e-4).all()
 
 
+@pytest.mark.slow
 def test_distortion_is_the_hull_distance_where_personas_share_no_response():
     _, log_personas, _ = world(5)
     apart = jnp.where(jnp.arange(N)[None] % K == jnp.arange(K)[:, None], log_personas[0], -jnp.inf)
@@ -191,6 +192,7 @@ def test_surviving_odds_as_by_solving_the_flow():
     np.testing.assert_allclose(theory.surviving_odds(jnp.log(0.2), jnp.log(jnp.array([0.1])), 0.0), [0.5])
 
 
+@pytest.mark.slow_but("0.02-0.01")
 @pytest.mark.parametrize("learning_rate, gap", [(0.01, 0.01), (0.02, 0.01), (0.01, 0.02)])
 def test_lock_in_as_by_solving_the_random_walk(learning_rate, gap):
     """h(z) = p h(after the better answer) + (1 - p) h(after the worse), on a grid: no diffusion anywhere."""
@@ -235,6 +237,7 @@ def test_best_of_n_as_by_every_draw():
         np.testing.assert_allclose(jnp.exp(theory.best_of_n(log_base, reward, num)), by_hand, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_best_of_n_keeps_the_bound_and_reaches_it_where_rewards_are_continuous():
     def divergence(seed, num):
         keys = jax.random.split(jax.random.key(seed))

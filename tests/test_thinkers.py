@@ -43,6 +43,7 @@ def test_the_policy_is_its_world(base):
     np.testing.assert_allclose(jnp.exp(base.law(base.params)), jnp.exp(worlds.log_base(world, 3)), atol=1e-15)
 
 
+@pytest.mark.slow
 def test_measures_agree_with_dynamic_programming_for_moved_policies(base, measured):
     for seed in range(3):
         moved = jax.tree.map(lambda x, s=seed: x + jax.random.normal(jax.random.key(s), x.shape), base.params)
@@ -52,6 +53,7 @@ def test_measures_agree_with_dynamic_programming_for_moved_policies(base, measur
         assert values["hull_distance"] <= values["distortion"] + 1e-12 and values["certified"]
 
 
+@pytest.mark.slow_but("RLOO", "annealed")
 @pytest.mark.parametrize("way", list(defences.RULES | defences.DEFENCES))
 def test_every_way_gives_parameters_at_every_strength_and_climbs(base, measured, way):
     """What it climbs is the reward less the divergence over the strength; early stops and bonuses climb less."""
@@ -79,6 +81,7 @@ def test_the_last_stop_is_the_one_before_selection_falls_below_half():
     np.testing.assert_array_equal(defences.last_stop(fractions), [2, 4, 0, 2])
 
 
+@pytest.mark.slow
 def test_what_is_frozen_stays(base):
     start = base.params
     answers = last(trained(base, "frozen thoughts"), 1)

@@ -23,6 +23,7 @@ def listed(table, length, strength, paid):
     return jax.nn.logsumexp(joint), jax.nn.softmax(joint) @ reward
 
 
+@pytest.mark.slow_but("False-0.7-1", "True-30.0-2")
 @ORDERS
 @pytest.mark.parametrize("strength", [0.0, 0.7, 30.0])
 @pytest.mark.parametrize("last_only", [False, True])

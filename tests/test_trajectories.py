@@ -138,6 +138,7 @@ def test_records_in_equal_steps_are_every_so_many():
         in_equal_steps(rule, every=5)
 
 
+@pytest.mark.slow
 def test_every_scope_at_once_is_each_by_itself():
     speakers = mixture.mixture(PROMPTS, num_personas=2, num_units=3, num_words=3, length=2, gate="table")
     params = speakers.policy.init(jax.random.key(4))

@@ -72,8 +72,11 @@ def on_lines(
             return base.follow(make_rule, key=walk_key, marks=learning_rate * steps, max_step=learning_rate)
 
         paths = jax.lax.map(walk, jnp.asarray(num_lines))
-        missed = numerics.kl_divergence(log_demonstrator, paths)
-        return paths, numerics.expectation(base.log_prompts, missed)
+
+        def missed(log_policy: Float[Array, "C N"]) -> Float[Array, ""]:
+            return numerics.expectation(base.log_prompts, numerics.kl_divergence(log_demonstrator, log_policy))
+
+        return paths, jax.vmap(jax.vmap(missed))(paths)
 
     return jax.lax.map(on, (log_demonstrators, jnp.arange(log_demonstrators.shape[0])))
 

@@ -94,6 +94,7 @@ def test_a_small_pretraining_run_and_its_figure(tmp_path):
     assert (tmp_path / "pretraining.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_a_feature_that_leaves_nothing_beside_the_personas_is_refused(tmp_path, capsys):
     file = tmp_path / "mine.py"
     file.write_text("def constant(prompt, response):\n    return 1.0\n")

@@ -59,6 +59,7 @@ def test_budget_against_its_definition(seed, scale):
     assert measured.certified
 
 
+@pytest.mark.slow
 def test_parts_are_non_negative_and_add_up_in_many_random_cases():
     def one(seed):
         keys = jax.random.split(jax.random.key(seed), 4)
@@ -178,6 +179,7 @@ def given_up(monkeypatch, which):
         monkeypatch.setattr(hulls, "_project", after_one)
 
 
+@pytest.mark.slow_but("False-token", "True-prompt")
 @pytest.mark.parametrize("which", ["prompt", "token"])
 @pytest.mark.parametrize("along", [False, True])
 def test_projections_that_were_given_up_are_not_certified_and_their_gap_bounds_the_error(monkeypatch, which, along):

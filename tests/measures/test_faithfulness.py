@@ -121,6 +121,7 @@ def test_three_ways_to_know_the_answer():
     np.testing.assert_allclose([keyed.accuracy, keyed.agreement, keyed.reliance], [1, 0.5, 1], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_hundred_random_policies_keep_the_bounds():
     joints = jax.vmap(lambda key: jax.nn.log_softmax(3 * jax.random.normal(key, (C, K * Z * Y))))(
         jax.random.split(jax.random.key(8), 100)
@@ -203,6 +204,7 @@ def test_sampled_reliance_is_exact_where_swaps_take_from_the_right_answer():
     assert abs(made["reliance"] - exact) < 5 * made["reliance_se"] and exact > 20 * made["reliance_se"]
 
 
+@pytest.mark.slow
 def test_the_standard_error_of_reliance_is_its_spread_over_repeated_draws():
     """Partners are shared: taken as independent, the terms would seem a third less noisy."""
     log_joint = random_joint(1, 2.0)

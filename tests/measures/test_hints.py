@@ -113,6 +113,7 @@ def test_the_control_without_hints_shows_nothing():
     assert abs(rates.decides) < 5 * errors.decides < 0.05
 
 
+@pytest.mark.slow_but("200")
 @pytest.mark.parametrize("num", [50, 200, 1000])
 def test_intervals_cover(num):
     """Also of rates near 1 and of those among few."""

@@ -215,6 +215,7 @@ def many_silenced():
 GATES = [0.05, 0.02, 0.1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gate", GATES)
 def test_intervals_cover_where_a_persona_is_silenced(gate):
     """The policy's samples lack it, and with it the responses by which E[q/pi] is 1."""
@@ -296,6 +297,7 @@ for wrong in (
     assert all("[prompts, samples" in line for line in said)
 
 
+@pytest.mark.slow
 def test_under_a_trace_nan_is_not_certified(small):
     samples, base_samples = small
     for wrong, base in (

@@ -98,6 +98,7 @@ def test_where_prompts_and_words_have_no_probability_as_by_numpy(dtype, digits):
         np.testing.assert_allclose(column, (prompts * (1 - (1 - chance) ** k)).sum(-1), rtol=digits, atol=digits)
 
 
+@pytest.mark.slow_but("float64-1e-11")
 @pytest.mark.parametrize("dtype, digits", [("float64", 1e-11), ("float32", 2e-6)])
 def test_pass_at_k_from_many_samples_keeps_its_digits(dtype, digits):
     """By whole numbers; logarithms of factorials gave -0.0078 for 1 of 8192 in float32."""

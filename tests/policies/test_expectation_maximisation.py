@@ -60,6 +60,7 @@ def test_a_fit_is_a_fixed_point_of_counting_by_hand(fitted):
     )
 
 
+@pytest.mark.slow
 def test_its_loss_is_that_of_the_lines_read_and_beats_the_truth(fitted):
     joint = log_joint(fitted.params)
     np.testing.assert_allclose(fitted.loss, -np.logaddexp(joint[:, 0], joint[:, 1]).mean(), rtol=1e-12)
@@ -80,6 +81,7 @@ def test_starts_end_where_three_agree_and_go_on_while_none_is_good_enough(fitted
     assert np.isfinite(hopeless.losses).all()
 
 
+@pytest.mark.slow
 def test_gates_do_not_run_away_where_only_one_person_opens_like_that():
     """Adam's gate tables and networks go to 1e-20 there: tens of nats from the truth."""
     alone = WORLD._replace(log_gates=jnp.log(jnp.array([[0.99, 0.01], [0.01, 0.99], [0.5, 0.5]])))

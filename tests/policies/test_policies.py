@@ -32,6 +32,7 @@ def listed(policy, params, prompt):
     return responses, jax.vmap(policy.log_prob, (None, None, 0))(params, prompt, responses)
 
 
+@pytest.mark.slow_but("network-1", "table-1")
 @pytest.mark.parametrize("gate, order", KINDS)
 def test_mixture_enumeration_is_log_prob_and_sums_to_one(gate, order):
     made, params = make(gate, order)
@@ -57,6 +58,7 @@ def frequencies_match(policy, params, prompt):
     assert responses.shape == (27, 3)
 
 
+@pytest.mark.slow_but("table-1", "prior-reads")
 @pytest.mark.parametrize("gate, order", KINDS)
 def test_mixture_samples_follow_the_policy(gate, order):
     made, params = make(gate, order)
@@ -72,6 +74,7 @@ def test_tabular_policy():
     frequencies_match(policy, params, PROMPTS[2])
 
 
+@pytest.mark.slow_but("gates-moves0")
 @pytest.mark.parametrize("name, moves", [("gates", {"gate"}), ("experts", {"experts"}), ("both", {"gate", "experts"})])
 def test_scope_freezes_the_rest_and_changes_no_value(name, moves):
     made, params = make("network", 1)
@@ -122,12 +125,14 @@ def test_unknown_gate():
         mixture.mixture(PROMPTS, gate="neural", **SHAPE)
 
 
+@pytest.mark.slow_but("network-2", "prior-reads")
 @pytest.mark.parametrize("gate, order", KINDS)
 def test_token_log_probs_add_up_and_are_conditional(gate, order):
     made, params = make(gate, order)
     check_tokens(made.policy, params)
 
 
+@pytest.mark.slow
 def test_tabular_token_log_probs():
     policy = tabular.tabular(PROMPTS, 3, 3)
     check_tokens(policy, 2 * jax.random.normal(jax.random.key(5), (3, 27)))
@@ -150,6 +155,7 @@ def check_tokens(policy, params):
         np.testing.assert_allclose(one, other, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_table_answers_for_nobody_else():
     """A shorter response has the probability of beginning so; a word or a prompt it does not know is no other one's."""
     policy, params = tabular.tabular(PROMPTS, 3, 3), jax.random.normal(jax.random.key(2), (3, 27))

@@ -24,6 +24,7 @@ from toypersona.rules import advantages, clipped, divergences, gradient, reinfor
 LEVELS = pytest.mark.parametrize("level, share", [("token", 1), ("sequence", 1), ("geometric", 1 / 2)])
 
 
+@pytest.mark.slow_but("token-1")
 @LEVELS
 def test_the_first_step_is_rloo_s(level, share):
     how = {"learning_rate": 0.5, "num_samples": 5}
@@ -31,6 +32,7 @@ def test_the_first_step_is_rloo_s(level, share):
     np.testing.assert_allclose(steps(one, 3), share * steps(reinforce.rloo(TASK, **how), 3), atol=1e-14)
 
 
+@pytest.mark.slow_but("sequence-1")
 @LEVELS
 def test_where_the_ratio_left_the_range_to_the_better_nothing_pulls(level, share):
     tokens = rollouts.sample(jax.random.key(1), POLICY, PARAMS, PROMPTS, 6)
@@ -51,6 +53,7 @@ def test_where_the_ratio_left_the_range_to_the_better_nothing_pulls(level, share
     np.testing.assert_allclose(value, capped.sum(), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_with_a_wide_range_epochs_go_on_and_with_a_narrow_one_they_stop():
     def gone(clip_range):
         rule = clipped.ppo_clip(TASK, learning_rate=1.0, num_samples=4, num_epochs=20, clip_range=clip_range)
@@ -59,6 +62,7 @@ def test_with_a_wide_range_epochs_go_on_and_with_a_narrow_one_they_stop():
     assert gone(0.01) < 0.7 * gone(0.2) < 0.7 * gone(10.0)
 
 
+@pytest.mark.slow_but("False")
 @pytest.mark.parametrize("normalise", [True, False])
 def test_grpo_s_step_tends_to_the_exact_one_as_the_group_grows(normalise):
     exact = gradient.policy_gradient(LISTED, learning_rate=1.0, normalise=normalise)
@@ -70,6 +74,7 @@ def test_grpo_s_step_tends_to_the_exact_one_as_the_group_grows(normalise):
     assert jnp.abs(made.mean(0) - steps(other, 1)[0]).max() > 0.1 * jnp.abs(target).max()
 
 
+@pytest.mark.slow_but("k3-True")
 @pytest.mark.parametrize("name, corrected", [("k2", False), ("k3", False), ("k3", True)])
 def test_a_penalty_on_each_token_has_its_gradient_at_the_histories_sampled(name, corrected):
     """The words before are drawn from the policy but not differentiated: on average k2 and corrected k3 pull down the
@@ -99,6 +104,7 @@ def test_grpo_penalises_by_k3():
     np.testing.assert_array_equal(steps(clipped.grpo(TASK, **how), 2), steps(same, 2))
 
 
+@pytest.mark.slow
 def test_noise_on_the_reward_is_noise_and_no_direction():
     made = [clipped.ppo_clip(TASK, learning_rate=1.0, num_epochs=1, reward_noise=sd) for sd in (0.0, 3.0)]
     clean, noisy = (steps(rule, 20_000) for rule in made)

@@ -103,6 +103,7 @@ def rules(learning_rate):
     }
 
 
+@pytest.mark.slow_but("natural_gradient", "policy_gradient")
 @pytest.mark.parametrize("name", ["policy_gradient", "natural_gradient", "adam", "reinforce"])
 def test_strength_zero_is_the_identity_and_more_is_not(name):
     params = mixture_params()
@@ -118,6 +119,7 @@ def test_tilting_by_zero_is_the_identity():
     np.testing.assert_allclose(state.params, log_base, atol=1e-14)
 
 
+@pytest.mark.slow_but("policy_gradient")
 @pytest.mark.parametrize("name", ["policy_gradient", "natural_gradient"])
 def test_rewards_rise(name):
     params = mixture_params()
@@ -126,6 +128,7 @@ def test_rewards_rise(name):
     assert value(state.params) > value(params) + 0.01
 
 
+@pytest.mark.slow_but("experts")
 @pytest.mark.parametrize("name", list(mixture.SCOPES))
 def test_scopes_hold_under_every_rule(name):
     params = mixture_params()

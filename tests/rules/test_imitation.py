@@ -50,6 +50,7 @@ def test_sft_has_the_gradient_of_the_demonstrations_that_it_reads():
     assert_unbiased(steps(rule, 20_000), jax.grad(mean)(PARAMS).reshape(-1))
 
 
+@pytest.mark.slow
 def test_best_of_n_distilled_imitates_the_best_of_n_of_the_base():
     rule = imitation.best_of_n(TASK, learning_rate=1.0, ref_params=REF, num_samples=3)
     law = theory.best_of_n(LOG_REF, REWARD, 3)
@@ -84,6 +85,7 @@ def all_pairs():
     return drawn, jax.nn.sigmoid(REWARD[:, :, None] - REWARD[:, None, :])
 
 
+@pytest.mark.slow
 def test_pairs_are_drawn_and_judged_as_they_should():
     num = 200_000
     pairs = preferences.sample_pairs(jax.random.key(4), TASK, REF, num)

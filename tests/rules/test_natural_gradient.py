@@ -106,6 +106,7 @@ def test_it_is_the_regression_of_the_advantages_on_the_scores(gate):
         jax.tree.map(lambda x, y, i=i: np.testing.assert_array_equal(x[i], y), after[name], params[name])
 
 
+@pytest.mark.slow
 def test_the_residual_bounds_the_error_at_the_rarest_prompt():
     policy, params = speakers("table")
     expected = regressed(policy, params)
@@ -144,6 +145,7 @@ def enumerated_damping(params, damping):
     return matrix
 
 
+@pytest.mark.slow
 def test_damping_is_what_is_not_heard_and_solved_with_exactly(monkeypatch):
     policy, params = speakers("table")
     damping = enumerated_damping(params, 0.03)
@@ -175,6 +177,7 @@ def test_on_a_table_it_walks_along_the_tilt_however_rare_a_prompt_is(rare):
     assert info["residual"].max() < 1e-12
 
 
+@pytest.mark.slow_but("natural_gradient-table", "policy_gradient-tabular")
 @pytest.mark.parametrize("kind", ["tabular", "table", NETWORK])
 @pytest.mark.parametrize("make", [gradient.policy_gradient, gradient.natural_gradient])
 def test_a_prompt_of_probability_0_is_as_if_it_were_not_there(make, kind):
@@ -201,6 +204,7 @@ def test_a_prompt_of_probability_0_is_as_if_it_were_not_there(make, kind):
         np.testing.assert_array_equal(after[2], params[2])
 
 
+@pytest.mark.slow_but("1.0-tabular", "-0.3333333333333333-table")
 @pytest.mark.parametrize("kind", ["tabular", "table", NETWORK])
 @pytest.mark.parametrize("constant", [0.0, 1.0, -1 / 3])
 def test_where_all_is_paid_alike_nothing_moves_and_nothing_is_left_to_solve(kind, constant):
@@ -227,6 +231,7 @@ def test_responses_and_words_that_cannot_be_said():
     assert info["residual"] <= 1e-4
 
 
+@pytest.mark.slow_but("shape0")
 @pytest.mark.parametrize("shape", [(1, 3, 1), (1, 1, 1), (3, 1, 2), (2, 3, 1)])
 def test_one_persona_one_word_one_position(shape):
     num_personas, num_words, length = shape
@@ -243,6 +248,7 @@ def test_one_persona_one_word_one_position(shape):
         np.testing.assert_allclose(all_log_probs(made, after, PROMPTS), theory.tilt(log_base, reward, 0.1), atol=1e-10)
 
 
+@pytest.mark.slow_but("tabular")
 @pytest.mark.parametrize("kind", ["tabular", "table", NETWORK])
 def test_in_float32(kind):
     policy, params = (TABULAR, LOGITS) if kind == "tabular" else speakers(kind)

@@ -189,6 +189,7 @@ def test_two_epochs_of_ppo_as_rlax(rlax):
     assert jnp.abs(twice - PARAMS - 2 * (once - PARAMS)).max() > 0.1, "nothing was clipped"
 
 
+@pytest.mark.slow
 def test_the_entropy_bonus_as_rlax(rlax):
     """On average: it is paid at the samples, rlax differentiates the entropy itself."""
     how = {"learning_rate": 1.0, "num_samples": 4}
@@ -205,6 +206,7 @@ def test_the_entropy_bonus_as_rlax(rlax):
     assert jnp.abs((bonus.mean(0) - target) / error).max() < 5
 
 
+@pytest.mark.slow
 def test_divergences_and_token_log_probs_as_distrax(distrax):
     tokens = rollouts.sample(jax.random.key(1), POLICY, PARAMS, PROMPTS, 6)
     first = jax.nn.logsumexp(PARAMS.reshape(2, 3, 3), axis=2)

@@ -39,12 +39,14 @@ def kl_from_base(log_policy):
     return numerics.kl_divergence(jax.nn.log_softmax(REF), log_policy)
 
 
+@pytest.mark.slow_but("leave_one_out-1.0")
 @pytest.mark.parametrize("advantage, factor", [("raw", 1.0), ("leave_one_out", 1.0), ("centred", 0.75)])
 def test_advantages_that_keep_the_gradient_keep_it(advantage, factor):
     samples = reinforced(20_000, num_samples=4, advantage=getattr(advantages, advantage))
     assert_unbiased(samples, factor * gradient_of(reward_alone))
 
 
+@pytest.mark.slow_but("k3-True-kl_to_base", "None-False-kl_to_base")
 @pytest.mark.parametrize(
     "kl_loss, corrected, penalty",
     [
@@ -105,6 +107,7 @@ def test_advantages_as_by_hand():
     np.testing.assert_allclose(advantages.normalised(jnp.asarray(rewards)), [spread, np.zeros(3)])
 
 
+@pytest.mark.slow_but("centred")
 @pytest.mark.parametrize("advantage", [advantages.raw, advantages.centred, advantages.normalised])
 def test_one_step_as_by_numpy_on_the_same_batch(advantage):
     """Softmax's derivative by hand: a response's own logit less its probability, for each of the sampled ones."""
@@ -137,6 +140,7 @@ def test_rloo_is_reinforce_that_leaves_one_out():
     assert not jnp.array_equal(made[0], PARAMS)
 
 
+@pytest.mark.slow
 def test_with_leave_one_out_a_constant_reward_more_is_no_noise_more():
     noise = [
         reinforced(4000, lambda c, tokens, offset=offset: lookup(c, tokens) + offset, num_samples=4, advantage=kind)

@@ -22,6 +22,7 @@ def test_what_responses_pay(task):
     np.testing.assert_array_equal(some, np.asarray(REWARD)[which[:, None], TOKENS[jnp.array([1, 0, 0, 1])] @ PLACES])
 
 
+@pytest.mark.slow_but("GRPO")
 @pytest.mark.parametrize(
     "make",
     [

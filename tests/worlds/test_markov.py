@@ -7,6 +7,7 @@ from toypersona.worlds import markov
 from toypersona.worlds import world as worlds
 
 
+@pytest.mark.slow_but("2")
 @pytest.mark.parametrize("order", [1, 2, 3])
 def test_shapes_and_normalisation(order):
     world, labels = markov.markov(jax.random.key(0), num_personas=2, num_words=4, num_prompts=5, order=order)
@@ -23,6 +24,7 @@ def test_the_key_makes_the_world():
     assert not np.allclose(first.log_experts, other.log_experts)
 
 
+@pytest.mark.slow
 def test_a_hundred_worlds_at_once_have_different_prompts_and_open_gates():
     def keys():
         return jax.random.split(jax.random.key(3), 100)
@@ -40,6 +42,7 @@ def test_a_hundred_worlds_at_once_have_different_prompts_and_open_gates():
     np.testing.assert_allclose(jnp.exp(log_base).sum(axis=-1), 1.0, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_rows_and_gates_have_the_moments_of_their_dirichlets():
     keys = jax.random.split(jax.random.key(4), 2000)
 
