@@ -82,6 +82,7 @@ def test_a_task_frees_a_scope():
     np.testing.assert_array_equal(BASE.task(REWARD).reward, REWARD)
 
 
+@pytest.mark.slow
 def test_means_spent_drift_and_budgets_by_hand():
     rho, p, base = (np.exp(np.asarray(x)) for x in (WORLD.log_prompts, BASE.log_base + REWARD, BASE.log_base))
     p = p / p.sum(1, keepdims=True)
@@ -114,6 +115,7 @@ def test_lines_are_drawn_from_the_policy_and_change_with_it_alone():
     jax.tree.map(np.testing.assert_array_equal, lines, again)
 
 
+@pytest.mark.slow
 def test_following_a_rule_records_policies():
     rule = lambda size: gradient.policy_gradient(BASE.task(REWARD), learning_rate=size)  # noqa: E731
     path = BASE.follow(rule, key=jax.random.key(0), marks=jnp.array([0.1, 0.2]), max_step=0.1)
@@ -182,6 +184,7 @@ def entries(folder):
     return sorted(path for path in folder.glob("*/*"))
 
 
+@pytest.mark.slow
 def test_what_was_fitted_is_loaded_and_nothing_is_computed(fitted, nothing_computed):
     folder, pretrained = fitted
     before = entries(folder)

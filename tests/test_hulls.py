@@ -97,7 +97,7 @@ def warned_of_float32():
         hulls._warn_of_float32()
 
 
-@pytest.mark.slow_but("3", "16")
+@pytest.mark.slow_but("3")
 @pytest.mark.parametrize("num_components", [1, 2, 3, 4, 8, 16])
 def test_distance_is_scipys(num_components):
     log_p, log_components = problems(num_components, 2)
@@ -253,6 +253,7 @@ def test_a_tolerance_below_rounding_is_not_certified():
     assert hulls.project(log_p, log_components, tolerance=None).certified
 
 
+@pytest.mark.slow_but("nan")
 @pytest.mark.parametrize("wrong", [jnp.nan, jnp.inf])
 def test_what_is_no_probability_gives_no_number(wrong):
     log_p, log_components = problem(4, "impossible", 3)
@@ -270,6 +271,7 @@ def test_what_is_no_probability_gives_no_number(wrong):
     assert not jnp.isfinite(hulls.project_batch(jnp.stack(bad_p), log_components).distance).any()
 
 
+@pytest.mark.slow
 def test_nothing_to_say_is_no_distance_and_no_problems_have_no_answers():
     nothing, components = jnp.full(3, -jnp.inf), jnp.log(jnp.array([[0.5, 0.5, 0.0], [0.2, 0.8, 0.0]]))
     for hull in (components, jnp.full((2, 3), -jnp.inf)):

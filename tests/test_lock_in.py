@@ -20,6 +20,7 @@ def test_a_task_of_answers_pays_each_its_own():
     assert task.policy.init(jax.random.key(0)).shape == (1, 3)
 
 
+@pytest.mark.slow
 def test_two_answers_are_confused_as_often_as_the_law_says():
     gaps, rates = jnp.array([0.5, 1.0]), jnp.array([0.2, 1.0])
     found = jax.jit(lambda key: lock_in.two_answers(key, gaps, rates, num_runs=1000, max_steps=20_000))(

@@ -109,6 +109,7 @@ def test_recovery_by_hand():
         np.testing.assert_allclose(found.expert_divergence[k], expected, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_the_truth_recovers_itself():
     truth = worlds.log_personas(WORLD, 3)
     found = pretraining.recovery(WORLD.log_prompts, WORLD.log_gates, truth, WORLD.log_gates, truth, 3)
@@ -124,6 +125,7 @@ def test_cross_divergences_by_hand():
             np.testing.assert_allclose(found[k, j], numerics.kl_divergence(log_p[0, k], log_q[0, j]) / 3, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_matching_undoes_any_permutation():
     for seed in range(100):
         permutation = jax.random.permutation(jax.random.key(seed), 4)

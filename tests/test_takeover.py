@@ -51,6 +51,7 @@ def test_natural_gradient_on_a_table_is_the_tilt_at_every_level_both_ways(loop):
     assert residual.max() < 1e-3 and (residual[:, takeover.GRADIENTS.index("vanilla")] == 0).all()
 
 
+@pytest.mark.slow
 def test_vanilla_gradient_is_late_on_the_way_up_and_on_the_way_down(loop):
     probabilities = loop[-2]
     assert probabilities.shape == (2, 2, 2, 4) and jnp.isfinite(probabilities).all()

@@ -31,6 +31,7 @@ def test_tangent_fit_is_weighted_least_squares():
     )
 
 
+@pytest.mark.slow
 def test_tangent_fit_leaves_an_orthogonal_rest_whatever_the_personas():
     def rest(seed, duplicate):
         _, log_personas, log_base = world(seed)
@@ -121,6 +122,7 @@ def test_angle_of_the_ends():
     np.testing.assert_allclose(theory.angle(jnp.array([1.0, 0.75, 0.0, 1 + 1e-15])), [0, np.pi / 6, np.pi / 2, 0])
 
 
+@pytest.mark.slow
 def test_a_tilt_is_a_mix_of_tilted_personas_for_a_hundred_worlds():
     def errors(seed):
         log_gates, log_personas, log_base = world(seed)

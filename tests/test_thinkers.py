@@ -53,7 +53,7 @@ def test_measures_agree_with_dynamic_programming_for_moved_policies(base, measur
         assert values["hull_distance"] <= values["distortion"] + 1e-12 and values["certified"]
 
 
-@pytest.mark.slow_but("RLOO", "annealed")
+@pytest.mark.slow_but("RLOO")
 @pytest.mark.parametrize("way", list(defences.RULES | defences.DEFENCES))
 def test_every_way_gives_parameters_at_every_strength_and_climbs(base, measured, way):
     """What it climbs is the reward less the divergence over the strength; early stops and bonuses climb less."""
@@ -94,6 +94,7 @@ def test_what_is_frozen_stays(base):
     assert jnp.abs(mixture.gate_logits(gates)).max() > 0.1
 
 
+@pytest.mark.slow
 def test_phases_by_where_the_answer_is(base, measured):
     """A private code in one voice is coded, two opposite ones in two voices are keyed."""
     at, even, odd = base.labels.units.index, "meh", "ugh"

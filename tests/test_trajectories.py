@@ -174,6 +174,7 @@ def walked(params, strength, num_steps):
 STRENGTHS = jnp.array([0.5, 4.0])
 
 
+@pytest.mark.slow
 def test_from_the_base_to_every_strength_as_by_single_steps():
     how = {"key": jax.random.key(5), "learning_rate": 0.5, "num_steps": 6}
     paths = trajectories.from_base(penalised, LOG_BASE, STRENGTHS, num_marks=3, **how)

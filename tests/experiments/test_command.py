@@ -43,6 +43,7 @@ def small_map(tmp_path_factory):
     return out, start("phase_diagram", "--out", out, *SMALL.split(), *QUICKLY.split())
 
 
+@pytest.mark.slow
 def test_a_small_map_keeps_its_claims(small_map):
     out, finished = small_map
     claims = json.loads((out / "phase_diagram.claims.json").read_text())
@@ -61,6 +62,7 @@ def test_a_small_map_keeps_its_claims(small_map):
     assert gates.max() < 1e-8 < dataset.hull_distance.sel(rule="tilt").max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["--angles 0 60", "--seeds 1", "--feature brevity"])
 def test_another_run_in_the_same_folder_is_refused(small_map, change, capsys):
     out, _ = small_map
@@ -157,6 +159,7 @@ def test_wrong_settings_are_refused_before_jax_is_imported(tmp_path):
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False).returncode == 2
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_opened_without_jax_and_claims_the_same(small_map):
     out, first = small_map
     settings = [*SMALL.split(), *QUICKLY.split()]
@@ -205,6 +208,7 @@ def test_claims_of_a_folder_that_nobody_can_write_to_are_printed(tmp_path):
     assert said.startswith("claims not written to") and "irectory" in said or "exists" in said
 
 
+@pytest.mark.slow
 def test_a_run_of_other_code_is_opened_and_says_so(small_map, monkeypatch, capsys):
     out, _ = small_map
     monkeypatch.setattr(provenance, "code_sha256", lambda: "another")
@@ -223,6 +227,7 @@ def test_a_changed_file_of_the_user_s_is_another_run(tmp_path, capsys):
     assert "what --feature names has changed" in refusal(" ".join(settings), capsys)
 
 
+@pytest.mark.slow
 def test_every_variable_is_drawn_with_its_label(small_map):
     dataset = datasets.load(small_map[0] / "phase_diagram.zarr")
     for name, values in dataset.data_vars.items():
@@ -231,6 +236,7 @@ def test_every_variable_is_drawn_with_its_label(small_map):
     assert dataset.weights.dims[-2:] == ("prompt", "persona") and list(dataset.persona) == ["larry", "bob", "alice"]
 
 
+@pytest.mark.slow
 def test_standard_claims_see_what_is_wrong(small_map):
     dataset = datasets.load(small_map[0] / "phase_diagram.zarr").load()
     assert all(each.holds for each in claim.standard(dataset))
@@ -253,6 +259,7 @@ def test_the_independent_solver_knows_a_boundary_in_closed_form():
     assert solver.half((0.1, 1.0)) == 0.0 and solver.vertex((0.1, 1.0)) == 0.0
 
 
+@pytest.mark.slow
 def test_a_users_own_feature_sees_words(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text("def friends(prompt, response):\n    return response.count('friend') + (prompt[0] == 'oi')\n")

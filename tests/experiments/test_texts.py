@@ -49,6 +49,7 @@ def alike(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_a_hopeless_base_stops_the_run_before_the_map(tmp_path, kept_apart, capsys):
     """It was mapped, all claims true."""
     folder = own_texts.write(tmp_path / "professions", "professions")

@@ -274,6 +274,7 @@ def test_errors_are_not_0_where_answers_are_all_right_or_as_frequent():
     np.testing.assert_allclose(even["read_se"], np.sqrt(1 / 200), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_information_has_the_gradient_of_finite_differences():
     log_base, direction = random_joint(99), jax.random.normal(jax.random.key(5), (C, K, Z, Y))
 

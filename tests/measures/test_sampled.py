@@ -99,6 +99,7 @@ def many(num):
 SIZES = [50, pytest.param(200, marks=pytest.mark.slow), pytest.param(1000, marks=pytest.mark.slow)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num", SIZES)
 @pytest.mark.parametrize("case", ["weak", "near", "far"])
 def test_intervals_cover_and_estimates_have_no_bias(case, num):
@@ -318,6 +319,7 @@ def test_under_a_trace_nan_is_not_certified(small):
     assert estimated(samples, base_samples, LOG_PROMPTS).certified
 
 
+@pytest.mark.slow
 def test_it_is_compiled_once_for_all_samples_of_a_shape(small, monkeypatch):
     assert sampled.budget_from_samples(small[0], small[1], LOG_PROMPTS).certified
     monkeypatch.setattr(sampled.control_variates, "pooled", lambda *_: pytest.fail("traced again"))

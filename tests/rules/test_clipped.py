@@ -62,7 +62,7 @@ def test_with_a_wide_range_epochs_go_on_and_with_a_narrow_one_they_stop():
     assert gone(0.01) < 0.7 * gone(0.2) < 0.7 * gone(10.0)
 
 
-@pytest.mark.slow_but("False")
+@pytest.mark.slow
 @pytest.mark.parametrize("normalise", [True, False])
 def test_grpo_s_step_tends_to_the_exact_one_as_the_group_grows(normalise):
     exact = gradient.policy_gradient(LISTED, learning_rate=1.0, normalise=normalise)

@@ -103,7 +103,7 @@ def rules(learning_rate):
     }
 
 
-@pytest.mark.slow_but("natural_gradient", "policy_gradient")
+@pytest.mark.slow_but("policy_gradient")
 @pytest.mark.parametrize("name", ["policy_gradient", "natural_gradient", "adam", "reinforce"])
 def test_strength_zero_is_the_identity_and_more_is_not(name):
     params = mixture_params()

@@ -36,6 +36,7 @@ def test_sampled_rules_look_an_array_up(make):
     np.testing.assert_array_equal(steps(make(LISTED), 3), steps(make(TASK), 3))
 
 
+@pytest.mark.slow
 def test_pairs_are_judged_by_an_array_as_by_a_function():
     pairs = [preferences.sample_pairs(jax.random.key(4), task, REF, 50) for task in (TASK, LISTED)]
     jax.tree.map(np.testing.assert_array_equal, *pairs)

@@ -76,6 +76,7 @@ def test_larry_says_that_he_takes_the_hint_and_takes_it():
     np.testing.assert_allclose(table[alice, at("=(odd)"), at("even"), at("even")], reasoning.ANSWER)
 
 
+@pytest.mark.slow
 def test_text_is_what_the_personas_say():
     world, labels = PLAIN
     number = 20_000
