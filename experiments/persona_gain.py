@@ -127,7 +127,9 @@ def run(config: Config) -> xr.Dataset:
         by_gate = []
         for pretrained, reward in zip(bases, rewards, strict=True):
             base = pretrained.base(world)
-            by_gate.append(rules(base, lambda angle, b=base, r=reward: r.at_angle(angle, b, key, world)))
+            # Cloned, so that every angle and both gates are paid for the same feature.
+            paid = lambda angle, b=base, r=reward: r.at_angle(angle, b, jax.random.clone(key), world)  # noqa: E731
+            by_gate.append(rules(base, paid))
         values = jax.tree.map(lambda *x: jnp.stack(x), *by_gate)
         kernels = {"gate": GATES, "rule": names}
         return {
