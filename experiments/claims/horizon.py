@@ -110,7 +110,7 @@ def _law(dataset: xr.Dataset) -> list[Claim]:
         near(fitted, -0.5, mean, min(error, 0.05), possible=(-1, 0)),
         near("the same between the two longest T", -0.5, local_mean, min(local_error + 0.005, 0.05), possible=(-1, 0)),
         at_most(f"half boundary x sqrt(T) / law - 1 at T = {longest}, median draw", 0.02, law.median()),
-        at_most("weak RL: |log (1 - S) / (1 - law)| where personas are told apart, largest", 0.05, weak),
+        at_most("weak RL: |log (1 - S) / (1 - law)| where personas are told apart, largest", 0.05, weak.max().item()),
         at_most("collapse on s sqrt(T): log ratio of distances, two longest T, median draw", 0.02, collapsed),
         at_most(f"collapse on sT: selection weight - law at T = {longest}", 0.01, weights),
     ]

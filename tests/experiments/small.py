@@ -26,7 +26,8 @@ def assert_claims_hold(experiment, folder, but_not=()):
     """All claims of a run but those whose text starts with one of ``but_not``."""
     claims = json.loads((folder / f"{experiment.NAME}.claims.json").read_text())
     failed = [claim["what"] for claim in claims if not claim["holds"]]
-    assert [what for what in failed if not what.startswith(tuple(but_not))] == []
+    failed = [what for what in failed if not what.startswith(tuple(but_not))]
+    assert not failed, failed
     assert len(claims) > 8
 
 
