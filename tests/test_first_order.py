@@ -5,7 +5,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from toypersona import first_order, numerics, theory
-from toypersona.policies import mixture
+from toypersona.policies import mixture, tabular
 from toypersona.policies.policy import all_log_probs, with_frozen
 from toypersona.rules.rule import Task
 
@@ -88,3 +88,14 @@ def test_paying_for_what_is_rare_raises_the_entropy_and_for_what_is_likely_lower
     np.testing.assert_allclose(first_order.entropy_change(log_policy, log_policy, LOG_PROMPTS), -rises)
     impossible = log_policy.at[:, 0].set(-jnp.inf)
     assert jnp.isfinite(first_order.entropy_change(jax.nn.log_softmax(impossible), jnp.ones((3, 9)), LOG_PROMPTS))
+
+
+def test_what_is_paid_for_the_impossible_reaches_no_direction():
+    policy = tabular.tabular(jnp.array([[0], [1], [2]]), 3, 2)
+    logits = jax.random.normal(jax.random.key(1), (3, 9)).at[:, 4].set(-jnp.inf)
+    reward, log_rho = jax.random.normal(jax.random.key(7), (3, 9)), jnp.log(jnp.array([0.7, 0.3, 0.0]))
+    for paid in (jnp.inf, -jnp.inf, jnp.nan):
+        task = Task(policy, jnp.array([[0], [1], [2]]), log_rho, reward.at[:, 4].set(paid).at[2].set(paid))
+        law = lambda params: jax.nn.log_softmax(params)  # noqa: E731
+        for direction in (first_order.natural(task, logits), first_order.first(law, logits, log_rho, task.table())):
+            assert jnp.isfinite(jnp.delete(direction[:2], 4, axis=1)).all()

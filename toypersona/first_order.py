@@ -53,6 +53,8 @@ def first(
         d [C, N], in nats per unit of the rule's learning rate.
     """
     log_base, pull_back = jax.vjp(log_probs, params)
+    # What is paid for the impossible, and where nobody asks, may be anything.
+    reward = jnp.where((log_prompts[:, None] > -jnp.inf) & (log_base > -jnp.inf), reward, 0.0)
     advantages = reward - numerics.expectation(log_base, reward)[:, None]
     (gradient,) = pull_back(jnp.exp(log_prompts[:, None] + log_base) * advantages)
     return jax.jvp(log_probs, (params,), (precondition(gradient),))[1]
@@ -82,8 +84,8 @@ def natural(task: Task, params: Params, *, damping: Scalar = DAMPING) -> Float[A
         (fisher,) = pull_back(rho * moved(vector))
         return fisher + along(chart.damp, vector) if chart else fisher
 
-    paid = task.table()
-    advantages = jnp.where(mask & (probs > 0), paid - (probs * paid).sum(axis=-1, keepdims=True), 0.0)
+    paid = jnp.where(mask & (probs > 0), task.table(), 0.0)
+    advantages = paid - (probs * paid).sum(axis=-1, keepdims=True)
     (slope,) = pull_back(rho * advantages)
     if flat.size > DENSE:
         precondition = chart and functools.partial(along, chart.invert)

@@ -112,10 +112,10 @@ def test_intervals_cover_and_estimates_have_no_bias(case, num):
         assert (0.92 if num > 50 else 0.88) < covered < 0.985, (name, covered)
         assert abs(apart.mean()) < 3.5 * apart.std() / np.sqrt(NUM_DRAWS) + 0.03 * apart.std(), name
         stated = jnp.sqrt((error**2).mean()) / apart.std()
-        # In weak cases the plain form, taken by chance in a few draws, would make most of the spread.
-        if case == "weak":
+        if case == "weak" and num == 50:
+            # A few draws know next to nothing, and say so: they would make most of the mean square.
             stated = jnp.median(error) / jnp.quantile(abs(apart), 0.683)
-        assert (0.8 if case == "weak" else 0.9) < stated < (1.1 if num > 200 else 1.35), (name, stated)
+        assert 0.9 < stated < (1.1 if num > 200 else 1.35), (name, stated)
 
 
 @pytest.mark.parametrize("num", SIZES)
@@ -126,8 +126,7 @@ def test_errors_at_weak_drift_are_a_share_of_the_drift(num):
     assert exact.total < 3e-3
     for name in ("total", "hull_distance"):
         apart = abs(getattr(found, name) - getattr(exact, name))
-        # A persona is taken for silenced by chance in a few draws: in those the plain form is right.
-        assert jnp.quantile(apart, 0.95) < 4 * share * getattr(exact, name), name
+        assert jnp.sqrt((apart**2).mean()) < 2 * share * getattr(exact, name), name
         assert jnp.median(getattr(found, f"{name}_se")) < 2 * share * getattr(exact, name), name
 
 
@@ -398,3 +397,35 @@ def test_standard_errors_are_the_spread_over_repeated_draws(with_words, name):
     apart, error = getattr(found, name) - getattr(exact, name), getattr(found, f"{name}_se")
     np.testing.assert_allclose(error.mean(), apart.std(ddof=1), rtol=0.1)
     assert 0.92 < (abs(apart) < 1.96 * error).mean() < 0.985
+
+
+@pytest.mark.slow
+def test_personas_that_talk_alike_are_not_taken_for_silenced():
+    """Weights of such ones fall to 0 by chance; the plain form's error was 6 to 11 times as large."""
+    keys = jax.random.split(jax.random.key(1), 3)
+    personas = jax.nn.log_softmax(0.15 * jax.random.normal(keys[0], (1, 4, 30)))
+    base = numerics.log_mix(jnp.log(jnp.full((1, 4), 0.25)), personas)
+    policy = jax.nn.log_softmax(base + 0.1 * jax.random.normal(keys[1], (1, 30)))
+    total = numerics.kl_divergence(policy, base)[0]
+
+    def one(key):
+        drawn = []
+        for k, law in zip(jax.random.split(key), (policy, base), strict=True):
+            said = jax.random.categorical(k, law[0], shape=(1000,))
+            drawn.append(sampled.Samples(law[:, said], base[:, said], personas[:, :, said]))
+        return sampled.budget_from_samples(*drawn, jnp.zeros(1)).total
+
+    found = jax.jit(lambda keys: jax.lax.map(one, keys, batch_size=50))(jax.random.split(keys[2], 100))
+    # sqrt(2/M) of it is 4.5%.
+    assert jnp.sqrt(((found / total - 1) ** 2).mean()) < 0.1
+
+
+def test_float32_samples_and_a_single_persona():
+    log_personas = jnp.log(jnp.array([[0.7, 0.2, 0.1], [0.1, 0.2, 0.7]], jnp.float32))
+    base, said = numerics.log_mix(jnp.log(jnp.full(2, 0.5, jnp.float32)), log_personas), jnp.array([[0, 1, 2, 0]])
+    samples = sampled.Samples(base[said], base[said], log_personas[:, said[0]][None])
+    found = sampled.budget_from_samples(samples, samples, jnp.zeros(1, jnp.float32))
+    assert found.total.dtype == jnp.float64 and abs(found.total) < 1e-6
+    law = jnp.full((1, 8), jnp.log(0.5))
+    alone = sampled.Samples(law, law, (law + 1e-12)[:, None])
+    assert sampled.budget_from_samples(alone, alone, jnp.zeros(1)).base_inside

@@ -311,3 +311,20 @@ def test_adam_and_batches_of_tasks():
         laws = (all_log_probs(policy, p, PROMPTS) for p in (alone, batched))
         np.testing.assert_allclose(next(laws), next(laws), atol=1e-3)
     assert info["residual"].max() <= 1e-4
+
+
+@pytest.mark.parametrize("rare", [0.5, 0.01, 1e-6])
+@pytest.mark.parametrize("dtype, most", [("float32", 1e-3), ("float64", 1e-7)])
+def test_a_prompt_where_all_is_paid_alike_does_not_send_the_solve_below_rounding(dtype, most, rare):
+    """What is left was divided by the curvature of a direction along which nothing moves: millions of nats."""
+    rewards = jnp.array([[1.0, 0.0, 0.0], [1.0, 1.0, 1.0]], dtype)
+    log_rho = jnp.log(jnp.array([1 - rare, rare], dtype))
+    policy = tabular.tabular(PROMPTS[:2], 3, 1)
+    for key in range(8):
+        logits = 3 * jax.random.normal(jax.random.key(key), (2, 3), dtype)
+        task = Task(policy, PROMPTS[:2], log_rho, rewards)
+        rule = gradient.natural_gradient(task, learning_rate=0.1, tolerance=1e-10)
+        after, info = rule.update(jax.random.key(0), rule.init(logits))
+        tilt = theory.tilt(jax.nn.log_softmax(logits), rewards, 0.1)
+        np.testing.assert_allclose(jax.nn.log_softmax(after.params), tilt, atol=most)
+        assert info["residual"] < 0.1

@@ -1,4 +1,7 @@
 import codecs
+import re
+import shutil
+import subprocess
 
 import pytest
 
@@ -25,7 +28,19 @@ TEXTS = [
 def test_a_file_that_is_not_utf_8_is_named_with_its_encoding(tmp_path, encoding, text):
     file = tmp_path / "ann.txt"
     file.write_bytes(text.encode(encoding))
-    with pytest.raises(ValueError, match=rf"ann.txt is not in UTF-8, it seems to be in {encoding}: save it as UTF-8"):
+    with pytest.raises(ValueError, match=rf"ann.txt is not in UTF-8, it seems to be in {encoding}: save it") as e:
+        encodings.read(file)
+    command = re.search(r"\((iconv .*)\)", str(e.value))
+    assert bool(command) == (encoding not in ("cp1251", "cp1252"))
+    if command and shutil.which("iconv"):
+        ran = subprocess.run(command[1].split(), cwd=tmp_path, capture_output=True, check=True)
+        assert ran.stdout.decode("utf-8-sig") == text
+
+
+def test_a_few_broken_bytes_are_found_and_no_other_encoding_is_guessed(tmp_path):
+    file = tmp_path / "ann.txt"
+    file.write_bytes((GERMAN * 5).encode() + b"Gr\xfc\xdfe\n")
+    with pytest.raises(ValueError, match=r"ann.txt is in UTF-8 but for line 11: write that line again in UTF-8"):
         encodings.read(file)
 
 

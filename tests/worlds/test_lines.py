@@ -4,6 +4,7 @@ import numpy as np
 import own_texts
 import pytest
 
+from toypersona import transcripts
 from toypersona.options import TextOptions
 from toypersona.worlds import lines, text
 
@@ -68,7 +69,17 @@ def test_nothing_is_doubted_without_reason():
             {"max_units": 4},
             "78% of what cy says is left out: keep",
         ),
-        (LINES | {"cy": ["so no"]}, {}, "there are 12 lines of ann and 1 of cy, who count alike"),
+        (LINES | {"cy": ["so no"]}, {}, "12 lines of ann are read and 1 of cy, who count alike"),
+        (
+            {"ann": ["so yes"] * 2 + ["so"] * 98, "ben": ["so no"] * 100},
+            {},
+            "100 lines of ben are read and 2 of ann, who count alike",
+        ),
+        (
+            {name: [f"{o} {name}" for o in opens] for name, opens in {"ann": "abc", "ben": "abc", "cy": "xyz"}.items()},
+            {"num_prompts": 3},
+            "cy opens no line with one of the prompts",
+        ),
         (
             {"ann": ["我今天不想,作业太多了"] * 2, "ben": ["你要买多少,价格太高"]},
             {},
@@ -95,3 +106,27 @@ def test_a_folder_is_its_files_whatever_the_case_of_their_endings(tmp_path, name
     assert {person: len(own) for person, own in expected.items()} == dict(
         sorted(zip(own_texts.SETS[name][0], own_texts.SETS[name][1], strict=True))
     )
+
+
+@pytest.mark.parametrize(
+    "line, unit, units",
+    [
+        ("नमस्ते दुनिया", "word", ["नमस्ते", "दुनिया"]),
+        ("re\u0301sume\u0301 don't co-op", "word", ["résumé", "don't", "co-op"]),
+        ("İstanbul İzmir", "word", ["i\u0307stanbul", "i\u0307zmir"]),
+        ("น้ำ", "character", ["น้", "ำ"]),
+        ("a_b -- c", "character", ["a", " ", "b", " ", "c"]),
+    ],
+)
+def test_marks_belong_to_the_letters_before_them(line, unit, units):
+    options = TextOptions(unit=unit, prompt_length=1)
+    own = lines.hear({"ann": [line] * 2, "ben": [line] * 2}, options).lines["ann"][0]
+    assert [*own[0], *(word for word in own[1] if word != transcripts.END)] == units
+
+
+def test_people_count_alike_by_the_lines_that_are_left():
+    """Lines of which no word was kept counted in one's weight and nowhere else: .286 to .714."""
+    told = {"ann": ["so yes"] * 40 + [f"so zz{i}" for i in range(60)], "ben": ["so no"] * 100}
+    heard = lines.hear(told, TextOptions(max_units=3))
+    counted = {name: len(own) * heard.weights[name] for name, own in heard.lines.items()}
+    assert counted["ann"] == pytest.approx(counted["ben"])

@@ -33,6 +33,9 @@ ROUNDING = 1e-4
 SILENCED = 4.0
 """Factor by which a persona's expected number of samples, and half of one, fell, from which it counts as silenced."""
 
+SHOWN = 0.5
+"""Part of what a persona says that samples have, ``mean p_k/pi``, below which they lack it."""
+
 ACTIVE = 1e-6
 """Smallest weight of a persona that is in the mix: the solver leaves less to the others."""
 
@@ -63,12 +66,20 @@ def divergence(log_p: Float[Array, " M"], log_q: Float[Array, " M"], *, most: Sc
     return log_p - log_q + most * _coefficient(ratio) * ratio
 
 
-def silenced(before: Float[Array, " K"], after: Float[Array, " K"], num_samples: int) -> Bool[Array, ""]:
-    """Whether a persona of the mix ``before`` is (nearly) absent from the one ``after``, for samples of that number.
+def silenced(
+    before: Float[Array, " K"],
+    after: Float[Array, " K"],
+    log_p: Float[Array, " M"],
+    log_components: Float[Array, "K M"],
+) -> Bool[Array, ""]:
+    """Whether a persona of the mix ``before`` is (nearly) absent from the one ``after``, and what it says from samples.
 
-    Then they have no response in which q/pi is large: E[q/pi] misses 1 by what it said, and nothing shows that.
+    Then they have no response in which q/pi is large: E[q/pi] misses 1 by what it said, and nothing shows that. Of a
+    persona that others talk like, the samples have what it says: ``mean p_k/pi`` is about 1.
     """
-    return ((num_samples * before + 0.5) > SILENCED * (num_samples * after + 0.5)).any()
+    num_samples, shown = log_p.shape[0], 1 + _ratio(log_components, log_p).mean(axis=1)
+    fell = (num_samples * before + 0.5) > SILENCED * (num_samples * after + 0.5)
+    return (fell & (shown < SHOWN)).any()
 
 
 class Nearest(NamedTuple):
@@ -78,7 +89,8 @@ class Nearest(NamedTuple):
         terms: their mean estimates the hull distance, nats [M].
         optimism: what of each term makes up for weights that were fitted to the same samples, nats [M].
         weights: of the nearest mix [K].
-        certified: the fit reached its tolerance.
+        certified: the fit reached its tolerance, of a problem whose weights add up to 1 but for ``BINDING``: within a
+            thousandth of a standard error of the minimum.
     """
 
     terms: Float[Array, " M"]

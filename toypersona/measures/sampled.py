@@ -120,6 +120,9 @@ def _budget(
     tolerance: Scalar,
 ) -> SampledBudget:
     """Compiled once for all calls of the same shapes."""
+    wide = jnp.result_type(float)
+    given = jax.tree.map(lambda x: x.astype(wide), (samples, base_samples, log_prompts, next_words))
+    samples, base_samples, log_prompts, next_words = given
     rho = jnp.exp(log_prompts)
     near, likeliest = _nearest(samples, tolerance, 1.0, 0.0)
     base, plain = _nearest(base_samples, tolerance, 1.0, 0.0)
@@ -178,11 +181,11 @@ def _spent(
 
     The nearest mix or the likeliest leaves it out, and the base would hardly have said such samples.
     """
-    num_samples = samples.log_policy.shape[1]
-    silenced = jax.vmap(lambda before, after: control_variates.silenced(before, after, num_samples))
+    after = jnp.minimum(near.weights, likeliest.weights)
+    silenced = jax.vmap(control_variates.silenced)(base.weights, after, samples.log_policy, samples.log_personas)
     log_mix = jax.vmap(numerics.log_mix)(jnp.log(likeliest.weights), samples.log_personas)
     likelier = (log_mix - samples.log_base).sum(axis=1) > LIKELIER
-    silent = silenced(base.weights, jnp.minimum(near.weights, likeliest.weights)) & likelier
+    silent = silenced & likelier
     terms = jax.vmap(lambda p, q, c: control_variates.divergence(p, q, most=c))
     return terms(samples.log_policy, samples.log_base, jnp.where(silent, 0.0, 1.0))
 
@@ -202,7 +205,7 @@ def _inside(
     likelier, spread = control_variates.pooled(plain, rho)
     fitted = (rho**2).sum() * (num_personas - 1) / (2 * plain.shape[1] ** 2)
     small = distance <= jnp.maximum(3 * error, jnp.maximum(NEGLIGIBLE * total, UNMOVED))
-    return small & (abs(likelier) <= 3 * jnp.sqrt(spread**2 + fitted))
+    return small & (abs(likelier) <= jnp.maximum(3 * jnp.sqrt(spread**2 + fitted), UNMOVED))
 
 
 def _check_shapes(

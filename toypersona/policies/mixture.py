@@ -253,5 +253,8 @@ def after_reading(params: Params, units: Float[Array, " U"]) -> Params:
 
 
 def gate_rate(rate: Scalar) -> dict[str, Scalar]:
-    """A scope in which the gate learns ``rate`` times as fast as the experts: its gradient is scaled by that."""
+    """A scope in which the gate learns ``rate`` times as fast as the experts: its gradient is scaled by that.
+
+    For plain gradients alone: the natural gradient undoes every scaling.
+    """
     return {"gate": rate, "experts": 1.0}

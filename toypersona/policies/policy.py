@@ -110,20 +110,15 @@ def with_frozen(policy: Policy, trainable: Any) -> Policy:
 
         return jax.tree.map(lambda mask, subtree: jax.tree.map(lambda x: blend(mask, x), subtree), trainable, params)
 
-    def inverse(mask: Any) -> Array:
-        mask = jnp.asarray(mask)
-        return jnp.where(mask == 0, 0.0, 1 / jnp.where(mask == 0, 1.0, mask))
-
-    def scaled(vector: Params, by: Any) -> Params:
-        return jax.tree.map(lambda m, subtree: jax.tree.map(lambda x: m * x, subtree), by, vector)
+    def kept(vector: Params) -> Params:
+        return jax.tree.map(lambda m, subtree: jax.tree.map(lambda x: m * x, subtree), trainable, vector)
 
     def chart(*arguments: Any) -> Chart:
         free = policy.chart(*arguments)  # pyright: ignore[reportOptionalCall]
-        back = jax.tree.map(inverse, trainable)
         return free._replace(
             probs=lambda logits: free.probs(freeze(logits)),
-            damp=lambda move: scaled(free.damp(scaled(move, trainable)), trainable),
-            invert=lambda slope: scaled(free.invert(scaled(slope, back)), back),
+            damp=lambda move: kept(free.damp(kept(move))),
+            invert=lambda slope: kept(free.invert(kept(slope))),
         )
 
     frozen = lambda function: lambda params, *rest: function(freeze(params), *rest)  # noqa: E731

@@ -76,7 +76,7 @@ def solve(problem: Problem, *, tolerance: float, max_iterations: int) -> Params:
         problem: what to solve.
         tolerance: of ``residual``, and no less than 64 times the precision. The iteration stops where what is left of
             all prompts together, root mean square, is a third of that part of the smallest prompt's share: of its
-            probability times the mean square of its advantages and of how it moves first.
+            probability times the mean square of its advantages and of how it moves first; or where it is rounding.
         max_iterations: it stops there all the same.
     """
     gather, move, damp, invert = problem.gather, problem.move, problem.chart.damp, problem.chart.invert
@@ -85,8 +85,10 @@ def solve(problem: Problem, *, tolerance: float, max_iterations: int) -> Params:
     left, moved = _product(slope, first), problem.square(move(first))
     length = _over(left, problem.rho @ moved + _product(first, damp(first)))
     each = problem.rho * (problem.square(problem.advantages) + length**2 * moved + problem.floor())
-    wanted = jnp.maximum(tolerance, 64 * jnp.finfo(problem.probs.dtype).eps) / 3
-    allowed = wanted**2 * jnp.where(problem.rho > 0, each, jnp.inf).min()
+    eps = max(jnp.finfo(x.dtype).eps for x in (problem.probs, *jax.tree.leaves(slope)))
+    wanted = jnp.maximum(tolerance, 64 * eps) / 3
+    # What rounding leaves of it points where nothing moves the policy: a step along it would be of any length.
+    allowed = jnp.maximum(wanted**2 * jnp.where(problem.rho > 0, each, jnp.inf).min(), (8 * eps) ** 2 * left)
 
     def one(state: _State) -> _State:
         product = optax.tree.add(gather(move(state.direction)), damp(state.direction))

@@ -21,6 +21,12 @@ _USUAL = {
 
 _MOSTLY = 0.9
 
+_ICONV = {"utf-16-le": "UTF-16LE", "utf-16-be": "UTF-16BE", "euc_kr": "EUC-KR"}
+"""Names that iconv has for encodings where it does not take Python's."""
+
+_BYTES = ("cp1251", "cp1252")
+"""Of these every file of one byte a letter is one, so that a guess may be of another: no command is given."""
+
 
 def read(path: Path) -> str:
     """The text of a file.
@@ -31,17 +37,25 @@ def read(path: Path) -> str:
     data = path.read_bytes()
     try:
         text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
+    except UnicodeDecodeError as error:
         text = None
+        if _nearly(data):
+            line = 1 + data.count(b"\n", 0, error.start)
+            raise ValueError(f"{path} is in UTF-8 but for line {line}: write that line again in UTF-8.") from None
     if text is not None and "\0" not in text:
         return text
     guess = guessed(data)
     if guess is None:
         raise ValueError(f"{path} is no text: write lines of speech in UTF-8, or remove the file.")
-    raise ValueError(
-        f"{path} is not in UTF-8, it seems to be in {guess}: save it as UTF-8 "
-        f"(iconv -f {guess.upper()} -t UTF-8 {path.name})."
-    )
+    command = "" if guess in _BYTES else f" (iconv -f {_ICONV.get(guess, guess.upper())} -t UTF-8 {path.name})"
+    raise ValueError(f"{path} is not in UTF-8, it seems to be in {guess}: save it as UTF-8{command}.")
+
+
+def _nearly(data: bytes) -> bool:
+    """Whether of what is beyond ASCII nearly all is UTF-8."""
+    text = data.decode("utf-8", errors="replace")
+    broken = text.count("\ufffd")
+    return sum(char > "\x7f" for char in text) - broken > 10 * broken
 
 
 def guessed(data: bytes) -> str | None:

@@ -3,19 +3,23 @@
 A line's first units are its opening, the rest is the response. People count alike, however many lines each has.
 """
 
+import functools
 import math
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from toypersona import limits
 from toypersona.options import TextOptions, check_tables
 from toypersona.transcripts import END
 from toypersona.worlds import encodings, names
 
-UNITS = {"word": (re.compile(r"\w+(?:['-]\w+)*"), " "), "character": (re.compile(r"[\w' ]"), "")}
+SEPARATORS = {"word": " ", "character": ""}
+"""What stands between two units, by unit."""
+
 _SPACE = re.compile(r"(?:\s|_|--|—)+")
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff]")
 """Of scripts that put no spaces between words: Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
@@ -102,9 +106,7 @@ def hear(lines: Mapping[str, Iterable[str]], options: TextOptions) -> Heard:
             raise ValueError(
                 f"No line of {name} goes on after its opening of {options.prompt_length} {options.unit}(s)."
             )
-    mean = sum(map(len, spoken.values())) / len(spoken)
-    weights = {name: mean / len(own) for name, own in spoken.items()}
-    words = _vocabulary(spoken, weights, options)
+    words = _vocabulary(spoken, _alike(spoken), options)
     cut = {name: [_cut(line, words, options.prompt_length) for line in own] for name, own in spoken.items()}
     said = {name: sum(map(len, own)) - options.prompt_length * len(own) for name, own in spoken.items()}
     kept = {name: sum(len(response) for _, response in own) / said[name] for name, own in cut.items()}
@@ -116,14 +118,30 @@ def hear(lines: Mapping[str, Iterable[str]], options: TextOptions) -> Heard:
     every = [unit for own in split.values() for line in own for unit in line]
     unspaced = [len(unit) for unit in every if _UNSPACED.search(unit)]
     clauses = 2 * len(unspaced) > len(every) and sum(unspaced) > CLAUSE * len(unspaced)
-    found = Heard(heard, given, weights, words, [], kept, clauses)
+    found = Heard(heard, given, _alike(heard), words, [], kept, clauses)
     found = found._replace(prompts=_ranked(found)[: options.num_prompts])
     check_tables(len(heard), len(found.units), len(words), options.order)
     return found
 
 
+def _alike(lines: Mapping[str, Sequence[Any]]) -> dict[str, float]:
+    """What each one's lines count, so that all people count alike; 1 on average."""
+    mean = sum(map(len, lines.values())) / len(lines)
+    return {name: mean / len(own) for name, own in lines.items()}
+
+
+@functools.cache
+def _pattern(unit: str) -> re.Pattern[str]:
+    """Of one unit; vowel signs, tones and accents that stand alone belong to the letter before them."""
+    marks = "".join(char for char in map(chr, range(0x300, 0x10000)) if unicodedata.category(char) in ("Mn", "Mc"))
+    letter = rf"\w[{marks}\u200c\u200d]*"
+    return re.compile(rf"(?:{letter})+(?:['-](?:{letter})+)*" if unit == "word" else rf"{letter}|[' ]")
+
+
 def _units(line: str, unit: str) -> list[str]:
-    return UNITS[unit][0].findall(_SPACE.sub(" ", line.lower().replace("’", "'")).strip())
+    # Twice: what is small need not be composed.
+    plain = unicodedata.normalize("NFC", unicodedata.normalize("NFC", line).lower())
+    return _pattern(unit).findall(_SPACE.sub(" ", plain.replace("’", "'")).strip())
 
 
 def _cut(line: Sequence[str], words: Sequence[str], prompt_length: int) -> tuple[Opening, tuple[str, ...]]:
@@ -162,7 +180,7 @@ def _vocabulary(
 
 def report(heard: Heard, options: TextOptions) -> list[str]:
     """What was read, a sentence a line, and what should make one doubt what comes of it."""
-    separator, counts = UNITS[options.unit][1], heard.openings()
+    separator, counts = SEPARATORS[options.unit], heard.openings()
     read = [
         f"{name}: {len(own)} of {heard.given[name]} lines read, {heard.kept[name]:.0%} of the {options.unit}s kept"
         for name, own in heard.lines.items()
@@ -194,12 +212,19 @@ def doubts(heard: Heard, options: TextOptions) -> list[str]:
             f"{1 - least:.0%} of what {name} says is left out: keep more with --options.text.max-units and a smaller "
             "--length, or use --options.text.unit character."
         )
-    most, fewest = (pick(heard.given, key=heard.given.__getitem__) for pick in (max, min))
-    if heard.given[most] > UNEVEN * heard.given[fewest]:
+    read = {name: len(own) for name, own in heard.lines.items()}
+    most, fewest = (pick(read, key=read.__getitem__) for pick in (max, min))
+    if read[most] > UNEVEN * read[fewest]:
         found.append(
-            f"there are {heard.given[most]} lines of {most} and {heard.given[fewest]} of {fewest}, who count alike: "
-            f"what is said of {fewest} rests on few lines."
+            f"{read[most]} lines of {most} are read and {read[fewest]} of {fewest}, who count alike: what is said of "
+            f"{fewest} rests on few lines."
         )
+    for name, own in heard.openings().items():
+        if not set(own) & set(heard.prompts):
+            found.append(
+                f"{name} opens no line with one of the prompts, so what {name} answers there is guessed from the "
+                "others: raise --options.text.num-prompts, or bring lines that open alike."
+            )
     return found
 
 

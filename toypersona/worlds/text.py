@@ -39,7 +39,7 @@ def from_lines(lines: Mapping[str, Iterable[str]], options: TextOptions) -> tupl
         *_prompt_probabilities(heard, options),
         jnp.log(jnp.asarray(_tables(heard, options))),
     )
-    return world, Labels(tuple(lines), heard.units, people.UNITS[options.unit][1])
+    return world, Labels(tuple(lines), heard.units, people.SEPARATORS[options.unit])
 
 
 def _prompt_probabilities(heard: Heard, options: TextOptions) -> tuple[Float[Array, " C"], Float[Array, "C K"]]:
