@@ -413,7 +413,7 @@ def test_personas_that_talk_alike_are_not_taken_for_silenced():
         for k, law in zip(jax.random.split(key), (policy, base), strict=True):
             said = jax.random.categorical(k, law[0], shape=(1000,))
             drawn.append(sampled.Samples(law[:, said], base[:, said], personas[:, :, said]))
-        return sampled.budget_from_samples(*drawn, jnp.zeros(1)).total
+        return sampled.budget_from_samples(drawn[0], drawn[1], jnp.zeros(1)).total
 
     found = jax.jit(lambda keys: jax.lax.map(one, keys, batch_size=50))(jax.random.split(keys[2], 100))
     # sqrt(2/M) of it is 4.5%.
