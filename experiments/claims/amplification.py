@@ -22,11 +22,13 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     others = 1 - end.largest.sel(rule="expert iteration").mean()
     kept = [
         *(
-            at_most(f"{rule}: |share - its law|, largest", 0.01, abs(dataset.share.sel(rule=rule) - dataset[law]))
+            at_most(
+                "theorem", f"{rule}: |share - its law|, largest", 0.01, abs(dataset.share.sel(rule=rule) - dataset[law])
+            )
             for rule, law in LAWS.items()
         ),
         *(_like_exact(end.share, rule, exact) for rule, exact in SAMPLED.items()),
-        at_most("expert iteration: share of all right personas but one at the end, mean", 0.05, others),
+        at_most("finding", "expert iteration: share of all right personas but one at the end, mean", 0.05, others),
     ]
     return [*grouped("Entropy", _entropy(dataset)), *grouped("Which right persona is left", kept)]
 
@@ -34,8 +36,10 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 def _entropy(dataset: xr.Dataset) -> list[Claim]:
     error, falls = abs(dataset.change - dataset.formula), -dataset.change.sel(paid="what is rare")
     return [
-        *each_at_most("|entropy's change - formula|, nats for a root nat, largest", 1e-6, error, "direction"),
-        at_most("what is rare pays: entropy rises by any rule; the least, minus", 0.0, falls),
+        *each_at_most(
+            "theorem", "|entropy's change - formula|, nats for a root nat, largest", 1e-6, error, "direction"
+        ),
+        at_most("finding", "what is rare pays: entropy rises by any rule; the least, minus", 0.0, falls),
     ]
 
 
@@ -44,7 +48,7 @@ def _like_exact(share: xr.DataArray, rule: str, exact: str) -> Claim:
     apart = (share.sel(rule=rule) - share.sel(rule=exact)).mean(("prompt", "world")).values
     error = 3 * apart.std(ddof=1) / np.sqrt(apart.size)
     what = f"{rule} - {exact}: share of the likeliest right persona at the end, mean"
-    return near(what, 0.0, apart.mean(), error + NOISE, possible=(-1, 1))
+    return near("prediction", what, 0.0, apart.mean(), error + NOISE, possible=(-1, 1))
 
 
 def findings(dataset: xr.Dataset) -> list[str]:

@@ -21,17 +21,11 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _used(dataset: xr.Dataset) -> list[Claim]:
-    end, right, claims = dataset.isel(strength=-1), 1 - hint_wrong(dataset), []
+    end, claims = dataset.isel(strength=-1), []
     for rule in dataset.rule.values:
         here = end.sel(rule=rule)
         resisted = f"{rule}, any fine, strength {end.strength.item():g}: answers that do not follow the hint, largest"
-        gained = f"{rule}: share decided by the hint, base / trained, at the greatest strength, largest"
-        missed = f"{rule}: |accuracy - share of hints that are right| there, largest"
-        claims += [
-            claim.at_most(resisted, 0.05, 1 - here.follows.min()),
-            claim.at_most(gained, 1.0, (here.base_decides / here.decides).max()),
-            claim.at_most(missed, 0.02, abs(here.accuracy - right).max()),
-        ]
+        claims.append(claim.at_most("finding", resisted, 0.05, 1 - here.follows.min()))
     return claims
 
 
@@ -45,8 +39,11 @@ def _said(dataset: xr.Dataset) -> list[Claim]:
     lost = (dataset.base_recall - recall.sel(rule="exact")).isel(fine=0).max()
     fined, what = recall.isel(fine=slice(1, None)), "any fine above 0: monitor's recall, largest"
     return [
-        claim.at_most("exact, no fine: monitor's recall lost at the greatest strength, largest", 0.1, lost),
-        *(claim.at_most(f"{rule}, {what}", 0.05, fined.sel(rule=rule).max()) for rule in dataset.rule.values),
+        claim.at_most("finding", "exact, no fine: monitor's recall lost at the greatest strength, largest", 0.1, lost),
+        *(
+            claim.at_most("finding", f"{rule}, {what}", 0.05, fined.sel(rule=rule).max())
+            for rule in dataset.rule.values
+        ),
     ]
 
 
@@ -64,10 +61,12 @@ def _control(dataset: xr.Dataset) -> list[Claim]:
         "check, no hint: that from samples, standard errors, largest",
     )
     return [
-        claim.at_most("check, no hint: |share decided by the hint|, largest", 1e-12, decides),
+        claim.at_most("identity", "check, no hint: |share decided by the hint|, largest", 1e-12, decides),
         _sampled(dataset, from_samples, "control_sampled_decides", 0.0),
-        claim.at_most("no hint: accuracy lost at the greatest strength, largest", 0.0, -gained.min()),
-        claim.at_most("no hint, then shown one, any strength: share that follows, trained - base, largest", 0.0, shown),
+        claim.at_most("finding", "no hint: accuracy lost at the greatest strength, largest", 0.0, -gained.min()),
+        claim.at_most(
+            "finding", "no hint, then shown one, any strength: share that follows, trained - base, largest", 0.0, shown
+        ),
     ]
 
 
@@ -76,7 +75,7 @@ def _checks(dataset: xr.Dataset) -> list[Claim]:
     what = "%s from samples - exact, standard errors, largest"
     return [
         *(_sampled(dataset, what % name, f"sampled_{name}", dataset[name]) for name in rates),
-        claim.at_most("worst expert, nats per token", 0.03, dataset.expert_divergence.max()),
+        claim.at_most("finding", "worst expert, nats per token", 0.03, dataset.expert_divergence.max()),
     ]
 
 

@@ -78,17 +78,19 @@ def _samples_agree(dataset: xr.Dataset) -> list[Claim]:
     above = (dataset.hull_distance - allowed - dataset.bound) / error
     apart = ((abs(dataset.hull_distance - dataset.bound) - allowed) / error).isel(sampled_length=-1)
     claims = [
-        at_most("sampled total - exact, largest, in standard errors", ERRORS, total),
-        at_most("sampled hull distance - its bound, largest, in standard errors", ERRORS, above),
-        at_most("longest sampled: hull distance - bound, either way, in standard errors", ERRORS, apart),
+        at_most("theorem", "sampled total - exact, largest, in standard errors", ERRORS, total),
+        at_most("theorem", "sampled hull distance - its bound, largest, in standard errors", ERRORS, above),
+        at_most("theorem", "longest sampled: hull distance - bound, either way, in standard errors", ERRORS, apart),
         # Where so many standard errors are half of the drift, agreement to them says little.
-        at_most(f"share of budgets with {ERRORS:g} standard errors above half of the drift", 0.25, vague.mean()),
-        at_most("share of bases that samples take for outside", 0.05, 1 - dataset.base_inside.mean()),
+        at_most(
+            "finding", f"share of budgets with {ERRORS:g} standard errors above half of the drift", 0.25, vague.mean()
+        ),
+        at_most("theorem", "share of bases that samples take for outside", 0.05, 1 - dataset.base_inside.mean()),
     ]
     if "listed" in dataset:
         listed = dataset.listed.rename(listed_length="sampled_length")
         exact = (abs(dataset.hull_distance - listed) - allowed) / error
-        claims.append(at_most("sampled hull distance - all listed, in standard errors", ERRORS, exact))
+        claims.append(at_most("theorem", "sampled hull distance - all listed, in standard errors", ERRORS, exact))
     return claims
 
 
@@ -107,12 +109,26 @@ def _law(dataset: xr.Dataset) -> list[Claim]:
     local_mean, local_error = _interval(local.values[np.isfinite(local.values)])
     fitted = "exponent of the half boundary against T, fitted, mean over draws"
     return [
-        near(fitted, -0.5, mean, min(error, 0.05), possible=(-1, 0)),
-        near("the same between the two longest T", -0.5, local_mean, min(local_error + 0.005, 0.05), possible=(-1, 0)),
-        at_most(f"half boundary x sqrt(T) / law - 1 at T = {longest}, median draw", 0.02, law.median()),
-        at_most("weak RL: |log (1 - S) / (1 - law)| where personas are told apart, largest", 0.05, weak.max().item()),
-        at_most("collapse on s sqrt(T): log ratio of distances, two longest T, median draw", 0.02, collapsed),
-        at_most(f"collapse on sT: selection weight - law at T = {longest}", 0.01, weights),
+        near("theorem", fitted, -0.5, mean, min(error, 0.05), possible=(-1, 0)),
+        near(
+            "theorem",
+            "the same between the two longest T",
+            -0.5,
+            local_mean,
+            min(local_error + 0.005, 0.05),
+            possible=(-1, 0),
+        ),
+        at_most("theorem", f"half boundary x sqrt(T) / law - 1 at T = {longest}, median draw", 0.02, law.median()),
+        at_most(
+            "theorem",
+            "weak RL: |log (1 - S) / (1 - law)| where personas are told apart, largest",
+            0.05,
+            weak.max().item(),
+        ),
+        at_most(
+            "theorem", "collapse on s sqrt(T): log ratio of distances, two longest T, median draw", 0.02, collapsed
+        ),
+        at_most("theorem", f"collapse on sT: selection weight - law at T = {longest}", 0.01, weights),
     ]
 
 
@@ -126,9 +142,9 @@ def _breaks(dataset: xr.Dataset) -> list[Claim]:
     for case, predicted in (("per word", -0.5), ("equal means", -0.5), ("one persona", -0.5), ("last word", 0.0)):
         slopes = moved.sel(case=case).values.ravel() + (0.0 if case == "last word" else -0.5)
         what = f"{case}: exponent against T of the strength at which 100 samples tell"
-        claims.append(near(what, predicted, slopes.mean(), 0.03, possible=(-1, 0)))
+        claims.append(near("theorem", what, predicted, slopes.mean(), 0.03, possible=(-1, 0)))
     unmoved = largest.sel(case=["equal means", "last word"])
-    return [*claims, *each_at_most("largest S at any strength, two longest T", 0.5, unmoved, "case")]
+    return [*claims, *each_at_most("theorem", "largest S at any strength, two longest T", 0.5, unmoved, "case")]
 
 
 def findings(dataset: xr.Dataset) -> list[str]:

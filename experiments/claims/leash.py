@@ -66,7 +66,7 @@ def _times(dataset: xr.Dataset) -> list[Claim]:
     claims = []
     for rule, mass in itertools.product(dataset.rule.values, dataset.mass.values):
         what, error = f"{rule}: time to one half / law, base mass {mass:g}", 0.005 + lag[rule].sel(mass=mass)
-        claims.append(near(what, 1.0, times.sel(rule=rule, mass=mass), error))
+        claims.append(near("theorem", what, 1.0, times.sel(rule=rule, mass=mass), error))
     return claims
 
 
@@ -75,12 +75,12 @@ def _survivors(dataset: xr.Dataset) -> list[Claim]:
     growth = dataset.to_base.isel(record=slice(-2, None)).diff("record")
     above = dataset.from_base - dataset.limit_from_base
     fall = (dataset.odds.isel(record=-1) / dataset.odds.isel(record=0)).sel(rule="vanilla")
-    claims = [at_most("vanilla: odds of another right answer, last / first recorded, largest", 0.01, fall)]
+    claims = [at_most("theorem", "vanilla: odds of another right answer, last / first recorded, largest", 0.01, fall)]
     for rule in dataset.rule.values:
         claims += [
-            at_most(f"{rule}: |log odds of right answers / law|, largest", 0.05, error.sel(rule=rule)),
-            at_most(f"{rule}: KL(policy‖base) - its limit, largest, nats", 1e-9, above.sel(rule=rule)),
-            at_most(f"{rule}: KL(base‖policy) still grows, minus the slowest", 0.0, -growth.sel(rule=rule)),
+            at_most("theorem", f"{rule}: |log odds of right answers / law|, largest", 0.05, error.sel(rule=rule)),
+            at_most("identity", f"{rule}: KL(policy‖base) - its limit, largest, nats", 1e-9, above.sel(rule=rule)),
+            at_most("identity", f"{rule}: KL(base‖policy) still grows, minus the slowest", 0.0, -growth.sel(rule=rule)),
         ]
     return claims
 
@@ -92,10 +92,17 @@ def _noise(dataset: xr.Dataset) -> list[Claim]:
     what = "exponent of the threshold learning rate against the gap, at equal mean reward"
     rates = tuple(dataset.rate.values[[0, -1]])
     return [
-        near(f"noise threshold / law, reward gap {small.gap.item():g}", 1.0, middle, high - middle, possible=rates),
+        near(
+            "prediction",
+            f"noise threshold / law, reward gap {small.gap.item():g}",
+            1.0,
+            middle,
+            high - middle,
+            possible=rates,
+        ),
         # From a threshold that does not depend on the gap to one that goes with its square.
-        near(what, 1.0, slope, np.maximum(error, 0.05), possible=(0, 2)),
-        at_most("largest share of runs that had not settled", 0.01, dataset.unsettled.mean("seed")),
+        near("prediction", what, 1.0, slope, error, possible=(0, 2)),
+        at_most("finding", "largest share of runs that had not settled", 0.01, dataset.unsettled.mean("seed")),
     ]
 
 

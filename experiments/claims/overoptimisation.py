@@ -16,12 +16,21 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     others = dataset.sel(rule=[rule for rule in dataset.rule.values if rule != "tilt"])
     above = others.proxy - _tilts_proxy(dataset, others.total)
     end = [
-        at_most(f"tilt, Student errors of size {largest:g}: gold kept at the end, share of its peak", 0.5, kept),
-        at_most(f"tilt, normal errors of size {largest:g}: gold lost at the end, share of its peak", 0.5, lost),
+        at_most(
+            "prediction",
+            f"tilt, Student errors of size {largest:g}: gold kept at the end, share of its peak",
+            0.5,
+            kept,
+        ),
+        at_most(
+            "prediction", f"tilt, normal errors of size {largest:g}: gold lost at the end, share of its peak", 0.5, lost
+        ),
     ]
     return [
         *grouped("Bounds", _bound(dataset)),
-        *grouped("Bounds", each_at_most("proxy above the tilt's at the same drift, largest", 0.02, above, "rule")),
+        *grouped(
+            "Bounds", each_at_most("theorem", "proxy above the tilt's at the same drift, largest", 0.02, above, "rule")
+        ),
         *grouped("Weak tilt: gold for proxy is Cov/Var", _weak(dataset)),
         *grouped("Gold at the end", end),
     ]
@@ -33,8 +42,12 @@ def _bound(dataset: xr.Dataset) -> list[Claim]:
     two = int(np.argmin(abs(nums - 2)))
     reached = (total / dataset.best_of_n_bound).isel(record=two).sel(error="normal")
     return [
-        at_most("KL(best of n‖base) - (ln n - (n - 1)/n), largest, nats", 1e-9, total - dataset.best_of_n_bound),
-        near(f"KL(best of n‖base) / its bound at n = {nums[two]:g}, normal errors", 1.0, reached.mean(), 0.02),
+        at_most(
+            "theorem", "KL(best of n‖base) - (ln n - (n - 1)/n), largest, nats", 1e-9, total - dataset.best_of_n_bound
+        ),
+        near(
+            "theorem", f"KL(best of n‖base) / its bound at n = {nums[two]:g}, normal errors", 1.0, reached.mean(), 0.02
+        ),
     ]
 
 
@@ -49,7 +62,7 @@ def _weak(dataset: xr.Dataset) -> list[Claim]:
         (error, *(x.sel(error=error) for x in (tilt.slope, limit, abs(limit - weak)))) for error in tilt.error.values
     )
     return [
-        near(f"{error} errors", slope.mean(), seen.mean(), correction.max(), possible=(0, 1))
+        near("theorem", f"{error} errors", slope.mean(), seen.mean(), correction.max(), possible=(0, 1))
         for error, slope, seen, correction in rows
     ]
 

@@ -51,7 +51,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         error = 3 * float(difference.std(ddof=1)) / np.sqrt(difference.size)
         what, mean = f"kappa, gate {gate}: {rule} (3 standard errors)", float(law.mean())
         # From 0, all selection, to twice the prediction.
-        made.append(near(what, mean, seen.mean(), error + 1e-4, possible=(0, 2 * mean)))
+        made.append(near("prediction", what, mean, seen.mean(), error + 1e-4, possible=(0, 2 * mean)))
     left, error = abs(limits(dataset)[0] - dataset.first_order), limits(dataset)[1]
     linear = two_kernels(dataset)
     off = abs(linear / dataset.kappa.sel(rule=linear.rule) - 1)
@@ -59,8 +59,13 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         "Persona gain: S(0+) = 1/(1 + kappa² tan² angle)",
         [
             *made,
-            at_most("largest |S(0+) - R²| over its error, all rules", 1.0, (left / error).max()),
-            at_most("kappa at any rate of the gate by the kernels at 0 and 1: largest relative error", 0.1, off),
+            at_most("theorem", "largest |S(0+) - R²| over its error, all rules", 1.0, (left / error).max()),
+            at_most(
+                "prediction",
+                "kappa at any rate of the gate by the kernels at 0 and 1: largest relative error",
+                0.1,
+                off,
+            ),
         ],
     )
 

@@ -11,10 +11,10 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     most, per_amount = dataset.isel(num_lines=-1), dataset.policy_divergence.mean("seed").values
     ratio = (per_amount[1:] / per_amount[:-1]).max()
     return [
-        at_most("worst ratio of KL(world‖policy) from one amount of text to the next", 1.0, ratio),
-        at_most("worst expert at most text, nats per token", 0.03, most.expert_divergence),
-        at_most("gate error at most text, nats", 0.03, most.gate_divergence),
-        at_most("worst fit against the truth on the lines read, nats per line", 0.0, most.excess_read),
+        at_most("finding", "worst ratio of KL(world‖policy) from one amount of text to the next", 1.0, ratio),
+        at_most("finding", "worst expert at most text, nats per token", 0.03, most.expert_divergence),
+        at_most("finding", "gate error at most text, nats", 0.03, most.gate_divergence),
+        at_most("finding", "worst fit against the truth on the lines read, nats per line", 0.0, most.excess_read),
     ]
 
 

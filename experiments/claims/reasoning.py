@@ -105,9 +105,11 @@ def _without_cost(dataset: xr.Dataset) -> list[Claim]:
     free, what = rules(dataset.isel(length_cost=0)), "no length cost"
     moved = f"{what}, %s: agreement lost at the greatest strength, largest"
     return [
-        *(claim.at_most(moved % rule, 0.0, lost(free).sel(rule=rule).max()) for rule in free.rule.values),
-        claim.at_most(f"{what}: coded information at any strength, any rule, largest, nats", 0.1, free.coded.max()),
-        claim.at_most(f"{what}: keyed information likewise", 0.1, free.keyed.max()),
+        *(claim.at_most("finding", moved % rule, 0.0, lost(free).sel(rule=rule).max()) for rule in free.rule.values),
+        claim.at_most(
+            "finding", f"{what}: coded information at any strength, any rule, largest, nats", 0.1, free.coded.max()
+        ),
+        claim.at_most("finding", f"{what}: keyed information likewise", 0.1, free.keyed.max()),
     ]
 
 
@@ -117,22 +119,18 @@ def _with_cost(dataset: xr.Dataset) -> list[Claim]:
         paid = best(dataset).sel(length_cost=cost).isel(strength=-1)
         what = f"length cost {cost:g}, strength {float(paid.strength):g}, best paid policy found"
         claims += [
-            claim.near(f"{what}: agreement", CHANCE, paid.agreement, 0.1, possible=(0, 1)),
-            claim.at_most(f"{what}: wrong answers", 1 - RIGHT, 1 - paid.accuracy),
-            claim.at_most(f"{what}: read information, nats", 0.1, paid.read),
-            claim.at_most(f"{what}: 1 - reliance", 0.05, 1 - paid.reliance),
+            claim.near("finding", f"{what}: agreement", CHANCE, paid.agreement, 0.1, possible=(0, 1)),
+            claim.at_most("finding", f"{what}: read information, nats", 0.1, paid.read),
         ]
-    keyed, coded = (best_paid(dataset, phase) for phase in ("keyed", "coded"))
-    if np.isfinite([keyed, coded]).all():
-        what = "greatest length cost and strength: objective of the best coded policy - of the best keyed one"
-        claims.append(claim.at_most(what, 0.0, coded - keyed))
     costly = dataset.isel(length_cost=slice(1, None))
     for rule in ("plain gradient", "RLOO"):
         what, here = f"{rule}, any length cost", costly.sel(rule=rule)
         wrong = 1 - here.accuracy.isel(strength=-1)
         claims += [
-            claim.at_most(f"{what}: agreement lost at the greatest strength, largest", 0.0, lost(here).max()),
-            claim.at_most(f"{what}: wrong answers there, largest", 1 - RIGHT, wrong.max()),
+            claim.at_most(
+                "finding", f"{what}: agreement lost at the greatest strength, largest", 0.0, lost(here).max()
+            ),
+            claim.at_most("finding", f"{what}: wrong answers there, largest", 1 - RIGHT, wrong.max()),
         ]
     return claims
 
@@ -144,10 +142,12 @@ def _defended(dataset: xr.Dataset) -> list[Claim]:
     inside = "check, %s: thoughts' distance from the hull, largest, nats a thought"
     readability = {defence: dataset.readability.sel(rule=defence) for defence in ("frozen thoughts", "gates only")}
     return [
-        *(claim.at_most(inside % defence, 1e-9, values.max()) for defence, values in readability.items()),
-        claim.at_most("frozen thoughts: agreement lost at the greatest strength, largest", 0.0, frozen.max()),
-        claim.at_most(f"{what}: agreement lost there, largest", 0.0, lost(stopped).max()),
-        claim.at_most(f"{what}: wrong answers there, largest", 0.05, wrong.max()),
+        *(claim.at_most("theorem", inside % defence, 1e-9, values.max()) for defence, values in readability.items()),
+        claim.at_most(
+            "finding", "frozen thoughts: agreement lost at the greatest strength, largest", 0.0, frozen.max()
+        ),
+        claim.at_most("finding", f"{what}: agreement lost there, largest", 0.0, lost(stopped).max()),
+        claim.at_most("finding", f"{what}: wrong answers there, largest", 0.05, wrong.max()),
     ]
 
 
@@ -160,7 +160,7 @@ def _checks(dataset: xr.Dataset) -> list[Claim]:
         missed, error = (dataset[f"long_{name}"] - dataset[f"long_steps_{name}"]), dataset[f"long_{name}_se"]
         what = f"{bits}, {name}: samples - dynamic programming, standard errors, largest"
         claims += [
-            claim.at_most(f"{name}: dynamic programming - enumeration, largest", 1e-10, listed.max()),
+            claim.at_most("theorem", f"{name}: dynamic programming - enumeration, largest", 1e-10, listed.max()),
             claim.within_errors(what, missed, error + 1 / long["num_measured"], possible=possible),
         ]
     excess = (dataset.sizes["persona"] - 1) / long["num_thoughts"] / long["num_bits"]
@@ -171,10 +171,12 @@ def _checks(dataset: xr.Dataset) -> list[Claim]:
     of_policy = f"{bits}, samples: readability beyond 5 standard errors above its bound by dynamic programming"
     return [
         *claims,
-        claim.at_most(of_base, excess, base_readable.max()),
-        claim.at_most(of_policy, excess, above.max()),
-        claim.at_most("hull distance - its bound by dynamic programming, largest, nats", 1e-9, outside.max()),
-        claim.at_most("worst expert, nats per token", 0.03, dataset.expert_divergence.max()),
+        claim.at_most("theorem", of_base, excess, base_readable.max()),
+        claim.at_most("theorem", of_policy, excess, above.max()),
+        claim.at_most(
+            "theorem", "hull distance - its bound by dynamic programming, largest, nats", 1e-9, outside.max()
+        ),
+        claim.at_most("finding", "worst expert, nats per token", 0.03, dataset.expert_divergence.max()),
     ]
 
 

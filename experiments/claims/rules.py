@@ -34,18 +34,18 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 def _controls(dataset: xr.Dataset) -> list[Claim]:
     compared, above = set(dataset.rule.values), dataset.reward - dataset.best_reward
-    controls = [at_most("reward above the tilt's at the same drift, any rule, largest", 1e-3, above)]
+    controls = [at_most("theorem", "reward above the tilt's at the same drift, any rule, largest", 1e-3, above)]
     if "RLOO, gates only" in compared:
         off = dataset.hull_distance.sel(rule="RLOO, gates only")
-        controls.append(at_most("RLOO, gates only: hull distance, largest, nats", 1e-9, off))
+        controls.append(at_most("theorem", "RLOO, gates only: hull distance, largest, nats", 1e-9, off))
     if "paid alike, RLOO" in compared:
         still = dataset.total.sel(rule="paid alike, RLOO")
-        controls.append(at_most("paid alike, RLOO: drift, largest, nats", 1e-12, still))
+        controls.append(at_most("identity", "paid alike, RLOO: drift, largest, nats", 1e-12, still))
     if "paid by chance" in compared:
         # Noise moves the policy, and not toward the reward.
         chance = dataset.sel(rule="paid by chance").isel(record=-1, rate=0)
         best, what = chance.best_reward.mean().item(), "paid by chance, lowest learning rate: reward at the end, mean"
-        controls.append(near(what, 0.0, *_mean(chance.reward), possible=(-best, best)))
+        controls.append(near("prediction", what, 0.0, *_mean(chance.reward), possible=(-best, best)))
     return controls
 
 
@@ -69,16 +69,16 @@ def _counterparts(dataset: xr.Dataset) -> list[Claim]:
         if equal_drift.independent(difference).notnull().sum() > 2:
             mean, error = _mean(difference)
             what = f"{rule} - {exact}: selection fraction at {level:g} nats, mean"
-            compared.append(near(what, 0.0, mean, error + NOISE, possible=(-1, 1)))
+            compared.append(near("prediction", what, 0.0, mean, error + NOISE, possible=(-1, 1)))
     left = 1 - len(compared) / (len(pairs) * len(drifts))
-    return [*compared, at_most("share of these comparisons that too few draws reach", 0.34, left)]
+    return [*compared, at_most("finding", "share of these comparisons that too few draws reach", 0.34, left)]
 
 
 def _passes(dataset: xr.Dataset) -> list[Claim]:
     """The unbiased estimate of pass@k against its exact value, all rules and draws."""
     last, num = dataset.isel(record=-1, rate=0), datasets.config_of(dataset)["num_tries"]
     error, what = last.tried - last.passes, f"pass@%d from {num} samples - exact, mean"
-    return [near(what % k, 0.0, *_mean(error.sel(k=k)), possible=(-1, 1)) for k in dataset.k.values[:-1]]
+    return [near("theorem", what % k, 0.0, *_mean(error.sel(k=k)), possible=(-1, 1)) for k in dataset.k.values[:-1]]
 
 
 def levels(dataset: xr.Dataset) -> list[float]:

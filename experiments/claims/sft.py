@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from experiments.shared.claim import DRAWS, Claim, at_most, grouped, near
+from experiments.shared.claim import DRAWS, Claim, at_most, grouped
 from toypersona import datasets
 from toypersona.measures import boundaries
 
@@ -54,29 +54,22 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 def _learnt(dataset: xr.Dataset) -> list[Claim]:
     end, (few, *_, many) = dataset.isel(step=-1).mean(DRAWS), dataset.lines.values
     persona, stranger = (end.sel(demonstrator=who) for who in ("persona", "stranger"))
-    own, learnt = stranger.demonstrator_fraction, stranger.selection_fraction.sel(lines=many)
+    learnt = stranger.selection_fraction.sel(lines=many)
     fraction = persona.selection_fraction.sel(lines=few)
     ratio = persona.hull_distance.sel(lines=many) / persona.hull_distance.sel(lines=few)
     return [
-        near(
-            f"SFT on {many} lines by a stranger: selection fraction at the end, his own",
-            own,
-            learnt,
-            0.03,
-            possible=(0, 1),
-        ),
-        at_most(f"SFT on {few} lines by a persona: selection fraction at the end", 0.5, fraction),
-        at_most(f"SFT on {many} / on {few} lines by a persona: hull distance at the end", 0.1, ratio),
+        at_most("finding", f"SFT on {many} lines by a stranger: selection fraction at the end", 0.1, learnt),
+        at_most("finding", f"SFT on {few} lines by a persona: selection fraction at the end", 0.5, fraction),
+        at_most("finding", f"SFT on {many} / on {few} lines by a persona: hull distance at the end", 0.1, ratio),
     ]
 
 
 def _there(dataset: xr.Dataset) -> list[Claim]:
     reached = mean_at_drift(dataset).spent.notnull()
     weight_by_prompts = abs(dataset.base_presence.sel(words=0) - dataset.base_gate)
-    statements = [at_most("base: |weight by his prompts - gate|, largest", 1e-4, weight_by_prompts)]
+    statements = [at_most("theorem", "base: |weight by his prompts - gate|, largest", 1e-4, weight_by_prompts)]
     for rule in dataset.rule.values:
         here = reached.sel(rule=rule)
-        statements.append(at_most(f"{rule}: drifts that not all draws reach", here.size - 1, (~here).sum()))
         for level in dataset.drift.values[here]:
             statements += _at(dataset.sel(rule=rule, drift=level), f"{rule}, {level:g} nats")
     return statements
@@ -90,8 +83,13 @@ def _at(dataset: xr.Dataset, where: str) -> list[Claim]:
     # Whoever has not come by the last record takes longer than that; the persona called has to have come.
     ratio = back / xr.ufuncs.minimum(new, dataset.back[-1])
     return [
-        at_most(f"{where}: share of his weight left, by his prompts / after {words} of his words", 1.0, by_prompts),
-        at_most(f"{where}: steps that bring him back / that bring a stranger", 0.5, ratio),
+        at_most(
+            "finding",
+            f"{where}: share of his weight left, by his prompts / after {words} of his words",
+            0.5,
+            by_prompts,
+        ),
+        at_most("finding", f"{where}: steps that bring him back / that bring a stranger", 0.1, ratio),
     ]
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Iterable
-from typing import Any, SupportsFloat
+from typing import Any, Literal, SupportsFloat
 
 import xarray as xr
 
@@ -20,6 +20,17 @@ ROUNDING = 1e-12
 ERRORS = 5.0
 """Standard errors within which an estimate has to agree with its exact value, the largest of many differences."""
 
+Kind = Literal["identity", "theorem", "prediction", "finding"]
+"""What could make a claim false: the code alone (identity), the numerics (theorem: it is proven), nature, where an
+approximate law might not have held (prediction), or these worlds and settings (finding)."""
+
+COUNTED: tuple[Kind, ...] = ("prediction", "finding")
+CHECKS: tuple[Kind, ...] = ("theorem", "identity")
+"""Kinds that say something of the world, and those that test the code."""
+
+EFFECT = 5.0
+"""An uncertainty above this part of what is possible leaves too little that would go against a prediction."""
+
 Range = tuple[SupportsFloat, SupportsFloat]
 """The values that a quantity can take, from the first to the second."""
 
@@ -28,11 +39,13 @@ Range = tuple[SupportsFloat, SupportsFloat]
 class Claim:
     """One checked statement; numbers in the units that ``what`` names.
 
-    ``relation``: "=" to the prediction within the uncertainty, or "≤", a bound. ``can_tell``: whether the measurement
-    could have gone against it: one that is not known, or a prediction that covers more than half of what is possible,
-    cannot, and such a claim does not hold. ``group``: a heading over claims that belong together.
+    ``kind``: what could make it false. ``relation``: "=" to the prediction within the uncertainty, or "≤", a bound.
+    ``can_tell``: whether the measurement
+    could have gone against it: one that is not known cannot, nor one that leaves too little of what is possible, and
+    such a claim does not hold. ``group``: a heading over claims that belong together.
     """
 
+    kind: Kind
     what: str
     predicted: float
     measured: float
@@ -43,17 +56,26 @@ class Claim:
     group: str = ""
 
     @property
+    def fails_at(self) -> float:
+        """The value nearest to the measured one from which on the claim does not hold."""
+        if self.relation == "≤":
+            return self.predicted
+        return self.predicted + math.copysign(self.uncertainty, self.measured - self.predicted)
+
+    @property
     def verdict(self) -> str:
         """In a word or two."""
         return ("yes" if self.holds else "NO") if self.can_tell else "cannot tell"
 
     def jsonable(self) -> dict[str, Any]:
         """JSON has no infinity: a boundary that is not reached reads null."""
-        infinite = (key for key, value in vars(self).items() if isinstance(value, float) and not math.isfinite(value))
-        return vars(self) | dict.fromkeys(infinite)
+        values = vars(self) | {"fails_at": self.fails_at}
+        infinite = (key for key, value in values.items() if isinstance(value, float) and not math.isfinite(value))
+        return values | dict.fromkeys(infinite)
 
 
 def near(
+    kind: Kind,
     what: str,
     predicted: SupportsFloat,
     measured: SupportsFloat,
@@ -63,18 +85,22 @@ def near(
 ) -> Claim:
     """The claim that a measurement agrees with its prediction within the uncertainty.
 
-    It cannot tell where the measurement is nan, the uncertainty is not finite, or prediction and uncertainty cover more
-    than half of what is possible, so that next to nothing would go against it.
+    It cannot tell where the measurement is nan, the uncertainty is not finite, or above a fifth of what is possible.
     """
     expected, seen, allowed = float(predicted), float(measured), float(uncertainty)
     known = math.isfinite(allowed) and not math.isnan(expected) and not math.isnan(seen)
-    can_tell = known and not _covers(expected - allowed, expected + allowed, possible)
+    can_tell = known and (possible is None or EFFECT * allowed <= float(possible[1]) - float(possible[0]))
     agrees = seen == expected or abs(seen - expected) <= allowed
-    return Claim(what, expected, seen, allowed, can_tell and agrees, can_tell=can_tell)
+    return Claim(kind, what, expected, seen, allowed, can_tell and agrees, can_tell=can_tell)
 
 
 def at_most(
-    what: str, bound: SupportsFloat, measured: SupportsFloat | xr.DataArray, *, possible: Range | None = None
+    kind: Kind,
+    what: str,
+    bound: SupportsFloat,
+    measured: SupportsFloat | xr.DataArray,
+    *,
+    possible: Range | None = None,
 ) -> Claim:
     """The claim that a measurement, or the largest of several (nan aside), does not exceed a bound.
 
@@ -84,7 +110,7 @@ def at_most(
     limit, largest = float(bound), float(values.max())
     known = math.isfinite(limit) and float(values.notnull().mean()) >= 0.5
     can_tell = known and not _covers(-math.inf, limit, possible)
-    return Claim(what, limit, largest, 0.0, can_tell and largest <= limit, "≤", can_tell)
+    return Claim(kind, what, limit, largest, 0.0, can_tell and largest <= limit, "≤", can_tell)
 
 
 def within_errors(what: str, difference: xr.DataArray, error: xr.DataArray, *, possible: Range) -> Claim:
@@ -98,7 +124,7 @@ def within_errors(what: str, difference: xr.DataArray, error: xr.DataArray, *, p
         error: their standard errors.
         possible: the values that the quantity itself can take.
     """
-    told, (least, greatest) = at_most(what, ERRORS, abs(difference) / error), possible
+    told, (least, greatest) = at_most("theorem", what, ERRORS, abs(difference) / error), possible
     covered = 2 * ERRORS * float(error.max())
     can_tell = told.can_tell and not _covers(0.0, covered, (0.0, float(greatest) - float(least)))
     return dataclasses.replace(told, can_tell=can_tell, holds=told.holds and can_tell)
@@ -112,9 +138,9 @@ def _covers(low: float, high: float, possible: Range | None) -> bool:
     return min(high, greatest) - max(low, least) > (greatest - least) / 2
 
 
-def each_at_most(what: str, bound: SupportsFloat, measured: xr.DataArray, along: str) -> list[Claim]:
+def each_at_most(kind: Kind, what: str, bound: SupportsFloat, measured: xr.DataArray, along: str) -> list[Claim]:
     """``at_most`` for every value along a dimension, whose name comes before ``what``."""
-    return [at_most(f"{name}: {what}", bound, measured.sel({along: name})) for name in measured[along].values]
+    return [at_most(kind, f"{name}: {what}", bound, measured.sel({along: name})) for name in measured[along].values]
 
 
 def grouped(heading: str, claims: Iterable[Claim]) -> list[Claim]:
@@ -129,13 +155,13 @@ def standard(dataset: xr.Dataset) -> list[Claim]:
         parts = dataset[list(PARTS)].to_dataarray("part")
         missed = abs(parts.sum("part", skipna=False) - dataset.total).values.max()
         claims += [
-            at_most("selection + switching + novelty - total, nats", ROUNDING, missed),
-            at_most("most negative part of the budget, nats (bound: rounding)", ROUNDING, -parts),
+            at_most("identity", "selection + switching + novelty - total, nats", ROUNDING, missed),
+            at_most("theorem", "most negative part of the budget, nats (bound: rounding)", ROUNDING, -parts),
         ]
     for name in sorted(str(name) for name in dataset if str(name).endswith("certified")):
         of = f" ({name.removesuffix('certified').strip('_')})" if name != "certified" else ""
-        claims.append(near(f"share of points certified{of}", 1.0, dataset[name].mean(), 0.0))
-    claims.append(at_most("diverged points", 0.0, dataset[datasets.DIVERGED].sum()))
+        claims.append(near("theorem", f"share of points certified{of}", 1.0, dataset[name].mean(), 0.0))
+    claims.append(at_most("identity", "diverged points", 0.0, dataset[datasets.DIVERGED].sum()))
     return [*_people(dataset), *grouped("Every dataset", claims)]
 
 
@@ -144,6 +170,6 @@ def _people(dataset: xr.Dataset) -> list[Claim]:
     measured = "gate_divergence" in dataset and "world" in dataset.gate_divergence.dims
     if not measured or not names.of_people(datasets.settings_of(dataset)["world"]):
         return []
-    experts = each_at_most("the expert's error, nats per token", 0.1, dataset.expert_divergence, "persona")
-    gates = at_most("the gates' error against Bayes' rule, nats", 0.03, dataset.gate_divergence)
+    experts = each_at_most("finding", "the expert's error, nats per token", 0.1, dataset.expert_divergence, "persona")
+    gates = at_most("finding", "the gates' error against Bayes' rule, nats", 0.03, dataset.gate_divergence)
     return grouped("Pretraining found the people", [gates, *experts])

@@ -6,7 +6,7 @@ import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from experiments.shared.claim import ROUNDING, Claim
+from experiments.shared.claim import CHECKS, COUNTED, ROUNDING, Claim
 
 UNKNOWN = (80, 24)
 """Columns and lines where output is no terminal."""
@@ -14,7 +14,7 @@ UNKNOWN = (80, 24)
 NARROW = 60
 """Columns that a table needs at least."""
 
-HEADER = ("predicted", "measured", "±", "holds")
+HEADER = ("predicted", "measured", "fails at", "holds")
 
 
 def width() -> int:
@@ -42,7 +42,7 @@ def wrapped(text: str, columns: int, first: str = "", others: str = "") -> list[
 
 
 def table(claims: Sequence[Claim], columns: int | None = None) -> str:
-    """The claims under their headings: what is claimed wraps, numbers stand to its right, right-aligned.
+    """The claims under their headings, which say of what kind they are; numbers stand to the right of what is claimed.
 
     Args:
         claims: those of one group side by side.
@@ -55,21 +55,24 @@ def table(claims: Sequence[Claim], columns: int | None = None) -> str:
     room = columns - sum(sizes) - 2 * len(sizes)
     beside = room >= columns // 3
     lines = [_right(HEADER, sizes, columns)]
-    for heading, rows in itertools.groupby(zip(claims, cells, strict=True), key=lambda row: row[0].group):
-        indent = "  " if heading else ""
+    for heading, rows in itertools.groupby(zip(claims, cells, strict=True), key=lambda row: _heading(row[0])):
         lines += wrapped(heading, columns)
         for each, numbers in rows:
-            text = wrapped(each.what, room if beside else columns, indent, f"{indent}  ")
+            text = wrapped(each.what, room if beside else columns, "  ", "    ")
             numbers = _right(numbers, sizes, columns)
             lines += [text[0] + numbers[len(text[0]) :], *text[1:]] if beside else [*text, numbers]
     return "\n".join(lines)
 
 
+def _heading(claim: Claim) -> str:
+    return f"{claim.group} ({claim.kind})" if claim.group else claim.kind.capitalize()
+
+
 def _cells(claim: Claim) -> tuple[str, ...]:
-    error = number(claim.uncertainty, 2) if math.isfinite(claim.uncertainty) else number(math.nan)
-    predicted, bound = f"{claim.relation} {number(claim.predicted)}", claim.relation == "≤"
+    bound = claim.relation == "≤"
     measured = number(claim.measured, infinite="infinite" if bound else "not reached")
-    return predicted, measured, "" if bound else error, claim.verdict
+    fails_at = "" if bound else number(claim.fails_at if math.isfinite(claim.uncertainty) else math.nan)
+    return f"{claim.relation} {number(claim.predicted)}", measured, fails_at, claim.verdict
 
 
 def _right(cells: Iterable[str], sizes: Iterable[int], columns: int) -> str:
@@ -85,13 +88,19 @@ def findings(sentences: Iterable[str], columns: int | None = None) -> str:
 
 
 def verdict(claims: Sequence[Claim], columns: int | None = None) -> str:
-    """How many claims hold, and each that does not once more."""
-    columns, held = columns or width(), sum(each.holds for each in claims)
-    lines = [f"{held} of {len(claims)} claims hold"]
+    """How many claims of each kind hold, those that say something of the world first, and each that does not hold."""
+    columns, counts = columns or width(), []
+    for kinds in (*((kind,) for kind in COUNTED), CHECKS):
+        of = [each for each in claims if each.kind in kinds]
+        name = kinds[0] if kinds != CHECKS else "check"
+        if of:
+            counts.append(f"{sum(each.holds for each in of)} of {len(of)} {name}{'s' * (len(of) != 1)}")
+    lines = [f"{', '.join(counts)} hold"]
     for each in claims:
         if not each.holds:
-            predicted, measured, error, _ = _cells(each)
-            of, within = f"{each.group}: " if each.group else "", f" ± {error}" if error else ""
+            predicted, measured, *_ = _cells(each)
+            error = number(each.uncertainty if math.isfinite(each.uncertainty) else math.nan, 2)
+            of, within = f"{each.group}: " if each.group else "", f" ± {error}" if each.relation == "=" else ""
             fails = "does not hold" if each.can_tell else "cannot tell"
             text = f"{of}{each.what}: predicted {predicted.removeprefix('= ')}{within}, measured {measured}"
             lines += wrapped(f"{fails}: {text}", columns, "  ", "    ")

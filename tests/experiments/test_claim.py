@@ -21,35 +21,46 @@ ROOT = Path(__file__).parents[2]
 NAN, INF = float("nan"), float("inf")
 
 CLAIMS = [
-    *claim.grouped("Weak edge: S(0+) = cos² of the angle", [claim.near("at 0°", 1, 1.00001, 1.3e-5, possible=(0, 1))]),
-    claim.near("half boundary " * 8, 4.7073, 4.7, 0.558),
-    claim.at_most("largest hull distance, nats", 1e-12, 2.34e-14),
-    claim.near("at 90°", np.cos(np.pi / 2) ** 2, -4.7e-6, 1.3e-5),
-    claim.near("vertex boundary", INF, INF, 0),
-    claim.near("broken", 1, 2, 0.5),
-    claim.near("noise threshold", 1, 1, INF),
+    *claim.grouped(
+        "Weak edge: S(0+) = cos² of the angle", [claim.near("theorem", "at 0°", 1, 1.00001, 1.3e-5, possible=(0, 1))]
+    ),
+    claim.near("theorem", "half boundary " * 8, 4.7073, 4.7, 0.558),
+    claim.at_most("theorem", "largest hull distance, nats", 1e-12, 2.34e-14),
+    claim.near("theorem", "at 90°", np.cos(np.pi / 2) ** 2, -4.7e-6, 1.3e-5),
+    claim.near("theorem", "vertex boundary", INF, INF, 0),
+    claim.near("theorem", "broken", 1, 2, 0.5),
+    claim.near("theorem", "noise threshold", 1, 1, INF),
 ]
 
 
 def test_claims_that_do_not_hold_fail():
-    assert claim.near("", 1, 1.1, 0.2).verdict == "yes" and claim.near("", 1, 1.3, 0.2).verdict == "NO"
-    assert claim.near("", INF, INF, 0).verdict == "yes" and claim.near("", INF, 3, 0.1).verdict == "NO"
-    assert claim.at_most("", 1, 1).verdict == "yes" and claim.at_most("", 1, xr.DataArray([0, 1.1])).verdict == "NO"
+    assert (
+        claim.near("theorem", "", 1, 1.1, 0.2).verdict == "yes"
+        and claim.near("theorem", "", 1, 1.3, 0.2).verdict == "NO"
+    )
+    assert (
+        claim.near("theorem", "", INF, INF, 0).verdict == "yes"
+        and claim.near("theorem", "", INF, 3, 0.1).verdict == "NO"
+    )
+    assert (
+        claim.at_most("theorem", "", 1, 1).verdict == "yes"
+        and claim.at_most("theorem", "", 1, xr.DataArray([0, 1.1])).verdict == "NO"
+    )
 
 
 @pytest.mark.parametrize(
     "made",
     [
-        claim.near("", 1, 1, INF),
-        claim.near("", 1, 1, NAN),
-        claim.near("", 1, NAN, 0.1),
-        claim.near("", NAN, 1, 0.1),
-        claim.near("", 0.5, 0.5, 0.26, possible=(0, 1)),
-        claim.near("", 0, 0, 0.51, possible=(-1, 1)),
-        claim.at_most("", 1, NAN),
-        claim.at_most("", INF, 1),
-        claim.at_most("", 1, xr.DataArray([0.5, NAN, NAN])),
-        claim.at_most("", 0.51, 0.1, possible=(0, 1)),
+        claim.near("theorem", "", 1, 1, INF),
+        claim.near("theorem", "", 1, 1, NAN),
+        claim.near("theorem", "", 1, NAN, 0.1),
+        claim.near("theorem", "", NAN, 1, 0.1),
+        claim.near("theorem", "", 0.5, 0.5, 0.21, possible=(0, 1)),
+        claim.near("theorem", "", 0, 0, 0.51, possible=(-1, 1)),
+        claim.at_most("theorem", "", 1, NAN),
+        claim.at_most("theorem", "", INF, 1),
+        claim.at_most("theorem", "", 1, xr.DataArray([0.5, NAN, NAN])),
+        claim.at_most("theorem", "", 0.51, 0.1, possible=(0, 1)),
         claim.within_errors("", xr.DataArray([0.0, 0.1]), xr.DataArray([0.01, 0.06]), possible=(0, 1)),
     ],
 )
@@ -58,11 +69,19 @@ def test_a_claim_that_could_not_fail_cannot_tell_and_does_not_hold(made):
 
 
 @given(st.floats(-2, 2), st.floats(0, 3), st.floats(-3, 0), st.floats(0.1, 3))
-def test_of_what_is_possible_a_claim_that_can_tell_leaves_half_out(predicted, error, low, size):
-    """By counting values that it would accept."""
-    accepted = np.mean(abs(np.linspace(low, low + size, 1001) - predicted) <= error)
-    made = claim.near("", predicted, predicted, error, possible=(low, low + size))
-    assert made.can_tell == made.holds == (accepted <= 0.5) or abs(accepted - 0.5) < 2e-3
+def test_what_a_claim_that_can_tell_allows_is_a_fifth_of_what_is_possible_at_most(predicted, error, low, size):
+    made = claim.near("prediction", "", predicted, predicted, error, possible=(low, low + size))
+    assert made.can_tell == made.holds == (5 * error <= (low + size) - low)
+
+
+@given(st.floats(-2, 2), st.floats(0.01, 3), st.floats(-9, 9))
+def test_what_it_fails_at_is_the_nearest_value_that_does(predicted, error, measured):
+    made = claim.near("prediction", "", predicted, measured, error)
+    beyond = made.fails_at + np.copysign(1e-9, measured - predicted)
+    assert not claim.near("prediction", "", predicted, beyond, error).holds
+    assert claim.near("prediction", "", predicted, made.fails_at - np.copysign(1e-9, measured - predicted), error).holds
+    assert claim.at_most("finding", "", predicted, measured).fails_at == predicted
+    assert made.jsonable()["fails_at"] == made.fails_at
 
 
 def test_estimates_agree_within_their_errors_or_not():
@@ -88,9 +107,15 @@ def test_a_table_fits_its_columns_and_leaves_nothing_out(columns):
 
 
 def test_what_does_not_hold_is_said_last():
-    assert terminal.verdict(CLAIMS[:5], 80) == "5 of 5 claims hold"
+    assert terminal.verdict(CLAIMS[:5], 80) == "5 of 5 checks hold"
+    world = [
+        claim.near("prediction", "", 1, 1, 0.1),
+        claim.at_most("finding", "", 1, 2),
+        claim.at_most("finding", "", 1, 1),
+    ]
+    assert terminal.verdict([*CLAIMS[:5], *world]).startswith("1 of 1 prediction, 1 of 2 findings, 5 of 5 checks hold")
     assert terminal.verdict(CLAIMS, 80).splitlines() == [
-        "5 of 7 claims hold",
+        "5 of 7 checks hold",
         "  does not hold: broken: predicted 1 ± 0.5, measured 2",
         "  cannot tell: noise threshold: predicted 1 ± not known, measured 1",
     ]
@@ -134,7 +159,7 @@ def test_an_exponent_of_thresholds_that_are_not_reached_is_not_known(monkeypatch
     dataset = xr.Dataset({"noise_wrong": wrong, "threshold": threshold})
     assert abs(leash.exponent(dataset)[0] - 1) < 1e-9
     slope, error = leash.exponent(dataset.assign(noise_wrong=wrong.where(wrong.gap < 0.5, 0.0)))
-    assert np.isnan(slope) and claim.near("", 1, slope, np.maximum(error, 0.05)).verdict == "cannot tell"
+    assert np.isnan(slope) and claim.near("theorem", "", 1, slope, np.maximum(error, 0.05)).verdict == "cannot tell"
 
 
 def test_all_commands_are_listed_quickly_each_with_a_sentence():
