@@ -2,7 +2,8 @@
 
 The reward is for helpfulness and for words that tell no persona from another, at an angle. Every rule walks from the
 same base; its drift budget, reward, entropy, routing and support are read where it has spent the same KL(policy‖base).
-Controls are paid by chance, or alike for everything. Seeds draw the words and all that is sampled.
+The tilt, which pays most at any drift and is what a penalty on KL(policy‖base) aims at, stands beside them. Controls
+are paid by chance, or alike for everything. Seeds draw the words and all that is sampled.
 
 On 2 cores the preset quick takes a minute and a half, paper nine.
 """
@@ -34,6 +35,10 @@ NUM_TRIES = 64
 
 TILTS = (0.0, *geometric(0.001, 100.0, 400))
 """Strengths of the tilt, which pays most at any drift: rewards are held against its own."""
+
+TILT = "tilt"
+WEAKEST, STRONGEST = 0.03, 30.0
+"""Strengths of the tilt's own records."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,7 +85,7 @@ def run(config: Config) -> xr.Dataset:
     import jax
     import jax.numpy as jnp
 
-    from toypersona import rewards
+    from toypersona import rewards, theory
     from toypersona.measures import drift, support
     from toypersona.rules import catalogue, tilting
 
@@ -89,6 +94,8 @@ def run(config: Config) -> xr.Dataset:
     pretrained = config.pretrained()
     family = settings.Reward(config, pretrained)
     steps = records(config.num_steps, config.num_records)
+    strengths = geometric(WEAKEST, STRONGEST, config.num_records)
+    names = [TILT, *rules]
 
     def point(key: Key, *, rate: Array, world: Array) -> dict[str, Any]:
         feature_key, walk_key, _ = jax.random.split(key, 3)
@@ -127,20 +134,23 @@ def run(config: Config) -> xr.Dataset:
 
         # Of its name, so that a rule does the same whatever it is compared with.
         own_key = lambda number: jax.random.split(jax.random.fold_in(walk_key, number), 3)  # noqa: E731
-        keys = jax.vmap(own_key)(jnp.array([crc32(name.encode()) for name in rules], jnp.uint32))
-        paths = jnp.stack([walk(rule, *pair) for rule, pair in zip(rules.values(), keys[:, :2], strict=True)])
+        keys = jax.vmap(own_key)(jnp.array([crc32(name.encode()) for name in names], jnp.uint32))
+        tilts = jax.vmap(lambda strength: theory.tilt(base.log_base, reward, strength))(jnp.asarray(strengths))
+        walks = [walk(rule, *pair) for rule, pair in zip(rules.values(), keys[1:, :2], strict=True)]
+        paths = jnp.stack([tilts, *walks])
         along = jax.lax.map(measured, paths)
         along["passes"] = named(along["passes"], "pass@k", k=PASSES)
         along["weights"] = named(along["weights"], prompt=None, persona=base.labels.personas)
         along["best_reward"] = named(along["best_reward"], "mean reward of the tilt of the same drift")
         tries = jax.vmap(tried)(paths[:, -1], keys[:, 2])
         return {
-            **named(along, rule=list(rules), record=steps),
+            **named(along, rule=names, record=steps),
             "base_passes": named(passes(base.log_base), "pass@k of the base", k=PASSES),
-            "tried": named(tries, f"pass@k from {NUM_TRIES} samples", rule=list(rules), k=PASSES),
+            "tried": named(tries, f"pass@k from {NUM_TRIES} samples", rule=names, k=PASSES),
         }
 
     known = {name: dict(zip(rule._fields[1:], rule[1:], strict=True)) for name, rule in rules.items()}
+    known[TILT] = {"exact": "", "oracle": "closed form", "knob": "β"}
     labels = {"rules": known, "controls": catalogue.CONTROLS, "num_tries": NUM_TRIES, "own": [*own]}
     axes = {"rate": config.rates, "world": np.arange(config.num_worlds)}
     return command.sweep(NAME, config, point, axes, constants=pretrained.recovered(), labels=labels)

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import xarray as xr
+from scipy import stats
 
 from experiments.shared import terminal
 from experiments.shared.claim import Claim, at_most, grouped, near
@@ -95,6 +96,34 @@ def along_drift(dataset: xr.Dataset, num: int) -> tuple[xr.Dataset, xr.Dataset]:
     """As ``at_levels`` at ``num`` drifts around them, and ``paid``, the reward as a share of the tilt's there."""
     drifts = np.geomspace(levels(dataset)[0] / 3, 3 * levels(dataset)[-1], num).tolist()
     return equal_drift.at_equal_drift(dataset.assign(paid=dataset.reward / dataset.best_reward), drifts)
+
+
+def against(dataset: xr.Dataset, rule: str) -> xr.Dataset:
+    """How much more every other rule selects than one rule at the same drift, paired by draws.
+
+    Returns:
+        ``difference`` of the selection fractions, half its 95% interval ``half`` (Student), and ``p``, that they are
+        equal, corrected for the number of rules at each drift (Holm 1979), each [rule, drift]; nan where fewer than
+        three draws reach it.
+    """
+    at_level = equal_drift.at_spent(dataset[["total", "selection_fraction"]], levels(dataset)).selection_fraction
+    apart = equal_drift.independent(at_level - at_level.sel(rule=rule)).drop_sel(rule=rule)
+    count = apart.notnull().sum("draw")
+    error = (apart.std("draw", ddof=1) / np.sqrt(count)).where(count > 2)
+    mean = apart.mean("draw").where(count > 2)
+    p = xr.apply_ufunc(lambda t, count: 2 * stats.t.sf(t, np.maximum(count - 1, 1)), abs(mean) / error, count)
+    half = error * xr.apply_ufunc(lambda count: stats.t.ppf(0.975, np.maximum(count - 1, 1)), count)
+    return xr.Dataset({"difference": mean, "half": half, "p": p.groupby("drift").map(_holm)})
+
+
+def _holm(p: xr.DataArray) -> xr.DataArray:
+    """Probabilities corrected for how many there are; the smallest counts for all, the next for all but one."""
+    known = np.flatnonzero(p.notnull().values.ravel())
+    order = known[np.argsort(p.values.ravel()[known])]
+    corrected = np.full(p.size, np.nan)
+    least = np.arange(order.size, 0, -1) * p.values.ravel()[order]
+    corrected[order] = np.minimum(np.maximum.accumulate(least), 1.0)
+    return p.copy(data=corrected.reshape(p.shape))
 
 
 def base_passes(dataset: xr.Dataset) -> xr.DataArray:

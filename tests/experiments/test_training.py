@@ -5,10 +5,14 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 import small
+import xarray as xr
+from scipy import stats
 
 from experiments import amplification, overoptimisation, rules, sft
+from experiments.claims import rules as readings
 from toypersona import bases, datasets
 from toypersona.rules import catalogue
 from toypersona.worlds import larry_bob_alice
@@ -54,3 +58,26 @@ def test_a_rule_of_one_s_own_that_is_none():
     setup = catalogue.Setup(base, zeros, zeros, zeros, jax.random.key(0))
     with pytest.raises(ValueError, match="--own mine.py:my_rule returned int, not a toypersona.rules.rule.UpdateRule"):
         catalogue.own(lambda *_: 1, "--own mine.py:my_rule").make(setup)(0.1)  # pyright: ignore[reportArgumentType]
+
+
+def test_rules_are_compared_in_pairs_and_corrected_for_their_number(monkeypatch):
+    """Holm's procedure step by step; pairs differ by less than each varies."""
+    rng = np.random.default_rng(0)
+    common, apart = rng.normal(0, 0.2, 8), {"a": 0.0, "b": 0.1, "c": 0.03, "policy gradient": 0.0}
+    share = {rule: 0.5 + common + by + 0.03 * rng.normal(size=8) for rule, by in apart.items()}
+    fraction = xr.DataArray(
+        np.stack([*share.values()])[..., None] * np.ones(3), dims=("rule", "seed", "record"), coords={"rule": [*share]}
+    )
+    total = 0 * fraction + xr.DataArray([0.1, 1, 2], dims="record")
+    dataset = xr.Dataset({"selection_fraction": fraction, "total": total})
+    monkeypatch.setattr(readings, "levels", lambda dataset: [0.9])
+    found = readings.against(dataset, "policy gradient").sel(drift=0.9)
+    plain = {r: stats.ttest_rel(share[r], share["policy gradient"]).pvalue for r in ("a", "b", "c")}
+    least, corrected = 0.0, {}
+    for left, rule in zip((3, 2, 1), sorted(plain, key=plain.__getitem__), strict=True):
+        least = max(least, min(1.0, left * plain[rule]))
+        corrected[rule] = least
+    for rule, p in corrected.items():
+        assert found.p.sel(rule=rule).item() == pytest.approx(p)
+        assert found.difference.sel(rule=rule).item() == pytest.approx((share[rule] - share["policy gradient"]).mean())
+    assert found.p.sel(rule="b") < 0.01 and stats.ttest_ind(share["b"], share["policy gradient"]).pvalue > 0.1
