@@ -63,7 +63,7 @@ def run(config: Config) -> xr.Dataset:
     import jax
     import jax.numpy as jnp
 
-    from toypersona import bases, lock_in, theory
+    from toypersona import bases, first_order, lock_in, theory
     from toypersona.measures import drift, support
     from toypersona.rules import catalogue
 
@@ -74,7 +74,12 @@ def run(config: Config) -> xr.Dataset:
     def point(key: Key, *, angle: Array, world: Array) -> dict[str, Any]:
         feature_key, line_key, noise_key = jax.random.split(key, 3)
         base = pretrained.base(world)
-        reward = rewards.at_angle(angle, base, feature_key, world)
+        paid = lambda degrees: rewards.at_angle(degrees, base, jax.random.clone(feature_key), world)  # noqa: E731
+        reward, ends = paid(angle), jnp.stack([paid(0.0), paid(90.0)])
+        # Where plain policy gradient first moves all parameters.
+        first = jax.vmap(lambda paid: first_order.first(base.law, base.params, base.log_prompts, paid))(ends)
+        gain = theory.persona_gain(base.log_base, base.log_personas, ends, first, base.log_prompts)
+        unprepared = rewards.unprepared(base, jax.random.clone(feature_key), world)
 
         def others(log_policy: Array) -> dict[str, Array]:
             return {
@@ -103,6 +108,11 @@ def run(config: Config) -> xr.Dataset:
             **named(jax.lax.map(measured, paths) | {"residual": residuals}, **along),
             "noise_wrong": named(noise, "runs locked onto a wrong persona", learning_rate=config.noise.learning_rates),
             "weak_limit": theory.weak_limit(base.log_base, base.log_personas, reward, base.log_prompts),
+            "kappa": named(gain.kappa, "persona gain of vanilla gradient"),
+            "gain_law": named(gain.curve(jnp.deg2rad(angle)), "S(0+) of vanilla gradient by its kernel"),
+            "unprepared": named(
+                jnp.stack([*unprepared.values()]), "angle to the personas as it is", "degrees", feature=[*unprepared]
+            ),
             "reward_table": reward,
         }
 

@@ -47,14 +47,24 @@ def _draw_boundary(axis: Axes, values: xr.DataArray, dash: str, *, color: str, *
 
 
 def draw_weak_edge(axis: Axes, dataset: xr.Dataset) -> None:
-    """The law on the map's left edge: S(0+) = cos²."""
+    """The laws on the map's left edge: cos² of the tilt, and vanilla gradient's by its persona gain."""
     tilt = dataset.sel(rule="tilt").isel(strength=0)
     angles = np.linspace(0, 90, 200)
     axis.plot(np.cos(np.deg2rad(angles)) ** 2, angles, color="black", label="law: cos²")
     middle = tilt.selection_fraction.mean(["world", "seed"])
     axis.plot(middle, tilt.angle, "o", color=style.COLOURS["red"], ms=4, label=f"tilt, s = {tilt.strength.item():g}")
+    kappa = dataset.kappa.mean().item()
+    with np.errstate(over="ignore"):
+        curve = 1 / (1 + (kappa * np.tan(np.deg2rad(angles))) ** 2)
+    blue = style.COLOURS["blue"]
+    axis.plot(curve, angles, color=blue, label=f"law: κ = {kappa:.2f}")
+    vanilla = dataset.selection_fraction.sel(rule=readings.VANILLA).isel(strength=0).mean(["world", "seed"])
+    axis.plot(vanilla, vanilla.angle, "^", color=blue, ms=4, label="vanilla gradient")
+    # Where rewards lie as they are.
+    for angle in dataset.unprepared.mean(["angle", "world", "seed"]).values:
+        axis.plot([1.03, 1.1], [angle, angle], color="black", lw=0.8, clip_on=False)
     axis.set(xlabel="selection fraction S", xlim=(-0.03, 1.03), yticks=tilt.angle, yticklabels=[])
-    axis.legend(loc="lower left", bbox_to_anchor=(-0.2, 1.0))
+    axis.legend(loc="lower left", bbox_to_anchor=(-0.35, 1.0), fontsize=5.5)
 
 
 def draw_noise(axis: Axes, dataset: xr.Dataset) -> None:

@@ -11,6 +11,9 @@ from toypersona.measures import boundaries
 RESIDUAL = 1e-3
 """Part of any prompt's own move by which a step of natural gradient may miss what it solves."""
 
+VANILLA = "vanilla/both"
+"""Plain policy gradient on all parameters."""
+
 WEAK = 0.2
 """The drift of weak RL grows as s²: by no more than this may it differ between the two weakest strengths."""
 
@@ -21,6 +24,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     still = at_most("theorem", "largest hull distance, nats (bound: rounding)", ROUNDING, gates_only)
     return [
         *grouped("Weak edge of the tilt: S(0+) = cos² of the angle", _weak_edge(dataset)),
+        *grouped("Weak edge of vanilla gradient: S(0+) by its persona gain", _gain(dataset)),
         *grouped("Boundaries of the tilt, first seed: against SciPy's", _tilt_boundaries(dataset)),
         *grouped("Training of gates only", [still]),
         *grouped("Natural gradient", [solved(dataset.residual)]),
@@ -46,6 +50,29 @@ def _weak_edge(dataset: xr.Dataset) -> list[Claim]:
     for angle in dataset.angle.values:
         law, seen, allowed = np.cos(np.deg2rad(angle)) ** 2, limit.sel(angle=angle).mean(), error.sel(angle=angle).max()
         claims.append(near("theorem", f"S(0+) at {angle:g}°", law, seen, allowed, possible=(0, 1)))
+    return claims
+
+
+def _gain(dataset: xr.Dataset) -> list[Claim]:
+    """S(0+) of vanilla gradient on all parameters, from its two weakest records, is what its kernel says.
+
+    Between the ends, where it is 1 and 0 by definition but for what leaks.
+    """
+    if not edge_is_weak(dataset):
+        return []
+    one = dataset.sel(rule=VANILLA)
+    # Its drift grows as the square of the root: S is extrapolated in that, to the size of the correction.
+    root = np.sqrt(one.total[..., :2])
+    fraction = one.selection_fraction[..., :2]
+    slope = fraction.diff("strength").isel(strength=0) / root.diff("strength").isel(strength=0)
+    limit = (fraction - slope * root).isel(strength=0)
+    error = abs(limit - fraction.isel(strength=0)) + (one.gap / one.total)[..., 0]
+    claims = []
+    for angle in dataset.angle.values[(dataset.angle > 0) & (dataset.angle < 90)]:
+        law, seen, allowed = (values.sel(angle=angle) for values in (dataset.gain_law, limit, error))
+        claims.append(
+            near("prediction", f"S(0+) at {angle:g}°", law.mean(), seen.mean(), allowed.max(), possible=(0, 1))
+        )
     return claims
 
 
@@ -82,8 +109,13 @@ def findings(dataset: xr.Dataset) -> list[str]:
     persona = str(tilt.persona.values[datasets.config_of(dataset)["helpful"]])
     half = _place(at.half, "up to", "at no strength", "at every strength")
     off_the_map = "The weakest strength is too strong for the law on the weak edge: start --strengths lower to test it."
+    kappa = dataset.kappa
+    lies = [f"{name} at {dataset.unprepared.sel(feature=name).mean().item():.0f}°" for name in dataset.feature.values]
     return [
         *([] if edge_is_weak(dataset) else [off_the_map]),
+        f"Plain policy gradient has a persona gain of {kappa.mean().item():.2f} ({kappa.min().item():.2f} to "
+        f"{kappa.max().item():.2f}; the tilt 1): a smaller one selects more.",
+        f"Rewards as they are lie to the personas: {', '.join(lies)}; a persona's answers at 0°.",
         f"At {angle:g}° RL is mostly persona selection {half}; "
         f"{persona.capitalize()}'s vertex is reached {_place(at.vertex, 'at')}.",
         f"There, 100 samples could tell the policy from every mix of personas "

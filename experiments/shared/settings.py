@@ -268,7 +268,7 @@ class Reward:
 
         from toypersona import rewards
 
-        self.helpful = settings.persona("helpful", -1)
+        self.helpful, self._name = settings.persona("helpful", -1), settings.feature
         self._feature = user_code.feature(settings.feature, pretrained)
         base = pretrained.base(0)
         paid = self._feature(jax.random.key(settings.seeds[0]), base, 0)
@@ -277,6 +277,25 @@ class Reward:
                 f"The personas can be paid for all of --feature {settings.feature}, so that no reward lies at an angle "
                 "to them: choose a feature that tells responses of the same persona apart."
             )
+
+    def unprepared(self, base: Base, key: Key, world: Array | int) -> dict[str, Array]:
+        """Degrees between the personas and the features as they are, nothing taken away or added, by their names.
+
+        Of every built-in feature that the world has, and the user's own: who is talking explains the share cos² of its
+        variance.
+        """
+        import jax.numpy as jnp
+
+        from toypersona import rewards, theory
+        from toypersona.transcripts import END
+
+        known = {name: made for name, made in rewards.BUILT_IN.items() if name != "brevity" or END in base.labels.units}
+        paid = {name: made(key, base.prompts, base.responses, base.labels) for name, made in known.items()}
+        if self._name not in known:
+            paid[self._name] = self._feature(key, base, world)
+        hull = base.log_base, base.log_personas
+        shares = {name: theory.weak_limit(*hull, values, base.log_prompts) for name, values in paid.items()}
+        return {name: jnp.rad2deg(jnp.arccos(jnp.sqrt(share))) for name, share in shares.items()}
 
     def at_angle(self, degrees: Array | float, base: Base, key: Key, world: Array | int) -> Array:
         """The reward [C, N] on the base of one world; the key draws what is random about the feature."""
