@@ -61,8 +61,9 @@ def draw_weak_edge(axis: Axes, dataset: xr.Dataset) -> None:
     vanilla = dataset.selection_fraction.sel(rule=readings.VANILLA).isel(strength=0).mean(["world", "seed"])
     axis.plot(vanilla, vanilla.angle, "^", color=blue, ms=4, label="vanilla gradient")
     # Where rewards lie as they are.
-    for angle in dataset.unprepared.mean(["angle", "world", "seed"]).values:
-        axis.plot([1.03, 1.1], [angle, angle], color="black", lw=0.8, clip_on=False)
+    for name, angle in dataset.unprepared.mean(["angle", "world", "seed"]).to_series().items():
+        axis.plot([1.03, 1.08], [angle, angle], color="black", lw=0.8, clip_on=False)
+        axis.text(1.1, angle, name, fontsize=4.5, va="center")
     axis.set(xlabel="selection fraction S", xlim=(-0.03, 1.03), yticks=tilt.angle, yticklabels=[])
     axis.legend(loc="lower left", bbox_to_anchor=(-0.35, 1.0), fontsize=5.5)
 
