@@ -13,7 +13,7 @@ RULES = {"tilt": "o", "natural gradient": "s"}
 
 def draw_diagonal(axis: Axes, dataset: xr.Dataset) -> None:
     """Kappa of every draw, gate, rule and rate where the law is claimed."""
-    lines = [0.02, 20.0]
+    lines = [0.02, 3.0]
     axis.plot(lines, lines, color="black", lw=0.8)
     for (gate, rule), (law, seen) in readings.lawful(dataset).items():
         marker = RULES.get(rule, "^")
@@ -21,11 +21,11 @@ def draw_diagonal(axis: Axes, dataset: xr.Dataset) -> None:
             law.values.ravel(), seen.values.ravel(), marker, color=style.COLOURS[GATES[gate]], ms=3, mew=0, alpha=0.6
         )
     for gate, colour in GATES.items():
-        axis.plot([], [], "^", color=style.COLOURS[colour], label=f"policy gradient, gate {gate}", ms=3)
+        axis.plot([], [], "^", color=style.COLOURS[colour], label=f"gradient, gate {gate}", ms=3)
     for rule, marker in RULES.items():
         axis.plot([], [], marker, color="grey", label=rule, ms=3)
     axis.set(xscale="log", yscale="log", xlabel="κ predicted", ylabel="κ measured")
-    axis.legend(loc="lower right")
+    axis.legend(loc="upper left", fontsize=6)
 
 
 def draw_curves(axis: Axes, dataset: xr.Dataset) -> None:
@@ -40,13 +40,13 @@ def draw_curves(axis: Axes, dataset: xr.Dataset) -> None:
             angles[:-1],
             1 / (1 + kappa**2 * tangent**2),
             color=style.COLOURS[colour],
-            label=f"κ = {kappa:.2f}, gate {gate}",
+            label=f"{gate}: κ = {kappa:.2f}",
         )
         points = seen.sel(gate=gate, rule="gate × 1")
         middle, spread = points.mean(readings.DRAWS), points.std(readings.DRAWS)
         axis.errorbar(dataset.angle, middle, spread, fmt="o", color=style.COLOURS[colour], ms=3, lw=0.8)
     axis.plot(dataset.angle, seen.sel(rule="tilt").mean(["gate", *readings.DRAWS]), "ko", ms=3)
-    axis.set(xlabel="angle of the reward to the personas, degrees", ylabel="S(0+)", ylim=(-0.03, 1.03))
+    axis.set(xlabel="angle of the reward, degrees", ylabel="S(0+)", ylim=(-0.03, 1.03))
     axis.legend(loc="lower left")
 
 
@@ -72,7 +72,7 @@ def draw_rates(axis: Axes, dataset: xr.Dataset) -> None:
         )
     axis.set(
         xscale="log",
-        xlabel="learning rate of the gate / of the experts",
+        xlabel="gate's learning rate / experts'",
         ylabel=f"S(0+) at {at:g}°",
         ylim=(-0.03, 1.03),
     )

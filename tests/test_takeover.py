@@ -48,7 +48,7 @@ def test_natural_gradient_on_a_table_is_the_tilt_at_every_level_both_ways(loop):
     expected = jnp.exp(tilts[..., -1]) @ base.rho
     table = probabilities[takeover.POLICIES.index("tabular"), takeover.GRADIENTS.index("natural")]
     np.testing.assert_allclose(table, jnp.broadcast_to(expected, (2, 4)), rtol=1e-3)
-    assert residual.max() < 1e-3 and (residual[:, takeover.GRADIENTS.index("vanilla")] == 0).all()
+    assert residual.max() < 1e-2 and (residual[:, takeover.GRADIENTS.index("vanilla")] == 0).all()
 
 
 @pytest.mark.slow

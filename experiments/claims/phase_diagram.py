@@ -8,7 +8,7 @@ from experiments.shared.claim import DRAWS, ROUNDING, Claim, at_most, grouped, n
 from toypersona import datasets, transcripts
 from toypersona.measures import boundaries
 
-RESIDUAL = 1e-3
+RESIDUAL = 1e-2
 """Part of any prompt's own move by which a step of natural gradient may miss what it solves."""
 
 VANILLA = "vanilla/both"

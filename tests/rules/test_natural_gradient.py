@@ -310,7 +310,7 @@ def test_adam_and_batches_of_tasks():
         alone, batched = after, jax.tree.map(lambda x, i=i: x[i], together)
         laws = (all_log_probs(policy, p, PROMPTS) for p in (alone, batched))
         np.testing.assert_allclose(next(laws), next(laws), atol=1e-3)
-    assert info["residual"].max() <= 1e-4
+    assert info["residual"].max() <= 1e-2
 
 
 @pytest.mark.parametrize("rare", [0.5, 0.01, 1e-6])

@@ -99,7 +99,7 @@ def natural_gradient(
     optimizer: Optimizer = optax.sgd,
     damping: Scalar = DAMPING,
     tolerance: float = 1e-4,
-    max_iterations: int = 200,
+    max_iterations: int = 1000,
 ) -> UpdateRule:
     """Exact natural policy gradient: ``(F + D)^-1 grad J``, the parameters' move that comes nearest to the advantages.
 
@@ -131,7 +131,8 @@ def natural_gradient(
         # By way of the parameters: what the chart cannot do counts as unsolved.
         law = lambda p: all_probs(task.policy, p, task.prompts).astype(problem.probs.dtype)  # noqa: E731
         moved = _inverse(problem.probs) * jax.jvp(law, (params,), (problem.chart.lift(move, 0.0),))[1]
-        return problem.chart.lift(move, learning_rate), {"residual": least_squares.residual(problem, move, moved)}
+        missed = least_squares.residual(problem, move, moved, max_iterations=max_iterations)
+        return problem.chart.lift(move, learning_rate), {"residual": missed}
 
     return ascend(direction, optimizer(learning_rate))
 

@@ -16,6 +16,12 @@ from jaxtyping import Array, Float, Int
 from toypersona.policies.policy import Chart
 from toypersona.types import Params
 
+NOTHING = 1e-3
+"""Part of the largest advantages below which those of a prompt move it by nothing beside the others."""
+
+MISSED = 0.1
+"""Part to which the error of a solution is itself solved for."""
+
 
 class Problem(NamedTuple):
     """The problem at some parameters.
@@ -41,9 +47,9 @@ class Problem(NamedTuple):
         return (self.probs * values**2).sum(axis=-1)
 
     def floor(self) -> Float[Array, " C"]:
-        """Mean square below which a prompt's moves are rounding errors of another's; inf at those that do not occur."""
+        """Mean square below which a prompt moves by nothing beside another; inf at those that do not occur."""
         largest = jnp.where(self.rho > 0, self.square(self.advantages), 0.0).max()
-        return jnp.where(self.rho > 0, jnp.finfo(self.probs.dtype).eps * largest, jnp.inf)
+        return jnp.where(self.rho > 0, NOTHING**2 * largest, jnp.inf)
 
 
 class _State(NamedTuple):
@@ -79,44 +85,65 @@ def solve(problem: Problem, *, tolerance: float, max_iterations: int) -> Params:
             probability times the mean square of its advantages and of how it moves first; or where it is rounding.
         max_iterations: it stops there all the same.
     """
-    gather, move, damp, invert = problem.gather, problem.move, problem.chart.damp, problem.chart.invert
-    slope = gather(problem.advantages)
+    damp, invert = problem.chart.damp, problem.chart.invert
+    slope = problem.gather(problem.advantages)
     first = invert(slope)
-    left, moved = _product(slope, first), problem.square(move(first))
+    left, moved = _product(slope, first), problem.square(problem.move(first))
     length = _over(left, problem.rho @ moved + _product(first, damp(first)))
     each = problem.rho * (problem.square(problem.advantages) + length**2 * moved + problem.floor())
-    eps = max(jnp.finfo(x.dtype).eps for x in (problem.probs, *jax.tree.leaves(slope)))
-    wanted = jnp.maximum(tolerance, 64 * eps) / 3
-    # What rounding leaves of it points where nothing moves the policy: a step along it would be of any length.
-    allowed = jnp.maximum(wanted**2 * jnp.where(problem.rho > 0, each, jnp.inf).min(), (8 * eps) ** 2 * left)
+    wanted = jnp.maximum(tolerance, 64 * _precision(problem)) / 3
+    return _climb(problem, slope, wanted**2 * jnp.where(problem.rho > 0, each, jnp.inf).min(), max_iterations)
+
+
+def _precision(problem: Problem) -> float:
+    """The coarsest, of the law or of the logits."""
+    return max(float(jnp.finfo(x.dtype).eps) for x in (problem.probs, *jax.tree.leaves(problem.chart.logits)))
+
+
+def _climb(problem: Problem, slope: Params, allowed: Float[Array, ""], max_iterations: int) -> Params:
+    """``(F + D)^-1 slope`` by conjugate gradients, until ``slope · M slope`` of what is left is what is allowed."""
+    gather, move, damp, invert = problem.gather, problem.move, problem.chart.damp, problem.chart.invert
 
     def one(state: _State) -> _State:
         product = optax.tree.add(gather(move(state.direction)), damp(state.direction))
-        length = _over(state.left, _product(state.direction, product))
+        # Of a direction along which only rounding moves the policy, a step would be of any length: there it ends.
+        curvature = _product(state.direction, product)
+        real = curvature > 64 * _precision(problem) * state.left
+        length = jnp.where(real, _over(state.left, curvature), 0.0)
         slope = _plus(state.slope, -length, product)
         correction = invert(slope)
-        left = _product(slope, correction)
+        left = jnp.where(real, _product(slope, correction), 0.0)
         direction = _plus(correction, _over(left, state.left), state.direction)
         return _State(state.step + 1, _plus(state.solution, length, state.direction), slope, direction, left)
 
+    first = invert(slope)
+    left = _product(slope, first)
+    allowed = jnp.maximum(allowed, (8 * _precision(problem)) ** 2 * left)
     unsolved = lambda state: (state.step < max_iterations) & (state.left > allowed)  # noqa: E731
     start = _State(jnp.asarray(0), optax.tree.zeros_like(first), slope, first, left)
     return jax.lax.while_loop(unsolved, one, start).solution
 
 
-def residual(problem: Problem, solution: Params, moved: Float[Array, "C N"]) -> Float[Array, ""]:
+def residual(
+    problem: Problem, solution: Params, moved: Float[Array, "C N"], *, max_iterations: int
+) -> Float[Array, ""]:
     """How far from solved it is, at the prompt where that is furthest.
 
-    Of each prompt that occurs: the root mean square under the policy of the next correction,
-    ``J M (J^T rho pi (A - moved) - D v)``, relative to that of A and of how the policy moves there, and to no less than
-    the root of the precision times the largest A. On a table it is the error of the move itself.
+    Of each prompt that occurs: the root mean square under the policy of the move that is missing,
+    ``J (F + D)^-1 (J^T rho pi (A - moved) - D v)``, itself solved for to about a tenth, relative to that of A and of
+    how the policy moves there, and to no less than ``NOTHING`` times the largest A.
 
     Args:
         problem: what was to be solved.
         solution: v.
         moved: how it moves log pi by way of the parameters [C, N].
+        max_iterations: as in ``solve``.
     """
     slope = optax.tree.sub(problem.gather(problem.advantages - moved), problem.chart.damp(solution))
-    still = problem.square(problem.move(problem.chart.invert(slope)))
+    first = problem.gather(problem.advantages)
+    left, whole = (_product(x, problem.chart.invert(x)) for x in (slope, first))
+    # Of what is left by rounding there is no solution.
+    allowed = jnp.maximum(MISSED**2 * left, (64 * _precision(problem)) ** 2 * whole)
+    still = problem.square(problem.move(_climb(problem, slope, allowed, max_iterations)))
     whole = problem.square(problem.advantages) + problem.square(moved) + problem.floor()
     return jnp.sqrt(jnp.where(problem.rho > 0, _over(still, whole), 0.0).max())
