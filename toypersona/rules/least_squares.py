@@ -16,8 +16,8 @@ from jaxtyping import Array, Float, Int
 from toypersona.policies.policy import Chart
 from toypersona.types import Params
 
-NOTHING = 1e-3
-"""Part of the largest advantages below which those of a prompt move it by nothing beside the others."""
+NOTHING = 1e-2
+"""Part of the largest advantage of any response below which what moves a prompt counts no more: it has arrived."""
 
 MISSED = 0.1
 """Part to which the error of a solution is itself solved for."""
@@ -47,9 +47,8 @@ class Problem(NamedTuple):
         return (self.probs * values**2).sum(axis=-1)
 
     def floor(self) -> Float[Array, " C"]:
-        """Mean square below which a prompt moves by nothing beside another; inf at those that do not occur."""
-        largest = jnp.where(self.rho > 0, self.square(self.advantages), 0.0).max()
-        return jnp.where(self.rho > 0, NOTHING**2 * largest, jnp.inf)
+        """Mean square below which what moves a prompt counts no more; inf at prompts that do not occur."""
+        return jnp.where(self.rho > 0, (NOTHING * jnp.abs(self.advantages).max()) ** 2, jnp.inf)
 
 
 class _State(NamedTuple):
@@ -131,7 +130,7 @@ def residual(
 
     Of each prompt that occurs: the root mean square under the policy of the move that is missing,
     ``J (F + D)^-1 (J^T rho pi (A - moved) - D v)``, itself solved for to about a tenth, relative to that of A and of
-    how the policy moves there, and to no less than ``NOTHING`` times the largest A.
+    how the policy moves there, and to no less than ``NOTHING`` times the largest A of any response.
 
     Args:
         problem: what was to be solved.
