@@ -77,8 +77,9 @@ def run(config: Config) -> xr.Dataset:
         paid = lambda degrees: rewards.at_angle(degrees, base, jax.random.clone(feature_key), world)  # noqa: E731
         reward, ends = paid(angle), jnp.stack([paid(0.0), paid(90.0)])
         # Where plain policy gradient first moves all parameters.
-        first = jax.vmap(lambda paid: first_order.first(base.law, base.params, base.log_prompts, paid))(ends)
-        gain = theory.persona_gain(base.log_base, base.log_personas, ends, first, base.log_prompts)
+        first = lambda paid: first_order.first(base.law, base.params, base.log_prompts, paid)  # noqa: E731
+        hull = base.log_base, base.log_personas
+        gain = theory.persona_gain(*hull, ends, jax.vmap(first)(ends), base.log_prompts)
         unprepared = rewards.unprepared(base, jax.random.clone(feature_key), world)
 
         def others(log_policy: Array) -> dict[str, Array]:
@@ -107,9 +108,11 @@ def run(config: Config) -> xr.Dataset:
         return {
             **named(jax.lax.map(measured, paths) | {"residual": residuals}, **along),
             "noise_wrong": named(noise, "runs locked onto a wrong persona", learning_rate=config.noise.learning_rates),
-            "weak_limit": theory.weak_limit(base.log_base, base.log_personas, reward, base.log_prompts),
+            "weak_limit": theory.weak_limit(*hull, reward, base.log_prompts),
             "kappa": named(gain.kappa, "persona gain of vanilla gradient"),
-            "gain_law": named(gain.curve(jnp.deg2rad(angle)), "S(0+) of vanilla gradient by its kernel"),
+            "vanilla_limit": named(
+                theory.weak_limit(*hull, first(reward), base.log_prompts), "R² of vanilla gradient's direction"
+            ),
             "unprepared": named(
                 jnp.stack([*unprepared.values()]), "angle to the personas as it is", "degrees", feature=[*unprepared]
             ),
