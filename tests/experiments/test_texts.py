@@ -76,7 +76,7 @@ def test_what_a_base_missed_decides(tmp_path, alike, monkeypatch):
 
     fine = [[0.1, 0.2], [0.0, 0.1]]
     missed([0.01, 0.05], fine)
-    with pytest.raises(ValueError, match=r"gates are 0.06 nats off \(allowed: 0.05\), the expert for ann 0.2 nats"):
+    with pytest.raises(ValueError, match=r"lines: gates are 0.06 nats off \(allowed: 0.05\); "):
         missed([0.01, 0.06], fine)
     with pytest.raises(ValueError, match=r"expert for BEN 0.3 nats per token \(0.25\); use --options.text.unit char"):
         missed([0.01, 0.05], [[0.1, 0.2], [0.3, 0.1]])

@@ -205,7 +205,7 @@ def doubts(heard: Heard, options: TextOptions) -> list[str]:
             "spaces between words."
         )
     if not heard.shared():
-        found.append(f"nobody opens a line as another does: {remedy(options)}.")
+        found.append(f"nobody opens a line as another does: {remedy(options, shared=False)}.")
     if (least := min(heard.kept.values())) < FEW_KEPT:
         name = min(heard.kept, key=heard.kept.__getitem__)
         found.append(
@@ -228,8 +228,10 @@ def doubts(heard: Heard, options: TextOptions) -> list[str]:
     return found
 
 
-def remedy(options: TextOptions) -> str:
-    """What helps where text does not tell people apart."""
-    if options.unit == "word":
-        return "use --options.text.unit character, or bring lines that open alike"
-    return "bring more lines of each, or people who talk less alike"
+def remedy(options: TextOptions, *, shared: bool) -> str:
+    """What helps where text does not tell people apart, whether or not their lines open alike."""
+    if options.unit == "character":
+        return "bring more lines of each, or people who talk less alike"
+    if shared:
+        return "keep more words (--options.text.max-units), bring longer lines, or use --options.text.unit character"
+    return "use --options.text.unit character, or bring lines that open alike"
