@@ -78,9 +78,9 @@ def test_what_a_base_missed_decides(tmp_path, alike, monkeypatch):
     missed([0.01, 0.05], fine)
     with pytest.raises(ValueError, match=r"lines: gates are 0.06 nats off \(allowed: 0.05\); "):
         missed([0.01, 0.06], fine)
-    with pytest.raises(ValueError, match=r"expert for BEN 0.3 nats per token \(0.25\); use --options.text.unit char"):
+    with pytest.raises(ValueError, match=r"expert for BEN is 0.3 nats per token off \(allowed: 0.25\); keep more words"):
         missed([0.01, 0.05], [[0.1, 0.2], [0.3, 0.1]])
-    with pytest.raises(ValueError, match="leave out --pretraining.gate, or use"):
+    with pytest.raises(ValueError, match="leave out --pretraining.gate, or keep"):
         missed([0.01, 0.06], fine, pretraining=Pretraining(gate="network"))
     with pytest.raises(ValueError, match="; bring more lines of each"):
         missed([1.0, 1.0], fine, options=WorldOptions(text=TextOptions(unit="character")))
