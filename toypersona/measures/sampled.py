@@ -105,6 +105,7 @@ def budget_from_samples(
             be log-probabilities, prompts whose probabilities do not add up to 1, or base samples that were not drawn
             from the base.
     """
+    samples, base_samples = (Samples(*map(jnp.asarray, each)) for each in (samples, base_samples))
     _check_shapes(samples, base_samples, log_prompts, next_words)
     if not any(isinstance(x, Tracer) for x in jax.tree.leaves((samples, base_samples, log_prompts, next_words))):
         _check_values(samples, base_samples, log_prompts, next_words)
