@@ -42,11 +42,6 @@ def _controls(dataset: xr.Dataset) -> list[Claim]:
     if "paid alike, RLOO" in compared:
         still = dataset.total.sel(rule="paid alike, RLOO")
         controls.append(at_most("identity", "paid alike, RLOO: drift, largest, nats", 1e-12, still))
-    if "paid by chance" in compared:
-        # Noise moves the policy, and not toward the reward.
-        chance = dataset.sel(rule="paid by chance").isel(record=-1, rate=0)
-        best, what = chance.best_reward.mean().item(), "paid by chance, lowest learning rate: reward at the end, mean"
-        controls.append(near("prediction", what, 0.0, *_mean(chance.reward), possible=(-best, best)))
     return controls
 
 

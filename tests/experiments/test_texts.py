@@ -78,7 +78,7 @@ def test_what_a_base_missed_decides(tmp_path, alike, monkeypatch):
     missed([0.01, 0.05], fine)
     with pytest.raises(ValueError, match=r"lines: gates are 0.06 nats off \(allowed: 0.05\); "):
         missed([0.01, 0.06], fine)
-    with pytest.raises(ValueError, match=r"expert for BEN is 0.3 nats per token off \(allowed: 0.25\); keep more words"):
+    with pytest.raises(ValueError, match=r"expert for BEN is 0.3 nats per token off \(allowed: 0.25\); keep more"):
         missed([0.01, 0.05], [[0.1, 0.2], [0.3, 0.1]])
     with pytest.raises(ValueError, match="leave out --pretraining.gate, or keep"):
         missed([0.01, 0.06], fine, pretraining=Pretraining(gate="network"))
