@@ -111,13 +111,9 @@ def run(config: Config) -> xr.Dataset:
             task = base.task(reward)._replace(policy=with_frozen(base.policy, scope))
             return direction, first_order.step("vanilla", base, task)[1]
 
-        by_kind = [
-            lambda reward: (reward, functools.partial(theory.tilt, base.log_base, reward)),
-            *(
-                lambda reward, kind=kind: first_order.step(kind, base, base.task(reward))
-                for kind in ("natural", "adam")
-            ),
-        ]
+        others = lambda kind: lambda reward: first_order.step(kind, base, base.task(reward))  # noqa: E731
+        tilt = lambda reward: (reward, functools.partial(theory.tilt, base.log_base, reward))  # noqa: E731
+        by_kind = [tilt, others("natural"), others("adam")]
         stacked = jax.tree.map(lambda *x: jnp.stack(x), *scopes.values())
         by_rate = jax.vmap(lambda scope: gain(base, paid, functools.partial(vanilla, scope)))(stacked)
         alone = [jax.tree.map(lambda x: x[None], gain(base, paid, step)) for step in by_kind]

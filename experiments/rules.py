@@ -2,8 +2,8 @@
 
 The reward is for helpfulness and for words that tell no persona from another, at an angle. Every rule walks from the
 same base; its drift budget, reward, entropy, routing and support are read where it has spent the same KL(policy‖base).
-The tilt, which pays most at any drift and is what a penalty on KL(policy‖base) aims at, stands beside them. Controls
-are paid by chance, or alike for everything. Seeds draw the words and all that is sampled.
+The tilt, which pays most at any drift, is what a penalty on KL(policy‖base) aims at. Controls are paid by chance, or
+alike for everything. Seeds draw the words and all that is sampled.
 
 On 2 cores the preset quick takes a minute and a half, paper nine.
 """
@@ -35,10 +35,6 @@ NUM_TRIES = 64
 
 TILTS = (0.0, *geometric(0.001, 100.0, 400))
 """Strengths of the tilt, which pays most at any drift: rewards are held against its own."""
-
-TILT = "tilt"
-WEAKEST, STRONGEST = 0.03, 30.0
-"""Strengths of the tilt's own records."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -91,11 +87,9 @@ def run(config: Config) -> xr.Dataset:
 
     rules, own = user_code.rules(config.only, config.own)
     user_code.try_rules(own.values(), config.world, config.options, config.length)
-    pretrained = config.pretrained()
+    pretrained, steps = config.pretrained(), records(config.num_steps, config.num_records)
     family = settings.Reward(config, pretrained)
-    steps = records(config.num_steps, config.num_records)
-    strengths = geometric(WEAKEST, STRONGEST, config.num_records)
-    names = [TILT, *rules]
+    names, strengths = ["tilt", *rules], geometric(0.03, 30.0, config.num_records)
 
     def point(key: Key, *, rate: Array, world: Array) -> dict[str, Any]:
         feature_key, walk_key, _ = jax.random.split(key, 3)
@@ -109,18 +103,16 @@ def run(config: Config) -> xr.Dataset:
             size = rule.rate * rate
             return base.follow(rule.make(setup), key=step_key, marks=size * jnp.asarray(steps), max_step=size)
 
-        def passes(log_policy: Array) -> Array:
-            return jnp.stack([support.pass_at_k(log_policy, right, base.log_prompts, k) for k in PASSES])
+        passes = lambda law: jnp.stack([support.pass_at_k(law, right, base.log_prompts, k) for k in PASSES])  # noqa: E731
 
-        def tried(log_policy: Array, key: Key) -> Array:
-            num_right = support.num_correct(key, log_policy, right, NUM_TRIES)
+        def tried(law: Array, key: Key) -> Array:
+            num_right = support.num_correct(key, law, right, NUM_TRIES)
             return jnp.stack([base.rho @ support.pass_at_k_from_samples(num_right, NUM_TRIES, k) for k in PASSES])
 
         def others(log_policy: Array) -> dict[str, Array]:
             return {
                 **support.support(log_policy, base.log_base, base.log_prompts, length=base.length)._asdict(),
-                "reward": base.mean(log_policy, reward),
-                "passes": passes(log_policy),
+                **{"reward": base.mean(log_policy, reward), "passes": passes(log_policy)},
             }
 
         def measured(path: Array) -> dict[str, Array]:
@@ -135,23 +127,21 @@ def run(config: Config) -> xr.Dataset:
         # Of its name, so that a rule does the same whatever it is compared with.
         own_key = lambda number: jax.random.split(jax.random.fold_in(walk_key, number), 3)  # noqa: E731
         keys = jax.vmap(own_key)(jnp.array([crc32(name.encode()) for name in names], jnp.uint32))
-        tilts = jax.vmap(lambda strength: theory.tilt(base.log_base, reward, strength))(jnp.asarray(strengths))
-        walks = [walk(rule, *pair) for rule, pair in zip(rules.values(), keys[1:, :2], strict=True)]
-        paths = jnp.stack([tilts, *walks])
-        along = jax.lax.map(measured, paths)
+        tilts = jnp.stack([theory.tilt(base.log_base, reward, strength) for strength in strengths])
+        paths = [tilts, *(walk(rule, *pair) for rule, pair in zip(rules.values(), keys[1:, :2], strict=True))]
+        along = jax.lax.map(measured, jnp.stack(paths))
         along["passes"] = named(along["passes"], "pass@k", k=PASSES)
         along["weights"] = named(along["weights"], prompt=None, persona=base.labels.personas)
         along["best_reward"] = named(along["best_reward"], "mean reward of the tilt of the same drift")
-        tries = jax.vmap(tried)(paths[:, -1], keys[:, 2])
+        tries = jax.vmap(tried)(jnp.stack([path[-1] for path in paths]), keys[:, 2])
         return {
             **named(along, rule=names, record=steps),
             "base_passes": named(passes(base.log_base), "pass@k of the base", k=PASSES),
             "tried": named(tries, f"pass@k from {NUM_TRIES} samples", rule=names, k=PASSES),
         }
 
-    known = {name: dict(zip(rule._fields[1:], rule[1:], strict=True)) for name, rule in rules.items()}
-    known[TILT] = {"exact": "", "oracle": "closed form", "knob": "β"}
-    labels = {"rules": known, "controls": catalogue.CONTROLS, "num_tries": NUM_TRIES, "own": [*own]}
+    labels = {"controls": catalogue.CONTROLS, "num_tries": NUM_TRIES, "own": [*own]}
+    labels["rules"] = catalogue.described(rules)
     axes = {"rate": config.rates, "world": np.arange(config.num_worlds)}
     return command.sweep(NAME, config, point, axes, constants=pretrained.recovered(), labels=labels)
 

@@ -1,6 +1,6 @@
 """Every rule by name: its learning rate, what sets its strength, and what it agrees with."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -198,6 +198,12 @@ EXACT_GRADIENTS = {
 """Exact rules that only some experiments use."""
 
 CONTROLS = ("paid by chance", "paid alike", "paid alike, RLOO")
+
+
+def described(rules: Mapping[str, Entry]) -> dict[str, dict[str, Any]]:
+    """What a table says of rules, and of the tilt, which is none of them but what many aim at."""
+    known = {name: dict(zip(rule._fields[1:], rule[1:], strict=True)) for name, rule in rules.items()}
+    return {"tilt": {"exact": "", "oracle": "closed form", "knob": "β"}} | known
 
 
 def own(function: Callable[..., UpdateRule], name: str) -> Entry:
