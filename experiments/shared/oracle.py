@@ -1,12 +1,10 @@
-"""Hull distances and boundaries by other means, to check the library's against: NumPy, SciPy's SLSQP, root finding.
+"""Hull distances, and S along the tilt, by other means to check the library's against: NumPy and SciPy's SLSQP.
 
 Shares no code with what it checks.
 """
 
-from collections.abc import Callable
-
 import numpy as np
-from scipy.optimize import OptimizeResult, brentq, minimize
+from scipy.optimize import OptimizeResult, minimize
 from scipy.special import logsumexp, rel_entr
 
 
@@ -20,37 +18,17 @@ class Tilt:
         self.reward, self.log_base = reward, log_base
         self.personas, self.rho = np.exp(log_personas), np.exp(log_prompts)
 
-    def selection_fraction(self, strength: float) -> float:
-        """S at one strength."""
-        log_policy, fits = self._project(strength)
-        total = self.rho @ (np.exp(log_policy) * (log_policy - self.log_base)).sum(axis=1)
-        return float(1 - self.rho @ [fit.fun for fit in fits] / total)
-
-    def largest_weight(self, strength: float) -> float:
-        """max_k w*_k(c), averaged over prompts."""
-        return float(self.rho @ [fit.x.max() / fit.x.sum() for fit in self._project(strength)[1]])
-
-    def _project(self, strength: float) -> tuple[np.ndarray, list[OptimizeResult]]:
-        log_policy = self.log_base + strength * self.reward
-        log_policy = log_policy - logsumexp(log_policy, axis=1, keepdims=True)
-        return log_policy, [nearest(np.exp(p), q) for p, q in zip(log_policy, self.personas, strict=True)]
-
-    def crossing(self, gap: Callable[[float], float], strengths: tuple[float, ...]) -> float:
-        """Where ``gap`` first rises through 0: 0 if it has before the first strength, inf if not by the last."""
-        if gap(strengths[0]) >= 0:
-            return 0.0
-        for low, high in zip(strengths, strengths[1:], strict=False):
-            if gap(high) >= 0:
-                return float(np.asarray(brentq(gap, low, high)))
-        return np.inf
-
-    def half(self, strengths: tuple[float, ...]) -> float:
-        """The strength at which S falls through 1/2."""
-        return self.crossing(lambda s: 0.5 - self.selection_fraction(s), strengths)
-
-    def vertex(self, strengths: tuple[float, ...]) -> float:
-        """The strength at which the largest weight reaches 0.99."""
-        return self.crossing(lambda s: self.largest_weight(s) - 0.99, strengths)
+    def curves(self, strengths: tuple[float, ...]) -> tuple[list[float], list[float]]:
+        """S and the largest weight, max_k w*_k(c) averaged over prompts, at every strength."""
+        fractions, weights = [], []
+        for strength in strengths:
+            log_policy = self.log_base + strength * self.reward
+            log_policy = log_policy - logsumexp(log_policy, axis=1, keepdims=True)
+            fits = [nearest(np.exp(p), q) for p, q in zip(log_policy, self.personas, strict=True)]
+            total = self.rho @ (np.exp(log_policy) * (log_policy - self.log_base)).sum(axis=1)
+            fractions.append(float(1 - self.rho @ [fit.fun for fit in fits] / total))
+            weights.append(float(self.rho @ [fit.x.max() / fit.x.sum() for fit in fits]))
+        return fractions, weights
 
 
 def nearest(p: np.ndarray, personas: np.ndarray) -> OptimizeResult:

@@ -48,9 +48,19 @@ def test_a_small_map_keeps_its_claims(small_map):
     out, finished = small_map
     claims = json.loads((out / "phase_diagram.claims.json").read_text())
     failed = [claim["what"] for claim in claims if not claim["holds"]]
-    # Four strengths are too few for the boundaries' interpolation to be good; everything else holds on any grid.
-    assert [what for what in failed if "boundary" not in what] == [], finished.stderr
-    fields = {"what", "predicted", "measured", "uncertainty", "holds", "relation", "can_tell", "group"}
+    assert not failed, finished.stderr
+    fields = {
+        "what",
+        "predicted",
+        "measured",
+        "uncertainty",
+        "holds",
+        "relation",
+        "can_tell",
+        "group",
+        "kind",
+        "fails_at",
+    }
     assert fields == set(claims[0])
     assert "predicted" in finished.stdout and "mostly persona selection" in " ".join(finished.stdout.split())
     checks = [claim["holds"] for claim in claims if claim["kind"] in ("theorem", "identity")]
@@ -252,12 +262,13 @@ def test_standard_claims_see_what_is_wrong(small_map):
         assert name in failed
 
 
-def test_the_independent_solver_knows_a_boundary_in_closed_form():
-    """One persona: nothing is selection, so S = 0 from the start and the vertex is reached at once."""
+def test_the_independent_solver_knows_a_curve_in_closed_form():
+    """One persona: nothing is selection."""
     log_base = np.log(np.full((1, 4), 0.25))
     solver = oracle.Tilt(np.arange(4.0)[None], log_base, log_base[None], np.zeros(1))
-    assert abs(solver.selection_fraction(1.0)) < 1e-9
-    assert solver.half((0.1, 1.0)) == 0.0 and solver.vertex((0.1, 1.0)) == 0.0
+    fractions, weights = solver.curves((0.1, 1.0))
+    np.testing.assert_allclose(fractions, 0.0, atol=1e-9)
+    np.testing.assert_allclose(weights, 1.0)
 
 
 @pytest.mark.slow
