@@ -328,3 +328,14 @@ def test_a_prompt_where_all_is_paid_alike_does_not_send_the_solve_below_rounding
         tilt = theory.tilt(jax.nn.log_softmax(logits), rewards, 0.1)
         np.testing.assert_allclose(jax.nn.log_softmax(after.params), tilt, atol=most)
         assert info["residual"] < 0.1
+
+
+def test_on_a_table_a_response_moves_however_rare_it_is():
+    """What it adds to the mean square of the advantages is next to nothing, and is no reason to leave it alone."""
+    log_base = jnp.log(jnp.array([[1e-12, 0.3, 0.7 - 1e-12]]))
+    reward = jnp.array([[1.0, 0.0, 0.0]])
+    task = Task(tabular.tabular(PROMPTS[:1], 3, 1), PROMPTS[:1], jnp.zeros(1), reward)
+    rule = gradient.natural_gradient(task, learning_rate=2.0)
+    state, info = rule.update(jax.random.key(0), rule.init(log_base))
+    np.testing.assert_allclose(jax.nn.log_softmax(state.params), theory.tilt(log_base, reward, 2.0), atol=1e-9)
+    assert info["residual"] < 1e-6

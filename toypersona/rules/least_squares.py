@@ -16,8 +16,8 @@ from jaxtyping import Array, Float, Int
 from toypersona.policies.policy import Chart
 from toypersona.types import Params
 
-NOTHING = 1e-2
-"""Part of the largest advantage of any response below which what moves a prompt counts no more: it has arrived."""
+NOTHING = 1e-3
+"""Part of the advantages of the prompt that has the largest below which another's count no more: it has arrived."""
 
 MISSED = 0.1
 """Part to which the error of a solution is itself solved for."""
@@ -47,8 +47,12 @@ class Problem(NamedTuple):
         return (self.probs * values**2).sum(axis=-1)
 
     def floor(self) -> Float[Array, " C"]:
-        """Mean square below which what moves a prompt counts no more; inf at prompts that do not occur."""
-        return jnp.where(self.rho > 0, (NOTHING * jnp.abs(self.advantages).max()) ** 2, jnp.inf)
+        """Mean square below which a prompt's moves are rounding errors of another's; inf at those that do not occur."""
+        return jnp.where(self.rho > 0, jnp.finfo(self.probs.dtype).eps * self.largest(), jnp.inf)
+
+    def largest(self) -> Float[Array, ""]:
+        """The largest mean square of a prompt's advantages."""
+        return jnp.where(self.rho > 0, self.square(self.advantages), 0.0).max()
 
 
 class _State(NamedTuple):
@@ -130,7 +134,7 @@ def residual(
 
     Of each prompt that occurs: the root mean square under the policy of the move that is missing,
     ``J (F + D)^-1 (J^T rho pi (A - moved) - D v)``, itself solved for to about a tenth, relative to that of A and of
-    how the policy moves there, and to no less than ``NOTHING`` times the largest A of any response.
+    how the policy moves there, and to no less than ``NOTHING`` times the largest A of a prompt.
 
     Args:
         problem: what was to be solved.
@@ -144,5 +148,5 @@ def residual(
     # Of what is left by rounding there is no solution.
     allowed = jnp.maximum(MISSED**2 * left, (64 * _precision(problem)) ** 2 * whole)
     still = problem.square(problem.move(_climb(problem, slope, allowed, max_iterations)))
-    whole = problem.square(problem.advantages) + problem.square(moved) + problem.floor()
+    whole = problem.square(problem.advantages) + problem.square(moved) + NOTHING**2 * problem.largest()
     return jnp.sqrt(jnp.where(problem.rho > 0, _over(still, whole), 0.0).max())
