@@ -26,6 +26,9 @@ SMALL = {
     amplification: f"{FEW} --seeds 0 1 --num-steps 300 --num-runs 8",
 }
 
+TOO_SMALL = {sft: ("SFT, 0.3 nats: share of his weight left", "RL, 0.3 nats: share of his weight left")}
+"""Claims about longer responses: after two words of his, not one, he is there."""
+
 
 def readme_s_rule(folder):
     """The flag that adds the README's own rule, its very text."""
@@ -45,7 +48,7 @@ def test_a_small_run_keeps_its_claims_and_is_drawn(experiment, tmp_path, capsys)
     if own:
         trained = datasets.load(tmp_path / "rules.zarr").sel(rule="my_rule").isel(record=-1)
         assert (trained.total > 0.01).all() and (trained.reward > 0.05).all()
-    small.assert_claims_hold(experiment, tmp_path)
+    small.assert_claims_hold(experiment, tmp_path, TOO_SMALL.get(experiment, ()))
     small.assert_drawn(experiment, tmp_path)
 
 
