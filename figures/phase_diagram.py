@@ -63,7 +63,7 @@ def draw_weak_edge(axis: Axes, dataset: xr.Dataset) -> None:
     # Where rewards lie as they are.
     for name, angle in dataset.unprepared.mean(["angle", "world", "seed"]).to_series().items():
         axis.plot([1.03, 1.08], [angle, angle], color="black", lw=0.8, clip_on=False)
-        axis.text(1.1, angle, name, fontsize=4.5, va="center")
+        axis.text(1.1, angle, name, fontsize=4.2, va="center")
     axis.set(xlabel="selection fraction S", xlim=(-0.03, 1.03), yticks=tilt.angle, yticklabels=[])
     axis.legend(loc="lower left", bbox_to_anchor=(-0.35, 1.0), fontsize=5.5)
 
@@ -130,7 +130,7 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure]:
 
 def _draw_tilt(dataset: xr.Dataset) -> Figure:
     figure = plt.figure(figsize=(style.PAGE, 4.4))
-    columns = ((0.065, 0.12), (0.22, 0.36), (0.69, 0.09))
+    columns = ((0.065, 0.12), (0.235, 0.345), (0.69, 0.09))
     edge, chart, noise = (figure.add_axes((left, 0.34, width, 0.54)) for left, width in columns)
     draw_map(chart, dataset, "tilt")
     draw_weak_edge(edge, dataset)
@@ -141,7 +141,7 @@ def _draw_tilt(dataset: xr.Dataset) -> Figure:
     edge.set_ylim(chart.get_ylim())
     noise.set_ylim(chart.get_ylim())
     chart.set(xlabel="strength s = 1/β", yticklabels=[])
-    chart.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, columnspacing=1.0, handlelength=2.4)
+    chart.legend(loc="lower left", bbox_to_anchor=(-0.08, 1.0), ncols=2, columnspacing=1.0, handlelength=2.4)
     for letter, place in _places(dataset).items():
         here = _at(dataset, place)
         mark = {"boxstyle": "circle,pad=0.15", "fc": "white", "ec": "black", "lw": 0.6}
