@@ -31,9 +31,13 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     """The statements that the map has to satisfy."""
     gates_only = dataset.hull_distance.sel(rule=[rule for rule in dataset.rule.values if rule.endswith("/gates")])
     still = at_most("theorem", "largest hull distance, nats (bound: rounding)", ROUNDING, gates_only)
+    edges = {
+        "Weak edge of the tilt: S(0+) = cos² of the angle": _weak_edge,
+        "Weak edge of vanilla gradient: S(0+) = R² of its direction": _vanilla_edge,
+    }
+    weak = edge_is_weak(dataset)
     return [
-        *grouped("Weak edge of the tilt: S(0+) = cos² of the angle", _weak_edge(dataset)),
-        *grouped("Weak edge of vanilla gradient: S(0+) = R² of its direction", _vanilla_edge(dataset)),
+        *(each for heading, edge in edges.items() if weak for each in grouped(heading, edge(dataset))),
         *grouped("Boundaries of the tilt, first seed: against SciPy's", _tilt_boundaries(dataset)),
         *grouped("Training of gates only", [still]),
         *grouped("Natural gradient, before gates saturate", [_natural(dataset)]),
@@ -54,38 +58,28 @@ def solved(residual: xr.DataArray) -> Claim:
 
 
 def _weak_edge(dataset: xr.Dataset) -> list[Claim]:
-    """L1: S(0+), extrapolated from the two weakest strengths, is cos² of the angle, to the size of the correction."""
-    if not edge_is_weak(dataset):
-        return []
-    first, second = dataset.strength.values[:2]
-    fraction = dataset.selection_fraction.sel(rule="tilt")
-    slope = (fraction[..., 1] - fraction[..., 0]) / (second - first)
-    limit = fraction[..., 0] - slope * first
-    certificate = (dataset.gap / dataset.total).sel(rule="tilt")[..., 0]
-    error = abs(limit - fraction[..., 0]) + certificate
-    claims = []
-    for angle in dataset.angle.values:
-        law, seen, allowed = np.cos(np.deg2rad(angle)) ** 2, limit.sel(angle=angle).mean(), error.sel(angle=angle).max()
-        claims.append(near("theorem", f"S(0+) at {angle:g}°", law, seen, allowed, possible=(0, 1)))
-    return claims
+    """L1: S(0+) of the tilt, which is linear in the strength, is cos² of the angle."""
+    tilt = dataset.sel(rule="tilt").isel(strength=slice(2))
+    return _edge(tilt, tilt.strength, np.cos(np.deg2rad(dataset.angle)) ** 2, 0.0)
 
 
 def _vanilla_edge(dataset: xr.Dataset) -> list[Claim]:
-    """L1 for vanilla gradient: S(0+), from its two weakest records, is R² of its direction."""
-    if not edge_is_weak(dataset):
-        return []
-    one = dataset.sel(rule=VANILLA).isel(strength=slice(2))
-    # S is linear in the root of the drift.
-    root, fraction = np.sqrt(one.total), one.selection_fraction
-    slope = (fraction.diff("strength") / root.diff("strength")).isel(strength=0)
-    limit = (fraction - slope * root).isel(strength=0)
-    error = abs(limit - fraction.isel(strength=0)) + (one.gap / one.total).isel(strength=0)
+    """L1 for vanilla gradient: S(0+), linear in the root of the drift, is R² of its direction."""
+    vanilla = dataset.sel(rule=VANILLA).isel(strength=slice(2))
+    return _edge(vanilla, np.sqrt(vanilla.total), dataset.vanilla_limit, SECOND)
+
+
+def _edge(records: xr.Dataset, along: xr.DataArray, law: xr.DataArray, beside: float) -> list[Claim]:
+    """S, extrapolated from the two weakest records to none, is its law, to the correction's size and what is beside."""
+    first, second = (records.selection_fraction.isel(strength=i) for i in (0, 1))
+    near_it, next_one = (along.isel(strength=i, drop=True) for i in (0, 1))
+    limit = first - (second - first) / (next_one - near_it) * near_it
+    error = abs(limit - first) + (records.gap / records.total).isel(strength=0)
     claims = []
-    for angle in dataset.angle.values:
-        law, seen, allowed = (values.sel(angle=angle) for values in (dataset.vanilla_limit, limit, error))
-        # Two records are not the limit: what is of second order.
-        allowed = allowed.max() + SECOND
-        claims.append(near("theorem", f"S(0+) at {angle:g}°", law.mean(), seen.mean(), allowed, possible=(0, 1)))
+    for angle in records.angle.values:
+        wanted, seen, allowed = (values.sel(angle=angle) for values in (law, limit, error))
+        allowed = allowed.max() + beside
+        claims.append(near("theorem", f"S(0+) at {angle:g}°", wanted.mean(), seen.mean(), allowed, possible=(0, 1)))
     return claims
 
 
@@ -99,11 +93,11 @@ def _tilt_boundaries(dataset: xr.Dataset) -> list[Claim]:
     """Half and vertex of the tilt, first world and seed, read from the map and from SciPy's curves at its strengths."""
     one, strengths = dataset.isel(world=0, seed=0), tuple(dataset.strength.values)
     hull = tuple(one[name].values for name in ("log_base", "log_personas", "log_prompts"))
-    solved = [oracle.Tilt(reward, *hull).curves(strengths) for reward in one.reward_table.values]
-    measured = one[["selection_fraction", "largest_weight"]].sel(rule="tilt").transpose("angle", "strength")
-    names = ("selection_fraction", "largest_weight")
+    curves = [oracle.Tilt(reward, *hull).curves(strengths) for reward in one.reward_table.values]
+    names = ["selection_fraction", "largest_weight"]
+    measured = one[names].sel(rule="tilt").transpose("angle", "strength")
     exact = xr.Dataset(
-        {n: measured[n].copy(data=values) for n, values in zip(names, np.swapaxes(solved, 0, 1), strict=True)}
+        {n: measured[n].copy(data=values) for n, values in zip(names, np.swapaxes(curves, 0, 1), strict=True)}
     )
     read = [boundaries.from_dataset(each).sel(bound="middle") for each in (exact, measured)]
     claims, alone = [], 0

@@ -36,12 +36,6 @@ def best(dataset: xr.Dataset) -> xr.Dataset:
     return runs.isel(run=objective(runs).argmax("run"))
 
 
-def best_paid(dataset: xr.Dataset, phase: str) -> float:
-    """The greatest objective of all that end in a phase, at the greatest cost and strength; nan if none does."""
-    strongest = rules(dataset).isel(length_cost=-1, strength=-1)
-    return objective(strongest).where(strongest.phase == phases(dataset).index(phase)).max().item()
-
-
 def phases(dataset: xr.Dataset) -> list[str]:
     """Names of the phases, by their number."""
     return datasets.config_of(dataset)["phases"]

@@ -26,7 +26,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     difference = abs(measured - dataset.predicted)
     claims = []
     gates = [rule for rule in dataset.rule.values if rule.endswith("/gates")]
-    for rule in (rule for rule in dataset.rule.values if rule not in gates):
+    for rule in dataset.drop_sel(rule=gates).rule.values:
         one, allowed = (values.sel(rule=rule).values.ravel() for values in (difference, error))
         worst = (one / allowed).argmax()
         claims.append(at_most("theorem", f"{rule}, of {one.size}", allowed[worst], one[worst], possible=(0, 1)))

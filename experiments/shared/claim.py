@@ -29,7 +29,7 @@ CHECKS: tuple[Kind, ...] = ("theorem", "identity")
 """Kinds that say something of the world, and those that test the code."""
 
 EFFECT = 5.0
-"""An uncertainty above this part of what is possible leaves too little that would go against a prediction."""
+"""What is possible has to be so many times the uncertainty: else too little would go against a prediction."""
 
 Range = tuple[SupportsFloat, SupportsFloat]
 """The values that a quantity can take, from the first to the second."""
@@ -40,9 +40,9 @@ class Claim:
     """One checked statement; numbers in the units that ``what`` names.
 
     ``kind``: what could make it false. ``relation``: "=" to the prediction within the uncertainty, or "≤", a bound.
-    ``can_tell``: whether the measurement
-    could have gone against it: one that is not known cannot, nor one that leaves too little of what is possible, and
-    such a claim does not hold. ``group``: a heading over claims that belong together.
+    ``can_tell``: whether the measurement could have gone against it: one that is not known cannot, nor one that leaves
+    too little of what is possible, and such a claim does not hold. ``group``: a heading over claims that belong
+    together.
     """
 
     kind: Kind

@@ -173,14 +173,11 @@ class WorldSettings(Settings):
         alone = "" if self._heard().shared() else "nobody opens a line as another does, and "
         gate = "" if self.pretraining.fitting(self.world).gate == "table" else "leave out --pretraining.gate, or "
         worst = pretrained.labels.personas[int(experts.argmax())]
-        off = [
-            *([f"gates are {gates:.2g} nats off (allowed: {GATES_OFF:g})"] if gates > GATES_OFF else []),
-            *(
-                [f"the expert for {worst} is {experts.max():.2g} nats per token off (allowed: {EXPERTS_OFF:g})"]
-                if experts.max() > EXPERTS_OFF
-                else []
-            ),
-        ]
+        off = []
+        if gates > GATES_OFF:
+            off.append(f"gates are {gates:.2g} nats off (allowed: {GATES_OFF:g})")
+        if experts.max() > EXPERTS_OFF:
+            off.append(f"the expert for {worst} is {experts.max():.2g} nats per token off (allowed: {EXPERTS_OFF:g})")
         raise ValueError(
             f"Pretraining did not find the people who wrote these lines: {alone}{' and '.join(off)}; {gate}"
             f"{lines.remedy(self.options.text, shared=not alone)}."

@@ -99,7 +99,7 @@ def verdict(claims: Sequence[Claim], columns: int | None = None) -> str:
     for each in claims:
         if not each.holds:
             predicted, measured, *_ = _cells(each)
-            error = number(each.uncertainty if math.isfinite(each.uncertainty) else math.nan, 2)
+            error = number(each.uncertainty, 2, infinite="not known")
             of, within = f"{each.group}: " if each.group else "", f" ± {error}" if each.relation == "=" else ""
             fails = "does not hold" if each.can_tell else "cannot tell"
             text = f"{of}{each.what}: predicted {predicted.removeprefix('= ')}{within}, measured {measured}"
