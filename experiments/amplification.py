@@ -83,19 +83,20 @@ def run(config: Config) -> xr.Dataset:
     words = settings.Reward(config, pretrained)
     steps = settings.records(config.num_steps, config.num_records)
 
-    def point(key: Key, *, world: Array) -> dict[str, Any]:
+    def point(key: Key) -> dict[str, Any]:
         feature_key, compete_key = jax.random.split(key)
-        base = pretrained.base(world)
+        draw = pretrained.place(key)
+        base = pretrained.base(draw)
         helpful = jax.nn.one_hot(words.helpful, base.num_personas)
         paid = (
             rewards.persona_affine(base.log_gates, base.log_personas, helpful),
-            words.at_angle(ANGLE, base, feature_key, world),
+            words.at_angle(ANGLE, base, feature_key, draw),
             base.log_base,
             -base.log_base,
         )
         change, formula = jax.lax.map(lambda reward: first_order.entropy_changes(base, reward), jnp.stack(paid))
         directions = {"paid": PAID, "direction": catalogue.strength_rules(base.speakers.scopes)}
-        table = bases.with_gate_table(base, pretrained.world_at(world))
+        table = bases.with_gate_table(base, pretrained.world_at(draw))
         sizes = {"natural_rate": config.natural_rate, "num_runs": config.num_runs}
         return {
             "change": named(change, "entropy's change", "nats/√nat", **directions),
@@ -107,7 +108,7 @@ def run(config: Config) -> xr.Dataset:
         NAME,
         config,
         point,
-        {"world": np.arange(config.num_worlds)},
+        {},
         constants=pretrained.recovered(),
         labels={"wrong": pretrained.labels.personas[wrong]},
     )

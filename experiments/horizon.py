@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import xarray as xr
 
 from experiments.shared import command, settings
@@ -25,7 +24,7 @@ from toypersona.outputs import named
 
 if TYPE_CHECKING:
     from toypersona.tilted import PaidMixture
-    from toypersona.types import Array, Key
+    from toypersona.types import Key
     from toypersona.worlds.world import Labels
 
 NAME = "horizon"
@@ -69,8 +68,14 @@ class Config(settings.WorldSettings):
 SMALL = WorldOptions(markov=MarkovOptions(num_words=6, num_prompts=2, concentration=1.0))
 
 PRESETS = {
-    "quick": Config(world="markov", options=SMALL, num_worlds=2),
-    "paper": Config(world="markov", options=SMALL, num_worlds=8, sampled=geometric(0.1, 20.0, 12), num_samples=1000),
+    "quick": Config(world="markov", options=SMALL, seeds=tuple(range(6))),
+    "paper": Config(
+        world="markov",
+        options=SMALL,
+        seeds=tuple(range(24)),
+        sampled=geometric(0.1, 20.0, 12),
+        num_samples=1000,
+    ),
 }
 
 
@@ -82,13 +87,13 @@ def run(config: Config) -> xr.Dataset:
 
     pretrained = config.pretrained()
 
-    def point(key: Key, *, world: Array) -> dict[str, Any]:
-        score_key, sample_key = jax.random.split(jax.random.fold_in(key, world))
-        base = pretrained.base(world)
+    def point(key: Key) -> dict[str, Any]:
+        score_key, sample_key = jax.random.split(key)
+        base = pretrained.base(pretrained.place(key))
         mixture = horizons.paid(base, jax.random.normal(score_key, (base.num_words,)))
         return {**_exact(mixture, config, base.labels.personas), **_sampled(mixture, config, base.labels, sample_key)}
 
-    return command.sweep(NAME, config, point, {"world": np.arange(config.num_worlds)}, constants=pretrained.recovered())
+    return command.sweep(NAME, config, point, {}, constants=pretrained.recovered())
 
 
 def _exact(mixture: PaidMixture, config: Config, personas: tuple[str, ...]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import xarray as xr
 
 from experiments.shared import command, settings
@@ -72,10 +71,11 @@ def run(config: Config) -> xr.Dataset:
     pretrained = config.pretrained()
     family = settings.Reward(config, pretrained)
 
-    def point(key: Key, *, size: Array, world: Array) -> dict[str, Any]:
+    def point(key: Key, *, size: Array) -> dict[str, Any]:
         feature_key, error_key = jax.random.split(key)
-        base = pretrained.base(world)
-        gold = family.at_angle(config.angle, base, feature_key, world)
+        draw = pretrained.place(key)
+        base = pretrained.base(draw)
+        gold = family.at_angle(config.angle, base, feature_key, draw)
 
         def follow(error: Array) -> tuple[dict[str, Array], Array]:
             proxy = rewards.standardise(gold + size * error, base.log_base, base.log_prompts)
@@ -114,7 +114,7 @@ def run(config: Config) -> xr.Dataset:
         NAME,
         config,
         point,
-        {"size": config.sizes, "world": np.arange(config.num_worlds)},
+        {"size": config.sizes},
         constants=pretrained.recovered()
         | {"best_of_n_bound": named(bound, "bound of KL(best of n‖base)", "nats", record=None)},
     )

@@ -53,8 +53,8 @@ class Config(settings.RewardSettings):
 
 
 PRESETS = {
-    "quick": Config(num_worlds=2, seeds=(0, 1, 2, 3)),
-    "paper": Config(num_worlds=4, seeds=tuple(range(12)), angles=(15.0, 30.0, 45.0, 60.0, 75.0)),
+    "quick": Config(seeds=tuple(range(8))),
+    "paper": Config(seeds=tuple(range(24)), angles=(15.0, 30.0, 45.0, 60.0, 75.0)),
 }
 
 
@@ -119,12 +119,12 @@ def run(config: Config) -> xr.Dataset:
         alone = [jax.tree.map(lambda x: x[None], gain(base, paid, step)) for step in by_kind]
         return jax.tree.map(lambda *x: jnp.concatenate(x), *alone, by_rate)
 
-    def point(key: Key, *, world: Array) -> dict[str, Any]:
-        by_gate = []
+    def point(key: Key) -> dict[str, Any]:
+        by_gate, draw = [], bases[0].place(key)
         for pretrained, reward in zip(bases, rewards, strict=True):
-            base = pretrained.base(world)
+            base = pretrained.base(draw)
             # Cloned, so that every angle and both gates are paid for the same feature.
-            paid = lambda angle, b=base, r=reward: r.at_angle(angle, b, jax.random.clone(key), world)  # noqa: E731
+            paid = lambda angle, b=base, r=reward: r.at_angle(angle, b, jax.random.clone(key), draw)  # noqa: E731
             by_gate.append(rules(base, paid))
         values = jax.tree.map(lambda *x: jnp.stack(x), *by_gate)
         kernels = {"gate": GATES, "rule": names}
@@ -139,7 +139,7 @@ def run(config: Config) -> xr.Dataset:
         NAME,
         config,
         point,
-        {"world": np.arange(config.num_worlds)},
+        {},
         constants={"gate_rate": named(rates, rule=names)},
     )
 

@@ -71,16 +71,17 @@ def run(config: Config) -> xr.Dataset:
     rewards = settings.Reward(config, pretrained)
     strengths = jnp.asarray(config.strengths)
 
-    def point(key: Key, *, angle: Array, world: Array) -> dict[str, Any]:
+    def point(key: Key, *, angle: Array) -> dict[str, Any]:
         feature_key, line_key, noise_key = jax.random.split(key, 3)
-        base = pretrained.base(world)
-        paid = lambda degrees: rewards.at_angle(degrees, base, jax.random.clone(feature_key), world)  # noqa: E731
+        draw = pretrained.place(key)
+        base = pretrained.base(draw)
+        paid = lambda degrees: rewards.at_angle(degrees, base, jax.random.clone(feature_key), draw)  # noqa: E731
         reward, ends = paid(angle), jnp.stack([paid(0.0), paid(90.0)])
         # Where plain policy gradient first moves all parameters.
         first = lambda paid: first_order.first(base.law, base.params, base.log_prompts, paid)  # noqa: E731
         hull = base.log_base, base.log_personas
         gain = theory.persona_gain(*hull, ends, jax.vmap(first)(ends), base.log_prompts)
-        unprepared = rewards.unprepared(base, jax.random.clone(feature_key), world)
+        unprepared = rewards.unprepared(base, jax.random.clone(feature_key), draw)
 
         def others(log_policy: Array) -> dict[str, Array]:
             return {
@@ -100,7 +101,7 @@ def run(config: Config) -> xr.Dataset:
 
         # Measured after all paths are walked: the solver, slow to compile, is compiled once and not for every rule.
         paths, residuals = catalogue.along_strengths(base, reward, strengths, **dataclasses.asdict(config.gradients))
-        table = bases.with_gate_table(base, pretrained.world_at(world))
+        table = bases.with_gate_table(base, pretrained.world_at(draw))
         rates = jnp.asarray(config.noise.learning_rates)
         sizes = {"num_runs": config.noise.num_runs, "num_steps": config.noise.num_steps}
         along = {"rule": catalogue.strength_rules(), "strength": config.strengths}
@@ -119,14 +120,13 @@ def run(config: Config) -> xr.Dataset:
             "reward_table": reward,
         }
 
-    labels, worlds = pretrained.labels, np.arange(config.num_worlds)
     return command.sweep(
         NAME,
         config,
         point,
-        {"angle": config.angles, "world": worlds},
+        {"angle": config.angles},
         constants=pretrained.listed() | pretrained.recovered(),
-        labels=labels._asdict() | {"prompts": pretrained.world.prompts.tolist(), "helpful": rewards.helpful},
+        labels=pretrained.labels._asdict() | {"prompts": pretrained.world.prompts.tolist(), "helpful": rewards.helpful},
     )
 
 

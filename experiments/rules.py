@@ -14,7 +14,6 @@ import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 from zlib import crc32
 
-import numpy as np
 import xarray as xr
 
 from experiments.shared import command, settings, user_code
@@ -64,8 +63,8 @@ class Config(settings.RewardSettings):
         super().check()
         for name in self.own:
             user_code.imported("own", name)
-        if max(len(self.seeds), self.num_worlds) < 3:
-            raise ValueError("--seeds or --num-worlds has to be three or more: rules are compared by their spread.")
+        if len(self.seeds) < 3:
+            raise ValueError("--seeds has to be three or more: rules are compared by their spread.")
         if (steps := self.num_steps) < (least := self.num_records):
             raise ValueError(f"--num-steps has to be at least as many as --num-records, {least}, not {steps}.")
 
@@ -91,10 +90,11 @@ def run(config: Config) -> xr.Dataset:
     family = settings.Reward(config, pretrained)
     names, strengths = ["tilt", *rules], geometric(0.03, 30.0, config.num_records)
 
-    def point(key: Key, *, rate: Array, world: Array) -> dict[str, Any]:
+    def point(key: Key, *, rate: Array) -> dict[str, Any]:
         feature_key, walk_key, _ = jax.random.split(key, 3)
-        base = pretrained.base(world)
-        reward = family.at_angle(config.angle, base, feature_key, world)
+        draw = pretrained.place(key)
+        base = pretrained.base(draw)
+        reward = family.at_angle(config.angle, base, feature_key, draw)
         right = rewards.best_paid(reward, base.log_base, config.right)
         spent_by_tilts, paid_to_tilts = tilting.frontier(base.log_base, reward, base.log_prompts, jnp.asarray(TILTS))
 
@@ -142,8 +142,7 @@ def run(config: Config) -> xr.Dataset:
 
     labels = {"controls": catalogue.CONTROLS, "num_tries": NUM_TRIES, "own": [*own]}
     labels["rules"] = catalogue.described(rules)
-    axes = {"rate": config.rates, "world": np.arange(config.num_worlds)}
-    return command.sweep(NAME, config, point, axes, constants=pretrained.recovered(), labels=labels)
+    return command.sweep(NAME, config, point, {"rate": config.rates}, constants=pretrained.recovered(), labels=labels)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import xarray as xr
 
 from experiments.shared import command, settings
@@ -75,9 +74,9 @@ def run(config: Config) -> xr.Dataset:
     names = pretrained.labels.personas
     helpful, called = config.persona("helpful", -1), config.persona("called", 0)
 
-    def point(key: Key, *, world: Array) -> dict[str, Any]:
+    def point(key: Key) -> dict[str, Any]:
         stranger_key, line_key, tune_key = jax.random.split(key, 3)
-        base = pretrained.base(world)
+        base = pretrained.base(pretrained.place(key))
         wanted = jnp.stack([base.log_personas[:, helpful], fine_tuning.stranger(stranger_key, base, helpful)])
         affine = rewards.persona_affine(base.log_gates, base.log_personas, jax.nn.one_hot(helpful, len(names)))
         task = base.task(rewards.standardise(affine, base.log_base, base.log_prompts))
@@ -85,8 +84,7 @@ def run(config: Config) -> xr.Dataset:
         return _learn(config, base, wanted, line_key) | _call(config, asked, task, wanted, tune_key)
 
     labels = {"helpful": names[helpful], "called": names[called]}
-    axes = {"world": np.arange(config.num_worlds)}
-    return command.sweep(NAME, config, point, axes, constants=pretrained.recovered(), labels=labels)
+    return command.sweep(NAME, config, point, {}, constants=pretrained.recovered(), labels=labels)
 
 
 def _learn(config: Config, base: Base, wanted: Float[Array, "2 C N"], key: Key) -> dict[str, Any]:

@@ -4,7 +4,6 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
-from experiments.claims import amplification as readings
 from figures import style
 
 LOOKS = {
@@ -31,7 +30,7 @@ def draw_entropy(axis: Axes, dataset: xr.Dataset) -> None:
 
 def draw_largest(axis: Axes, dataset: xr.Dataset) -> None:
     """Share of the largest of the right personas on the way."""
-    style.curves(axis, dataset.largest.mean(readings.DRAWS), dataset.largest.std(readings.DRAWS), LOOKS)
+    style.curves(axis, dataset.largest.mean("seed"), dataset.largest.std("seed"), LOOKS)
     axis.set(xscale="log", xlabel="steps", ylabel="share of the largest right persona", ylim=(0.5, 1.02))
     axis.legend(fontsize=5.5)
 

@@ -8,7 +8,7 @@ from experiments.claims import horizon as readings
 from figures import style
 from toypersona.measures import boundaries
 
-DRAW = {"world": 0, "seed": 0}
+DRAW = {"seed": 0}
 """The draw whose curves are shown; boundaries are shown of all."""
 
 
@@ -73,9 +73,9 @@ def draw_half(axis: Axes, dataset: xr.Dataset) -> None:
 
 def draw_plateau(axis: Axes, dataset: xr.Dataset) -> None:
     """S of weak RL against T in all draws, and its law."""
-    draws = dataset[["weak", "weak_law"]].stack(draw=("world", "seed"))
-    for i in range(draws.sizes["draw"]):
-        one = draws.isel(draw=i)
+    draws = dataset[["weak", "weak_law"]]
+    for i in range(draws.sizes["seed"]):
+        one = draws.isel(seed=i)
         axis.plot(one.length, one.weak, color=style.COLOURS["blue"], lw=0.9, label=None if i else "exact")
         axis.plot(one.length, one.weak_law, "k:", lw=0.9, label=None if i else "law: T/(T + T*)")
     axis.set(xscale="log", xlabel="T, words", ylabel="S(0+), the weak plateau")

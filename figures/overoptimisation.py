@@ -16,7 +16,7 @@ TITLES = {"normal": "normal errors", "words": "normal, by words", "student": "he
 
 def draw_paid(axis: Axes, dataset: xr.Dataset, error: str) -> None:
     """Gold and proxy along all three rules, in the first draw; where gold turns over and where half is left."""
-    one = readings.as_large_as_gold(dataset).sel(error=error).isel(seed=0, world=0)
+    one = readings.as_large_as_gold(dataset).sel(error=error).isel(seed=0)
     turn, half = readings.turns(one)
     for rule, colour in LOOKS.items():
         here, shade = one.sel(rule=rule), style.COLOURS[colour]
@@ -37,7 +37,7 @@ def draw_fraction(axis: Axes, dataset: xr.Dataset, error: str) -> None:
     for rule, colour in LOOKS.items():
         shade = style.COLOURS[colour]
         for seed in here.seed.values:
-            one = here.sel(rule=rule, seed=seed).isel(world=0)
+            one = here.sel(rule=rule, seed=seed)
             label = rule if seed == here.seed.values[0] else None
             axis.plot(np.sqrt(one.total), one.selection_fraction, color=shade, lw=0.6, alpha=0.7, label=label)
     axis.axhline(0.5, color="black", lw=0.5)
@@ -49,7 +49,7 @@ def draw_fraction(axis: Axes, dataset: xr.Dataset, error: str) -> None:
 def draw_bound(axis: Axes, dataset: xr.Dataset) -> None:
     """KL of best of n against its bound."""
     nums = datasets.settings_of(dataset)["nums"]
-    best = readings.as_large_as_gold(dataset).sel(rule="best of n").total.mean(("seed", "world"))
+    best = readings.as_large_as_gold(dataset).sel(rule="best of n").total.mean("seed")
     for error, dash in zip(TITLES, style.DASHES, strict=False):
         axis.plot(nums, best.sel(error=error), ls=dash, label=error)
     axis.plot(nums, dataset.best_of_n_bound, "k:", label="ln n − (n−1)/n")

@@ -43,9 +43,9 @@ def draw_curves(axis: Axes, dataset: xr.Dataset) -> None:
             label=f"{gate}: κ = {kappa:.2f}",
         )
         points = seen.sel(gate=gate, rule="gate × 1")
-        middle, spread = points.mean(readings.DRAWS), points.std(readings.DRAWS)
+        middle, spread = points.mean("seed"), points.std("seed")
         axis.errorbar(dataset.angle, middle, spread, fmt="o", color=style.COLOURS[colour], ms=3, lw=0.8)
-    axis.plot(dataset.angle, seen.sel(rule="tilt").mean(["gate", *readings.DRAWS]), "ko", ms=3)
+    axis.plot(dataset.angle, seen.sel(rule="tilt").mean(["gate", "seed"]), "ko", ms=3)
     axis.set(xlabel="angle of the reward, degrees", ylabel="S(0+)", ylim=(-0.03, 1.03))
     axis.legend(loc="lower left")
 
@@ -58,13 +58,13 @@ def draw_rates(axis: Axes, dataset: xr.Dataset) -> None:
     rates = dataset.gate_rate.sel(rule=law.rule).values
     moving = rates > 0
     for gate, colour in GATES.items():
-        curve = (1 / (1 + law.sel(gate=gate) ** 2 * tangent**2)).mean(readings.DRAWS).values
+        curve = (1 / (1 + law.sel(gate=gate) ** 2 * tangent**2)).mean("seed").values
         points = seen.sel(gate=gate, rule=law.rule)
         axis.plot(rates[moving], curve[moving], color=style.COLOURS[colour], label=f"gate {gate}")
         axis.errorbar(
             rates[moving],
-            points.mean(readings.DRAWS).values[moving],
-            points.std(readings.DRAWS).values[moving],
+            points.mean("seed").values[moving],
+            points.std("seed").values[moving],
             fmt="o",
             color=style.COLOURS[colour],
             ms=3,

@@ -27,9 +27,9 @@ BOUNDARIES = {
 
 
 def draw_map(axis: Axes, dataset: xr.Dataset, rule: str) -> None:
-    """Selection fraction over strength and angle for one rule, averaged over worlds and seeds, with its boundaries."""
+    """Selection fraction over strength and angle for one rule, averaged over seeds, with its boundaries."""
     one = dataset.sel(rule=rule)
-    shade = one.selection_fraction.mean(["world", "seed"])
+    shade = one.selection_fraction.mean("seed")
     mesh = axis.pcolormesh(one.strength, one.angle, shade, vmin=0, vmax=1, shading="nearest", rasterized=True)
     mesh.set_edgecolor("face")
     found = boundaries.from_dataset(one).sel(bound="middle")
@@ -51,16 +51,16 @@ def draw_weak_edge(axis: Axes, dataset: xr.Dataset) -> None:
     tilt = dataset.sel(rule="tilt").isel(strength=0)
     angles = np.linspace(0, 90, 200)
     axis.plot(np.cos(np.deg2rad(angles)) ** 2, angles, color="black", label="law: cos²")
-    middle = tilt.selection_fraction.mean(["world", "seed"])
+    middle = tilt.selection_fraction.mean("seed")
     axis.plot(middle, tilt.angle, "o", color=style.COLOURS["red"], ms=4, label=f"tilt, s = {tilt.strength.item():g}")
     kappa = dataset.kappa.mean().item()
     curve = 1 / (1 + (kappa * np.tan(np.deg2rad(angles))) ** 2)
     blue = style.COLOURS["blue"]
     axis.plot(curve, angles, color=blue, label=f"law: κ = {kappa:.2f}")
-    vanilla = dataset.selection_fraction.sel(rule=readings.VANILLA).isel(strength=0).mean(["world", "seed"])
+    vanilla = dataset.selection_fraction.sel(rule=readings.VANILLA).isel(strength=0).mean("seed")
     axis.plot(vanilla, vanilla.angle, "^", color=blue, ms=4, label="vanilla gradient")
     # Where rewards lie as they are.
-    for name, angle in dataset.unprepared.mean(["angle", "world", "seed"]).to_series().items():
+    for name, angle in dataset.unprepared.mean(["angle", "seed"]).to_series().items():
         axis.plot([1.03, 1.08], [angle, angle], color="black", lw=0.8, clip_on=False)
         axis.text(1.1, angle, name, fontsize=4.2, va="center")
     axis.set(xlabel="selection fraction S", xlim=(-0.03, 1.03), yticks=tilt.angle, yticklabels=[])
@@ -83,7 +83,7 @@ def draw_noise(axis: Axes, dataset: xr.Dataset) -> None:
 
 def draw_simplex(axis: Any, dataset: xr.Dataset) -> None:
     """The path of the nearest persona mix, averaged over prompts' draws, as the strength grows."""
-    tilt = dataset.sel(rule="tilt").isel(world=0).mean(["seed", "prompt"])
+    tilt = dataset.sel(rule="tilt").mean(["seed", "prompt"])
     angles = dict.fromkeys(float(tilt.angle.sel(angle=angle, method="nearest")) for angle in (0.0, 30.0, 60.0, 90.0))
     for angle, colour, dash in zip(angles, style.COLOURS.values(), style.DASHES, strict=False):
         path = tilt.weights.sel(angle=angle)
@@ -115,7 +115,7 @@ def print_lines(axis: Axes, dataset: xr.Dataset) -> None:
     axis.axis("off")
     look = {"va": "top", "transform": axis.transAxes, "in_layout": False}
     for i, (letter, place) in enumerate(_places(dataset).items()):
-        here, x = _at(dataset.isel(world=0, seed=0), place), i / len(PLACES)
+        here, x = _at(dataset.isel(seed=0), place), i / len(PLACES)
         angle, strength, fraction = (float(here[name]) for name in ("angle", "strength", "selection_fraction"))
         heading = f"{letter}  {angle:g}°, s = {strength:.2g}, S = {fraction:.2f}"
         axis.text(x, 1.0, heading, weight="bold", fontsize=6.3, **look)

@@ -16,7 +16,7 @@ LOOKS = {"SFT": ("blue", "-"), "RL": ("orange", "--")}
 
 def draw_learning(axis: Axes, dataset: xr.Dataset) -> None:
     """Selection fraction while few or many lines are read again and again."""
-    mean = dataset.selection_fraction.mean(readings.DRAWS)
+    mean = dataset.selection_fraction.mean("seed")
     for lines, colour in style.shades(dataset.lines.values).items():
         here = mean.sel(lines=lines)
         axis.plot(here.step, here.sel(demonstrator="persona"), "-", color=colour, label=f"{lines:g}")
@@ -32,8 +32,8 @@ def draw_ends(axis: Axes, dataset: xr.Dataset) -> None:
     for demonstrator, (colour, marker) in {"persona": ("blue", "o"), "stranger": ("red", "s")}.items():
         here = end.sel(demonstrator=demonstrator)
         for name, dash in (("hull_distance", "-"), ("missed", ":")):
-            values = here[name].mean(readings.DRAWS)
-            spread = here[name].std(readings.DRAWS)
+            values = here[name].mean("seed")
+            spread = here[name].std("seed")
             label = f"{demonstrator}: {'hull distance' if name == 'hull_distance' else 'KL(demonstrator‖policy)'}"
             axis.errorbar(
                 end.lines, values, spread, fmt=f"{marker}{dash}", ms=3, color=style.COLOURS[colour], label=label
@@ -45,7 +45,7 @@ def draw_ends(axis: Axes, dataset: xr.Dataset) -> None:
 
 def draw_presence(axis: Axes, dataset: xr.Dataset) -> None:
     """Weight of the persona called after none, one, ... of his words."""
-    called, base = _called(dataset), dataset.base_presence.mean(readings.DRAWS)
+    called, base = _called(dataset), dataset.base_presence.mean("seed")
     axis.plot(base.words, base, "k:", marker="o", ms=3, label="base")
     for label, here, look in _reached(dataset):
         axis.plot(here.words, here.presence, marker="o", ms=3, label=label, **look)
@@ -72,7 +72,7 @@ def draw_back(axis: Axes, dataset: xr.Dataset) -> None:
     """How fast fine-tuning on his lines brings him back."""
     for _, here, look in _reached(dataset):
         axis.plot(here.back, here.back_absence, **look)
-    new, enough = dataset.new_absence.mean(readings.DRAWS), readings.back_again(dataset).mean()
+    new, enough = dataset.new_absence.mean("seed"), readings.back_again(dataset).mean()
     axis.plot(new.back, new, color=style.COLOURS["red"], ls="-.", label="a stranger, from the base")
     axis.axhline(float(enough), color="black", lw=0.5, label="half his weight in the base")
     axis.set(xscale="log", yscale="log", xlabel=f"steps of SFT on {_called(dataset)}'s lines")

@@ -126,22 +126,22 @@ def test_following_a_rule_records_policies():
 
 
 OPTIONS = WorldOptions(markov=MarkovOptions(num_words=3, num_prompts=2, num_personas=2))
+SEEDS = (7, 3)
 FEW = Pretraining(num_lines=50, line_length=4, num_steps=5, batch_size=10, num_restarts=2)
 
 
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("kept")
-    return folder, bases.pretrained("markov", OPTIONS, FEW, length=LENGTH, num_worlds=2, folder=folder)
+    return folder, bases.pretrained("markov", OPTIONS, FEW, length=LENGTH, seeds=SEEDS, folder=folder)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("index", [0, 1])
 def test_each_pretrained_base_is_its_own_fit_by_hand(fitted, index):
     _, pretrained = fitted
-    world_keys = jax.random.split(jax.random.key(bases.WORLD_SEED), 2)
-    world, labels = markov.markov(world_keys[index], num_words=3, num_prompts=2, num_personas=2)
-    text_key, fit_key = jax.random.split(jax.random.split(jax.random.key(bases.TEXT_SEED), 2)[index])
+    world_key, text_key, fit_key = jax.random.split(jax.random.fold_in(jax.random.key(SEEDS[index]), bases.OF_BASE), 3)
+    world, labels = markov.markov(world_key, num_words=3, num_prompts=2, num_personas=2)
     text = worlds.sample(text_key, world, 4, 50)
     speakers = mixture.for_world(world, labels, LENGTH)
     fit = pretraining.fit_text(fit_key, world, text, speakers, FEW, 50)
@@ -158,15 +158,15 @@ def test_each_pretrained_base_is_its_own_fit_by_hand(fitted, index):
 
 
 @pytest.mark.slow
-def test_an_index_may_be_traced_and_all_bases_be_listed(fitted):
+def test_a_base_is_found_by_a_traced_key_and_all_bases_be_listed(fitted):
     _, pretrained = fitted
-    traced = jax.jit(lambda i: pretrained.base(i).log_base)
+    traced = jax.jit(lambda seed: pretrained.base(pretrained.place(jax.random.key(seed))).log_base)
     listed = pretrained.listed()
-    for i in range(2):
-        np.testing.assert_allclose(traced(i), pretrained.base(i).log_base, atol=1e-12)
+    for i, seed in enumerate(SEEDS):
+        np.testing.assert_allclose(traced(seed), pretrained.base(i).log_base, atol=1e-12)
         np.testing.assert_allclose(listed["log_base"].value[i], pretrained.base(i).log_base, atol=1e-12)
-    assert listed["log_gates"].dims == ("world", "prompt", "persona")
-    assert listed["log_personas"].dims == ("world", "prompt")
+    assert listed["log_gates"].dims == ("seed", "prompt", "persona")
+    assert listed["log_personas"].dims == ("seed", "prompt")
     assert listed["log_gates"].coords["persona"].tolist() == ["A", "B"]
 
 
@@ -188,16 +188,16 @@ def entries(folder):
 def test_what_was_fitted_is_loaded_and_nothing_is_computed(fitted, nothing_computed):
     folder, pretrained = fitted
     before = entries(folder)
-    again = bases.pretrained("markov", OPTIONS, FEW, length=LENGTH, num_worlds=2, folder=folder)
+    again = bases.pretrained("markov", OPTIONS, FEW, length=LENGTH, seeds=SEEDS, folder=folder)
     jax.tree.map(np.testing.assert_array_equal, again.params, pretrained.params)
     jax.tree.map(np.testing.assert_array_equal, again.recovery, pretrained.recovery)
-    assert entries(folder) == before and len(before) == 1
+    assert entries(folder) == before and len(before) == len(SEEDS)
     for options, few in (
         (OPTIONS, dataclasses.replace(FEW, num_steps=6)),
         (WorldOptions(markov=MarkovOptions(num_words=3, num_prompts=2, num_personas=2, concentration=0.4)), FEW),
     ):
         with pytest.raises(AssertionError, match="was computed"):
-            bases.pretrained("markov", options, few, length=LENGTH, num_worlds=2, folder=folder)
+            bases.pretrained("markov", options, few, length=LENGTH, seeds=SEEDS, folder=folder)
 
 
 def test_one_persona_is_refused():

@@ -34,7 +34,8 @@ FAMILIES: dict[str, Callable[[World, Labels, int, Pretraining], Speakers]] = {
 }
 """Kinds of policies that can be pretrained, by name: ``(world, labels, length, options) -> Speakers``."""
 
-WORLD_SEED, TEXT_SEED = 20, 21
+OF_BASE = 20
+"""Folded into a seed's key where it draws a base: what a point draws with the same key is independent of it."""
 
 Result = TypeVar("Result")
 
@@ -204,10 +205,11 @@ def with_gate_table(base: Base, world: World) -> Base:
 
 
 class Pretrained(NamedTuple):
-    """Policies fitted to the text of W worlds, or to W texts of one; arrays have a leading axis W.
+    """Policies fitted to text, one for each of W seeds, which draw all that is random about it: a leading axis W.
 
     Attributes:
-        world: the truths.
+        seeds: different ones [W].
+        world: the truths; the same for every seed where the world is not random.
         labels: their names.
         speakers: ``(world) -> Speakers``, the functions of the policy that is fitted to a world.
         params: fitted, personas in the order of the true ones.
@@ -215,12 +217,17 @@ class Pretrained(NamedTuple):
         responses: all V^T of them [N, T].
     """
 
+    seeds: np.ndarray
     world: World
     labels: Labels
     speakers: Callable[[World], Speakers]
     params: Params
     recovery: pretraining.Recovery
     responses: Int[Array, "N T"]
+
+    def place(self, key: Key) -> Int[Array, ""]:
+        """The number of the base that was drawn by the seed of a key, ``jax.random.key(seed)`` (may be traced)."""
+        return _place(jax.vmap(jax.random.key)(self.seeds), key)
 
     def world_at(self, index: Int[Array, ""] | int) -> World:
         """The truth number ``index`` (may be traced)."""
@@ -232,19 +239,17 @@ class Pretrained(NamedTuple):
         return frozen(self.speakers(world), params, self.labels, world.prompts, world.log_prompts, self.responses)
 
     def listed(self) -> dict[str, Output]:
-        """What every base says of every response: log-probabilities with a leading dimension ``world``, by name."""
+        """What every base says of every response: log-probabilities with a leading dimension ``seed``, by name."""
         names = ("log_prompts", "log_gates", "log_personas", "log_base")
         at = lambda index: {name: getattr(self.base(index), name) for name in names}  # noqa: E731
-        worlds = np.arange(self.world.log_prompts.shape[0])
-        arrays = named(jax.jit(jax.vmap(at))(worlds), world=worlds, prompt=None)
-        personas = named(arrays["log_gates"].value, world=worlds, prompt=None, persona=self.labels.personas)
+        arrays = named(jax.jit(jax.vmap(at))(np.arange(self.seeds.size)), seed=self.seeds, prompt=None)
+        personas = named(arrays["log_gates"].value, seed=self.seeds, prompt=None, persona=self.labels.personas)
         return arrays | {"log_gates": personas}
 
     def recovered(self) -> dict[str, Output]:
-        """How far every fit is from the truth, with a leading dimension ``world``, by name."""
-        worlds = np.arange(self.world.log_prompts.shape[0])
-        experts = named(self.recovery.expert_divergence, world=worlds, persona=self.labels.personas)
-        return named(self.recovery._asdict(), world=worlds) | {"expert_divergence": experts}
+        """How far every fit is from the truth, with a leading dimension ``seed``, by name."""
+        experts = named(self.recovery.expert_divergence, seed=self.seeds, persona=self.labels.personas)
+        return named(self.recovery._asdict(), seed=self.seeds) | {"expert_divergence": experts}
 
 
 def pretrained(
@@ -253,18 +258,18 @@ def pretrained(
     pretraining_options: Pretraining,
     *,
     length: int,
-    num_worlds: int = 1,
+    seeds: Sequence[int] = (0,),
     family: str = "mixture",
     folder: Path | None = None,
 ) -> Pretrained:
-    """Build worlds and fit a policy to text from each, or load what was fitted before.
+    """Draw worlds and fit a policy to text from each, or load what was fitted before.
 
     Args:
         name: of the world, as for ``worlds.catalogue.load``.
         options: what it is made of.
         pretraining_options: how the policy is fitted.
         length: T of the responses that are listed.
-        num_worlds: W random worlds; of those that are not random, how many texts.
+        seeds: each draws the world, if it is random, its text and the fit's random starts.
         family: which of ``FAMILIES``.
         folder: where fitted parameters are kept; fitted anew if None.
 
@@ -272,26 +277,27 @@ def pretrained(
         ValueError: settings that make no world, one too large to enumerate, or one of a single persona.
     """
     pretraining_options = pretraining_options.fitting(name)
-    each = [catalogue.load(name, options, key=key) for key in jax.random.split(jax.random.key(WORLD_SEED), num_worlds)]
+    keys = [jax.random.split(jax.random.fold_in(jax.random.key(seed), OF_BASE), 3) for seed in seeds]
+    each = [catalogue.load(name, options, key=key) for key, _, _ in keys]
     labels = each[0][1]
     if len(labels.personas) < 2:
         raise ValueError("There is nobody to select in a world of one persona: give it two or more.")
-    world = jax.tree.map(lambda *x: jnp.stack(x), *(world for world, _ in each))
-    responses = chains.outcomes(world.log_experts.shape[-1], length)
+    responses = chains.outcomes(each[0][0].log_experts.shape[-1], length)
 
     def speakers(world: World) -> Speakers:
         return FAMILIES[family](world, labels, length, pretraining_options)
 
-    def fit(drawn: tuple[World, Array]) -> tuple[Params, pretraining.Recovery]:
-        world, key = drawn
-        text_key, fit_key = jax.random.split(jax.random.wrap_key_data(key))
+    def fit(world: World, data: Array) -> tuple[Params, pretraining.Recovery]:
+        text_key, fit_key = jax.random.wrap_key_data(data)
         text = worlds.sample(text_key, world, pretraining_options.line_length, pretraining_options.num_lines)
         fitted = pretraining.fit_text(fit_key, world, text, speakers(world), pretraining_options, text.tokens.shape[0])
         return pretraining.align(world, speakers(world), fitted.params, length)
 
-    text_keys = jax.random.key_data(jax.random.split(jax.random.key(TEXT_SEED), num_worlds))
-    params, recovery = kept(lambda *drawn: jax.lax.map(fit, drawn), (world, text_keys), folder)
-    return Pretrained(world, labels, speakers, params, recovery, responses)
+    drawn = [(world, jax.random.key_data(own[1:])) for (world, _), own in zip(each, keys, strict=True)]
+    params, recovery = _stacked(_each_kept(fit, drawn, folder))
+    return Pretrained(
+        np.array(seeds), _stacked([world for world, _ in each]), labels, speakers, params, recovery, responses
+    )
 
 
 class ByKey(NamedTuple):
@@ -307,15 +313,25 @@ class ByKey(NamedTuple):
 
     def at(self, key: Key) -> Any:
         """The result for one of the keys (may be traced)."""
-        index = jnp.argmax((self.keys == jax.random.key_data(key)[None]).all(axis=1))
+        index = _place(jax.random.wrap_key_data(self.keys), key)
         return jax.tree.map(lambda x: x[index], self.results)
+
+
+def _place(keys: Key, key: Key) -> Int[Array, ""]:
+    """Where among some keys [S] one of them stands."""
+    return jnp.argmax((jax.random.key_data(keys) == jax.random.key_data(key)[None]).all(axis=1))
+
+
+def _stacked(trees: Sequence[Result]) -> Result:
+    """Trees of the same structure as one, with a leading axis."""
+    return jax.tree.map(lambda *x: jnp.stack(x), *trees)
 
 
 def for_each_key(compute: Callable[[Key], Any], keys: Key, folder: Path | None) -> ByKey:
     """A computation for each of some different keys [S], one after the other, each kept by itself as by ``kept``."""
     data = jax.random.key_data(keys)
     results = _each_kept(lambda one: compute(jax.random.wrap_key_data(one)), [(one,) for one in data], folder)
-    return ByKey(data, jax.tree.map(lambda *x: jnp.stack(x), *results))
+    return ByKey(data, _stacked(results))
 
 
 def kept(compute: Callable[..., Result], arguments: tuple, folder: Path | None) -> Result:

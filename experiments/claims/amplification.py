@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from experiments.shared.claim import DRAWS, Claim, at_most, each_at_most, grouped, near
+from experiments.shared.claim import Claim, at_most, each_at_most, grouped, near
 from toypersona import datasets
 
 LAWS = {"policy gradient": "law", "natural gradient": "natural_law"}
@@ -45,7 +45,7 @@ def _entropy(dataset: xr.Dataset) -> list[Claim]:
 
 def _like_exact(share: xr.DataArray, rule: str, exact: str) -> Claim:
     """A sampled rule does what its exact counterpart does, within the spread over seeds and the noise of sampling."""
-    apart = (share.sel(rule=rule) - share.sel(rule=exact)).mean(("prompt", "world")).values
+    apart = (share.sel(rule=rule) - share.sel(rule=exact)).mean("prompt").values
     error = 3 * apart.std(ddof=1) / np.sqrt(apart.size)
     what = f"{rule} - {exact}: share of the likeliest right persona at the end, mean"
     return near("prediction", what, 0.0, apart.mean(), error + NOISE, possible=(-1, 1))
@@ -53,7 +53,7 @@ def _like_exact(share: xr.DataArray, rule: str, exact: str) -> Claim:
 
 def findings(dataset: xr.Dataset) -> list[str]:
     """What a reader should take away."""
-    mean, num_steps = dataset.mean(DRAWS), datasets.settings_of(dataset)["num_steps"]
+    mean, num_steps = dataset.mean("seed"), datasets.settings_of(dataset)["num_steps"]
     change, end = mean.change, mean.isel(record=-1)
     rises = [
         f"{paid} {change.sel(paid=paid, direction='tilt').item():+.2f} (tilt), "

@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from experiments.shared.claim import DRAWS, ERRORS, Claim, at_most, each_at_most, grouped, near
+from experiments.shared.claim import ERRORS, Claim, at_most, each_at_most, grouped, near
 from experiments.shared.terminal import number
 from toypersona import datasets
 from toypersona.measures import boundaries
@@ -17,18 +17,18 @@ WEAK_LENGTH = 65_536
 
 
 def half(dataset: xr.Dataset) -> xr.DataArray:
-    """S = 1/2 by the exact curves, ``s sqrt(T)`` [draw, length]; nan where S starts below 1/2 or never falls to it."""
+    """S = 1/2 by the exact curves, ``s sqrt(T)`` [seed, length]; nan where S starts below 1/2 or never falls to it."""
     exact = xr.Dataset({"selection_fraction": dataset.exact_fraction.sel(case="per word")})
     crossed = boundaries.from_dataset(exact, along="scaled").half.sel(bound="middle")
-    crossed = crossed.stack(draw=DRAWS).transpose("draw", "length")
+    crossed = crossed.transpose("seed", "length")
     return crossed.where((crossed > 0) & np.isfinite(crossed))
 
 
 def sampled_half(dataset: xr.Dataset) -> xr.DataArray:
-    """The same by samples, with its 95% bounds [bound, sampled_length, draw]; nan where it is not crossed."""
+    """The same by samples, with its 95% bounds [bound, sampled_length, seed]; nan where it is not crossed."""
     kept = dataset[["selection_fraction", "selection_fraction_se"]]
-    crossed = boundaries.from_dataset(kept, along="sampled").half.stack(draw=DRAWS)
-    crossed = crossed.transpose("bound", "sampled_length", "draw")
+    crossed = boundaries.from_dataset(kept, along="sampled").half
+    crossed = crossed.transpose("bound", "sampled_length", "seed")
     return crossed.where((crossed.sel(bound="low") > 0) & np.isfinite(crossed.sel(bound="high")))
 
 
@@ -40,7 +40,7 @@ def distance_law(dataset: xr.Dataset) -> xr.DataArray:
 def exponents(dataset: xr.Dataset) -> np.ndarray:
     """Slope of log s at the half boundary against log T in each draw, where personas have been told apart."""
     slopes = []
-    for curve, apart in zip(half(dataset), _told_apart(dataset).stack(draw=DRAWS).T, strict=True):
+    for curve, apart in zip(half(dataset), _told_apart(dataset).T, strict=True):
         kept = curve.where(apart).dropna("length")
         if kept.size > 1:
             slopes.append(np.polyfit(np.log(kept.length), np.log(kept / np.sqrt(kept.length)), 1)[0])
@@ -104,7 +104,7 @@ def _law(dataset: xr.Dataset) -> list[Claim]:
     distance = dataset.exact_distortion.sel(case="per word", scaled=slice(0.3, 3.0)).isel(length=slice(-2, None))
     collapsed = abs(np.log(distance).diff("length")).max("scaled").median()
     weights = abs(last.selected_weights - last.selected_law)
-    law = abs(crossed.isel(length=-1) / dataset.half.stack(draw=DRAWS) - 1)
+    law = abs(crossed.isel(length=-1) / dataset.half - 1)
     mean, error = _interval(exponents(dataset))
     local_mean, local_error = _interval(local.values[np.isfinite(local.values)])
     fitted = "exponent of the half boundary against T, fitted, mean over draws"
@@ -150,7 +150,7 @@ def _breaks(dataset: xr.Dataset) -> list[Claim]:
 def findings(dataset: xr.Dataset) -> list[str]:
     """What a reader should take away."""
     crossed = half(dataset)
-    usual = crossed.length[(crossed.notnull().mean("draw") > 0.5).values]
+    usual = crossed.length[(crossed.notnull().mean("seed") > 0.5).values]
     if usual.size < 2:
         return ["In most draws selection is never the larger part, at any length."]
     short, long = (int(usual[i]) for i in (0, -1))

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from experiments.shared.claim import DRAWS, Claim, at_most, each_at_most, grouped, near
+from experiments.shared.claim import Claim, at_most, each_at_most, grouped, near
 from toypersona import datasets
 from toypersona.measures import equal_drift
 
@@ -82,8 +82,8 @@ def _tilts_proxy(dataset: xr.Dataset, total: xr.DataArray) -> xr.DataArray:
 
 
 def kept_at_end(dataset: xr.Dataset) -> xr.DataArray:
-    """Gold at the strongest, as a share of its largest on the way; means over worlds and seeds."""
-    return dataset.gold.isel(record=-1).mean(DRAWS) / dataset.gold.max("record").mean(DRAWS)
+    """Gold at the strongest, as a share of its largest on the way; means over seeds."""
+    return dataset.gold.isel(record=-1).mean("seed") / dataset.gold.max("record").mean("seed")
 
 
 def as_large_as_gold(dataset: xr.Dataset) -> xr.Dataset:

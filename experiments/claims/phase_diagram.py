@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 
 from experiments.shared import oracle, terminal
-from experiments.shared.claim import DRAWS, ROUNDING, Claim, at_most, grouped, near
+from experiments.shared.claim import ROUNDING, Claim, at_most, grouped, near
 from toypersona import datasets, transcripts
 from toypersona.measures import boundaries
 
@@ -90,8 +90,8 @@ def edge_is_weak(dataset: xr.Dataset) -> bool:
 
 
 def _tilt_boundaries(dataset: xr.Dataset) -> list[Claim]:
-    """Half and vertex of the tilt, first world and seed, read from the map and from SciPy's curves at its strengths."""
-    one, strengths = dataset.isel(world=0, seed=0), tuple(dataset.strength.values)
+    """Half and vertex of the tilt, first seed, read from the map and from SciPy's curves at its strengths."""
+    one, strengths = dataset.isel(seed=0), tuple(dataset.strength.values)
     hull = tuple(one[name].values for name in ("log_base", "log_personas", "log_prompts"))
     curves = [oracle.Tilt(reward, *hull).curves(strengths) for reward in one.reward_table.values]
     names = ["selection_fraction", "largest_weight"]
@@ -147,7 +147,7 @@ def _num_runs(dataset: xr.Dataset) -> float:
 def _place(
     boundary: xr.DataArray, where: str = "from", at_once: str = "", never: str = "", *, axis: str = "strength"
 ) -> str:
-    """A boundary with its 95% range over worlds and seeds; in words where it is off the map or anywhere on it."""
+    """A boundary with its 95% range over seeds; in words where it is off the map or anywhere on it."""
     low, middle, high = boundaries.over_draws(boundary)
     if low == 0 and np.isinf(high):
         return f"{where} a {axis} that is not known"
@@ -163,14 +163,15 @@ def _place(
 def drawn(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
     """Geometric mean, least and greatest of a boundary over the draws that reach it and do not start beyond it."""
     reached = values.where(np.isfinite(values) & (values > 0))
-    return np.exp(xr.ufuncs.log(reached).mean(DRAWS)), reached.min(DRAWS), reached.max(DRAWS)
+    return np.exp(xr.ufuncs.log(reached).mean("seed")), reached.min("seed"), reached.max("seed")
 
 
 def lines_at(point: xr.Dataset, num: int) -> list[str]:
-    """The first lines that a policy says at one point: one rule, strength, angle, world and seed of the map."""
+    """The first lines that a policy says at one point: one rule, strength, angle and seed of the map."""
     names = datasets.config_of(point)
-    units, prompts = names["units"], names["prompts"][int(point.world)]
-    num_words, length = transcripts.num_words(units), names["settings"]["length"]
+    units, settings = names["units"], names["settings"]
+    num_words, length = transcripts.num_words(units), settings["length"]
+    prompts = names["prompts"][settings["seeds"].index(int(point.seed))]
     lines = []
     for prompt, number in zip(point.line_prompt.values[:num], point.line_response.values[:num], strict=True):
         response = transcripts.response_at(number, num_words, length)

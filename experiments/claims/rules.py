@@ -48,7 +48,7 @@ def _controls(dataset: xr.Dataset) -> list[Claim]:
 def _mean(values: xr.DataArray) -> tuple[float, float]:
     """Over independent draws, with three standard errors; what is nan is left out."""
     draws = equal_drift.independent(values)
-    known = draws.mean([name for name in draws.dims if name != "draw"]).dropna("draw")
+    known = draws.mean([name for name in draws.dims if name != "seed"]).dropna("seed")
     return known.mean().item(), 3 * known.std(ddof=1).item() / np.sqrt(known.size)
 
 
@@ -103,9 +103,9 @@ def against(dataset: xr.Dataset, rule: str) -> xr.Dataset:
     """
     at_level = equal_drift.at_spent(dataset[["total", "selection_fraction"]], levels(dataset)).selection_fraction
     apart = equal_drift.independent(at_level - at_level.sel(rule=rule)).drop_sel(rule=rule)
-    count = apart.notnull().sum("draw")
-    error = (apart.std("draw", ddof=1) / np.sqrt(count)).where(count > 2)
-    mean = apart.mean("draw").where(count > 2)
+    count = apart.notnull().sum("seed")
+    error = (apart.std("seed", ddof=1) / np.sqrt(count)).where(count > 2)
+    mean = apart.mean("seed").where(count > 2)
     p = xr.apply_ufunc(lambda t, count: 2 * stats.t.sf(t, np.maximum(count - 1, 1)), abs(mean) / error, count)
     half = error * xr.apply_ufunc(lambda count: stats.t.ppf(0.975, np.maximum(count - 1, 1)), count)
     return xr.Dataset({"difference": mean, "half": half, "p": p.groupby("drift").map(_holm)})

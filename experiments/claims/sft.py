@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from experiments.shared.claim import DRAWS, Claim, at_most, grouped
+from experiments.shared.claim import Claim, at_most, grouped
 from toypersona import datasets
 from toypersona.measures import boundaries
 
@@ -15,7 +15,7 @@ def mean_at_drift(dataset: xr.Dataset) -> xr.Dataset:
     """Means over draws of what was recorded after SFT and RL; nan unless all came near the drift asked for."""
     recorded = [name for name, values in dataset.data_vars.items() if {"rule", "drift"} <= set(values.dims)]
     near_it = dataset[recorded].where(abs(np.log(dataset.spent / dataset.drift)) < NEAR)
-    return near_it.mean(DRAWS, skipna=False)
+    return near_it.mean("seed", skipna=False)
 
 
 def back_again(dataset: xr.Dataset) -> xr.DataArray:
@@ -52,7 +52,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _learnt(dataset: xr.Dataset) -> list[Claim]:
-    end, (few, *_, many) = dataset.isel(step=-1).mean(DRAWS), dataset.lines.values
+    end, (few, *_, many) = dataset.isel(step=-1).mean("seed"), dataset.lines.values
     persona, stranger = (end.sel(demonstrator=who) for who in ("persona", "stranger"))
     learnt = stranger.selection_fraction.sel(lines=many)
     fraction = persona.selection_fraction.sel(lines=few)
@@ -78,7 +78,7 @@ def _there(dataset: xr.Dataset) -> list[Claim]:
 def _at(dataset: xr.Dataset, where: str) -> list[Claim]:
     """After one rule, at a drift that it reached."""
     (back, new), words = steps_back(dataset), dataset.words.values[-1]
-    left = dataset.presence.mean(DRAWS) / dataset.base_presence.mean(DRAWS)
+    left = dataset.presence.mean("seed") / dataset.base_presence.mean("seed")
     by_prompts = left.sel(words=0) / left.sel(words=words)
     # Whoever has not come by the last record takes longer than that; the persona called has to have come.
     ratio = back / xr.ufuncs.minimum(new, dataset.back[-1])
@@ -97,7 +97,7 @@ def findings(dataset: xr.Dataset) -> list[str]:
     """What a reader should take away."""
     names, settings = datasets.config_of(dataset), datasets.settings_of(dataset)
     helpful, called = (names[who].capitalize() for who in ("helpful", "called"))
-    ends = dataset.selection_fraction.isel(step=-1).mean(DRAWS)
+    ends = dataset.selection_fraction.isel(step=-1).mean("seed")
     by_lines = ", ".join(f"{n}: {ends.sel(demonstrator='persona', lines=n).item():.2f}" for n in dataset.lines.values)
     strange = ends.sel(demonstrator="stranger")
     sentences = [
@@ -105,8 +105,8 @@ def findings(dataset: xr.Dataset) -> list[str]:
         f"{by_lines}; on lines of a stranger {strange.min().item():.2f} to {strange.max().item():.2f}."
     ]
     back, new = steps_back(dataset)
-    tuned = mean_at_drift(dataset).assign(steps=back.mean(DRAWS), moved=nats_back(dataset).mean(DRAWS))
-    base = dataset.base_presence.mean(DRAWS)
+    tuned = mean_at_drift(dataset).assign(steps=back.mean("seed"), moved=nats_back(dataset).mean("seed"))
+    base = dataset.base_presence.mean("seed")
     words = "a word" if settings["length"] == 2 else f"{settings['length'] - 1} words"
     for level in dataset.drift.values:
         for rule in dataset.rule.values:

@@ -11,9 +11,6 @@ from toypersona import datasets
 from toypersona.worlds import names
 
 PARTS = ("selection", "switching", "novelty")
-DRAWS = ("world", "seed")
-"""Dimensions of a dataset along which its points are random draws."""
-
 ROUNDING = 1e-12
 """Nats by which the parts of a drift budget may miss their sum, or fall below 0."""
 
@@ -167,7 +164,7 @@ def standard(dataset: xr.Dataset) -> list[Claim]:
 
 def _people(dataset: xr.Dataset) -> list[Claim]:
     """That bases fitted to people's lines are made of these people."""
-    measured = "gate_divergence" in dataset and "world" in dataset.gate_divergence.dims
+    measured = "gate_divergence" in dataset and "seed" in dataset.gate_divergence.dims
     if not measured or not names.of_people(datasets.settings_of(dataset)["world"]):
         return []
     experts = each_at_most("finding", "the expert's error, nats per token", 0.1, dataset.expert_divergence, "persona")

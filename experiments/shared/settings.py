@@ -83,7 +83,7 @@ class Settings:
     out: Path = Path("results")
     """Folder for the dataset and the claims. An unfinished run found here is continued."""
     seeds: Seeds = (0, 1, 2)
-    """Each draws what is random; what that is, is said above."""
+    """Each draws all that is random: the world if it is, its text, the fit, and what is said above."""
     chunk: Annotated[int | None, at_least(1)] = None
     """Points computed together and then kept; by default as many as suit the device and the time that one takes."""
     part: Part = None
@@ -118,9 +118,6 @@ class WorldSettings(Settings):
     """T, units of a response; all V^T are enumerated."""
     pretraining: Pretraining = Pretraining()
     """How the base is fitted."""
-    num_worlds: Annotated[int, within(1, 1000)] = 1
-    """So many bases. With markov each comes from a random world of its own; other worlds are fixed, and each base is
-    fitted to another text drawn from the same one."""
 
     def check(self) -> None:
         """Refuse a world that there is not, and what does not fit into memory."""
@@ -150,7 +147,7 @@ class WorldSettings(Settings):
         return known.index(name)
 
     def pretrained(self) -> Pretrained:
-        """The bases, fitted or loaded.
+        """The base of every seed, fitted or loaded.
 
         Raises:
             ValueError: settings that make no world, or one too large to enumerate.
@@ -159,7 +156,7 @@ class WorldSettings(Settings):
 
         self.say("Fitting the base to text, unless .cache/bases has it ...")
         kind = self.world, self.options, self.pretraining
-        found = bases.pretrained(*kind, length=self.length, num_worlds=self.num_worlds, folder=CACHE / "bases")
+        found = bases.pretrained(*kind, length=self.length, seeds=self.seeds, folder=CACHE / "bases")
         if names.of_people(self.world):
             self._refuse_strangers(found)
         return found

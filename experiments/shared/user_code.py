@@ -63,10 +63,9 @@ def try_feature(name: str, world: str, options: WorldOptions, length: int) -> No
     """
     import jax
 
-    from toypersona import bases
     from toypersona.worlds import catalogue
 
-    made, labels = catalogue.load(world, options, key=jax.random.key(bases.WORLD_SEED))
+    made, labels = catalogue.load(world, options, key=jax.random.key(0))
     num_words = made.log_experts.shape[-1]
     places = np.unique(np.linspace(0, num_words**length - 1, TRIED).astype(int))
     responses = np.array([transcripts.response_at(int(place), num_words, length) for place in places])
@@ -112,7 +111,7 @@ def try_rules(entries: Iterable[Entry], world: str, options: WorldOptions, lengt
     from toypersona.rules import catalogue
     from toypersona.worlds import catalogue as worlds
 
-    made, labels = worlds.load(world, options, key=jax.random.key(bases.WORLD_SEED))
+    made, labels = worlds.load(world, options, key=jax.random.key(0))
 
     def step(entry: Entry) -> None:
         base = bases.true(made, labels, length)

@@ -66,7 +66,7 @@ def test_a_small_map_keeps_its_claims(small_map):
     checks = [claim["holds"] for claim in claims if claim["kind"] in ("theorem", "identity")]
     assert f"{sum(checks)} of {len(checks)} checks hold" in finished.stdout
     dataset = datasets.load(out / "phase_diagram.zarr")
-    assert dataset.selection_fraction.dims == ("angle", "world", "seed", "rule", "strength")
+    assert dataset.selection_fraction.dims == ("angle", "seed", "rule", "strength")
     assert list(dataset.rule.values) == list(catalogue.strength_rules())
     np.testing.assert_allclose(dataset.weak_limit.squeeze(), [1, 0.75], atol=1e-8)
     gates = dataset.hull_distance.sel(rule=["natural/gates", "vanilla/gates"])

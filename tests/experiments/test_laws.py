@@ -15,7 +15,7 @@ SMALL = {
     weak_limit: "--num-worlds 4 --seeds 0",
     persona_gain: "--seeds 0 1 2 --length 2 --angles 45 60 --rates 0.3 1 --pretraining.num-lines 1000 "
     "--pretraining.num-steps 100 --pretraining.num-restarts 1",
-    horizon: "--num-worlds 2 --seeds 0 --lengths 4 256 65536 1048576 --sampled-lengths 4 256 --sampled 1.0 3.0 "
+    horizon: "--seeds 0 1 --lengths 4 256 65536 1048576 --sampled-lengths 4 256 --sampled 1.0 3.0 "
     "--pretraining.num-lines 1000 --pretraining.num-steps 100 --pretraining.num-restarts 1",
     exploit: "--seeds 0 --masses 0.0001 0.01 0.1 --fractions 0.2 0.5 0.8 1.0 1.2 4.0 --lengths 1 4 --length 2 "
     "--hysteresis.num-steps 40",

@@ -112,8 +112,8 @@ def test_what_bases_missed_is_claimed_of_every_world_of_people():
     def claimed(world, gates, experts):
         dataset = xr.Dataset(
             {
-                "gate_divergence": ("world", gates),
-                "expert_divergence": (("world", "persona"), experts),
+                "gate_divergence": ("seed", gates),
+                "expert_divergence": (("seed", "persona"), experts),
                 datasets.DIVERGED: ("seed", [False]),
             },
             {"persona": ["ann", "ben"]},

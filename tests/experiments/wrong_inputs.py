@@ -158,7 +158,7 @@ COMMANDS = [
     ("rules", "--angle 91", "--angle has to be degrees from 0 to 90, not 91.0."),
     ("rules", "--num-records 1", "--num-records has to be from 2 to 10,000,000, not 1."),
     ("rules", "--num-steps 5", "--num-steps has to be at least as many as --num-records, 10, not 5."),
-    ("rules", "--seeds 1 2", "--seeds or --num-worlds has to be three or more: rules are compared by their spread."),
+    ("rules", "--seeds 1 2", "--seeds has to be three or more: rules are compared by their spread."),
     ("sft", "--called larri", "--called has to be a persona of the world, not 'larri': did you mean larry?"),
     ("sft", "--lines 8 2", "--lines has to be 2 or more increasing whole numbers above 0, not 8 2."),
     ("sft", "--helpful larry", "--helpful and --called have to be two different personas."),
@@ -186,7 +186,7 @@ SETTINGS = [
     ("[noise]\nnum-runs = 0", "{toml}, line 2: noise.num_runs has to be from 1 to 100,000, not 0."),
     ("[noise]\nnum_run = 3", "{toml}, line 2: Unknown setting 'num_run': did you mean num_runs?"),
     ("noise = 3", "{toml}, line 1: noise has to be a table, not 3."),
-    ("num-worlds = 2\nnum_worlds = 3", "{toml}, line 1: num_worlds is given twice: leave one out."),
+    ("[noise]\nnum-runs = 2\nnum_runs = 3", "{toml}, line 2: noise.num_runs is given twice: leave one out."),
     ('preset = "paper"', "{toml}, line 1: preset is a flag and no setting of a file: give --preset."),
     ('helpful = "alicia"', "--helpful has to be a persona of the world, not 'alicia': did you mean alice?"),
     ('out = "a\\u0000b"', "Cannot write to a\0b (embedded null byte): choose another folder."),
@@ -259,7 +259,7 @@ def prepare(tmp):
         for name in names:
             (tmp / folder / f"{name}.txt").write_text("hey you\n")
     layout = datasets.Layout(
-        coords={"world": np.arange(1), "seed": np.arange(2)},
+        coords={"seed": np.arange(2)},
         variables={"total": Output(np.zeros(()), ("seed",)), "diverged": Output(np.zeros((), bool), ("seed",))},
         block={"seed": 2},
     )

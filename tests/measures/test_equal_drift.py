@@ -48,13 +48,13 @@ def test_intervals_at_equal_drift_count_rates_as_one_draw():
     assert np.isnan(equal_drift.at_equal_drift(missed, (0.3,))[0].selection.item())
 
 
-def test_seeds_of_one_world_are_one_draw_where_there_are_worlds():
+def test_learning_rates_of_one_seed_are_one_draw():
     rng = np.random.default_rng(1)
-    worlds, seeds = rng.normal(0.5, 0.1, (300, 1)), rng.normal(0.0, 0.01, (300, 20))
-    values = xr.DataArray((worlds + seeds)[..., None] * [0.1, 0.2, 0.4], dims=("world", "seed", "record"))
+    seeds, rates = rng.normal(0.5, 0.1, (300, 1)), rng.normal(0.0, 0.01, (300, 20))
+    values = xr.DataArray((seeds + rates)[..., None] * [0.1, 0.2, 0.4], dims=("seed", "rate", "record"))
     dataset = xr.Dataset({"total": xr.DataArray([0.1, 0.2, 0.4], dims="record") + 0 * values, "selection": values})
     error = equal_drift.at_equal_drift(dataset, (0.3,))[1].selection.item()
-    np.testing.assert_allclose(error, 1.97 * worlds.std() / np.sqrt(300), rtol=0.1)
+    np.testing.assert_allclose(error, 1.97 * seeds.std() / np.sqrt(300), rtol=0.1)
 
 
 def test_where_half_is_spent_and_where_a_value_turns_over():

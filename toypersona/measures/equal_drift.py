@@ -54,14 +54,8 @@ REACHED = 0.8
 
 
 def independent(values: xr.DataArray | xr.Dataset) -> Any:
-    """Draws as independent as there are, along a dimension ``draw``: whatever shares something is averaged first.
-
-    Learning rates share their random numbers, and so do worlds those of a seed; seeds of one world share its base. With
-    three worlds or more a draw is a world, otherwise a seed: its spread is then that around one base.
-    """
-    by_world = values.sizes.get("world", 1) > 2
-    draw, others = ("world", ("rate", "seed")) if by_world else ("seed", ("rate", "world"))
-    return values.mean([name for name in others if name in values.dims]).rename({draw: "draw"})
+    """One value for each seed: learning rates share its random numbers, and are averaged."""
+    return values.mean("rate") if "rate" in values.dims else values
 
 
 def at_equal_drift(dataset: xr.Dataset, drifts: Sequence[float]) -> tuple[xr.Dataset, xr.Dataset]:
@@ -73,10 +67,10 @@ def at_equal_drift(dataset: xr.Dataset, drifts: Sequence[float]) -> tuple[xr.Dat
     numbers = [name for name, values in dataset.data_vars.items() if "record" in values.dims and name != "weights"]
     parts = {name: dataset[name] / dataset.total for name in ("selection", "switching", "novelty") if name in dataset}
     at_level = independent(at_spent(dataset[numbers].assign(parts), drifts))
-    count = at_level.notnull().sum("draw")
-    enough = count.where(count >= max(3, REACHED * at_level.sizes["draw"]))
-    error = at_level.std("draw", ddof=1) / np.sqrt(enough)
-    return at_level.mean("draw").where(enough.notnull()), error * xr.apply_ufunc(stats.t.ppf, 0.975, enough - 1)
+    count = at_level.notnull().sum("seed")
+    enough = count.where(count >= max(3, REACHED * at_level.sizes["seed"]))
+    error = at_level.std("seed", ddof=1) / np.sqrt(enough)
+    return at_level.mean("seed").where(enough.notnull()), error * xr.apply_ufunc(stats.t.ppf, 0.975, enough - 1)
 
 
 def half_spent(dataset: xr.Dataset) -> xr.DataArray:
