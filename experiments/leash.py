@@ -41,7 +41,7 @@ class LockIn:
     """Differences of the rewards; increasing."""
     rates: Grid = geometric(0.35, 5.6, 9)
     """Learning rates, in units of the law's noise threshold; increasing."""
-    num_runs: settings.Runs = 600
+    num_runs: settings.Runs = 400
     """Independent runs at each, in every seed."""
     max_steps: Count = 40_000
     """A run that has not settled by then is counted as neither."""
@@ -75,12 +75,12 @@ class Config(settings.Settings):
 
 
 PRESETS = {
-    "quick": Config(),
+    "quick": Config(seeds=tuple(range(6))),
     "paper": Config(
         masses=(1e-5, 1e-4, 1e-3, 1e-2, 1e-1),
         times=geometric(1.0, 100_000.0, 41),
         natural_times=geometric(0.1, 30.0, 41),
-        seeds=tuple(range(4)),
+        seeds=tuple(range(8)),
         lock_in=LockIn(gaps=(0.025, 0.05, 0.1, 0.2, 0.4), num_runs=1000, max_steps=200_000),
     ),
 }

@@ -12,28 +12,18 @@ from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
-from zlib import crc32
 
 import xarray as xr
 
 from experiments.shared import command, settings, user_code
-from experiments.shared.settings import geometric, records
+from experiments.shared.settings import records
 from toypersona.limits import Count, Degrees, Share, at_least, increasing
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
-    from toypersona.rules.catalogue import Entry
     from toypersona.types import Array, Key
 
 NAME = "rules"
-PASSES = (1, 4, 16, 64)
-"""k of pass@k."""
-
-NUM_TRIES = 64
-"""Responses to each prompt from which pass@k is also estimated, at the end."""
-
-TILTS = (0.0, *geometric(0.001, 100.0, 400))
-"""Strengths of the tilt, which pays most at any drift: rewards are held against its own."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,6 +40,8 @@ class Config(settings.RewardSettings):
     """Factors on every rule's learning rate; increasing."""
     drifts: Annotated[tuple[float, ...], increasing(1)] = (0.1, 0.3, 0.9)
     """Nats of KL(policy‖base) at which rules are compared; increasing."""
+    paid: Annotated[tuple[float, ...], increasing(1)] = (0.5, 1.0)
+    """Mean rewards, in standard deviations under the base, at which they are compared too; increasing."""
     right: Share = 0.05
     """Share of the base's responses that count as right for pass@k: those that pay best."""
     own: tuple[str, ...] = ()
@@ -70,25 +62,25 @@ class Config(settings.RewardSettings):
 
 
 PRESETS = {
-    "quick": Config(seeds=tuple(range(6))),
+    "quick": Config(rates=(0.7,), seeds=tuple(range(10))),
     "paper": Config(num_steps=1000, num_records=20, rates=(0.1, 0.3, 1.0), seeds=tuple(range(24))),
 }
 
 
 def run(config: Config) -> xr.Dataset:
-    """Walk every rule's path and measure along it."""
+    """Walk every rule's path and measure along it, with the gate as it was fitted and, if that reads, as a table."""
     import jax
     import jax.numpy as jnp
 
-    from toypersona import rewards, theory
-    from toypersona.measures import drift, support
-    from toypersona.rules import catalogue, tilting
+    from toypersona import bases, comparison, rewards
+    from toypersona.rules import catalogue
 
     rules, own = user_code.rules(config.only, config.own)
     user_code.try_rules(own.values(), config.world, config.options, config.length)
     pretrained, steps = config.pretrained(), records(config.num_steps, config.num_records)
     family = settings.Reward(config, pretrained)
-    names, strengths = ["tilt", *rules], geometric(0.03, 30.0, config.num_records)
+    names, fitted = [comparison.TILT, *rules], config.pretraining.fitting(config.world).gate
+    gates = tuple(dict.fromkeys((fitted, "table")))
 
     def point(key: Key, *, rate: Array) -> dict[str, Any]:
         feature_key, walk_key, _ = jax.random.split(key, 3)
@@ -96,51 +88,23 @@ def run(config: Config) -> xr.Dataset:
         base = pretrained.base(draw)
         reward = family.at_angle(config.angle, base, feature_key, draw)
         right = rewards.best_paid(reward, base.log_base, config.right)
-        spent_by_tilts, paid_to_tilts = tilting.frontier(base.log_base, reward, base.log_prompts, jnp.asarray(TILTS))
-
-        def walk(rule: Entry, data_key: Key, step_key: Key) -> Array:
-            setup = catalogue.Setup(base, reward, base.log_personas[:, family.helpful], right, data_key)
-            size = rule.rate * rate
-            return base.follow(rule.make(setup), key=step_key, marks=size * jnp.asarray(steps), max_step=size)
-
-        passes = lambda law: jnp.stack([support.pass_at_k(law, right, base.log_prompts, k) for k in PASSES])  # noqa: E731
-
-        def tried(law: Array, key: Key) -> Array:
-            num_right = support.num_correct(key, law, right, NUM_TRIES)
-            return jnp.stack([base.rho @ support.pass_at_k_from_samples(num_right, NUM_TRIES, k) for k in PASSES])
-
-        def others(log_policy: Array) -> dict[str, Array]:
-            return {
-                **support.support(log_policy, base.log_base, base.log_prompts, length=base.length)._asdict(),
-                **{"reward": base.mean(log_policy, reward), "passes": passes(log_policy)},
-            }
-
-        def measured(path: Array) -> dict[str, Array]:
-            spent = base.budget_along(path)
-            return {
-                **spent._asdict(),
-                **jax.lax.map(others, path),
-                "routing_information": jax.vmap(drift.routing_information, (0, None))(spent.weights, base.log_prompts),
-                "best_reward": jnp.interp(jnp.sqrt(spent.total), jnp.sqrt(spent_by_tilts), paid_to_tilts),
-            }
-
-        # Of its name, so that a rule does the same whatever it is compared with.
-        own_key = lambda number: jax.random.split(jax.random.fold_in(walk_key, number), 3)  # noqa: E731
-        keys = jax.vmap(own_key)(jnp.array([crc32(name.encode()) for name in names], jnp.uint32))
-        tilts = jnp.stack([theory.tilt(base.log_base, reward, strength) for strength in strengths])
-        paths = [tilts, *(walk(rule, *pair) for rule, pair in zip(rules.values(), keys[1:, :2], strict=True))]
-        along = jax.lax.map(measured, jnp.stack(paths))
-        along["passes"] = named(along["passes"], "pass@k", k=PASSES)
+        start = catalogue.Setup(base, reward, base.log_personas[:, family.helpful], right, walk_key)
+        table = bases.with_gate_table(base, pretrained.world_at(draw))
+        starts = [start if gate == fitted else start._replace(base=table) for gate in gates]
+        each = [comparison.along(one, rules, jax.random.clone(walk_key), rate=rate, steps=steps) for one in starts]
+        along = jax.tree.map(lambda *x: jnp.stack(x), *each)
+        tried = named(along.pop("tried"), f"pass@k from {comparison.NUM_TRIES} samples", k=comparison.PASSES)
+        along["passes"] = named(along["passes"], "pass@k", k=comparison.PASSES)
         along["weights"] = named(along["weights"], prompt=None, persona=base.labels.personas)
         along["best_reward"] = named(along["best_reward"], "mean reward of the tilt of the same drift")
-        tries = jax.vmap(tried)(jnp.stack([path[-1] for path in paths]), keys[:, 2])
+        passes = comparison.passes(start, base.log_base)
         return {
-            **named(along, rule=names, record=steps),
-            "base_passes": named(passes(base.log_base), "pass@k of the base", k=PASSES),
-            "tried": named(tries, f"pass@k from {NUM_TRIES} samples", rule=names, k=PASSES),
+            **named(along, gate=gates, rule=names, record=steps),
+            "base_passes": named(passes, "pass@k of the base", k=comparison.PASSES),
+            "tried": named(tried, gate=gates, rule=names),
         }
 
-    labels = {"controls": catalogue.CONTROLS, "num_tries": NUM_TRIES, "own": [*own]}
+    labels = {"controls": catalogue.CONTROLS, "num_tries": comparison.NUM_TRIES, "own": [*own]}
     labels["rules"] = catalogue.described(rules)
     return command.sweep(NAME, config, point, {"rate": config.rates}, constants=pretrained.recovered(), labels=labels)
 

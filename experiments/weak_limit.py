@@ -60,7 +60,10 @@ class Config(settings.Settings):
             raise ValueError("--drifts has to double at every step.")
 
 
-PRESETS = {"quick": Config(seeds=(0, 1)), "paper": Config(num_worlds=500, num_words=5, seeds=tuple(range(4)))}
+PRESETS = {
+    "quick": Config(num_worlds=60, seeds=tuple(range(5))),
+    "paper": Config(num_worlds=250, num_words=5, seeds=tuple(range(8))),
+}
 
 
 def run(config: Config) -> xr.Dataset:

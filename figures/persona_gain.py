@@ -15,10 +15,10 @@ def draw_diagonal(axis: Axes, dataset: xr.Dataset) -> None:
     """Kappa of every draw, gate, rule and rate where the law is claimed."""
     lines = [0.02, 3.0]
     axis.plot(lines, lines, color="black", lw=0.8)
-    for (gate, rule), (law, seen) in readings.lawful(dataset).items():
+    for (gate, rule), (law, seen) in readings.by_rule(dataset).items():
         marker = RULES.get(rule, "^")
         axis.plot(
-            law.values.ravel(), seen.values.ravel(), marker, color=style.COLOURS[GATES[gate]], ms=3, mew=0, alpha=0.6
+            law.values, seen.mean("angle").values, marker, color=style.COLOURS[GATES[gate]], ms=3, mew=0, alpha=0.6
         )
     for gate, colour in GATES.items():
         axis.plot([], [], "^", color=style.COLOURS[colour], label=f"gradient, gate {gate}", ms=3)

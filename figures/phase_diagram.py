@@ -35,13 +35,15 @@ def draw_map(axis: Axes, dataset: xr.Dataset, rule: str) -> None:
     found = boundaries.from_dataset(one).sel(bound="middle")
     outline = [withStroke(linewidth=2.6, foreground="black")]
     for label, (take, colour, dash) in BOUNDARIES.items():
-        _draw_boundary(axis, take(found), dash, color=colour, lw=1.5, label=label, path_effects=outline)
+        _draw_boundary(axis, take(found), one.strength, dash, color=colour, lw=1.5, label=label, path_effects=outline)
     axis.set(xscale="log", xlim=(one.strength[0], one.strength[-1]), yticks=one.angle)
 
 
-def _draw_boundary(axis: Axes, values: xr.DataArray, dash: str, *, color: str, **look: Any) -> None:
-    """Geometric mean and range over the draws that reach the boundary and do not start beyond it."""
-    middle, low, high = readings.drawn(values)
+def _draw_boundary(
+    axis: Axes, values: xr.DataArray, along: xr.DataArray, dash: str, *, color: str, **look: Any
+) -> None:
+    """Median and range over all draws: where one does not reach the boundary the range runs to the edge."""
+    middle, low, high = readings.across(values, along)
     axis.plot(middle, values.angle, dash, color=color, **look)
     axis.fill_betweenx(values.angle, low, high, color=color, alpha=0.25, lw=0)
 
@@ -70,7 +72,7 @@ def draw_weak_edge(axis: Axes, dataset: xr.Dataset) -> None:
 def draw_noise(axis: Axes, dataset: xr.Dataset) -> None:
     """The learning rate from which REINFORCE on the gates locks onto a wrong persona in one run of ten."""
     noise = boundaries.from_dataset(dataset[["noise_wrong"]]).noise.sel(bound="middle")
-    _draw_boundary(axis, noise, "s-", color=style.COLOURS["green"], ms=3)
+    _draw_boundary(axis, noise, dataset.learning_rate, "s-", color=style.COLOURS["green"], ms=3)
     axis.set(
         xscale="log",
         xlim=dataset.learning_rate.values[[0, -1]],

@@ -74,48 +74,62 @@ def draw_passes(axis: Axes, dataset: xr.Dataset, mean: xr.Dataset, level: float)
     axis.legend(loc="lower right", fontsize=5.5)
 
 
-def table(dataset: xr.Dataset, mean: xr.Dataset, error: xr.Dataset, level: float) -> str:
-    """Markdown: rule × (exact counterpart, oracle, knob, what it does to the hull)."""
-    known = datasets.config_of(dataset)["rules"]
-    here, band = mean.sel(drift=level), error.sel(drift=level)
-    lines = [
-        f"Of {level:g} nats of KL(policy‖base), the share that selects, switches persona mid-sentence, and is said by "
-        "nobody; half a 95% interval behind ±. Written by `figures.rules` from the dataset.",
-        "",
-        "*k3 in loss* is the penalty of GRPO's paper (Shao et al. 2024), TRL's before version 1.10 and Tunix's: its "
-        "gradient is that of KL(base‖policy). *Corrected k3* (DeepSeek-V3.2, 2025), weighted with the ratio of new to "
-        "old policy, is TRL's since 1.10: its gradient is that of KL(policy‖base).",
-        "",
-        f"*Less {REFERENCE}*: the selection fraction less that of {REFERENCE} in the same draw; bold where they differ "
-        "at 5% after Holm's correction for all rules.",
-        "",
-        f"| rule | exact counterpart | step agrees with | knob | selection | less {REFERENCE} | switching | novelty | "
-        "routing, nats |",
-        "|---|---|---|---|---:|---:|---:|---:|---:|",
-    ]
-    compared = readings.against(dataset, REFERENCE).sel(drift=level) if REFERENCE in known else None
-    for rule in dataset.rule.values:
-        cells = [rule, *(known[rule][name] or "–" for name in ("exact", "oracle", "knob"))]
-        for name in (*PARTS, "routing_information"):
-            value, half = here[name].sel(rule=rule).item(), band[name].sel(rule=rule).item()
-            cells.append(f"{value:.2f} ± {half:.2f}" if np.isfinite(value) else "not reached")
-        cells.insert(5, _difference(compared, rule))
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+INTRODUCTION = f"""Written by `figures.rules` from the dataset: what the drift KL(policy‖base) of every rule is made \
+of at the same drift, half a 95% interval behind ±.
+
+*k3 in loss* is the penalty of GRPO's paper (Shao et al. 2024), TRL's before version 1.10 and Tunix's: its gradient is \
+that of KL(base‖policy). *Corrected k3* (DeepSeek-V3.2, 2025), weighted with the ratio of new to old policy, is TRL's \
+since 1.10: its gradient is that of KL(policy‖base).
+
+*Less {REFERENCE}*: the selection fraction less that of {REFERENCE} in the same draw, at the same drift, and where the \
+mean reward is the same; bold where they differ at 5% after Holm's correction for all rules.
+"""
 
 
-def _difference(compared: xr.Dataset | None, rule: str) -> str:
-    if compared is None or rule == REFERENCE:
+def table(dataset: xr.Dataset) -> str:
+    """Markdown, for each gate: rule × (exact counterpart, oracle, knob, what it does to the hull)."""
+    known, level = datasets.config_of(dataset)["rules"], readings.levels(dataset)[-1]
+    selected = {name: values.isel(level=-1) for name, values in readings.selected(dataset).items()}
+    apart = {name: readings.against(values, REFERENCE) for name, values in selected.items() if REFERENCE in known}
+    paid = selected["paid"].level.item()
+    heads = (*PARTS, f"less {REFERENCE}", f"the same at reward {paid:g}", "routing, nats")
+    each = [each.sel(drift=level) for each in readings.at_levels(dataset)]
+    lines = [INTRODUCTION]
+    for gate in dataset.gate.values:
+        here, band = (values.sel(gate=gate) for values in each)
+        lines += [
+            f"## Gate {gate}, at {level:g} nats",
+            "",
+            f"| rule | exact counterpart | step agrees with | knob | {' | '.join(heads)} |",
+            f"|---|---|---|---|{'---:|' * len(heads)}",
+        ]
+        for rule in dataset.rule.values:
+            cells = [rule, *(known[rule][name] or "–" for name in ("exact", "oracle", "knob"))]
+            cells += [_interval(here[part].sel(rule=rule), band[part].sel(rule=rule)) for part in PARTS]
+            cells += [difference(apart[name].sel(gate=gate), rule) if name in apart else "–" for name in selected]
+            cells.append(_interval(here.routing_information.sel(rule=rule), band.routing_information.sel(rule=rule)))
+            lines.append(f"| {' | '.join(cells)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _interval(value: xr.DataArray, half: xr.DataArray) -> str:
+    return f"{value.item():.2f} ± {half.item():.2f}" if np.isfinite(value) else "not reached"
+
+
+def difference(compared: xr.Dataset, rule: str) -> str:
+    """A difference with its interval, as a cell of a table; bold where it is told from none."""
+    if rule == REFERENCE:
         return "–"
     here = compared.sel(rule=rule)
     if not np.isfinite(here.difference):
         return "not reached"
     text = f"{here.difference.item():+.2f} ± {here.half.item():.2f}"
-    return f"**{text}**" if here.p < 0.05 else text
+    return f"**{text}**" if here.p < readings.SIGNIFICANT else text
 
 
-def draw(dataset: xr.Dataset) -> dict[str, Figure | str]:
-    """All five panels, and the table to stand beside them."""
+def draw_gate(dataset: xr.Dataset) -> Figure:
+    """All five panels, of one gate."""
     level = readings.levels(dataset)[-1]
     mean, error = readings.at_levels(dataset)
     dense = readings.along_drift(dataset, 25)
@@ -127,11 +141,19 @@ def draw(dataset: xr.Dataset) -> dict[str, Figure | str]:
     axes["S"].axhline(0.5, color="black", lw=0.5)
     axes["S"].set_ylim(0, 1.02)
     paid = {rule: colour for rule, colour in shown.items() if rule != "paid by chance"}
-    draw_curves(axes["paid"], *dense, "paid", "reward / the tilt's at this drift", paid)
+    draw_curves(axes["paid"], *dense, "share", "reward / the tilt's at this drift", paid)
     draw_curves(axes["entropy"], *dense, "sequence_entropy", "entropy, nats a response", shown)
     axes["entropy"].legend(fontsize=5.5)
     draw_passes(axes["passes"], dataset, mean, level)
-    return {"": figure, ".md": table(dataset, mean, error, level)}
+    return figure
+
+
+def draw(dataset: xr.Dataset) -> dict[str, Figure | str]:
+    """A page for every gate, the fitted one first, and the table to stand beside them."""
+    first, *others = dataset.gate.values
+    pages = {"": draw_gate(dataset.sel(gate=first))}
+    pages |= {f"_gate_{gate}": draw_gate(dataset.sel(gate=gate)) for gate in others}
+    return {**pages, ".md": table(dataset)}
 
 
 if __name__ == "__main__":

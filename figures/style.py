@@ -100,20 +100,25 @@ def _save(figure: Figure, out: Path, name: str) -> None:
     print(f"Figure {out / name}.pdf, {out / name}.png")
 
 
-def main(name: str, draw: Callable[[xr.Dataset], Figure | Mapping[str, Figure | str]], description: str | None) -> None:
+Draw = Callable[..., Figure | Mapping[str, Figure | str]]
+
+
+def main(name: str, draw: Draw, description: str | None, *, several: bool = False) -> None:
     """Draw the command line's ``--data DIR/NAME.zarr`` to its ``--out DIR``; exit 2 with one sentence without data.
 
-    ``draw`` returns one figure, or figures and texts by what follows NAME in the names of their files.
+    ``draw`` returns one figure, or figures and texts by what follows NAME in the names of their files. It is given the
+    dataset; with ``several`` those of all folders in ``--data``, by the folders' names.
     """
     parser = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder that the experiment wrote")
+    what = "folder of folders that the experiment wrote" if several else "folder that the experiment wrote"
+    parser.add_argument("--data", type=Path, required=True, help=what)
     parser.add_argument("--out", type=Path, required=True, help="folder for the PDF and the PNG")
     folders = parser.parse_args()
     try:
-        dataset = datasets.load(folders.data / f"{name}.zarr").load()
+        dataset = _all_of(name, folders.data) if several else datasets.load(folders.data / f"{name}.zarr").load()
         files.check_writable(folders.out)
         _use()
-        drawn = datasets.read(draw, dataset)
+        drawn = draw(dataset) if isinstance(dataset, dict) else datasets.read(draw, dataset)
         for end, content in (drawn if isinstance(drawn, Mapping) else {"": drawn}).items():
             if isinstance(content, Figure):
                 _save(content, folders.out, name + end)
@@ -123,6 +128,18 @@ def main(name: str, draw: Callable[[xr.Dataset], Figure | Mapping[str, Figure | 
         parser.error(str(error))
     except OSError as error:
         parser.error(f"{error.filename or folders.out}: {files.why(error)}")
+
+
+def _all_of(name: str, folder: Path) -> dict[str, xr.Dataset]:
+    """The datasets of this name in a folder's folders.
+
+    Raises:
+        ValueError: there are fewer than two.
+    """
+    found = {path.parent.name: path for path in sorted(folder.glob(f"*/{name}.zarr"))}
+    if len(found) < 2:
+        raise ValueError(f"{folder} has fewer than two folders with {name}.zarr: run the experiment into some first.")
+    return {where: datasets.load(path).load() for where, path in found.items()}
 
 
 class _Parser(argparse.ArgumentParser):

@@ -17,12 +17,12 @@ LAYERS = [
     {"toypersona.tilted", "toypersona.parity", "toypersona.worlds"},
     {"toypersona.policies", "toypersona.rewards", "toypersona.theory", "toypersona.long_answers"},
     {"toypersona.pretraining", "toypersona.rules", "toypersona.measures", "toypersona.programs"},
-    {"toypersona.trajectories", "toypersona.grids"},
+    {"toypersona.trajectories", "toypersona.grids", "toypersona.artefacts"},
     {"toypersona.sweeps"},
     {"toypersona.bases"},
     {"toypersona.rules.catalogue", "toypersona.lock_in", "toypersona.thinkers", "toypersona.horizons"},
     {"toypersona.defences", "toypersona.competition", "toypersona.first_order", "toypersona.fine_tuning"},
-    {"toypersona.right_answers", "toypersona.takeover"},
+    {"toypersona.right_answers", "toypersona.takeover", "toypersona.comparison"},
     {"experiments.shared"},
     {"experiments", "benchmarks"},
 ]
@@ -128,7 +128,7 @@ def test_figures_claims_and_settings_leave_jax_alone():
 def test_every_command_has_its_claims_and_its_figure():
     commands = {path.stem for path in (ROOT / "experiments").glob("[a-z]*.py")} - {"job_array"}
     assert {path.stem for path in (ROOT / "experiments" / "claims").glob("[a-z]*.py")} == commands
-    assert {path.stem for path in (ROOT / "figures").glob("[a-z]*.py")} - {"style"} == commands
+    assert {path.stem for path in (ROOT / "figures").glob("[a-z]*.py")} - {"style", "rules_by_world"} == commands
 
 
 def test_no_two_modules_of_a_layer_share_a_name():

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from toypersona import bases, defences, thinkers
+from toypersona import artefacts, bases, defences, thinkers
 from toypersona.options import Pretraining, ReasoningOptions, Training
 from toypersona.policies import mixture
 from toypersona.rules import catalogue
@@ -170,7 +170,7 @@ def test_a_fit_is_found_again_by_its_key():
     options = Pretraining(num_lines=64, line_length=4, num_steps=1, num_restarts=1, gate="prior")
     fit = lambda key: thinkers.pretrained(ReasoningOptions(), options, key)  # noqa: E731
     keys = jax.random.split(jax.random.key(0), 2)
-    fits = bases.for_each_key(fit, keys, None)
+    fits = artefacts.for_each_key(fit, keys, None)
     for key in keys:
         jax.tree.map(np.testing.assert_array_equal, fits.at(key), jax.jit(fit)(key))
 

@@ -8,15 +8,14 @@ under the fingerprint of the computation that makes them.
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import jaxpr_as_fun
 from jaxtyping import Array, Float, Int
 
-from toypersona import chains, files, numerics, pretraining, programs, rewards, trajectories
+from toypersona import artefacts, chains, numerics, pretraining, rewards, trajectories
 from toypersona.measures import drift
 from toypersona.options import Pretraining, WorldOptions
 from toypersona.outputs import Output, named
@@ -36,8 +35,6 @@ FAMILIES: dict[str, Callable[[World, Labels, int, Pretraining], Speakers]] = {
 
 OF_BASE = 20
 """Folded into a seed's key where it draws a base: what a point draws with the same key is independent of it."""
-
-Result = TypeVar("Result")
 
 
 class Base(NamedTuple):
@@ -227,7 +224,7 @@ class Pretrained(NamedTuple):
 
     def place(self, key: Key) -> Int[Array, ""]:
         """The number of the base that was drawn by the seed of a key, ``jax.random.key(seed)`` (may be traced)."""
-        return _place(jax.vmap(jax.random.key)(self.seeds), key)
+        return artefacts.place(jax.vmap(jax.random.key)(self.seeds), key)
 
     def world_at(self, index: Int[Array, ""] | int) -> World:
         """The truth number ``index`` (may be traced)."""
@@ -294,72 +291,7 @@ def pretrained(
         return pretraining.align(world, speakers(world), fitted.params, length)
 
     drawn = [(world, jax.random.key_data(own[1:])) for (world, _), own in zip(each, keys, strict=True)]
-    params, recovery = _stacked(_each_kept(fit, drawn, folder))
+    params, recovery = artefacts.stacked(artefacts.kept(fit, drawn, folder))
     return Pretrained(
-        np.array(seeds), _stacked([world for world, _ in each]), labels, speakers, params, recovery, responses
+        np.array(seeds), artefacts.stacked([world for world, _ in each]), labels, speakers, params, recovery, responses
     )
-
-
-class ByKey(NamedTuple):
-    """Results of a computation for each of some keys, found again by the key.
-
-    Attributes:
-        keys: data of the keys [S, ...].
-        results: with a leading axis S.
-    """
-
-    keys: Array
-    results: Any
-
-    def at(self, key: Key) -> Any:
-        """The result for one of the keys (may be traced)."""
-        index = _place(jax.random.wrap_key_data(self.keys), key)
-        return jax.tree.map(lambda x: x[index], self.results)
-
-
-def _place(keys: Key, key: Key) -> Int[Array, ""]:
-    """Where among some keys [S] one of them stands."""
-    return jnp.argmax((jax.random.key_data(keys) == jax.random.key_data(key)[None]).all(axis=1))
-
-
-def _stacked(trees: Sequence[Result]) -> Result:
-    """Trees of the same structure as one, with a leading axis."""
-    return jax.tree.map(lambda *x: jnp.stack(x), *trees)
-
-
-def for_each_key(compute: Callable[[Key], Any], keys: Key, folder: Path | None) -> ByKey:
-    """A computation for each of some different keys [S], one after the other, each kept by itself as by ``kept``."""
-    data = jax.random.key_data(keys)
-    results = _each_kept(lambda one: compute(jax.random.wrap_key_data(one)), [(one,) for one in data], folder)
-    return ByKey(data, _stacked(results))
-
-
-def kept(compute: Callable[..., Result], arguments: tuple, folder: Path | None) -> Result:
-    """The result of a computation, loaded if it was kept before.
-
-    Args:
-        compute: a pure function of arrays that returns a pytree of arrays.
-        arguments: what to call it with.
-        folder: where results are kept, each under the version of jax, the platform and the fingerprint of the traced
-            computation and its arguments, so that other settings, texts or code never find it; computed anew if None.
-    """
-    return _each_kept(compute, [arguments], folder)[0]
-
-
-def _each_kept(compute: Callable[..., Result], calls: Sequence[tuple], folder: Path | None) -> list[Result]:
-    """``kept`` for each of some arguments of the same shapes; traced and compiled once."""
-    closed, shapes = jax.make_jaxpr(compute, return_shape=True)(*calls[0])
-    evaluate = jax.jit(jaxpr_as_fun(closed))
-
-    def result(arguments: tuple) -> Result:
-        path = folder and folder / f"jax-{jax.__version__}-{jax.default_backend()}" / programs.fingerprint(
-            closed, arguments
-        )
-        if path and path.exists():
-            return files.kept_tree(path, shapes)
-        computed = jax.tree.unflatten(jax.tree.structure(shapes), evaluate(*jax.tree.leaves(arguments)))
-        if path:
-            files.keep_tree(path, computed)
-        return computed
-
-    return [result(arguments) for arguments in calls]

@@ -3,7 +3,7 @@
 The phrase is the last response of a base (``worlds.phrase``), paid for by ``rewards.phrase_bonus``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -49,23 +49,52 @@ def loop(
         own with all its parameters free; by ``GRADIENTS``; up, and down. With it natural gradient's largest
         ``residual`` on the level; 0 of vanilla gradient, which solves nothing.
     """
-    own = base.task(reward)
-    table = own._replace(policy=tabular.tabular(base.prompts, base.num_words, base.length))
+    starts = ((_table(base, reward), base.log_base), (base.task(reward), base.params))
+    rules = (gradient.policy_gradient, gradient.natural_gradient)
+    options = {"learning_rate": learning_rate, "num_steps": num_steps}
+    each = [jnp.stack([_around(base, *start, rule, strengths, **options) for rule in rules]) for start in starts]
+    walked = jnp.stack(each)
+    return walked[..., 0], walked[..., 1]
+
+
+def lag(
+    base: Base,
+    reward: Float[Array, "C N"],
+    strengths: Float[Array, " L"],
+    *,
+    learning_rate: Scalar,
+    num_steps: Sequence[int],
+) -> Float[Array, "S 2 L"]:
+    """``loop`` of vanilla gradient on a table alone, for several numbers of steps at every level [S, direction, L]."""
+    start = _table(base, reward), base.log_base, gradient.policy_gradient
+    each = [_around(base, *start, strengths, learning_rate=learning_rate, num_steps=num) for num in num_steps]
+    return jnp.stack(each)[..., 0]
+
+
+def _table(base: Base, reward: Float[Array, "C N"]) -> Task:
+    return base.task(reward)._replace(policy=tabular.tabular(base.prompts, base.num_words, base.length))
+
+
+def _around(
+    base: Base,
+    task: Task,
+    params: Params,
+    gradient_rule: Callable[..., UpdateRule],
+    strengths: Float[Array, " L"],
+    *,
+    learning_rate: Scalar,
+    num_steps: int,
+) -> Float[Array, "2 L 2"]:
+    """The phrase's probability and the largest residual, up and down the strengths."""
     keys = jax.random.split(jax.random.key(0), num_steps)
     options = {"learning_rate": learning_rate, "kl_coefficient": 1.0, "log_base": base.log_base}
 
-    def walk(task: Task, params: Params, gradient_rule: Callable[..., UpdateRule]) -> Float[Array, "2 L 2"]:
-        def level(params: Params, strength: Array) -> tuple[Params, Array]:
-            rule = gradient_rule(task._replace(reward=strength * reward), **options)
-            state, info = jax.lax.scan(lambda state, key: rule.update(key, state), rule.init(params), keys)
-            phrase = base.rho @ jnp.exp(all_log_probs(task.policy, state.params, task.prompts)[:, -1])
-            return state.params, jnp.stack([phrase, info.get("residual", jnp.zeros(1)).max()])
+    def level(params: Params, strength: Array) -> tuple[Params, Array]:
+        rule = gradient_rule(task._replace(reward=strength * task.table()), **options)
+        state, info = jax.lax.scan(lambda state, key: rule.update(key, state), rule.init(params), keys)
+        phrase = base.rho @ jnp.exp(all_log_probs(task.policy, state.params, task.prompts)[:, -1])
+        return state.params, jnp.stack([phrase, info.get("residual", jnp.zeros(1)).max()])
 
-        _, both = jax.lax.scan(level, params, jnp.concatenate([strengths, strengths[::-1]]))
-        up, down = both.reshape(2, -1, 2)
-        return jnp.stack([up, down[::-1]])
-
-    starts = ((table, base.log_base), (own, base.params))
-    rules = (gradient.policy_gradient, gradient.natural_gradient)
-    walked = jnp.stack([jnp.stack([walk(*start, rule) for rule in rules]) for start in starts])
-    return walked[..., 0], walked[..., 1]
+    _, both = jax.lax.scan(level, params, jnp.concatenate([strengths, strengths[::-1]]))
+    up, down = both.reshape(2, -1, 2)
+    return jnp.stack([up, down[::-1]])

@@ -1,9 +1,8 @@
 """What is read from the dataset of amplification: entropy by its formula, and who is kept or amplified by law."""
 
-import numpy as np
 import xarray as xr
 
-from experiments.shared.claim import Claim, at_most, each_at_most, grouped, near
+from experiments.shared.claim import Claim, at_most, drawn, each_at_most, grouped
 from toypersona import datasets
 
 LAWS = {"policy gradient": "law", "natural gradient": "natural_law"}
@@ -45,10 +44,8 @@ def _entropy(dataset: xr.Dataset) -> list[Claim]:
 
 def _like_exact(share: xr.DataArray, rule: str, exact: str) -> Claim:
     """A sampled rule does what its exact counterpart does, within the spread over seeds and the noise of sampling."""
-    apart = (share.sel(rule=rule) - share.sel(rule=exact)).mean("prompt").values
-    error = 3 * apart.std(ddof=1) / np.sqrt(apart.size)
-    what = f"{rule} - {exact}: share of the likeliest right persona at the end, mean"
-    return near("prediction", what, 0.0, apart.mean(), error + NOISE, possible=(-1, 1))
+    what = f"{rule}: share of the likeliest right persona at the end, of {exact}"
+    return drawn("prediction", what, share.sel(rule=exact), share.sel(rule=rule), NOISE, possible=(0, 1))
 
 
 def findings(dataset: xr.Dataset) -> list[str]:

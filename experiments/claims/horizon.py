@@ -2,15 +2,20 @@
 
 import numpy as np
 import xarray as xr
-from scipy import stats
 
-from experiments.shared.claim import ERRORS, Claim, at_most, each_at_most, grouped, near
+from experiments.shared.claim import ERRORS, Claim, at_most, drawn, each_at_most, grouped, over_draws
 from experiments.shared.terminal import number
 from toypersona import datasets
 from toypersona.measures import boundaries
 
+FINITE = 0.02
+"""What finite lengths leave of an exponent."""
+
 LONG = 16.0
 """Lengths at which personas have been told apart: this many times the length where the weak plateau is 1/2."""
+
+READ = 0.1
+"""Part of a boundary by which it may be misread between two of few strengths."""
 
 WEAK_LENGTH = 65_536
 """Rounding of the chains' rows adds up to 1e-16 T nats: there up to a hundredth of so weak a distortion."""
@@ -37,31 +42,25 @@ def distance_law(dataset: xr.Dataset) -> xr.DataArray:
     return 0.5 * dataset.variances.isel(persona=dataset.means.argmax("persona")) * dataset.scaled**2
 
 
-def exponents(dataset: xr.Dataset) -> np.ndarray:
-    """Slope of log s at the half boundary against log T in each draw, where personas have been told apart."""
+def exponents(dataset: xr.Dataset) -> xr.DataArray:
+    """Slope of log s at the half boundary against log T of every seed, where personas have been told apart."""
     slopes = []
     for curve, apart in zip(half(dataset), _told_apart(dataset).T, strict=True):
         kept = curve.where(apart).dropna("length")
-        if kept.size > 1:
-            slopes.append(np.polyfit(np.log(kept.length), np.log(kept / np.sqrt(kept.length)), 1)[0])
-    return np.array(slopes)
+        enough = kept.size > 1
+        slopes.append(np.polyfit(np.log(kept.length), np.log(kept / np.sqrt(kept.length)), 1)[0] if enough else np.nan)
+    return dataset.seed.astype(float).copy(data=slopes)
 
 
 def _told_apart(dataset: xr.Dataset) -> xr.DataArray:
     return dataset.length >= LONG * dataset.within / dataset.between
 
 
-def _interval(values: np.ndarray) -> tuple[float, float]:
-    """Mean over draws and half of its 95% interval (Student's t), nan from fewer than two."""
-    if values.size < 2:
-        return np.nan, np.nan
-    return float(values.mean()), float(stats.sem(values) * stats.t.ppf(0.975, values.size - 1))
-
-
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """The law, its agreement with samples, and what breaks it."""
     return [
         *grouped("The law", _law(dataset)),
+        *grouped("The half boundary by samples of the policy alone, in units of the law's", _sampled_law(dataset)),
         *grouped("Where it breaks", _breaks(dataset)),
         *grouped("Samples against transfer matrices", _samples_agree(dataset)),
     ]
@@ -94,30 +93,32 @@ def _samples_agree(dataset: xr.Dataset) -> list[Claim]:
     return claims
 
 
+def _sampled_law(dataset: xr.Dataset) -> list[Claim]:
+    """Measured by fitted hull distances from samples; predicted from the personas' moments per word."""
+    crossed = sampled_half(dataset).sel(bound="middle") / dataset.half
+    apart = _told_apart(dataset)
+    return [
+        drawn("prediction", f"T = {length}", 1.0, ratio.where(apart.sel(length=length)), READ, possible=(0, 2))
+        for length in crossed.sampled_length.values
+        if (ratio := crossed.sel(sampled_length=length)).where(apart.sel(length=length)).notnull().mean() >= 0.5
+    ]
+
+
 def _law(dataset: xr.Dataset) -> list[Claim]:
     last, longest = dataset.isel(length=-1), int(dataset.length[-1])
     exact = _told_apart(dataset) & (dataset.length <= WEAK_LENGTH)
     weak = abs(np.log(((1 - dataset.weak) / (1 - dataset.weak_law)).where(exact)))
     crossed = half(dataset)
     ends = crossed.isel(length=slice(-2, None))
-    local = np.log(ends / np.sqrt(ends.length)).diff("length") / np.log(ends.length).diff("length")
+    local = (np.log(ends / np.sqrt(ends.length)).diff("length") / np.log(ends.length).diff("length")).squeeze("length")
     distance = dataset.exact_distortion.sel(case="per word", scaled=slice(0.3, 3.0)).isel(length=slice(-2, None))
     collapsed = abs(np.log(distance).diff("length")).max("scaled").median()
     weights = abs(last.selected_weights - last.selected_law)
     law = abs(crossed.isel(length=-1) / dataset.half - 1)
-    mean, error = _interval(exponents(dataset))
-    local_mean, local_error = _interval(local.values[np.isfinite(local.values)])
     fitted = "exponent of the half boundary against T, fitted, mean over draws"
     return [
-        near("theorem", fitted, -0.5, mean, min(error, 0.05), possible=(-1, 0)),
-        near(
-            "theorem",
-            "the same between the two longest T",
-            -0.5,
-            local_mean,
-            min(local_error + 0.005, 0.05),
-            possible=(-1, 0),
-        ),
+        drawn("theorem", fitted, -0.5, exponents(dataset), FINITE, possible=(-1, 0)),
+        drawn("theorem", "the same between the two longest T", -0.5, local, FINITE, possible=(-1, 0)),
         at_most("theorem", f"half boundary x sqrt(T) / law - 1 at T = {longest}, median draw", 0.02, law.median()),
         at_most(
             "theorem",
@@ -140,9 +141,9 @@ def _breaks(dataset: xr.Dataset) -> list[Claim]:
     largest = dataset.exact_fraction.isel(length=slice(-2, None)).max(["length", "scaled"])
     claims = []
     for case, predicted in (("per word", -0.5), ("equal means", -0.5), ("one persona", -0.5), ("last word", 0.0)):
-        slopes = moved.sel(case=case).values.ravel() + (0.0 if case == "last word" else -0.5)
+        slopes = moved.sel(case=case) + (0.0 if case == "last word" else -0.5)
         what = f"{case}: exponent against T of the strength at which 100 samples tell"
-        claims.append(near("theorem", what, predicted, slopes.mean(), 0.03, possible=(-1, 0)))
+        claims.append(drawn("theorem", what, predicted, slopes, FINITE, possible=(-1, 0)))
     unmoved = largest.sel(case=["equal means", "last word"])
     return [*claims, *each_at_most("theorem", "largest S at any strength, two longest T", 0.5, unmoved, "case")]
 
@@ -156,14 +157,14 @@ def findings(dataset: xr.Dataset) -> list[str]:
     short, long = (int(usual[i]) for i in (0, -1))
     at = {length: (crossed.sel(length=length) / np.sqrt(length)).median().item() for length in (short, long)}
     crossing = (dataset.within / dataset.between).median().item()
-    mean, error = _interval(exponents(dataset))
+    mean, error, _ = over_draws(exponents(dataset))
     return [
         f"An answer of {short} words is mostly persona selection up to strength {at[short]:.2g}, one of {long} only "
         f"up to {at[long]:.2g} (medians over draws): {long // short} times as long, it stands "
         f"{at[short] / at[long]:.0f} times less RL before it stops sounding like anyone.",
         f"Weak RL of answers shorter than about {crossing:.0f} words is not mostly selection: what one persona says "
         "differs more in pay than the personas do.",
-        f"The half boundary falls as T to the power {number(mean, 3)} ± {number(error, 2)} (law: -1/2).",
+        f"The half boundary falls as T to the power {number(mean, 3)} (standard error {number(error, 2)}; law: -1/2).",
         "Where all personas are paid alike or only the last word is paid there is no stretch of selection; then hull "
         "distance still runs on s sqrt(T) in the first case, and does not depend on T in the second.",
     ]

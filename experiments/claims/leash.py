@@ -4,9 +4,8 @@ import itertools
 
 import numpy as np
 import xarray as xr
-from scipy import stats
 
-from experiments.shared.claim import Claim, at_most, grouped, near
+from experiments.shared.claim import Claim, at_most, drawn, grouped, near, over_draws
 from experiments.shared.terminal import number
 from toypersona import datasets
 from toypersona.measures import boundaries
@@ -35,13 +34,17 @@ def threshold_rates(dataset: xr.Dataset) -> xr.DataArray:
     return thresholds(dataset) * dataset.threshold.isel(seed=0)
 
 
-def exponent(dataset: xr.Dataset) -> tuple[float, float]:
-    """Of the threshold learning rate against the gap, with half its 95% interval; nan where one is not reached."""
-    rates = threshold_rates(dataset).sel(bound="middle").values
-    if not (np.isfinite(rates) & (rates > 0)).all():
-        return np.nan, np.nan
-    (slope, _), covariance = np.polyfit(np.log(dataset.gap.values), np.log(rates), 1, cov=True)
-    return slope, np.sqrt(covariance[0, 0]) * stats.t.ppf(0.975, rates.size - 2)
+def read_thresholds(share: xr.DataArray) -> xr.DataArray:
+    """Where runs [..., rate] first settle on the worse answer in one of ten; nan where they do not."""
+    read = boundaries.reached(share, boundaries.WRONG, "rate")
+    return read.where(np.isfinite(read) & (read > 0))
+
+
+def exponents(dataset: xr.Dataset) -> xr.DataArray:
+    """Of the threshold learning rate against the gap, by every seed's own runs; nan where one is not reached."""
+    log_rates = np.log(read_thresholds(dataset.noise_wrong) * dataset.threshold)
+    centred = np.log(dataset.gap) - np.log(dataset.gap).mean()
+    return (centred * log_rates).sum("gap", skipna=False) / (centred**2).sum()
 
 
 def _num_runs(dataset: xr.Dataset) -> int:
@@ -86,22 +89,23 @@ def _survivors(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _noise(dataset: xr.Dataset) -> list[Claim]:
-    slope, error = exponent(dataset)
-    small = thresholds(dataset).isel(gap=0)
-    middle, high = (small.sel(bound=bound).item() for bound in ("middle", "high"))
-    what = "exponent of the threshold learning rate against the gap, at equal mean reward"
+    # Both are read at the same few learning rates.
+    law, seen = (read_thresholds(share) for share in (dataset.noise_law, dataset.noise_wrong))
     rates = tuple(dataset.rate.values[[0, -1]])
+    what = "exponent of the threshold learning rate against the gap, at equal mean reward"
     return [
-        near(
-            "prediction",
-            f"noise threshold / law, reward gap {small.gap.item():g}",
-            1.0,
-            middle,
-            high - middle,
-            possible=rates,
+        *(
+            drawn(
+                "prediction",
+                f"noise threshold, reward gap {gap:g}",
+                law.sel(gap=gap),
+                seen.sel(gap=gap),
+                possible=rates,
+            )
+            for gap in dataset.gap.values
         ),
         # From a threshold that does not depend on the gap to one that goes with its square.
-        near("prediction", what, 1.0, slope, error, possible=(0, 2)),
+        drawn("prediction", what, 1.0, exponents(dataset), possible=(0, 2)),
         at_most("finding", "largest share of runs that had not settled", 0.01, dataset.unsettled.mean("seed")),
     ]
 
@@ -111,7 +115,7 @@ def findings(dataset: xr.Dataset) -> list[str]:
     law = dataset.law_time.isel(seed=0, mass=0)
     last = dataset.isel(record=-1).mean("seed")
     vanilla, natural = (last.sel(rule=rule) for rule in ("vanilla", "natural"))
-    slope, error = exponent(dataset)
+    slope, error, _ = over_draws(exponents(dataset))
     lowest, *_, highest = (number(rate, 2) for rate in threshold_rates(dataset).sel(bound="middle").values)
     return [
         f"A right answer of probability {law.mass.item():g} takes vanilla policy gradient a time of "
@@ -122,5 +126,5 @@ def findings(dataset: xr.Dataset) -> list[str]:
         f"KL(base‖policy) at {vanilla.to_base.item():.2f} and {natural.to_base.item():.0f}, growing.",
         f"REINFORCE settles on the worse of two answers in one run of ten from learning rate {lowest} at a reward gap "
         f"of {dataset.gap.values[0]:g}, {highest} at {dataset.gap.values[-1]:g}: the gap to the power "
-        f"{number(slope, 3)} ± {number(error, 2)}.",
+        f"{number(slope, 3)} (standard error {number(error, 2)}).",
     ]

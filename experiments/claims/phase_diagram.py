@@ -1,10 +1,13 @@
 """What is read from the map: its weak edge, its boundaries, and what the policy says at some places."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import xarray as xr
 
+from experiments.claims.weak_limit import extrapolated
 from experiments.shared import oracle, terminal
-from experiments.shared.claim import ROUNDING, Claim, at_most, grouped, near
+from experiments.shared.claim import ROUNDING, Claim, Kind, at_most, drawn, grouped, near
 from toypersona import datasets, transcripts
 from toypersona.measures import boundaries
 
@@ -17,11 +20,12 @@ SATURATED = 0.99
 VANILLA = "vanilla/both"
 """Plain policy gradient on all parameters."""
 
+ONE_NUMBER, TOLD = 0.01, 0.05
+"""S(0+) by which one persona gain for the whole curve may miss R², or it is not claimed; and by which it has to differ
+from the tilt's, or nothing is learnt from it."""
+
 READING = 1e-3
 """Part of a boundary by which two solvers may differ in it."""
-
-SECOND = 1e-3
-"""What an extrapolation from two weak records may miss beside the size of its correction."""
 
 WEAK = 0.2
 """The drift of weak RL grows as s²: by no more than this may it differ between the two weakest strengths."""
@@ -34,6 +38,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     edges = {
         "Weak edge of the tilt: S(0+) = cos² of the angle": _weak_edge,
         "Weak edge of vanilla gradient: S(0+) = R² of its direction": _vanilla_edge,
+        "Weak edge of vanilla gradient: S(0+) by its persona gain": _gain,
     }
     weak = edge_is_weak(dataset)
     return [
@@ -58,28 +63,44 @@ def solved(residual: xr.DataArray) -> Claim:
 
 
 def _weak_edge(dataset: xr.Dataset) -> list[Claim]:
-    """L1: S(0+) of the tilt, which is linear in the strength, is cos² of the angle."""
-    tilt = dataset.sel(rule="tilt").isel(strength=slice(2))
-    return _edge(tilt, tilt.strength, np.cos(np.deg2rad(dataset.angle)) ** 2, 0.0)
+    """L1: S(0+) of the tilt is cos² of the angle."""
+    tilt = dataset.sel(rule="tilt")
+    return _edge("theorem", tilt, tilt.strength, _cos2(dataset), dataset.angle.values)
 
 
 def _vanilla_edge(dataset: xr.Dataset) -> list[Claim]:
-    """L1 for vanilla gradient: S(0+), linear in the root of the drift, is R² of its direction."""
-    vanilla = dataset.sel(rule=VANILLA).isel(strength=slice(2))
-    return _edge(vanilla, np.sqrt(vanilla.total), dataset.vanilla_limit, SECOND)
+    """L1 for vanilla gradient: S(0+) is R² of its direction."""
+    vanilla = dataset.sel(rule=VANILLA)
+    return _edge("theorem", vanilla, np.sqrt(vanilla.total), dataset.vanilla_limit, dataset.angle.values)
 
 
-def _edge(records: xr.Dataset, along: xr.DataArray, law: xr.DataArray, beside: float) -> list[Claim]:
-    """S, extrapolated from the two weakest records to none, is its law, to the correction's size and what is beside."""
-    first, second = (records.selection_fraction.isel(strength=i) for i in (0, 1))
-    near_it, next_one = (along.isel(strength=i, drop=True) for i in (0, 1))
-    limit = first - (second - first) / (next_one - near_it) * near_it
-    error = abs(limit - first) + (records.gap / records.total).isel(strength=0)
+def _gain(dataset: xr.Dataset) -> list[Claim]:
+    """One number for the whole curve, ``1/(1 + kappa² tan²)``, where one number is enough, and it is not the tilt's."""
+    vanilla, law = dataset.sel(rule=VANILLA), gain_law(dataset)
+    enough = (abs(law - dataset.vanilla_limit) < ONE_NUMBER).all("seed")
+    told = enough & (abs(law - _cos2(dataset)).mean("seed") > TOLD)
+    return _edge("prediction", vanilla, np.sqrt(vanilla.total), law, law.angle.values[told], ONE_NUMBER)
+
+
+def gain_law(dataset: xr.Dataset) -> xr.DataArray:
+    """S(0+) of vanilla gradient by its persona gain alone, at every angle and seed."""
+    return 1 / (1 + (dataset.kappa * np.tan(np.deg2rad(dataset.angle))) ** 2)
+
+
+def _cos2(dataset: xr.Dataset) -> xr.DataArray:
+    return np.cos(np.deg2rad(dataset.angle)) ** 2
+
+
+def _edge(
+    kind: Kind, rule: xr.Dataset, along: xr.DataArray, law: xr.DataArray, angles: Iterable[float], beside: float = 0.0
+) -> list[Claim]:
+    """S, extrapolated from the weakest records to none, is its law."""
+    limit, missed = extrapolated(rule.selection_fraction, along, "strength")
+    missed = missed + (rule.gap / rule.total).isel(strength=0)
     claims = []
-    for angle in records.angle.values:
-        wanted, seen, allowed = (values.sel(angle=angle) for values in (law, limit, error))
-        allowed = allowed.max() + beside
-        claims.append(near("theorem", f"S(0+) at {angle:g}°", wanted.mean(), seen.mean(), allowed, possible=(0, 1)))
+    for angle in angles:
+        wanted, seen, allowed = (values.sel(angle=angle) for values in (law, limit, missed))
+        claims.append(drawn(kind, f"S(0+) at {angle:g}°", wanted, seen, allowed.mean() + beside, possible=(0, 1)))
     return claims
 
 
@@ -160,10 +181,15 @@ def _place(
     return f"{where} {axis} {terminal.number(middle, 2)} ({first} to {last})"
 
 
-def drawn(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
-    """Geometric mean, least and greatest of a boundary over the draws that reach it and do not start beyond it."""
-    reached = values.where(np.isfinite(values) & (values > 0))
-    return np.exp(xr.ufuncs.log(reached).mean("seed")), reached.min("seed"), reached.max("seed")
+def across(boundary: xr.DataArray, along: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
+    """Median, least and greatest of a boundary over the draws, nan where half of them do not have it on the map.
+
+    A draw that never reaches it, or is beyond it from the start, counts: the range then ends at the edge of the map.
+    """
+    low, middle, high = (boundary.quantile(q, "seed", method="closest_observation") for q in (0.0, 0.5, 1.0))
+    middle = middle.where(np.isfinite(middle) & (middle > 0))
+    first, last = along.values[[0, -1]]
+    return middle, low.clip(first, last), high.clip(first, last)
 
 
 def lines_at(point: xr.Dataset, num: int) -> list[str]:

@@ -1,13 +1,14 @@
 """What is read from the comparison of rules: against exact counterparts and the tilt, controls, and at equal drift."""
 
 import itertools
+from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
 from scipy import stats
 
 from experiments.shared import terminal
-from experiments.shared.claim import Claim, at_most, grouped, near
+from experiments.shared.claim import Claim, at_most, drawn, grouped
 from toypersona import datasets
 from toypersona.measures import equal_drift
 
@@ -19,6 +20,9 @@ COUNTERPARTS = {
     "best of 8": "best of 8, exact",
 }
 """Sampled rules and what they follow as their learning rate vanishes."""
+
+SIGNIFICANT = 0.05
+"""Probability, after correction, below which two rules are told apart."""
 
 NOISE = 0.02
 """Selection fraction by which the noise of the lowest learning rate may move them apart."""
@@ -45,13 +49,6 @@ def _controls(dataset: xr.Dataset) -> list[Claim]:
     return controls
 
 
-def _mean(values: xr.DataArray) -> tuple[float, float]:
-    """Over independent draws, with three standard errors; what is nan is left out."""
-    draws = equal_drift.independent(values)
-    known = draws.mean([name for name in draws.dims if name != "seed"]).dropna("seed")
-    return known.mean().item(), 3 * known.std(ddof=1).item() / np.sqrt(known.size)
-
-
 def _counterparts(dataset: xr.Dataset) -> list[Claim]:
     """At the lowest learning rate a sampled rule and its exact counterpart select the same at equal drift."""
     drifts = levels(dataset)
@@ -59,14 +56,13 @@ def _counterparts(dataset: xr.Dataset) -> list[Claim]:
     if not pairs:
         return []
     slow = equal_drift.at_spent(dataset[["total", "selection_fraction"]].isel(rate=0), drifts).selection_fraction
-    compared = []
-    for (rule, exact), level in itertools.product(pairs, drifts):
-        difference = (slow.sel(rule=rule) - slow.sel(rule=exact)).sel(drift=level)
-        if equal_drift.independent(difference).notnull().sum() > 2:
-            mean, error = _mean(difference)
-            what = f"{rule} - {exact}: selection fraction at {level:g} nats, mean"
-            compared.append(near("prediction", what, 0.0, mean, error + NOISE, possible=(-1, 1)))
-    left = 1 - len(compared) / (len(pairs) * len(drifts))
+    compared, gates = [], dataset.gate.values
+    for gate, (rule, exact), level in itertools.product(gates, pairs, drifts):
+        seen, law = (slow.sel(gate=gate, rule=name, drift=level) for name in (rule, exact))
+        if (seen - law).notnull().mean() >= 0.5:
+            what = f"gate {gate}, {rule}: selection fraction at {level:g} nats, of {exact}"
+            compared.append(drawn("prediction", what, law, seen, NOISE, possible=(0, 1)))
+    left = 1 - len(compared) / (gates.size * len(pairs) * len(drifts))
     return [*compared, at_most("finding", "share of these comparisons that too few draws reach", 0.34, left)]
 
 
@@ -74,7 +70,7 @@ def _passes(dataset: xr.Dataset) -> list[Claim]:
     """The unbiased estimate of pass@k against its exact value, all rules and draws."""
     last, num = dataset.isel(record=-1, rate=0), datasets.config_of(dataset)["num_tries"]
     error, what = last.tried - last.passes, f"pass@%d from {num} samples - exact, mean"
-    return [near("theorem", what % k, 0.0, *_mean(error.sel(k=k)), possible=(-1, 1)) for k in dataset.k.values[:-1]]
+    return [drawn("theorem", what % k, 0.0, error.sel(k=k), possible=(-1, 1)) for k in dataset.k.values[:-1]]
 
 
 def levels(dataset: xr.Dataset) -> list[float]:
@@ -88,37 +84,79 @@ def at_levels(dataset: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
 
 
 def along_drift(dataset: xr.Dataset, num: int) -> tuple[xr.Dataset, xr.Dataset]:
-    """As ``at_levels`` at ``num`` drifts around them, and ``paid``, the reward as a share of the tilt's there."""
+    """As ``at_levels`` at ``num`` drifts around them, and ``share``, of the tilt's reward there."""
     drifts = np.geomspace(levels(dataset)[0] / 3, 3 * levels(dataset)[-1], num).tolist()
-    return equal_drift.at_equal_drift(dataset.assign(paid=dataset.reward / dataset.best_reward), drifts)
+    return equal_drift.at_equal_drift(dataset.assign(share=dataset.reward / dataset.best_reward), drifts)
 
 
-def against(dataset: xr.Dataset, rule: str) -> xr.Dataset:
-    """How much more every other rule selects than one rule at the same drift, paired by draws.
+def selected(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Selection fraction of every draw where rules have spent the same drift, and where they are paid the same.
+
+    By ``drift`` and ``paid``, each [seed, gate, rule, level].
+    """
+    paths, paid = dataset[["total", "reward", "selection_fraction"]], datasets.settings_of(dataset)["paid"]
+    found = {
+        "drift": equal_drift.at_spent(paths, levels(dataset)).rename(drift="level"),
+        "paid": equal_drift.at_paid(paths, paid).rename(paid="level"),
+    }
+    return {name: equal_drift.independent(values.selection_fraction) for name, values in found.items()}
+
+
+def against(fraction: xr.DataArray, rule: str) -> xr.Dataset:
+    """How much more every other rule selects than one, paired by draws.
+
+    Args:
+        fraction: one of ``selected``.
+        rule: the one.
 
     Returns:
-        ``difference`` of the selection fractions, half its 95% interval ``half`` (Student), and ``p``, that they are
-        equal, corrected for the number of rules at each drift (Holm 1979), each [rule, drift]; nan where fewer than
-        three draws reach it.
+        ``difference``, half its 95% interval ``half`` (Student), and ``p``, that they are equal, corrected for the
+        number of rules at each gate and level (Holm 1979), each [rule, gate, level]; nan where fewer draws than
+        ``equal_drift.REACHED`` have it.
     """
-    at_level = equal_drift.at_spent(dataset[["total", "selection_fraction"]], levels(dataset)).selection_fraction
-    apart = equal_drift.independent(at_level - at_level.sel(rule=rule)).drop_sel(rule=rule)
+    apart = (fraction - fraction.sel(rule=rule)).drop_sel(rule=rule)
     count = apart.notnull().sum("seed")
-    error = (apart.std("seed", ddof=1) / np.sqrt(count)).where(count > 2)
-    mean = apart.mean("seed").where(count > 2)
-    p = xr.apply_ufunc(lambda t, count: 2 * stats.t.sf(t, np.maximum(count - 1, 1)), abs(mean) / error, count)
-    half = error * xr.apply_ufunc(lambda count: stats.t.ppf(0.975, np.maximum(count - 1, 1)), count)
-    return xr.Dataset({"difference": mean, "half": half, "p": p.groupby("drift").map(_holm)})
+    known = count >= max(3, equal_drift.REACHED * apart.sizes["seed"])
+    error = (apart.std("seed", ddof=1) / np.sqrt(count)).where(known)
+    mean, freedom = apart.mean("seed").where(known), np.maximum(count - 1, 1)
+    p = xr.apply_ufunc(lambda t, count: 2 * stats.t.sf(t, count), abs(mean) / error, freedom)
+    half = error * xr.apply_ufunc(lambda count: stats.t.ppf(0.975, count), freedom)
+    corrected = xr.apply_ufunc(
+        _holm, p, input_core_dims=[["rule"]], output_core_dims=[["rule"]], vectorize=True, keep_attrs=False
+    )
+    return xr.Dataset({"difference": mean, "half": half, "p": corrected})
 
 
-def _holm(p: xr.DataArray) -> xr.DataArray:
+def _holm(p: np.ndarray) -> np.ndarray:
     """Probabilities corrected for how many there are; the smallest counts for all, the next for all but one."""
-    known = np.flatnonzero(p.notnull().values.ravel())
-    order = known[np.argsort(p.values.ravel()[known])]
+    known = np.flatnonzero(~np.isnan(p))
+    order = known[np.argsort(p[known])]
     corrected = np.full(p.size, np.nan)
-    least = np.arange(order.size, 0, -1) * p.values.ravel()[order]
+    least = np.arange(order.size, 0, -1) * p[order]
     corrected[order] = np.minimum(np.maximum.accumulate(least), 1.0)
-    return p.copy(data=corrected.reshape(p.shape))
+    return corrected
+
+
+def signs(compared: xr.Dataset) -> xr.DataArray:
+    """Of ``against``: -1 or 1 where a rule selects less or more at 5%, 0 where that is not told; nan if not reached."""
+    return np.sign(compared.difference).where(compared.p < SIGNIFICANT, 0.0).where(compared.p.notnull())
+
+
+def survivors(of_each: Mapping[str, xr.Dataset], kind: str, rule: str) -> dict[str, float]:
+    """The rules that select less (-1) or more (1) than one in every world and with every gate, at the last level.
+
+    Args:
+        of_each: the comparison in each world.
+        kind: at the same ``drift``, or where the same is ``paid``.
+        rule: the one.
+    """
+    columns = []
+    for dataset in of_each.values():
+        told = signs(against(selected(dataset)[kind].isel(level=-1), rule))
+        columns += [told.sel(gate=gate, drop=True) for gate in told.gate.values]
+    agreed = xr.concat(columns, "column", join="inner")
+    same = agreed.mean("column", skipna=False)
+    return {str(name): float(same.sel(rule=name)) for name in same.rule.values if abs(same.sel(rule=name)) == 1}
 
 
 def base_passes(dataset: xr.Dataset) -> xr.DataArray:
@@ -132,7 +170,25 @@ def own(dataset: xr.Dataset) -> list[str]:
 
 
 def findings(dataset: xr.Dataset) -> list[str]:
-    """What a reader should take away."""
+    """What a reader should take away: of each gate in turn."""
+    sentences = [
+        f"Gate {gate}: {sentence}" if dataset.gate.size > 1 else sentence
+        for gate in dataset.gate.values
+        for sentence in _with_gate(dataset.sel(gate=gate))
+    ]
+    if dataset.gate.size > 1:
+        level = levels(dataset)[-1]
+        first, second = at_levels(dataset)[0].selection_fraction.sel(drift=level).transpose("gate", "rule")
+        known = (first + second).dropna("rule").rule
+        same = np.corrcoef(stats.rankdata(first.sel(rule=known)), stats.rankdata(second.sel(rule=known)))[0, 1]
+        sentences.append(
+            f"The order is the network's: by the share of {level:g} nats that is selected, {known.size} rules have a "
+            f"rank correlation of {same:.2f} between the two gates of the same base."
+        )
+    return sentences
+
+
+def _with_gate(dataset: xr.Dataset) -> list[str]:
     level, controls = levels(dataset)[-1], datasets.config_of(dataset)["controls"]
     trained = [rule for rule in dataset.rule.values if rule not in controls]
     mean, error = (values.sel(drift=level, rule=trained) for values in at_levels(dataset))
@@ -158,7 +214,7 @@ def findings(dataset: xr.Dataset) -> list[str]:
     if shares:
         listed, switch, new = ", ".join(shares.values()), most(mean.switching), most(mean.novelty)
         sentences += [
-            f"Share of {level:g} nats that is selection, least first (± half a 95% interval): {listed}.",
+            f"Share of {level:g} nats that is selected, least first (± half a 95% interval): {listed}.",
             f"Most of it switches persona mid-sentence: {switch}; is said by nobody: {new}.",
         ]
     return sentences + _of_controls(dataset, mean, level)

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from experiments.shared.claim import Claim, at_most, grouped
+from experiments.shared.claim import Claim, at_most, drawn_at_most, grouped
 from toypersona import datasets
 from toypersona.measures import boundaries
 
@@ -52,15 +52,15 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _learnt(dataset: xr.Dataset) -> list[Claim]:
-    end, (few, *_, many) = dataset.isel(step=-1).mean("seed"), dataset.lines.values
+    end, (few, *_, many) = dataset.isel(step=-1), dataset.lines.values
     persona, stranger = (end.sel(demonstrator=who) for who in ("persona", "stranger"))
     learnt = stranger.selection_fraction.sel(lines=many)
     fraction = persona.selection_fraction.sel(lines=few)
     ratio = persona.hull_distance.sel(lines=many) / persona.hull_distance.sel(lines=few)
     return [
-        at_most("finding", f"SFT on {many} lines by a stranger: selection fraction at the end", 0.1, learnt),
-        at_most("finding", f"SFT on {few} lines by a persona: selection fraction at the end", 0.5, fraction),
-        at_most("finding", f"SFT on {many} / on {few} lines by a persona: hull distance at the end", 0.1, ratio),
+        drawn_at_most("finding", f"SFT on {many} lines by a stranger: selection fraction at the end", 0.1, learnt),
+        drawn_at_most("finding", f"SFT on {few} lines by a persona: selection fraction at the end", 0.5, fraction),
+        drawn_at_most("finding", f"SFT on {many} / on {few} lines by a persona: hull distance at the end", 0.1, ratio),
     ]
 
 
@@ -78,18 +78,18 @@ def _there(dataset: xr.Dataset) -> list[Claim]:
 def _at(dataset: xr.Dataset, where: str) -> list[Claim]:
     """After one rule, at a drift that it reached."""
     (back, new), words = steps_back(dataset), dataset.words.values[-1]
-    left = dataset.presence.mean("seed") / dataset.base_presence.mean("seed")
+    left = dataset.presence / dataset.base_presence
     by_prompts = left.sel(words=0) / left.sel(words=words)
     # Whoever has not come by the last record takes longer than that; the persona called has to have come.
     ratio = back / xr.ufuncs.minimum(new, dataset.back[-1])
     return [
-        at_most(
+        drawn_at_most(
             "finding",
             f"{where}: share of his weight left, by his prompts / after {words} of his words",
             0.5,
             by_prompts,
         ),
-        at_most("finding", f"{where}: steps that bring him back / that bring a stranger", 0.1, ratio),
+        drawn_at_most("finding", f"{where}: steps that bring him back / that bring a stranger", 0.1, ratio),
     ]
 
 

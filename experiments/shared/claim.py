@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any, Literal, SupportsFloat
 
 import xarray as xr
+from scipy import stats
 
 from toypersona import datasets
 from toypersona.worlds import names
@@ -25,8 +26,12 @@ COUNTED: tuple[Kind, ...] = ("prediction", "finding")
 CHECKS: tuple[Kind, ...] = ("theorem", "identity")
 """Kinds that say something of the world, and those that test the code."""
 
+LEVEL = 0.99
+"""Probability of the interval around the mean of independent draws (Student) within which its prediction has to lie:
+of a hundred predictions that are true one fails."""
+
 EFFECT = 5.0
-"""What is possible has to be so many times the uncertainty: else too little would go against a prediction."""
+"""What is possible has to be so many times what is allowed: else too little would go against a prediction."""
 
 Range = tuple[SupportsFloat, SupportsFloat]
 """The values that a quantity can take, from the first to the second."""
@@ -36,10 +41,11 @@ Range = tuple[SupportsFloat, SupportsFloat]
 class Claim:
     """One checked statement; numbers in the units that ``what`` names.
 
-    ``kind``: what could make it false. ``relation``: "=" to the prediction within the uncertainty, or "≤", a bound.
-    ``can_tell``: whether the measurement could have gone against it: one that is not known cannot, nor one that leaves
-    too little of what is possible, and such a claim does not hold. ``group``: a heading over claims that belong
-    together.
+    ``kind``: what could make it false. ``relation``: "=" to the prediction, or "≤", a bound. ``uncertainty``: the
+    standard error of what is measured over independent draws, with ``freedom`` degrees of freedom; 0 of what is not
+    drawn. ``allowance``: what numerics, or an approximation that is named, may miss beside it. ``can_tell``: whether
+    the measurement could have gone against it: one that is not known cannot, nor one that leaves too little of what is
+    possible, and such a claim does not hold. ``group``: a heading over claims that belong together.
     """
 
     kind: Kind
@@ -51,13 +57,20 @@ class Claim:
     relation: str = "="
     can_tell: bool = True
     group: str = ""
+    allowance: float = 0.0
+    freedom: float = math.inf
+
+    @property
+    def within(self) -> float:
+        """How far from its prediction a measurement may lie: half of the interval of ``LEVEL``, and the allowance."""
+        return _interval(self.uncertainty, self.freedom) + self.allowance
 
     @property
     def fails_at(self) -> float:
         """The value nearest to the measured one from which on the claim does not hold."""
         if self.relation == "≤":
             return self.predicted
-        return self.predicted + math.copysign(self.uncertainty, self.measured - self.predicted)
+        return self.predicted + math.copysign(self.within, self.measured - self.predicted)
 
     @property
     def verdict(self) -> str:
@@ -71,24 +84,86 @@ class Claim:
         return values | dict.fromkeys(infinite)
 
 
+def _interval(error: float, freedom: float, *, sides: int = 2) -> float:
+    """How far the interval of ``LEVEL`` reaches from a mean with a standard error, on both sides or on one."""
+    if not error:
+        return 0.0
+    if not freedom > 0:
+        return math.inf
+    return error * float(stats.t.ppf(1 - (1 - LEVEL) / sides, freedom))
+
+
 def near(
     kind: Kind,
     what: str,
     predicted: SupportsFloat,
     measured: SupportsFloat,
-    uncertainty: SupportsFloat,
+    allowance: SupportsFloat = 0.0,
+    *,
+    error: SupportsFloat = 0.0,
+    freedom: float = math.inf,
+    possible: Range | None = None,
+) -> Claim:
+    """The claim that a measurement agrees with its prediction.
+
+    It cannot tell where the measurement is nan, what is allowed is not finite, or above a fifth of what is possible.
+
+    Args:
+        kind: what could make it false.
+        what: is measured.
+        predicted: before it was measured.
+        measured: mean, if it is drawn.
+        allowance: what numerics, or a named approximation, may miss.
+        error: standard error of ``measured``, or of its difference to what was predicted draw by draw.
+        freedom: of the standard error, degrees of freedom.
+        possible: the values that it could have had.
+    """
+    expected, seen, numerics, spread = map(float, (predicted, measured, allowance, error))
+    claim = Claim(kind, what, expected, seen, spread, holds=False, allowance=numerics, freedom=freedom)
+    known = math.isfinite(claim.within) and not math.isnan(expected) and not math.isnan(seen)
+    can_tell = known and (possible is None or EFFECT * claim.within <= float(possible[1]) - float(possible[0]))
+    agrees = seen == expected or abs(seen - expected) <= claim.within
+    return dataclasses.replace(claim, holds=can_tell and agrees, can_tell=can_tell)
+
+
+def drawn(
+    kind: Kind,
+    what: str,
+    predicted: SupportsFloat | xr.DataArray,
+    measured: xr.DataArray,
+    allowance: SupportsFloat = 0.0,
     *,
     possible: Range | None = None,
 ) -> Claim:
-    """The claim that a measurement agrees with its prediction within the uncertainty.
+    """``near`` of the mean over draws, one for each ``seed``, of a prediction too where each draw has its own.
 
-    It cannot tell where the measurement is nan, the uncertainty is not finite, or above a fifth of what is possible.
+    Other dimensions are averaged first. It cannot tell where less than half of the draws, or two, are known.
     """
-    expected, seen, allowed = float(predicted), float(measured), float(uncertainty)
-    known = math.isfinite(allowed) and not math.isnan(expected) and not math.isnan(seen)
-    can_tell = known and (possible is None or EFFECT * allowed <= float(possible[1]) - float(possible[0]))
-    agrees = seen == expected or abs(seen - expected) <= allowed
-    return Claim(kind, what, expected, seen, allowed, can_tell and agrees, can_tell=can_tell)
+    law = xr.DataArray(float(predicted)) if not isinstance(predicted, xr.DataArray) else predicted
+    law, seen = (values.mean([name for name in values.dims if name != "seed"]) for values in (law, measured))
+    mean, error, freedom = over_draws(seen - law)
+    expected = law.where(seen.notnull()).mean()
+    return near(
+        kind, what, expected, float(expected) + mean, allowance, error=error, freedom=freedom, possible=possible
+    )
+
+
+def over_draws(values: xr.DataArray) -> tuple[float, float, int]:
+    """Mean over ``seed``, its standard error and degrees of freedom; nan where less than half, or two, are known."""
+    known = values.dropna("seed").values
+    if known.size < max(2, values.sizes["seed"] / 2):
+        return math.nan, math.nan, 0
+    return float(known.mean()), float(stats.sem(known)), known.size - 1
+
+
+def drawn_at_most(
+    kind: Kind, what: str, bound: SupportsFloat, measured: xr.DataArray, *, possible: Range | None = None
+) -> Claim:
+    """``at_most`` of the mean over draws, one for each ``seed``: its whole interval lies below the bound."""
+    mean, error, freedom = over_draws(measured.mean([name for name in measured.dims if name != "seed"]))
+    made = at_most(kind, what, bound, mean, possible=possible)
+    below = mean + _interval(error, freedom, sides=1) <= float(bound)
+    return dataclasses.replace(made, uncertainty=error, freedom=freedom, holds=made.holds and below)
 
 
 def at_most(

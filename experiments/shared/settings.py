@@ -29,7 +29,8 @@ from toypersona.options import (
 from toypersona.worlds import lines, names
 
 if TYPE_CHECKING:
-    from toypersona.bases import Base, ByKey, Pretrained
+    from toypersona.artefacts import ByKey
+    from toypersona.bases import Base, Pretrained
     from toypersona.types import Array, Key
     from toypersona.worlds.lines import Heard
 
@@ -217,12 +218,12 @@ class ThinkerSettings(Settings):
         import jax
         import jax.numpy as jnp
 
-        from toypersona import bases, thinkers
+        from toypersona import artefacts, thinkers
 
         keys = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed), 4)[0])(jnp.asarray(self.seeds))
         self.say("Fitting the bases to text, unless .cache/bases has them ...")
         fit = lambda key: thinkers.pretrained(options, self.pretraining, key)  # noqa: E731
-        return bases.for_each_key(fit, keys, CACHE / "bases")
+        return artefacts.for_each_key(fit, keys, CACHE / "bases")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

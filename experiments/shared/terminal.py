@@ -11,10 +11,10 @@ from experiments.shared.claim import CHECKS, COUNTED, ROUNDING, Claim
 UNKNOWN = (80, 24)
 """Columns and lines where output is no terminal."""
 
-NARROW = 60
+NARROW = 80
 """Columns that a table needs at least."""
 
-HEADER = ("predicted", "measured", "fails at", "holds")
+HEADER = ("predicted", "measured", "std. error", "allowance", "fails at", "holds")
 
 
 def width() -> int:
@@ -71,8 +71,9 @@ def _heading(claim: Claim) -> str:
 def _cells(claim: Claim) -> tuple[str, ...]:
     bound = claim.relation == "≤"
     measured = number(claim.measured, infinite="infinite" if bound else "not reached")
-    fails_at = "" if bound else number(claim.fails_at if math.isfinite(claim.uncertainty) else math.nan)
-    return f"{claim.relation} {number(claim.predicted)}", measured, fails_at, claim.verdict
+    fails_at = "" if bound else number(claim.fails_at if math.isfinite(claim.within) else math.nan)
+    error, allowance = (number(x, 2, infinite="not known") if x else "" for x in (claim.uncertainty, claim.allowance))
+    return f"{claim.relation} {number(claim.predicted)}", measured, error, allowance, fails_at, claim.verdict
 
 
 def _right(cells: Iterable[str], sizes: Iterable[int], columns: int) -> str:
@@ -99,7 +100,7 @@ def verdict(claims: Sequence[Claim], columns: int | None = None) -> str:
     for each in claims:
         if not each.holds:
             predicted, measured, *_ = _cells(each)
-            error = number(each.uncertainty, 2, infinite="not known")
+            error = number(each.within, 2, infinite="not known")
             of, within = f"{each.group}: " if each.group else "", f" ± {error}" if each.relation == "=" else ""
             fails = "does not hold" if each.can_tell else "cannot tell"
             text = f"{of}{each.what}: predicted {predicted.removeprefix('= ')}{within}, measured {measured}"

@@ -54,6 +54,8 @@ def test_a_small_map_keeps_its_claims(small_map):
         "predicted",
         "measured",
         "uncertainty",
+        "allowance",
+        "freedom",
         "holds",
         "relation",
         "can_tell",

@@ -26,27 +26,42 @@ def at_spent(dataset: xr.Dataset, drifts: Sequence[float]) -> xr.Dataset:
     """
     if not all(0 < level < np.inf for level in drifts):
         raise ValueError(f"Drifts to compare at have to be above 0 nats, not {tuple(drifts)}.")
-    spent = dataset.total.transpose(..., "record").astype(float)
-    log_spent = np.log(spent.where(spent > 0))
+    spent = dataset.total.astype(float)
+    log_drifts = xr.DataArray(np.log(drifts), {"drift": np.array(drifts)})
+    return _where(dataset.drop_vars("total"), np.log(spent.where(spent > 0)), log_drifts)
 
-    def at(level: float) -> xr.Dataset:
-        passed = spent >= level
+
+def at_paid(dataset: xr.Dataset, rewards: Sequence[float]) -> xr.Dataset:
+    """Every variable where the mean ``reward`` first reaches each of some levels, with a dimension ``paid``.
+
+    Linear in the reward between two records; otherwise as ``at_spent``.
+    """
+    levels = xr.DataArray(np.array(rewards, float), {"paid": np.array(rewards)})
+    return _where(dataset.drop_vars("reward"), dataset.reward.astype(float), levels)
+
+
+def _where(dataset: xr.Dataset, values: xr.DataArray, levels: xr.DataArray) -> xr.Dataset:
+    """All that was recorded, where ``values`` first reach each level after the first record."""
+    others = {name: recorded for name, recorded in dataset.data_vars.items() if "record" in recorded.dims}
+
+    def at(level: xr.DataArray) -> xr.Dataset:
+        passed = values >= level
         upper = passed.argmax("record")
         lower = xr.ufuncs.maximum(upper - 1, 0)
-        before, after = log_spent.isel(record=lower, drop=True), log_spent.isel(record=upper, drop=True)
+        before, after = values.isel(record=lower, drop=True), values.isel(record=upper, drop=True)
         known = passed.any("record") & (upper > 0) & before.notnull()
-        share = (np.log(level) - before) / xr.where(known, after - before, 1.0)
+        share = (level - before) / xr.where(known, after - before, 1.0)
 
-        def between(values: xr.DataArray) -> xr.DataArray:
-            first, last = values.isel(record=lower, drop=True), values.isel(record=upper, drop=True)
+        def between(recorded: xr.DataArray) -> xr.DataArray:
+            # Flags such as certified have no middle.
+            numbers = recorded.astype(float)
+            first, last = numbers.isel(record=lower, drop=True), numbers.isel(record=upper, drop=True)
             return (first + share * (last - first)).where(known)
 
-        # astype: flags such as certified have no middle.
-        return xr.Dataset({name: between(values.astype(float)) for name, values in recorded.items()})
+        return xr.Dataset({name: between(recorded) for name, recorded in others.items()})
 
-    others = dataset.drop_vars("total").data_vars.items()
-    recorded = {name: values for name, values in others if "record" in values.dims}
-    return xr.concat([at(level) for level in drifts], xr.DataArray(np.array(drifts), dims="drift", name="drift"))
+    (dim,) = levels.dims
+    return xr.concat([at(level.drop_vars(dim)) for level in levels], levels[dim])
 
 
 REACHED = 0.8
