@@ -2,7 +2,8 @@
 
 Softmax over answers, one reward. Vanilla policy gradient needs a time of 1/p0, natural gradient ln(1/p0); with several
 right answers the first keeps the likeliest alone, the second all in proportion; KL(policy‖base) stays bounded while
-KL(base‖policy) grows. REINFORCE at growing learning rate settles on the worse of two answers. Seeds draw the answers'
+KL(base‖policy) grows. REINFORCE at growing learning rate, with a
+baseline and without, settles on the worse of two answers. Seeds draw the answers'
 probabilities and the samples.
 
 On 2 cores the preset quick takes half a minute, paper eight.
@@ -35,12 +36,14 @@ Gaps = Annotated[tuple[float, ...], increasing(3), Limit("below 2", lambda gaps:
 
 @dataclasses.dataclass(frozen=True)
 class LockIn:
-    """REINFORCE between two answers that pay 1 + gap/2 and 1 - gap/2."""
+    """REINFORCE between two answers that pay 1 + gap/2 and 1 - gap/2 on average."""
 
     gaps: Gaps = (0.05, 0.1, 0.2, 0.4)
     """Differences of the rewards; increasing."""
     rates: Grid = geometric(0.35, 5.6, 9)
     """Learning rates, in units of the law's noise threshold; increasing."""
+    deviation: Positive = 0.5
+    """Standard deviation of each answer's reward."""
     num_runs: settings.Runs = 400
     """Independent runs at each, in every seed."""
     max_steps: Count = 40_000
@@ -96,7 +99,7 @@ def run(config: Config) -> xr.Dataset:
     masses, fractions, num = jnp.asarray(config.masses), jnp.asarray(config.fractions), len(RIGHT)
     times, noise = jnp.array([config.times, config.natural_times]), config.lock_in
     gaps, rates = jnp.asarray(noise.gaps), jnp.asarray(noise.rates)
-    sizes = {"num_runs": noise.num_runs, "max_steps": noise.max_steps}
+    sizes = {"deviation": noise.deviation, "num_runs": noise.num_runs, "max_steps": noise.max_steps}
 
     def discovery(rule: str) -> tuple[Array, Array]:
         rest = config.num_others, fractions, config.max_step
@@ -120,8 +123,8 @@ def run(config: Config) -> xr.Dataset:
             "law_time": named(law_time, rule=rules, mass=config.masses),
             **named(survivors, rule=rules, record=None),
             "limit_from_base": named(jnp.array([-log_base[0], -jnp.log(base.sum())]), rule=rules),
-            "threshold": named(runs.pop("threshold"), gap=noise.gaps),
-            **named(runs, gap=noise.gaps, rate=noise.rates),
+            "threshold": named(runs.pop("threshold"), baseline=lock_in.BASELINES, gap=noise.gaps),
+            **named(runs, baseline=lock_in.BASELINES, gap=noise.gaps, rate=noise.rates),
         }
 
     return command.sweep(NAME, config, point, {})

@@ -66,12 +66,12 @@ def draw_divergences(axis: Axes, dataset: xr.Dataset) -> None:
 
 
 def draw_lock_in(axis: Axes, dataset: xr.Dataset) -> None:
-    """Share of REINFORCE's runs that settle on the worse answer, with 95% intervals, and the law."""
-    share, error = readings.wrong_share(dataset)
+    """Share of REINFORCE's runs without a baseline that settle on the worse answer, with 95% intervals, and the law."""
+    share, error = (values.sel(baseline="none") for values in readings.wrong_share(dataset))
     for gap, colour in zip(dataset.gap.values, style.COLOURS.values(), strict=False):
         shares, errors = share.sel(gap=gap), error.sel(gap=gap)
         axis.errorbar(dataset.rate, shares, errors, fmt="o", ms=2.5, lw=0.8, color=colour, label=f"{gap:g}")
-    axis.plot(dataset.rate, dataset.noise_law.isel(seed=0, gap=0), "k:", label="law")
+    axis.plot(dataset.rate, dataset.noise_law.isel(seed=0, baseline=0, gap=0), "k:", label="law")
     axis.axhline(boundaries.WRONG, color="black", lw=0.5)
     axis.set(xscale="log", xlabel="learning rate / (gap / E[r²])", ylabel="runs settled on the worse")
     style.ticks(axis.xaxis, [0.5, 1, 2, 4])
@@ -80,15 +80,17 @@ def draw_lock_in(axis: Axes, dataset: xr.Dataset) -> None:
 
 def draw_threshold(axis: Axes, dataset: xr.Dataset) -> None:
     """The learning rate at which one run of ten is wrong, against the gap."""
-    law = dataset.threshold.isel(seed=0)
-    rates = readings.threshold_rates(dataset)
-    low, middle, high = (rates.sel(bound=name) for name in boundaries.BOUNDS)
-    axis.errorbar(dataset.gap, middle, [middle - low, high - middle], fmt="s", ms=3.5, color=style.COLOURS["green"])
-    axis.plot(dataset.gap, law, "k:", label="law: gap / E[r²]")
+    for baseline, colour, name in zip(dataset.baseline.values, ("green", "blue"), ("E[r²]", "Var(r)"), strict=True):
+        rates = readings.threshold_rates(dataset).sel(baseline=baseline)
+        low, middle, high = (rates.sel(bound=bound) for bound in boundaries.BOUNDS)
+        look = {"fmt": "s", "ms": 3.5, "color": style.COLOURS[colour], "label": f"baseline: {baseline}"}
+        axis.errorbar(dataset.gap, middle, [middle - low, high - middle], **look)
+        law = dataset.threshold.sel(baseline=baseline).isel(seed=0)
+        axis.plot(dataset.gap, law, ":", color=style.COLOURS[colour], label=f"law: gap / {name}")
     axis.set(xscale="log", yscale="log", xlabel="reward gap", ylabel="learning rate, 1 in 10 wrong")
     style.ticks(axis.xaxis, dataset.gap.values)
-    style.ticks(axis.yaxis, dataset.gap.values)
-    axis.legend()
+    style.ticks(axis.yaxis, [0.03, 0.1, 0.3, 1.0])
+    axis.legend(fontsize=5.5)
 
 
 PANELS = (draw_times, draw_discovery, draw_odds, draw_divergences, draw_lock_in, draw_threshold)

@@ -22,24 +22,26 @@ def test_a_task_of_answers_pays_each_its_own():
 
 @pytest.mark.slow
 def test_two_answers_are_confused_as_often_as_the_law_says():
-    gaps, rates = jnp.array([0.5, 1.0]), jnp.array([0.2, 1.0])
-    found = jax.jit(lambda key: lock_in.two_answers(key, gaps, rates, num_runs=1000, max_steps=20_000))(
-        jax.random.key(1)
-    )
+    gaps, rates, deviation = jnp.array([0.2, 0.4]), jnp.array([0.2, 1.0]), 0.5
+    sizes = {"deviation": deviation, "num_runs": 1000, "max_steps": 20_000}
+    found = jax.jit(lambda key: lock_in.two_answers(key, gaps, rates, **sizes))(jax.random.key(1))
     assert (found["unsettled"] == 0).all()
     # By definition the law gives one wrong run of ten at the threshold.
-    np.testing.assert_allclose(found["noise_law"][:, 1], 0.1, rtol=1e-6)
+    np.testing.assert_allclose(found["noise_law"][..., 1], 0.1, rtol=1e-6)
     error = np.sqrt(found["noise_law"] * (1 - found["noise_law"]) / 1000)
     assert (np.abs(found["noise_wrong"] - found["noise_law"]) < 5 * error + 0.04).all()
-    assert (found["noise_wrong"][:, 0] < 0.02).all() and (found["noise_wrong"][:, 1] > 0.04).all()
-    np.testing.assert_allclose(
-        found["threshold"], theory.noise_threshold(gaps, 1 + gaps**2 / 4, share=lock_in.SETTLED, wrong=0.1)
-    )
+    assert (found["noise_wrong"][..., 0] < 0.02).all() and (found["noise_wrong"][..., 1] > 0.04).all()
+    variance = gaps**2 / 4 + deviation**2
+    laws = [
+        theory.noise_threshold(gaps, square, share=lock_in.SETTLED, wrong=0.1) for square in (1 + variance, variance)
+    ]
+    np.testing.assert_allclose(found["threshold"], laws)
 
 
-def test_runs_that_are_stopped_have_settled_on_nothing():
-    found = lock_in.two_answers(jax.random.key(1), jnp.array([1.0]), jnp.array([0.1]), num_runs=10, max_steps=1)
-    assert found["unsettled"].item() == 1 and found["noise_wrong"].item() == 0
+def test_a_run_that_has_not_settled_is_neither():
+    sizes = {"deviation": 0.5, "num_runs": 10, "max_steps": 1}
+    found = lock_in.two_answers(jax.random.key(1), jnp.array([1.0]), jnp.array([0.1]), **sizes)
+    assert (found["unsettled"] == 1).all() and (found["noise_wrong"] == 0).all()
 
 
 @pytest.mark.slow

@@ -12,6 +12,8 @@ from toypersona.rules import reinforce
 from toypersona.rules.rule import Task
 from toypersona.types import Key, Scalar
 
+BASELINES = ("none", "mean reward")
+
 SETTLED = 0.9
 """Probability from which an answer, or a persona, counts as chosen."""
 
@@ -23,46 +25,61 @@ def answers(reward: Float[Array, " N"]) -> Task:
 
 
 def two_answers(
-    key: Key, gaps: Float[Array, " G"], rates: Float[Array, " L"], *, num_runs: int, max_steps: int
+    key: Key,
+    gaps: Float[Array, " G"],
+    rates: Float[Array, " L"],
+    *,
+    deviation: Scalar,
+    num_runs: int,
+    max_steps: int,
 ) -> dict[str, Array]:
-    """Share of REINFORCE's runs that settle on the worse of two answers, which pay 1 + gap/2 and 1 - gap/2.
+    """Share of REINFORCE's runs that settle on the worse of two answers, whose mean rewards are 1 ± gap/2.
+
+    As it is, and with the mean of the two as baseline, which takes nothing but the square of the mean from ``E[r²]``.
 
     Args:
         key: one key; the same draws at every gap and rate.
-        gaps: differences of the rewards [G].
+        gaps: differences of the mean rewards [G].
         rates: learning rates, in units of the law's noise threshold [L].
+        deviation: standard deviation of each answer's reward, which is one of two values.
         num_runs: independent runs at each.
         max_steps: a run that has not settled by then is counted as neither.
 
     Returns:
-        ``noise_wrong``, ``unsettled`` and ``noise_law`` [G, L], and the law's ``threshold`` [G].
+        For each of ``BASELINES``: ``noise_wrong``, ``unsettled`` and ``noise_law`` [B, G, L], and the law's
+        ``threshold`` [B, G].
     """
-    mean_square = 1 + gaps**2 / 4
+    baselines = jnp.array([0.0, 1.0])
+    mean_square = (1 - baselines[:, None]) ** 2 + gaps**2 / 4 + deviation**2
     thresholds = theory.noise_threshold(gaps, mean_square, share=SETTLED, wrong=boundaries.WRONG)
 
-    def share(inputs: tuple[Array, Array]) -> tuple[Array, Array]:
-        gap, learning_rate = inputs
-        rule = reinforce.reinforce(answers(jnp.stack([1 + gap / 2, 1 - gap / 2])), learning_rate=learning_rate)
-
+    def share(inputs: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+        baseline, gap, learning_rate = inputs
+        means = jnp.stack([1 + gap / 2, 1 - gap / 2]) - baseline
         settled = lambda params: jax.nn.softmax(params).max(axis=(1, 2)) >= SETTLED  # noqa: E731
+
+        def moved(key: Key, params: Array) -> Array:
+            reward_key, step_key = jax.random.split(key)
+            reward = means + deviation * jax.random.rademacher(reward_key, (2,), means.dtype)
+            rule = reinforce.reinforce(answers(reward), learning_rate=learning_rate)
+            return rule.update(step_key, rule.init(params))[0].params
 
         def step(carry: tuple[Array, Array]) -> tuple[Array, Array]:
             params, i = carry
             keys = jax.random.split(jax.random.fold_in(key, i), num_runs)
-            moved = jax.vmap(lambda k, p: rule.update(k, rule.init(p))[0].params)(keys, params)
-            return jnp.where(settled(params)[:, None, None], params, moved), i + 1
+            return jnp.where(settled(params)[:, None, None], params, jax.vmap(moved)(keys, params)), i + 1
 
         start = (jnp.zeros((num_runs, 1, 2)), jnp.asarray(0))
         last, _ = jax.lax.while_loop(lambda c: ~settled(c[0]).all() & (c[1] < max_steps), step, start)
         wrong = settled(last) & (last[:, 0, 1] > last[:, 0, 0])
         return wrong.mean(), (~settled(last)).mean()
 
-    learning_rates = thresholds[:, None] * rates[None]
-    grid = jnp.broadcast_to(gaps[:, None], learning_rates.shape)
-    shares = jax.lax.map(share, (grid.reshape(-1), learning_rates.reshape(-1)))
-    wrong, unsettled = (x.reshape(grid.shape) for x in shares)
-    at = jax.vmap(lambda *inputs: theory.lock_in(*inputs, share=SETTLED), (None, None, 0))
-    law = jax.vmap(at)(gaps, mean_square, learning_rates)
+    learning_rates = thresholds[..., None] * rates
+    spread = lambda x, axes: jnp.broadcast_to(jnp.expand_dims(x, axes), learning_rates.shape)  # noqa: E731
+    grid = spread(baselines, (1, 2)), spread(gaps, (0, 2)), learning_rates
+    shares = jax.lax.map(share, jax.tree.map(jnp.ravel, grid))
+    wrong, unsettled = (x.reshape(learning_rates.shape) for x in shares)
+    law = theory.lock_in(grid[1], mean_square[..., None], learning_rates, share=SETTLED)
     return {"noise_wrong": wrong, "unsettled": unsettled, "noise_law": law, "threshold": thresholds}
 
 

@@ -18,19 +18,19 @@ def half_times(dataset: xr.Dataset) -> xr.DataArray:
 
 
 def wrong_share(dataset: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
-    """Share of runs that settle on the worse answer, seeds pooled, and half its 95% interval, each [gap, rate]."""
+    """Share of runs that settle on the worse answer, seeds pooled, and half its 95% interval [baseline, gap, rate]."""
     share = dataset.noise_wrong.mean("seed")
     return share, boundaries.CONFIDENCE * np.sqrt(share * (1 - share) / _num_runs(dataset))
 
 
 def thresholds(dataset: xr.Dataset) -> xr.DataArray:
-    """Noise threshold in units of the law's, [bound, gap], all seeds pooled."""
+    """Noise threshold in units of the law's, [bound, baseline, gap], all seeds pooled."""
     pooled = dataset[["noise_wrong"]].mean("seed")
     return boundaries.from_dataset(pooled, rates="rate", num_runs=_num_runs(dataset)).noise
 
 
 def threshold_rates(dataset: xr.Dataset) -> xr.DataArray:
-    """The same as learning rates, [bound, gap]."""
+    """The same as learning rates, [bound, baseline, gap]."""
     return thresholds(dataset) * dataset.threshold.isel(seed=0)
 
 
@@ -91,21 +91,23 @@ def _survivors(dataset: xr.Dataset) -> list[Claim]:
 def _noise(dataset: xr.Dataset) -> list[Claim]:
     # Both are read at the same few learning rates.
     law, seen = (read_thresholds(share) for share in (dataset.noise_law, dataset.noise_wrong))
-    rates = tuple(dataset.rate.values[[0, -1]])
-    what = "exponent of the threshold learning rate against the gap, at equal mean reward"
-    return [
-        *(
-            drawn(
-                "prediction",
-                f"noise threshold, reward gap {gap:g}",
-                law.sel(gap=gap),
-                seen.sel(gap=gap),
-                possible=rates,
-            )
-            for gap in dataset.gap.values
-        ),
+    rates, slopes = tuple(dataset.rate.values[[0, -1]]), exponents(dataset)
+    made = []
+    for baseline in dataset.baseline.values:
+        of = f"baseline {baseline}"
+        for gap in dataset.gap.values:
+            at, what = {"baseline": baseline, "gap": gap}, f"{of}: noise threshold / law, reward gap {gap:g}"
+            made.append(drawn("prediction", what, law.sel(at), seen.sel(at), possible=rates))
+        what = f"{of}: exponent of the threshold learning rate against the gap"
         # From a threshold that does not depend on the gap to one that goes with its square.
-        drawn("prediction", what, 1.0, exponents(dataset), possible=(0, 2)),
+        made.append(drawn("prediction", what, 1.0, slopes.sel(baseline=baseline), possible=(0, 2)))
+    gained = [read_thresholds(dataset.noise_wrong) * dataset.threshold, dataset.threshold]
+    ratio = [(of.sel(baseline="mean reward") / of.sel(baseline="none")).mean("gap") for of in gained]
+    most = ratio[1].mean().item()
+    what = "threshold learning rate with the baseline / without: E[r²] / Var(r)"
+    return [
+        *made,
+        drawn("prediction", what, ratio[1], ratio[0], possible=(1, 2 * most)),
         at_most("finding", "largest share of runs that had not settled", 0.01, dataset.unsettled.mean("seed")),
     ]
 
@@ -115,8 +117,10 @@ def findings(dataset: xr.Dataset) -> list[str]:
     law = dataset.law_time.isel(seed=0, mass=0)
     last = dataset.isel(record=-1).mean("seed")
     vanilla, natural = (last.sel(rule=rule) for rule in ("vanilla", "natural"))
-    slope, error, _ = over_draws(exponents(dataset))
-    lowest, *_, highest = (number(rate, 2) for rate in threshold_rates(dataset).sel(bound="middle").values)
+    slope, error, _ = over_draws(exponents(dataset).sel(baseline="none"))
+    rates = threshold_rates(dataset).sel(bound="middle")
+    lowest, *_, highest = (number(rate, 2) for rate in rates.sel(baseline="none").values)
+    gained = (rates.sel(baseline="mean reward") / rates.sel(baseline="none")).mean().item()
     return [
         f"A right answer of probability {law.mass.item():g} takes vanilla policy gradient a time of "
         f"{law.sel(rule='vanilla').item():.3g} to find, natural gradient {law.sel(rule='natural').item():.2g}.",
@@ -126,5 +130,6 @@ def findings(dataset: xr.Dataset) -> list[str]:
         f"KL(base‖policy) at {vanilla.to_base.item():.2f} and {natural.to_base.item():.0f}, growing.",
         f"REINFORCE settles on the worse of two answers in one run of ten from learning rate {lowest} at a reward gap "
         f"of {dataset.gap.values[0]:g}, {highest} at {dataset.gap.values[-1]:g}: the gap to the power "
-        f"{number(slope, 3)} (standard error {number(error, 2)}).",
+        f"{number(slope, 3)} (standard error {number(error, 2)}). With the mean reward as baseline it stands "
+        f"{gained:.1f} times the learning rate.",
     ]

@@ -155,8 +155,8 @@ def survivors(of_each: Mapping[str, xr.Dataset], kind: str, rule: str) -> dict[s
         told = signs(against(selected(dataset)[kind].isel(level=-1), rule))
         columns += [told.sel(gate=gate, drop=True) for gate in told.gate.values]
     agreed = xr.concat(columns, "column", join="inner")
-    same = agreed.mean("column", skipna=False)
-    return {str(name): float(same.sel(rule=name)) for name in same.rule.values if abs(same.sel(rule=name)) == 1}
+    same = agreed.mean("column", skipna=False).to_series()
+    return {str(name): sign for name, sign in same.items() if abs(sign) == 1}
 
 
 def base_passes(dataset: xr.Dataset) -> xr.DataArray:

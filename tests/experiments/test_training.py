@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -60,18 +61,13 @@ def test_a_rule_of_one_s_own_that_is_none():
         catalogue.own(lambda *_: 1, "--own mine.py:my_rule").make(setup)(0.1)  # pyright: ignore[reportArgumentType]
 
 
-def test_rules_are_compared_in_pairs_and_corrected_for_their_number(monkeypatch):
+def test_rules_are_compared_in_pairs_and_corrected_for_their_number():
     """Holm's procedure step by step; pairs differ by less than each varies."""
     rng = np.random.default_rng(0)
     common, apart = rng.normal(0, 0.2, 8), {"a": 0.0, "b": 0.1, "c": 0.03, "policy gradient": 0.0}
     share = {rule: 0.5 + common + by + 0.03 * rng.normal(size=8) for rule, by in apart.items()}
-    fraction = xr.DataArray(
-        np.stack([*share.values()])[..., None] * np.ones(3), dims=("rule", "seed", "record"), coords={"rule": [*share]}
-    )
-    total = 0 * fraction + xr.DataArray([0.1, 1, 2], dims="record")
-    dataset = xr.Dataset({"selection_fraction": fraction, "total": total})
-    monkeypatch.setattr(readings, "levels", lambda dataset: [0.9])
-    found = readings.against(dataset, "policy gradient").sel(drift=0.9)
+    fraction = xr.DataArray(np.stack([*share.values()]), dims=("rule", "seed"), coords={"rule": [*share]})
+    found = readings.against(fraction, "policy gradient")
     plain = {r: np.asarray(stats.ttest_rel(share[r], share["policy gradient"]))[1] for r in ("a", "b", "c")}
     least, corrected = 0.0, {}
     for left, rule in zip((3, 2, 1), sorted(plain, key=plain.__getitem__), strict=True):
@@ -81,3 +77,25 @@ def test_rules_are_compared_in_pairs_and_corrected_for_their_number(monkeypatch)
         assert found.p.sel(rule=rule).item() == pytest.approx(p)
         assert found.difference.sel(rule=rule).item() == pytest.approx((share[rule] - share["policy gradient"]).mean())
     assert found.p.sel(rule="b") < 0.01 and np.asarray(stats.ttest_ind(share["b"], share["policy gradient"]))[1] > 0.1
+    signs = readings.signs(found)
+    assert {rule: bool(signs.sel(rule=rule)) for rule in "abc"} == {rule: corrected[rule] < 0.05 for rule in "abc"}
+    assert signs.sel(rule="b") == 1
+    few = readings.against(fraction.where(fraction.rule != "b").where(fraction.seed < 6), "policy gradient")
+    assert few.p.isnull().all()
+
+
+def test_a_rule_survives_if_it_differs_the_same_way_in_every_world_with_every_gate(monkeypatch):
+    rng, rules = np.random.default_rng(1), ["policy gradient", "up", "down", "either", "noise"]
+    apart = np.array([[[0, 0.1, -0.1, 0.1, 0]], [[0, 0.2, -0.3, -0.1, 0]]])[:, 0, :, None]
+
+    def world(gates) -> Any:
+        values = np.stack([apart[gate] + rng.normal(0, 0.01, (5, 12)) for gate in gates])
+        coords = {"gate": [str(gate) for gate in gates], "rule": rules}
+        return xr.DataArray(values, dims=("gate", "rule", "seed"), coords=coords).expand_dims(level=[0.9])
+
+    monkeypatch.setattr(readings, "selected", lambda dataset: {"drift": dataset})
+    assert readings.survivors({"a": world([0, 1]), "b": world([1])}, "drift", "policy gradient") == {
+        "up": 1,
+        "down": -1,
+    }
+    assert "either" in readings.survivors({"a": world([0]), "b": world([0])}, "drift", "policy gradient")

@@ -48,6 +48,14 @@ def test_intervals_at_equal_drift_count_rates_as_one_draw():
     assert np.isnan(equal_drift.at_equal_drift(missed, (0.3,))[0].selection.item())
 
 
+def test_where_the_same_is_paid_is_read_between_records():
+    rewards = np.array([[[0.0, 1.0, 3.0], [0.5, 0.4, 0.9]]])
+    dataset = paths(np.array([[[0.1, 1.0, 2.0], [0.1, 0.5, 0.7]]]), reward=rewards)
+    found = equal_drift.at_paid(dataset, (0.5, 2.0)).total[:, 0].values
+    # From the start beyond a level is not at it.
+    np.testing.assert_allclose(found, [[0.55, np.nan], [1.5, np.nan]])
+
+
 def test_learning_rates_of_one_seed_are_one_draw():
     rng = np.random.default_rng(1)
     seeds, rates = rng.normal(0.5, 0.1, (300, 1)), rng.normal(0.0, 0.01, (300, 20))
