@@ -55,6 +55,9 @@ figures: env ## remake everything in figures/out
 	@$(call draw,$(TRAINING),larry_bob_alice)
 	@$(call draw,$(LAWS),laws)
 	@$(call draw,$(THOUGHTS),thoughts)
+	@for name in rules_by_world claims_table; do \
+		$(BIN)/python -m figures.$$name --data $(RESULTS)/$(PRESET) --out figures/out || exit $$?; \
+	done
 
 test: env ## run the tests (four minutes)
 	@$(BIN)/python -m pytest -m "not slow"
@@ -75,7 +78,7 @@ lint: env ## check format, style and types
 	@$(BIN)/pyright
 
 bench: env ## run the benchmarks, small
-	@for name in w1_exact w2_sampled w4_project compile precision scale refusals; do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
+	@for name in w1_exact w2_sampled w4_project compile precision scale refusals claims; do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
 
 # What the benchmarks are compared with, in no lock: large, and nothing else needs it.
 peers: env ## install what the benchmarks are compared with

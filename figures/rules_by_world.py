@@ -72,6 +72,7 @@ def table(of_each: Mapping[str, xr.Dataset], order: list[str]) -> str:
 
 def draw(of_each: Mapping[str, xr.Dataset]) -> dict[str, Figure | str]:
     """Both comparisons side by side, and the table."""
+    of_each = {where.removesuffix("/rules"): dataset for where, dataset in of_each.items()}
     first = next(iter(of_each.values()))
     skipped = {REFERENCE, *datasets.config_of(first)["controls"]}
     each = [compared.difference for compared in columns(of_each, "drift").values()]
@@ -86,4 +87,4 @@ def draw(of_each: Mapping[str, xr.Dataset]) -> dict[str, Figure | str]:
 
 
 if __name__ == "__main__":
-    style.main("rules", draw, __doc__, several=True)
+    style.main("rules", draw, __doc__, several="*/rules.zarr")

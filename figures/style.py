@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -100,14 +100,14 @@ def _save(figure: Figure, out: Path, name: str) -> None:
     print(f"Figure {out / name}.pdf, {out / name}.png")
 
 
-Draw = Callable[..., Figure | Mapping[str, Figure | str]]
+Draw = Callable[..., Figure | Mapping[str, Any]]
 
 
-def main(name: str, draw: Draw, description: str | None, *, several: bool = False) -> None:
+def main(name: str, draw: Draw, description: str | None, *, several: str | None = None) -> None:
     """Draw the command line's ``--data DIR/NAME.zarr`` to its ``--out DIR``; exit 2 with one sentence without data.
 
-    ``draw`` returns one figure, or figures and texts by what follows NAME in the names of their files. It is given the
-    dataset; with ``several`` those of all folders in ``--data``, by the folders' names.
+    ``draw`` returns one figure, or figures, texts and what is JSON-able by what follows NAME in the names of their
+    files. It is given the dataset; or all those that the pattern ``several`` finds in ``--data``, by where they lie.
     """
     parser = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = "folder of folders that the experiment wrote" if several else "folder that the experiment wrote"
@@ -115,7 +115,7 @@ def main(name: str, draw: Draw, description: str | None, *, several: bool = Fals
     parser.add_argument("--out", type=Path, required=True, help="folder for the PDF and the PNG")
     folders = parser.parse_args()
     try:
-        dataset = _all_of(name, folders.data) if several else datasets.load(folders.data / f"{name}.zarr").load()
+        dataset = _all_of(several, folders.data) if several else datasets.load(folders.data / f"{name}.zarr").load()
         files.check_writable(folders.out)
         _use()
         drawn = draw(dataset) if isinstance(dataset, dict) else datasets.read(draw, dataset)
@@ -123,23 +123,25 @@ def main(name: str, draw: Draw, description: str | None, *, several: bool = Fals
             if isinstance(content, Figure):
                 _save(content, folders.out, name + end)
             else:
-                files.write_text(folders.out / f"{name}{end}", content)
+                write = files.write_text if isinstance(content, str) else files.write_json
+                write(folders.out / f"{name}{end}", content)
+                print(f"Text {folders.out / name}{end}")
     except ValueError as error:
         parser.error(str(error))
     except OSError as error:
         parser.error(f"{error.filename or folders.out}: {files.why(error)}")
 
 
-def _all_of(name: str, folder: Path) -> dict[str, xr.Dataset]:
-    """The datasets of this name in a folder's folders.
+def _all_of(pattern: str, folder: Path) -> dict[str, xr.Dataset]:
+    """The finished datasets that a pattern finds in a folder, by their paths in it.
 
     Raises:
-        ValueError: there are fewer than two.
+        ValueError: there is none.
     """
-    found = {path.parent.name: path for path in sorted(folder.glob(f"*/{name}.zarr"))}
-    if len(found) < 2:
-        raise ValueError(f"{folder} has fewer than two folders with {name}.zarr: run the experiment into some first.")
-    return {where: datasets.load(path).load() for where, path in found.items()}
+    paths = sorted(path for path in folder.glob(pattern) if datasets.finished(path))
+    if not paths:
+        raise ValueError(f"{folder} has no finished {pattern}: run experiments into its folders first.")
+    return {str(path.relative_to(folder).with_suffix("")): datasets.load(path).load() for path in paths}
 
 
 class _Parser(argparse.ArgumentParser):

@@ -42,6 +42,9 @@ WITHOUT_JAX = {
     "toypersona.worlds.lines",
     "toypersona.worlds.names",
 }
+OVER_ALL = {"style", "rules_by_world", "claims_table"}
+"""Modules of figures that draw no experiment of their own."""
+
 CLAIMS = {"experiments.claims", "experiments.shared.claim", "experiments.shared.oracle", "experiments.shared.terminal"}
 """What claims may import of the experiments; figures import the claims alone."""
 FILES = sorted(
@@ -128,7 +131,7 @@ def test_figures_claims_and_settings_leave_jax_alone():
 def test_every_command_has_its_claims_and_its_figure():
     commands = {path.stem for path in (ROOT / "experiments").glob("[a-z]*.py")} - {"job_array"}
     assert {path.stem for path in (ROOT / "experiments" / "claims").glob("[a-z]*.py")} == commands
-    assert {path.stem for path in (ROOT / "figures").glob("[a-z]*.py")} - {"style", "rules_by_world"} == commands
+    assert {path.stem for path in (ROOT / "figures").glob("[a-z]*.py")} - OVER_ALL == commands
 
 
 def test_no_two_modules_of_a_layer_share_a_name():

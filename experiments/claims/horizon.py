@@ -43,17 +43,25 @@ def distance_law(dataset: xr.Dataset) -> xr.DataArray:
 
 
 def exponents(dataset: xr.Dataset) -> xr.DataArray:
-    """Slope of log s at the half boundary against log T of every seed, where personas have been told apart."""
+    """Slope of log s at the half boundary against log T of every seed, where the best has been told from the next."""
     slopes = []
-    for curve, apart in zip(half(dataset), _told_apart(dataset).T, strict=True):
-        kept = curve.where(apart).dropna("length")
+    for curve in half(dataset).where(runner_up_apart(dataset)):
+        kept = curve.dropna("length")
         enough = kept.size > 1
         slopes.append(np.polyfit(np.log(kept.length), np.log(kept / np.sqrt(kept.length)), 1)[0] if enough else np.nan)
     return dataset.seed.astype(float).copy(data=slopes)
 
 
 def _told_apart(dataset: xr.Dataset) -> xr.DataArray:
+    """Where answers are so long that what all personas are paid differs more than what one is paid."""
     return dataset.length >= LONG * dataset.within / dataset.between
+
+
+def runner_up_apart(dataset: xr.Dataset) -> xr.DataArray:
+    """Where the persona that is paid best can be told from the next: strong RL has nobody else left to choose."""
+    best = dataset.means.max("persona")
+    lead = best - dataset.means.where(dataset.means < best).max("persona")
+    return dataset.length >= LONG * dataset.within / lead**2
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
@@ -96,7 +104,7 @@ def _samples_agree(dataset: xr.Dataset) -> list[Claim]:
 def _sampled_law(dataset: xr.Dataset) -> list[Claim]:
     """Measured by fitted hull distances from samples; predicted from the personas' moments per word."""
     crossed = sampled_half(dataset).sel(bound="middle") / dataset.half
-    apart = _told_apart(dataset)
+    apart = runner_up_apart(dataset)
     return [
         drawn("prediction", f"T = {length}", 1.0, ratio.where(apart.sel(length=length)), READ, possible=(0, 2))
         for length in crossed.sampled_length.values
@@ -108,7 +116,7 @@ def _law(dataset: xr.Dataset) -> list[Claim]:
     last, longest = dataset.isel(length=-1), int(dataset.length[-1])
     exact = _told_apart(dataset) & (dataset.length <= WEAK_LENGTH)
     weak = abs(np.log(((1 - dataset.weak) / (1 - dataset.weak_law)).where(exact)))
-    crossed = half(dataset)
+    crossed = half(dataset).where(runner_up_apart(dataset))
     ends = crossed.isel(length=slice(-2, None))
     local = (np.log(ends / np.sqrt(ends.length)).diff("length") / np.log(ends.length).diff("length")).squeeze("length")
     distance = dataset.exact_distortion.sel(case="per word", scaled=slice(0.3, 3.0)).isel(length=slice(-2, None))
@@ -164,7 +172,8 @@ def findings(dataset: xr.Dataset) -> list[str]:
         f"{at[short] / at[long]:.0f} times less RL before it stops sounding like anyone.",
         f"Weak RL of answers shorter than about {crossing:.0f} words is not mostly selection: what one persona says "
         "differs more in pay than the personas do.",
-        f"The half boundary falls as T to the power {number(mean, 3)} (standard error {number(error, 2)}; law: -1/2).",
+        f"Once the best paid persona can be told from the next, the half boundary falls as T to the power "
+        f"{number(mean, 3)} (standard error {number(error, 2)}; law: -1/2).",
         "Where all personas are paid alike or only the last word is paid there is no stretch of selection; then hull "
         "distance still runs on s sqrt(T) in the first case, and does not depend on T in the second.",
     ]

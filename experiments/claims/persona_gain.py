@@ -11,6 +11,11 @@ ONE_NUMBER = 0.02
 is not claimed. What no persona explains may also move the policy inside the hull, and what they explain out of it."""
 
 
+LEAK = 0.05
+"""Share of a persona reward's direction that may leave the hull where the law is claimed: with experts alone most of it
+does, and the curve is no one-number curve."""
+
+
 def measured(dataset: xr.Dataset) -> xr.DataArray:
     """Kappa at every angle, ``sqrt(1/S(0+) - 1) / tan(theta)``."""
     fraction = limits(dataset)[0].clip(max=1.0)
@@ -32,7 +37,8 @@ def lawful(dataset: xr.Dataset) -> xr.DataArray:
 
     Of rules that are linear in the reward, unlike Adam's, and of more than the gate alone, whose kappa is 0.
     """
-    return (abs(missed(dataset)) <= ONE_NUMBER) & ~dataset.rule.isin(["Adam", "gate alone"])
+    kept = (abs(missed(dataset)) <= ONE_NUMBER) & (dataset.affine_leak.max("seed") <= LEAK)
+    return kept & ~dataset.rule.isin(["Adam", "gate alone"])
 
 
 def by_rule(dataset: xr.Dataset) -> dict[tuple[str, str], tuple[xr.DataArray, xr.DataArray]]:
@@ -61,7 +67,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     """One number for the whole curve, predicted before any step."""
     made = [
         drawn(
-            "prediction",
+            "theorem" if rule == "tilt" else "prediction",
             f"kappa, gate {gate}: {rule}",
             law,
             seen,
