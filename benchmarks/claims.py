@@ -1,7 +1,7 @@
 """How many predictions fail on fresh worlds: as many as the level of their intervals says?
 
-Each experiment runs once on many seeds that no preset uses; its claims are then read from disjoint groups of them, as if
-each group were a run of its own. Of predictions that are true, ``1 - claim.LEVEL`` fail.
+Each experiment runs once on many seeds that no preset uses; its claims are then read from disjoint groups of them, as
+if each group were a run of its own. Of predictions that are true, ``1 - claim.LEVEL`` fail.
 """
 
 from benchmarks import measure
