@@ -14,7 +14,7 @@ from toypersona import datasets
 PARTS = {"read": style.COLOURS["blue"], "keyed": style.COLOURS["orange"], "coded": style.COLOURS["red"]}
 COLOURS = {"mixture": "#DDDDDD", "selected": PARTS["read"], "keyed": PARTS["keyed"], "coded": PARTS["coded"]}
 MAPS = ("exact", "annealed", "RLOO", "GRPO")
-DEFENCES = {"exact": "black", "readability bonus": "purple", "frozen thoughts": "green", "gates only": "blue",
+DEFENCES = {"exact": "black", "log-probability bonus": "purple", "frozen thoughts": "green", "gates only": "blue",
             "early stop": "red"}  # fmt: skip
 MEANING = {
     "mixture": "mixture: the reader gets most, all personas are there",

@@ -151,9 +151,12 @@ def test_estimates_are_the_exact_measures_within_their_errors(base, measured):
     # From samples it is a lower bound.
     assert found["reliance"] - 5 * found["reliance_se"] < exact["reliance"]
     excess = (base.num_personas - 1) / num / (base.length - 1)
-    assert abs(found["readability"] - exact["readability"]) < 5 * found["readability_se"] + excess
-    assert exact["readability"] > 20 * (found["readability_se"] + excess), "no power"
-    assert abs(found["base_readability"]) < 5 * found["base_readability_se"] + excess
+    assert (
+        abs(found["thought_hull_distance"] - exact["thought_hull_distance"])
+        < 5 * found["thought_hull_distance_se"] + excess
+    )
+    assert exact["thought_hull_distance"] > 20 * (found["thought_hull_distance_se"] + excess), "no power"
+    assert abs(found["base_thought_hull_distance"]) < 5 * found["base_thought_hull_distance_se"] + excess
     np.testing.assert_allclose(found["steps_accuracy"], exact["accuracy"], atol=1e-12)
 
 

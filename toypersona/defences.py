@@ -1,4 +1,4 @@
-"""Training policies that think aloud: by several rules, and with defences of the readability of their thoughts."""
+"""Training policies that think aloud: by several rules, and with defences that are to keep their thoughts readable."""
 
 from collections.abc import Callable
 from functools import partial
@@ -72,7 +72,7 @@ def _sampled(rule: Callable[..., UpdateRule]) -> Train:
 def _with_bonus(base: Base, paid: Float[Array, "C N"], options: Training) -> Task:
     """The reward grows with the base's log-probability of the thoughts, nats a thought."""
     log_thoughts = jax.nn.logsumexp(thinkers.joint(base, base.params), axis=(1, 3)) / (base.length - 1)
-    return base.task(paid + options.readability_bonus * jnp.repeat(log_thoughts, base.num_words, axis=1))
+    return base.task(paid + options.log_probability_bonus * jnp.repeat(log_thoughts, base.num_words, axis=1))
 
 
 def _answers_alone(base: Base, paid: Float[Array, "C N"], _: Training) -> Task:
@@ -112,7 +112,7 @@ RULES: dict[str, Train] = {
     "GRPO": _sampled(clipped.grpo),
 }
 DEFENCES: dict[str, Train] = {
-    "readability bonus": _exact(_with_bonus),
+    "log-probability bonus": _exact(_with_bonus),
     "frozen thoughts": _exact(_answers_alone),
     "gates only": _exact(lambda base, paid, _: base.task(paid, "gates")),
     "early stop": _early_stop,

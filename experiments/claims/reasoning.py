@@ -134,9 +134,9 @@ def _defended(dataset: xr.Dataset) -> list[Claim]:
     stopped = dataset.sel(rule="early stop").isel(length_cost=slice(1, None))
     wrong = 1 - stopped.accuracy.isel(strength=-1)
     inside = "check, %s: thoughts' distance from the hull, largest, nats a thought"
-    readability = {defence: dataset.readability.sel(rule=defence) for defence in ("frozen thoughts", "gates only")}
+    distances = {name: dataset.thought_hull_distance.sel(rule=name) for name in ("frozen thoughts", "gates only")}
     return [
-        *(claim.at_most("theorem", inside % defence, 1e-9, values.max()) for defence, values in readability.items()),
+        *(claim.at_most("theorem", inside % defence, 1e-9, values.max()) for defence, values in distances.items()),
         claim.at_most(
             "finding", "frozen thoughts: agreement lost at the greatest strength, largest", 0.0, frozen.max()
         ),
@@ -158,14 +158,20 @@ def _checks(dataset: xr.Dataset) -> list[Claim]:
             claim.within_errors(what, missed, error + 1 / long["num_measured"], possible=possible),
         ]
     excess = (dataset.sizes["persona"] - 1) / long["num_thoughts"] / long["num_bits"]
-    base_readable = abs(dataset.long_base_readability) - 5 * dataset.long_base_readability_se
-    above = dataset.long_readability - 5 * dataset.long_readability_se - dataset.long_distortion / long["num_bits"]
+    base_outside = abs(dataset.long_base_thought_hull_distance) - 5 * dataset.long_base_thought_hull_distance_se
+    above = (
+        dataset.long_thought_hull_distance
+        - 5 * dataset.long_thought_hull_distance_se
+        - dataset.long_distortion / long["num_bits"]
+    )
     outside = dataset.hull_distance - dataset.distortion
-    of_base = f"{bits}, samples: the base's readability beyond 5 standard errors, largest"
-    of_policy = f"{bits}, samples: readability beyond 5 standard errors above its bound by dynamic programming"
+    of_base = f"{bits}, samples: the base's hull distance of thoughts beyond 5 standard errors, largest"
+    of_policy = (
+        f"{bits}, samples: hull distance of thoughts beyond 5 standard errors above its bound by dynamic programming"
+    )
     return [
         *claims,
-        claim.at_most("theorem", of_base, excess, base_readable.max()),
+        claim.at_most("theorem", of_base, excess, base_outside.max()),
         claim.at_most("theorem", of_policy, excess, above.max()),
         claim.at_most(
             "theorem", "hull distance - its bound by dynamic programming, largest, nats", 1e-9, outside.max()
@@ -243,7 +249,7 @@ def _longer(end: xr.Dataset) -> str:
     return (
         f"RLOO on {datasets.settings_of(end)['long']['num_bits']} bits, length cost {end.length_cost.item():g}: "
         f"accuracy by seed {accuracy}; agreement {agreement}; hull distance, nats a thought, "
-        f"{_list(end.long_readability, 3)}."
+        f"{_list(end.long_thought_hull_distance, 3)}."
     )
 
 

@@ -36,7 +36,7 @@ BROKEN = {
         (lambda d: d.assign(coded=d.coded + 0.1), "no length cost: coded"),
         (lambda d: d.assign(long_accuracy=d.long_accuracy + 0.3), "accuracy: samples"),
         (lambda d: d.assign(hull_distance=d.hull_distance + 9), "its bound by dynamic programming"),
-        (lambda d: d.assign(readability=d.readability + 1e-6), "frozen thoughts"),
+        (lambda d: d.assign(thought_hull_distance=d.thought_hull_distance + 1e-6), "frozen thoughts"),
     ),
     hints: (
         (lambda d: d.assign(follows=0.9 * d.follows), "exact, any fine, strength 30: answers that do not follow"),
