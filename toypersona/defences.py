@@ -6,7 +6,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from toypersona import rewards, thinkers, trajectories
 from toypersona.bases import Base
@@ -43,13 +43,36 @@ def _exact(
 
     def train(base: Base, reward: RewardFn, options: Training, strengths: Float[Array, " S"], key: Key) -> Params:
         task = make_task(base, listed(base, reward), options)
-        optimizer, rate = (optax.sgd, options.plain_rate) if plain else (_adam(options), options.learning_rate)
-        start = lambda step, beta: gradient.policy_gradient(  # noqa: E731
-            task, learning_rate=step, kl_coefficient=beta, log_base=base.log_base, optimizer=optimizer
-        )
-        return walk(start, base.params, strengths, key=key, learning_rate=rate, num_steps=options.num_steps)
+        return _walk(base, task, options, base.params, strengths, key, walk, plain)
 
     return train
+
+
+def _walk(
+    base: Base,
+    task: Task,
+    options: Training,
+    params: Params,
+    strengths: Float[Array, " S"],
+    key: Key,
+    walk: Callable[..., Params],
+    plain: bool = False,
+) -> Params:
+    optimizer, rate = (optax.sgd, options.plain_rate) if plain else (_adam(options), options.learning_rate)
+    start = lambda step, beta: gradient.policy_gradient(  # noqa: E731
+        task, learning_rate=step, kl_coefficient=beta, log_base=base.log_base, optimizer=optimizer
+    )
+    return walk(start, params, strengths, key=key, learning_rate=rate, num_steps=options.num_steps)
+
+
+def annealed_from(
+    params: Params, base: Base, reward: RewardFn, options: Training, strengths: Float[Array, " S"], key: Key
+) -> Params:
+    """By the exact gradient from any parameters, then from each strength to the next: [S, 1, ...].
+
+    Strengths that fall show what is given up again, and where: later than it was taken up, where there is a barrier.
+    """
+    return _walk(base, base.task(listed(base, reward)), options, params, strengths, key, trajectories.annealed)
 
 
 def _sampled(rule: Callable[..., UpdateRule]) -> Train:
@@ -87,13 +110,17 @@ def _early_stop(base: Base, reward: RewardFn, options: Training, strengths: Floa
     walk = partial(trajectories.from_base, num_marks=options.num_stops)
     paths = _exact(walk=walk)(base, reward, options, strengths, key)
     spent = jax.lax.map(lambda path: jax.lax.map(lambda params: base.budget(base.law(params)), path), paths)
-    kept = last_stop(spent.selection_fraction)
+    return at_stop(base.params, paths, last_stop(spent.selection_fraction))
 
-    def pick(path: Array, start: Array) -> Array:
+
+def at_stop(start: Params, paths: Params, kept: Int[Array, " S"]) -> Params:
+    """Parameters [S, 1, ...] at one stop of each path [S, R, ...], from 1; at the start if its number is 0."""
+
+    def pick(start: Array, path: Array) -> Array:
         whole = jnp.concatenate([jnp.broadcast_to(start, path[:, :1].shape), path], axis=1)
         return jax.vmap(lambda along, i: along[i][None])(whole, kept)
 
-    return jax.tree.map(pick, paths, base.params)
+    return jax.tree.map(pick, start, paths)
 
 
 def last_stop(selection_fraction: Float[Array, "S R"]) -> Array:

@@ -3,10 +3,13 @@
 import importlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import small
+import xarray as xr
 
-from experiments import hints, reasoning
+from experiments import codes, hints, reasoning
+from experiments.claims import reasoning as claims_of_reasoning
 from toypersona import datasets
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +49,37 @@ BROKEN = {
     ),
 }
 """What the claims have to see."""
+
+
+def runs(**values):
+    """Two runs of one rule and seed each."""
+    made = {name: (("rule", "seed"), np.array(pair)[:, None]) for name, pair in values.items()}
+    dataset = xr.Dataset(made, coords={"rule": ["a", "b"], "seed": [0]}).expand_dims(length_cost=[0.4], strength=[4.0])
+    return dataset.assign_attrs(provenance={"config": {"rules": ["a", "b"]}})
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"accuracy": [1.0, 1.0], "cost": [1.0, 0.2], "total": [1.0, 1.0]},
+        {"accuracy": [1.0, 1.0], "cost": [0.2, 0.2], "total": [2.0, 1.0]},
+        {"accuracy": [0.9, 1.0], "cost": [0.2, 0.2], "total": [1.0, 1.0]},
+    ],
+)
+def test_the_best_paid_run_is_right_short_and_near(values):
+    assert claims_of_reasoning.best(runs(**values)).rule.item() == "b"
+    np.testing.assert_allclose(
+        claims_of_reasoning.objective(runs(accuracy=[1.0, 0.5], cost=[0.5, 2.0], total=[2.0, 0.0])).values.ravel(),
+        [1 - 0.4 * 0.5 - 2 / 4, 0.5 - 0.4 * 2],
+    )
+
+
+def test_runs_that_learnt_nothing_are_not_unreadable():
+    made = runs(accuracy=[1.0, 0.5], agreement=[0.52, 0.51])
+    assert claims_of_reasoning.unreadable(made).values.ravel().tolist() == [True, False]
+    assert claims_of_reasoning.share(claims_of_reasoning.unreadable(made)) == "1/2 (0.09–0.91)"
+    long = xr.Dataset({"long_steps_accuracy": ("seed", [0.5, 0.9])})
+    assert claims_of_reasoning.trained(long).values.tolist() == [False, True]
 
 
 @pytest.mark.slow

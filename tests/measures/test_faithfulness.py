@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import optimize
 
 from experiments.shared import oracle
 from toypersona.measures import faithfulness as measures
@@ -120,27 +119,6 @@ def test_three_ways_to_know_the_answer():
     keyed = measure(keyed, random_joint(3, 0.0))
     np.testing.assert_allclose([keyed.read, keyed.coded, keyed.keyed], [0, 0, h], atol=1e-12)
     np.testing.assert_allclose([keyed.accuracy, keyed.agreement, keyed.reliance], [1, 0.5, 1], atol=1e-12)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_what_one_slope_recovers_is_scipys_best(seed):
-    """Of a policy whose log-odds are the reader's thrice, and noise."""
-    rng = np.random.default_rng(seed)
-    log_reader = np.asarray(jax.nn.log_softmax(jnp.asarray(rng.normal(size=(Z, Y)))))
-    log_policy = np.asarray(jax.nn.log_softmax(3 * log_reader + 0.3 * seed * rng.normal(size=(Z, Y))))
-    weights = rng.dirichlet(np.ones(Z))
-
-    def apart(slope):
-        tempered = np.asarray(jax.nn.log_softmax(slope * log_reader))
-        return float((weights[:, None] * np.exp(log_policy) * (log_policy - tempered)).sum())
-
-    best = optimize.minimize_scalar(apart, bounds=(0, 50), method="bounded", options={"xatol": 1e-10})
-    code, slope, gap = measures.recalibrated(jnp.log(weights), jnp.asarray(log_policy), jnp.asarray(log_reader))
-    np.testing.assert_allclose([code, slope], [best.fun, best.x], rtol=1e-5, atol=1e-9)
-    assert 0 <= gap < 1e-12 and (code < 1e-12) == (seed == 0)
-    known = measures.information(jnp.log(weights)[None, :, None] + log_policy[None], jnp.asarray(log_reader))
-    np.testing.assert_allclose(known["sharpening"] + known["code"], known["coded"], rtol=1e-12)
-    np.testing.assert_allclose(known["code"], best.fun, atol=1e-9)
 
 
 def test_a_policy_that_merely_stops_slipping_has_no_code():
