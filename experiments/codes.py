@@ -99,10 +99,9 @@ def run(config: Config) -> xr.Dataset:
             return jax.tree.map(lambda x: x.reshape(len(PATHS), -1, *x.shape[1:]), values)
 
         strongest, pressure = strengths[-1:], strengths[-1] * costs[-1]
-        rule_keys = jax.random.split(rule_key, len(defences.RULES))
-        trained = [
-            rule(*paid(costs[-1]), strongest, k) for rule, k in zip(defences.RULES.values(), rule_keys, strict=True)
-        ]
+        rules = {name: rule for name, rule in defences.RULES.items() if name != "annealed"}
+        rule_keys = jax.random.split(rule_key, len(rules))
+        trained = [rule(*paid(costs[-1]), strongest, k) for rule, k in zip(rules.values(), rule_keys, strict=True)]
         by_rule = jax.lax.map(
             lambda at: measured(at, pressure), jax.tree.map(lambda *x: jnp.stack(x), *map(end, trained))
         )
@@ -113,10 +112,12 @@ def run(config: Config) -> xr.Dataset:
 
         built = [codes.built(base, chosen) for chosen in codes.STARTS.values()]
         by_start = jax.lax.map(from_start, (jax.tree.map(lambda *x: jnp.stack(x), *built), keyed))
+        paths = jax.lax.map(there_and_back, costs)
+        by_rule = jax.tree.map(lambda x, path: jnp.concatenate([x, path[-1, :1, -1]]), by_rule, paths)
         along = {"length_cost": config.length_costs, "path": PATHS, "strength": config.strengths}
         return {
-            **named(jax.lax.map(there_and_back, costs), **along),
-            **named({f"rule_{name}": x for name, x in by_rule.items()}, rule=list(defences.RULES)),
+            **named(paths, **along),
+            **named({f"rule_{name}": x for name, x in by_rule.items()}, rule=[*rules, PATHS[0]]),
             **named({f"start_{name}": x for name, x in by_start.items()}, start=list(codes.STARTS)),
             **named({f"base_{name}": x for name, x in thinkers.measured(base, params).items()}),
             **named(codes.read_off(base, codes.CODES), convention=[code.name for code in codes.CODES]),

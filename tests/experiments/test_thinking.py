@@ -17,6 +17,7 @@ FEW = "--seeds 0 --pretraining.num-lines 4000 --pretraining.num-restarts 4"
 SMALL = {
     reasoning: f"{FEW} --num-bits 2 --other-bits 1 --strengths 3 100 --length-costs 0 0.4 --training.num-steps 500 "
     "--training.num-stops 4 --long.num-bits 4 --long.num-rows 8 --long.num-measured 400",
+    codes: f"{FEW} --num-bits 2 --worths 0.55 0.9 --strengths 8 200 --length-costs 0.4 --training.num-steps 300",
     hints: f"{FEW} --options.num-bits 1 --strengths 1 30 --fines 0 1 --training.num-steps 300 --num-measured 1000",
 }
 TOO_SMALL = {
@@ -28,6 +29,7 @@ TOO_SMALL = {
         "RLOO, any",
         "plain gradient, any",
     ),
+    codes: ("annealed", "worth 0.9, any rule"),
     hints: ("RLOO", "GRPO"),
 }
 """Claims about the end of longer training."""
@@ -40,6 +42,12 @@ BROKEN = {
         (lambda d: d.assign(long_accuracy=d.long_accuracy + 0.3), "accuracy: samples"),
         (lambda d: d.assign(hull_distance=d.hull_distance + 9), "its bound by dynamic programming"),
         (lambda d: d.assign(thought_hull_distance=d.thought_hull_distance + 1e-6), "frozen thoughts"),
+    ),
+    codes: (
+        (lambda d: d.assign(start_agreement=d.start_agreement - 0.05), "two conventions, own and opposite; worth 0.55"),
+        (lambda d: d.assign(start_total=d.start_total + 0.1), "own and opposite, worth 0.55: nats saved"),
+        (lambda d: d.assign(rule_total=d.rule_total - 9), "paid to any rule more"),
+        (lambda d: d.assign(steps_accuracy=d.steps_accuracy + 1e-9), "accuracy: dynamic programming"),
     ),
     hints: (
         (lambda d: d.assign(follows=0.9 * d.follows), "exact, any fine, strength 30: answers that do not follow"),
