@@ -36,7 +36,7 @@ def test_codes_are_spelt():
 def test_the_law_is_the_best_of_all_keys():
     rng = np.random.default_rng(0)
     log_masses, trusts, costs, pressure = rng.normal(-4, 1, 4), rng.uniform(size=4), rng.uniform(size=4), 1.7
-    law = codes.law(*map(jnp.asarray, (log_masses, trusts, costs)), pressure)
+    law = codes.law(jnp.asarray(log_masses), jnp.asarray(trusts), jnp.asarray(costs), pressure)
 
     def unpaid(logits):
         q = np.exp(logits - np.logaddexp.reduce(logits))
