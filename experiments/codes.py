@@ -68,6 +68,7 @@ def run(config: Config) -> xr.Dataset:
     """Train from built starts, by every rule and annealed, at every worth; measure, and predict from the base."""
     import jax
     import jax.numpy as jnp
+    import numpy as np
 
     from toypersona import codes, defences, thinkers
     from toypersona.worlds import reasoning
@@ -75,7 +76,14 @@ def run(config: Config) -> xr.Dataset:
     options = [ReasoningOptions(num_bits=config.num_bits, worth=worth) for worth in config.worths]
     labels, fits = reasoning.reasoning(options[0])[1], [config.fits(each) for each in options]
     worths, strengths, costs = (jnp.asarray(x) for x in (config.worths, config.strengths, config.length_costs))
+    rules = {name: rule for name, rule in defences.RULES.items() if name != "annealed"}
+    # In a row, to be measured by one program: along paths, of rules (annealing last), from built starts.
+    shape = len(costs), len(PATHS), len(strengths)
+    places = np.cumsum([np.prod(shape), len(rules) + 1])
+    pressures = jnp.broadcast_to(costs[:, None, None] * strengths[None, None], shape).ravel()
     keyed = jnp.array([[code in chosen for code in codes.CODES] for chosen in codes.STARTS.values()])
+    given = jnp.concatenate([jnp.zeros((places[-1], len(codes.CODES)), bool), keyed])
+    pressures = jnp.concatenate([pressures, jnp.full(len(given) - len(pressures), costs[-1] * strengths[-1])])
 
     def point(key: Key, *, worth: Array) -> dict[str, Any]:
         fit_key, rule_key, start_key, walk_key = jax.random.split(key, 4)
@@ -86,40 +94,36 @@ def run(config: Config) -> xr.Dataset:
         paid = lambda cost: (base, reasoning.parity_reward(labels, cost), config.training)  # noqa: E731
         end = lambda path: jax.tree.map(lambda x: x[-1, 0], path)  # noqa: E731
 
-        def measured(at: Params, pressure: Array, keyed: Array | None = None) -> dict[str, Array]:
-            return thinkers.measured(base, at) | codes.compared(base, at, pressure, keyed)
-
-        def there_and_back(cost: Array) -> dict[str, Array]:
+        def there_and_back(cost: Array) -> Params:
             up_key, down_key = jax.random.split(jax.random.clone(walk_key))
             up = defences.annealed_from(params, *paid(cost), strengths, up_key)
             down = defences.annealed_from(end(up), *paid(cost), strengths[::-1], down_key)
-            both = jax.tree.map(lambda x, y: jnp.concatenate([x, y[::-1]])[:, 0], up, down)
-            pressures = jnp.tile(strengths * cost, 2)
-            values = jax.lax.map(lambda at: measured(*at), (both, pressures))
-            return jax.tree.map(lambda x: x.reshape(len(PATHS), -1, *x.shape[1:]), values)
+            return jax.tree.map(lambda x, y: jnp.stack([x, y[::-1]])[:, :, 0], up, down)
 
-        strongest, pressure = strengths[-1:], strengths[-1] * costs[-1]
-        rules = {name: rule for name, rule in defences.RULES.items() if name != "annealed"}
+        def from_start(built: Params) -> Params:
+            return end(defences.annealed_from(built, *paid(costs[-1]), strengths[-1:], jax.random.clone(start_key)))
+
+        def measured(at: tuple[Params, Array, Array]) -> dict[str, Array]:
+            return thinkers.measured(base, at[0]) | codes.compared(base, *at)
+
         rule_keys = jax.random.split(rule_key, len(rules))
-        trained = [rule(*paid(costs[-1]), strongest, k) for rule, k in zip(rules.values(), rule_keys, strict=True)]
-        by_rule = jax.lax.map(
-            lambda at: measured(at, pressure), jax.tree.map(lambda *x: jnp.stack(x), *map(end, trained))
-        )
-
-        def from_start(at: tuple[Params, Array]) -> dict[str, Array]:
-            walked = defences.annealed_from(at[0], *paid(costs[-1]), strongest, jax.random.clone(start_key))
-            return measured(end(walked), pressure, at[1])
-
+        trained = [rule(*paid(costs[-1]), strengths[-1:], k) for rule, k in zip(rules.values(), rule_keys, strict=True)]
         built = [codes.built(base, chosen) for chosen in codes.STARTS.values()]
-        by_start = jax.lax.map(from_start, (jax.tree.map(lambda *x: jnp.stack(x), *built), keyed))
         paths = jax.lax.map(there_and_back, costs)
-        by_rule = jax.tree.map(lambda x, path: jnp.concatenate([x, path[-1, :1, -1]]), by_rule, paths)
+        ends = [*map(end, trained), jax.tree.map(lambda x: x[-1, 0, -1], paths)]
+        starts = jax.lax.map(from_start, jax.tree.map(lambda *x: jnp.stack(x), *built))
+        flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[3:]), paths)
+        every = jax.tree.map(lambda x, y, *z: jnp.concatenate([x, jnp.stack(z), y]), flat, starts, *ends)
+        values = jax.lax.map(measured, (every, pressures, given))
+        by_path, by_rule, by_start = (
+            {name: x[part] for name, x in values.items()} for part in np.split(np.arange(len(pressures)), places)
+        )
+        by_path = {name: x.reshape(*shape, *x.shape[1:]) for name, x in by_path.items()}
         along = {"length_cost": config.length_costs, "path": PATHS, "strength": config.strengths}
         return {
-            **named(paths, **along),
+            **named(by_path, **along),
             **named({f"rule_{name}": x for name, x in by_rule.items()}, rule=[*rules, PATHS[0]]),
             **named({f"start_{name}": x for name, x in by_start.items()}, start=list(codes.STARTS)),
-            **named({f"base_{name}": x for name, x in thinkers.measured(base, params).items()}),
             **named(codes.read_off(base, codes.CODES), convention=[code.name for code in codes.CODES]),
             "expert_divergence": named(recovery.expert_divergence, persona=labels.personas),
         }

@@ -175,21 +175,22 @@ def read_off(base: Base, codes: Sequence[Code]) -> dict[str, Float[Array, " J"]]
     }
 
 
-def compared(base: Base, params: Params, pressure: Scalar, keyed: Bool[Array, " J"] | None = None) -> dict[str, Array]:
+def compared(base: Base, params: Params, pressure: Scalar, given: Bool[Array, " J"]) -> dict[str, Array]:
     """What a policy says in codes, and what ``law`` says of one that keys the same.
 
     Args:
         base: of which the law is read off.
         params: of the policy.
         pressure: strength times length cost.
-        keyed: which of ``CODES`` the law lets be used in cheap words; those that the policy keys if None [J].
+        given: which of ``CODES`` the law lets be used in cheap words; those that the policy keys if none is given [J].
 
     Returns:
         ``said`` [J], the probability of each code; ``keyed_codes`` [J]; and the fields of ``Keyed``, as ``NAME_law``.
     """
     read, said = read_off(base, CODES), masses(base, params, CODES)
     cheap = jnp.array([code in CHEAP for code in CODES])
-    used = cheap & (said >= HELD * jnp.where(cheap, said, 0.0).sum()) if keyed is None else keyed
+    heard = cheap & (said >= HELD * jnp.where(cheap, said, 0.0).sum())
+    used = jnp.where(given.any(), given, heard)
     log_masses = jnp.where(used | ~cheap, read["log_masses"], -jnp.inf)
     best = law(log_masses, read["trusts"], read["costs"], pressure)
     return {"said": said, "keyed_codes": used, **{f"{name}_law": value for name, value in best._asdict().items()}}
