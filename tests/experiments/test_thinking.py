@@ -9,6 +9,7 @@ import small
 import xarray as xr
 
 from experiments import codes, hints, reasoning
+from experiments.claims import codes as claims_of_codes
 from experiments.claims import reasoning as claims_of_reasoning
 from toypersona import datasets
 
@@ -88,6 +89,27 @@ def test_runs_that_learnt_nothing_are_not_unreadable():
     assert claims_of_reasoning.share(claims_of_reasoning.unreadable(made)) == "1/2 (0.09–0.91)"
     long = xr.Dataset({"long_steps_accuracy": ("seed", [0.5, 0.9])})
     assert claims_of_reasoning.trained(long).values.tolist() == [False, True]
+
+
+def test_cheap_codes_come_in_where_both_are_as_likely():
+    """At (l_dear - log of the sum of the cheap masses) / (lambda (c_dear - c_cheap)), whatever strengths are known."""
+    masses, costs, cost = np.array([-1.4, -4.0, -4.5, -9.0]), np.array([1.0, 0.2, 0.2, 0.2]), 0.1
+    strengths, keyed = np.array([4.0, 16.0, 40.0]), np.array([False, True, True, False])
+    said = np.exp(masses - cost * strengths[:, None] * costs) * (keyed | (costs > 0.5))
+    dataset = xr.Dataset(
+        {
+            "log_masses": ("convention", masses),
+            "costs": ("convention", costs),
+            "said": (("strength", "convention"), said),
+            "share": ("persona", np.zeros(2)),
+        },
+        coords={"strength": strengths, "length_cost": cost},
+    )
+    star = (-1.4 - np.logaddexp(-4.0, -4.5)) / (cost * 0.8)
+    np.testing.assert_allclose(claims_of_codes.line(dataset, xr.DataArray(keyed, dims="convention")), star)
+    np.testing.assert_allclose(claims_of_codes.came_in(dataset), star)
+    assert claims_of_codes.likeliest(dataset).values.tolist() == keyed.tolist()
+    assert np.isnan(claims_of_codes.came_in(dataset.isel(strength=[0, 1])))
 
 
 @pytest.mark.slow
