@@ -23,6 +23,8 @@ def draw_agreement(axis: Axes, dataset: xr.Dataset) -> None:
     width = float(np.diff(dataset.worth).min())
     for i, (rule, mark) in enumerate(RULES.items()):
         right = _right(dataset).agreement.sel(rule=rule).transpose("worth", "seed")
+        if right.isnull().all():
+            continue
         axis.plot(dataset.worth + width * (i - 2) / 9, right, mark, color=GREY, ms=2.5, lw=0, mew=0, zorder=1)
         axis.plot([], [], mark, color=GREY, ms=3, lw=0, mew=0, label=rule)
     axis.axhline(reasoning.UNREADABLE, color="black", lw=0.5, ls=":")
@@ -52,7 +54,8 @@ def draw_novelty(axis: Axes, dataset: xr.Dataset) -> None:
 
 def draw_line(axis: Axes, dataset: xr.Dataset) -> None:
     """Mean cost of a thought against strength, annealed up and down, with the law of the codes keyed and its s*."""
-    here = dataset.isel(worth=0)
+    spoken = readings.annealed(dataset).agreement.isel(worth=0).notnull()
+    here = dataset.isel(worth=0, seed=np.flatnonzero(spoken))
     for cost, colour, dash in zip(here.length_cost.values, style.COLOURS.values(), style.DASHES, strict=False):
         at = here.sel(length_cost=cost)
         for path, mark, face in zip(readings.PATHS, ("^", "v"), (colour, "none"), strict=True):
@@ -64,7 +67,7 @@ def draw_line(axis: Axes, dataset: xr.Dataset) -> None:
     for path, mark, face in zip(readings.PATHS, ("^", "v"), ("black", "none"), strict=True):
         axis.plot([], [], mark, color="black", mfc=face, ms=4, lw=0, label=path)
     axis.set(xscale="log", xlabel="strength s = 1/β", ylabel="mean cost of a thought", ylim=(0, None))
-    axis.set_title(f"(c) cheap codes come in gradually, around s*\n(dotted; worth {here.worth.item():g})")
+    axis.set_title(f"(c) cheap codes come in at s*\n(dotted; w = {here.worth.item():g}, seeds in codes)")
     style.ticks(axis.xaxis, here.strength.values[:: -(-here.sizes["strength"] // 6)])
     axis.legend(loc="upper right", fontsize=5.5)
 

@@ -17,8 +17,14 @@ SLIPS = 0.01
 SLIPS_NATS = 0.02
 """And a divergence, nats."""
 
-LINE = 0.05
+LINE = 0.02
 """Part of the strength at which cheap codes come in that slips may move it by: there they are not yet gone."""
+
+PAID = 1e-6
+"""What a policy that slips now and then may be paid more than one that never does."""
+
+NEARLY = 0.95
+"""An accuracy from which on a policy hardly slips: the law is one of policies that do not."""
 
 SPOKEN = 0.95
 """Share of what is said that is in the codes of the law, from which on a policy speaks in them."""
@@ -77,9 +83,18 @@ def cheap(dataset: xr.Dataset) -> xr.DataArray:
 
 def came_in(dataset: xr.Dataset) -> xr.DataArray:
     """The strength at which cheap and readable codes are as likely, measured: their log-odds interpolated."""
+    return _first_zero(_odds(dataset), "strength")
+
+
+def _odds(dataset: xr.Dataset) -> xr.DataArray:
     said, ours = dataset.said, cheap(dataset)
-    odds = np.log(said.where(ours, 0).sum("convention") / said.where(~ours, 0).sum("convention"))
-    return _first_zero(odds, "strength")
+    return np.log(said.where(ours, 0).sum("convention") / said.where(~ours, 0).sum("convention"))
+
+
+def slips_are_gone(dataset: xr.Dataset) -> xr.DataArray:
+    """Whether answers are nearly right already at the last strength at which readable codes are as likely."""
+    last = ((_odds(dataset) > 0).argmax("strength") - 1).clip(min=0)
+    return dataset.accuracy.isel(strength=last).drop_vars("strength") >= NEARLY
 
 
 def likeliest(dataset: xr.Dataset) -> xr.DataArray:
@@ -129,8 +144,8 @@ def _agreement(dataset: xr.Dataset) -> list[Claim]:
         "two conventions, own and opposite": (two.agreement_law, two.agreement),
         "best paid of everything trained": (lawful(dataset).agreement_law, top.agreement),
         "annealed, by the codes it keys": (
-            kind(dataset, "annealed").agreement_law,
-            kind(dataset, "annealed").agreement,
+            annealed(dataset).agreement_law,
+            annealed(dataset).agreement,
         ),
     }
     for what, (law, seen) in kinds.items():
@@ -142,7 +157,7 @@ def _agreement(dataset: xr.Dataset) -> list[Claim]:
         found = f"{what}: worth from which on agreement is above {UNREADABLE:g}"
         claims.append(claim.drawn("prediction", found, crossing(law), crossing(seen), SLIPS, possible=worths))
     more = reasoning.objective(kind(dataset, "rule")).max("rule") - by_law(lawful(dataset))
-    claims.append(claim.at_most("finding", "paid to any rule more than to the law's codes, largest", 0.0, more))
+    claims.append(claim.at_most("finding", "paid to any rule more than to the law's codes, largest", PAID, more))
     return claims
 
 
@@ -164,12 +179,16 @@ def _key(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _line(dataset: xr.Dataset) -> list[Claim]:
+    """Of the seeds that speak in codes and no longer slip there; where these are fewer than two, nothing is claimed."""
     claims = []
     down = dataset.sel(path="annealed down")
     for cost in dataset.length_cost.values:
         for worth in dataset.worth.values:
             at = down.sel(length_cost=cost, worth=[worth])
-            law, seen = line(at, at.keyed_codes), came_in(at)
+            known = annealed(dataset).agreement.sel(worth=[worth]).notnull() & slips_are_gone(at)
+            if known.sum() < 2:
+                continue
+            law, seen = line(at, at.keyed_codes).where(known), came_in(at).where(known)
             most, what = 2 * float(law.mean()), f"annealed down, length cost {cost:g}, worth {worth:g}: s*"
             claims.append(claim.drawn("prediction", what, law, seen, LINE * most / 2, possible=(0, most)))
     dear = dataset.isel(length_cost=-1)
