@@ -30,7 +30,7 @@ TOO_SMALL = {
         "RLOO, any",
         "plain gradient, any",
     ),
-    codes: ("annealed", "worth 0.9, any rule"),
+    codes: ("annealed", "own and opposite, worth 0.9", "worth 0.9, any rule", "length cost", "best paid: share"),
     hints: ("RLOO", "GRPO"),
 }
 """Claims about the end of longer training."""
