@@ -19,6 +19,20 @@ def base_of(num_bits, worth=0.55):
     return thinkers.base(options, mixture.params_of(jnp.zeros(3), jnp.where(jnp.isneginf(table), 0.0, table)))
 
 
+def of_constants(worth, num_thoughts, step=0.55, num_words=6, num_voices=3):
+    """Log-masses and trusts of the cheap codes from the world's constants, as ``codes`` derives them."""
+    often = lambda p: (1 - reasoning.SLIP) * p + reasoning.SLIP / num_words  # noqa: E731
+    both = lambda p: (p, 1 - p)  # noqa: E731
+    keep, trust = (p * worth + (1 - p) * (1 - worth) for p in (step, reasoning.ANSWER))
+    log_masses, trusts = [], []
+    for code in codes.CHEAP:
+        last = code.opposite ^ (code.exchanged and num_thoughts % 2 == 0)
+        trusts.append(both(trust)[last])
+        first, on = often(both(step)[code.opposite]), often(both(keep)[code.exchanged])
+        log_masses.append(np.log(first / num_voices * trusts[-1]) + (num_thoughts - 1) * np.log(on))
+    return jnp.array(log_masses), jnp.array(trusts)
+
+
 def test_codes_are_spelt():
     base = base_of(3)
     place = int(np.flatnonzero((np.asarray(base.prompts[:, :3]) - 6 == [1, 0, 1]).all(axis=1))[0])
@@ -59,7 +73,7 @@ def test_a_code_that_may_not_be_used_is_not():
 def test_what_the_base_says_of_codes_is_what_its_constants_say(num_bits, worth):
     """Up to what other voices slip into."""
     read = codes.read_off(base_of(num_bits, worth), codes.CHEAP)
-    log_masses, trusts = codes.of_constants(0.55, jnp.asarray(worth), num_bits, num_words=6, num_voices=3)
+    log_masses, trusts = of_constants(worth, num_bits)
     np.testing.assert_allclose(read["log_masses"], log_masses, atol=0.05)
     np.testing.assert_allclose(read["trusts"], trusts, atol=1e-3)
     np.testing.assert_allclose(read["costs"], 0.2)
@@ -70,7 +84,7 @@ def test_own_and_opposite_convention_differ_by_delta_whatever_the_number_of_thou
     r = 0.97 * worth + 0.03 * (1 - worth)
     slips = (0.95 * 0.55 + 0.05 / 6) / (0.95 * 0.45 + 0.05 / 6)
     for num_thoughts in (1, 2, 5):
-        log_masses, trusts = codes.of_constants(0.55, jnp.asarray(worth), num_thoughts, num_words=6, num_voices=3)
+        log_masses, trusts = of_constants(worth, num_thoughts)
         delta = np.log(slips) + np.log(r / (1 - r))
         np.testing.assert_allclose(log_masses[0] - log_masses[1], delta, rtol=1e-9)
         two = codes.law(log_masses[:2], trusts[:2], jnp.zeros(2), 0.0)

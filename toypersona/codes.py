@@ -125,23 +125,6 @@ def law(
     return Keyed(weights, -mean(log_masses) - key_entropy, key_entropy, mean(costs), mean(trusts))
 
 
-def of_constants(
-    step: float, worth: Float[Array, "*batch"], num_thoughts: int, *, num_words: int, num_voices: int
-) -> tuple[Float[Array, "*batch 4"], Float[Array, "*batch 4"]]:
-    """Log-masses l and trusts r of the codes ``CHEAP`` from the true world's constants, slips included."""
-    often = lambda p: (1 - reasoning.SLIP) * p + reasoning.SLIP / num_words  # noqa: E731
-    both = lambda p: (p, 1 - p)  # noqa: E731
-    keep, trust = (p * worth + (1 - p) * (1 - worth) for p in (step, reasoning.ANSWER))
-    log_masses, trusts = [], []
-    for code in CHEAP:
-        last = code.opposite ^ (code.exchanged and num_thoughts % 2 == 0)
-        first, on, trusted = both(step)[code.opposite], both(keep)[code.exchanged], both(trust)[last]
-        log_masses.append(jnp.log(often(first) / num_voices) + (num_thoughts - 1) * jnp.log(often(on)))
-        trusts.append(trusted)
-    understood = jnp.stack(trusts, axis=-1)
-    return jnp.stack(log_masses, axis=-1) + jnp.log(understood), understood
-
-
 def spelt(base: Base, code: Code) -> Int[Array, "C T"]:
     """The response of a code to every prompt of the base: a right answer after thoughts by its convention."""
     bits = base.prompts[:, :-1] - base.labels.units.index("0")

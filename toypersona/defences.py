@@ -58,6 +58,7 @@ def _walk(
     walk: Callable[..., Params],
     plain: bool = False,
 ) -> Params:
+    """The exact gradient with a penalty, from any parameters; ``walk`` says how from one strength to another."""
     optimizer, rate = (optax.sgd, options.plain_rate) if plain else (_adam(options), options.learning_rate)
     start = lambda step, beta: gradient.policy_gradient(  # noqa: E731
         task, learning_rate=step, kl_coefficient=beta, log_base=base.log_base, optimizer=optimizer
