@@ -8,8 +8,8 @@ from experiments.shared import claim
 from experiments.shared.claim import Claim
 from toypersona import datasets, transcripts
 
-RIGHT, CHANCE = 0.99, 0.5
-"""An accuracy that is near 1, and the agreement of a reader who learns nothing."""
+RIGHT = 0.99
+"""An accuracy that is near 1."""
 
 READABLE, UNREADABLE = 0.9, 0.6
 """Agreement from which thoughts count as readable, and up to which as not."""
@@ -127,15 +127,12 @@ def _without_cost(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _with_cost(dataset: xr.Dataset) -> list[Claim]:
-    claims = []
-    end = dataset.isel(strength=-1).sel(rule="annealed")
-    for cost in dataset.length_cost.values[1:]:
-        here, what = end.sel(length_cost=cost), f"length cost {cost:g}, strength {float(end.strength):g}, annealed"
-        claims += [
-            # Rightness is not what it is chosen by: a policy that stays readable is as right.
-            claim.drawn("finding", f"{what}: agreement", CHANCE, here.agreement, 0.05, possible=(0, 1)),
-            claim.drawn_at_most("finding", f"{what}: wrong answers", 1 - RIGHT, 1 - here.accuracy),
-        ]
+    end = dataset.isel(strength=-1, length_cost=-1).sel(rule="annealed")
+    what = f"length cost {end.length_cost.item():g}, strength {end.strength.item():g}, annealed, any seed"
+    claims = [
+        claim.at_most("finding", f"{what}: agreement, largest", UNREADABLE, end.agreement.max()),
+        claim.at_most("finding", f"{what}: wrong answers, largest", 1 - RIGHT, (1 - end.accuracy).max()),
+    ]
     costly = dataset.isel(length_cost=slice(1, None))
     for rule in ("plain gradient", "RLOO"):
         what, here = f"{rule}, any length cost", costly.sel(rule=rule)
