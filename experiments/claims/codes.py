@@ -113,6 +113,11 @@ def line(dataset: xr.Dataset, keyed: xr.DataArray) -> xr.DataArray:
     return _first_zero(total(ours & keyed) - total(~ours), "strength")
 
 
+def hidden(dataset: xr.Dataset) -> xr.DataArray:
+    """Whether most of the answer is hidden from the reader."""
+    return dataset.read < dataset.coded + dataset.keyed
+
+
 def _first_zero(values: xr.DataArray, along: str) -> xr.DataArray:
     """Where values first rise through 0 along a dimension, interpolated; nan if they start above or stay below."""
     at = values[along].values
@@ -194,7 +199,13 @@ def _line(dataset: xr.Dataset) -> list[Claim]:
     dear = dataset.isel(length_cost=-1)
     first = came_in(dear.sel(path="annealed down")) - came_in(dear.sel(path="annealed"))
     what = f"length cost {dear.length_cost.item():g}, any worth: s* on the way down less that on the way up"
-    return [*claims, claim.drawn_at_most("finding", what, 0.0, first)]
+    early = hidden(dataset) & (dataset.strength < line(dataset, likeliest(dataset)))
+    below = "any worth, length cost and path, below s* of the base's likeliest codes: points at which most is hidden"
+    return [
+        *claims,
+        claim.at_most("prediction", below, 0, early.sum()),
+        claim.drawn_at_most("finding", what, 0.0, first),
+    ]
 
 
 def _worthy(dataset: xr.Dataset) -> list[Claim]:
@@ -232,6 +243,12 @@ def findings(dataset: xr.Dataset) -> list[str]:
             f"{', '.join(sorted(set(map(str, at.run.values))))}, agreement {at.agreement.mean().item():.3f}, novelty "
             f"{at.novelty.mean().item():.2f} nats."
         )
+    late = (dataset.strength > line(dataset, likeliest(dataset))).broadcast_like(dataset.read)
+    counts = [int(hidden(dataset).where(there, False).sum()) for there in (~late, late)]
+    lines.append(
+        f"Most of the answer is hidden from the reader at {counts[0]} of {int((~late).sum())} points of the paths "
+        f"below s*, and at {counts[1]} of {int(late.sum())} above it."
+    )
     up, down = (dataset.isel(worth=0, length_cost=-1).sel(path=path) for path in PATHS)
     lines.append(
         f"Worth {dataset.worth.values[0]:g}, length cost {dataset.length_cost.values[-1]:g}, annealed up and down: "

@@ -1,5 +1,7 @@
 """One slope on a reader's log-odds against SciPy."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,7 +23,7 @@ def test_what_one_slope_recovers_is_scipys_best(seed):
         tempered = np.asarray(jax.nn.log_softmax(slope * log_reader))
         return float((weights[:, None] * np.exp(log_policy) * (log_policy - tempered)).sum())
 
-    best = optimize.minimize_scalar(apart, bounds=(0, 50), method="bounded", options={"xatol": 1e-10})
+    best: Any = optimize.minimize_scalar(apart, bounds=(0, 50), method="bounded", options={"xatol": 1e-10})
     code, slope, gap = recalibration.recalibrated(jnp.log(weights), jnp.asarray(log_policy), jnp.asarray(log_reader))
     np.testing.assert_allclose([code, slope], [best.fun, best.x], rtol=1e-5, atol=1e-9)
     assert 0 <= gap < 1e-12 and (code < 1e-12) == (seed == 0)
