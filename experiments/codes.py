@@ -79,7 +79,7 @@ def run(config: Config) -> xr.Dataset:
     rules = {name: rule for name, rule in defences.RULES.items() if name != "annealed"}
     # In a row, to be measured by one program: along paths, of rules (annealing last), from built starts.
     shape = len(costs), len(PATHS), len(strengths)
-    places = np.cumsum([np.prod(shape), len(rules) + 1])
+    places = np.array([np.prod(shape), len(rules) + 1]).cumsum()
     pressures = jnp.broadcast_to(costs[:, None, None] * strengths[None, None], shape).ravel()
     keyed = jnp.array([[code in chosen for code in codes.CODES] for chosen in codes.STARTS.values()])
     given = jnp.concatenate([jnp.zeros((places[-1], len(codes.CODES)), bool), keyed])

@@ -60,7 +60,8 @@ def best(dataset: xr.Dataset) -> xr.Dataset:
     for prefix in ("start", "rule"):
         here = kind(dataset, prefix).rename({prefix: "run"})
         runs.append(here[["agreement", "novelty"]].assign(objective=reasoning.objective(here)))
-    every: xr.Dataset = xr.concat(runs, "run", coords="minimal", compat="override")
+    every = xr.concat(runs, "run", coords="minimal", compat="override")
+    assert isinstance(every, xr.Dataset)
     return every.isel(run=every.objective.argmax("run"))
 
 
