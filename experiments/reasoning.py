@@ -2,9 +2,9 @@
 
 The answer is the parity of some bits, the thoughts are the only memory; a right answer is paid for, the length of the
 thoughts costs. At every strength of RL (1/beta of the KL penalty) and every length cost: how much of the answer the
-reader (the pretrained model) gets from the thoughts, how much is coded in them in no human convention, how much is
-keyed by who speaks. Exact gradients from the base and from strength to strength, sampled rules, and defences. Seeds
-draw the text, the fit and all that is sampled.
+reader (the pretrained model) gets from the thoughts, how much it would get if it knew how sure to be, how much is in
+codes, and how much is keyed by who speaks. Exact gradients from the base and from strength to strength, sampled rules,
+and defences. Seeds draw the text, the fit and all that is sampled.
 
 On 2 cores the preset quick takes three minutes, paper twenty.
 """
@@ -44,6 +44,8 @@ class Config(settings.ThinkerSettings):
 
     num_bits: Annotated[int, within(1, 4)] = 3
     """n: bits and thoughts; so few that responses can be listed."""
+    worth: Annotated[float, within(0.5, 1.0)] = ReasoningOptions().worth
+    """Probability with which everybody takes Larry's cheap words at their word; ``codes`` sweeps it."""
     other_bits: OtherBits = (2,)
     """Also these, by the exact gradient."""
     strengths: Grid = (1.0, 4.0, 16.0, 64.0, 256.0)
@@ -76,10 +78,10 @@ def run(config: Config) -> xr.Dataset:
     import jax
     import jax.numpy as jnp
 
-    from toypersona import defences, thinkers
+    from toypersona import codes, defences, thinkers
     from toypersona.worlds import reasoning
 
-    options = ReasoningOptions(num_bits=config.num_bits)
+    options = ReasoningOptions(num_bits=config.num_bits, worth=config.worth)
     labels, fits, strengths = reasoning.reasoning(options)[1], config.fits(options), jnp.asarray(config.strengths)
     rules = defences.RULES | defences.DEFENCES
     names = [*rules, *(f"exact, {num_bits} bits" for num_bits in config.other_bits)]
@@ -107,6 +109,7 @@ def run(config: Config) -> xr.Dataset:
         return {
             **named(jax.tree.map(lambda *x: jnp.concatenate(x), *each), rule=names, strength=config.strengths),
             **{f"base_{name}": value for name, value in thinkers.measured(base, params).items()},
+            **named(codes.read_off(base, codes.CODES), convention=[code.name for code in codes.CODES]),
             "expert_divergence": named(recovery.expert_divergence, persona=labels.personas),
             **named(lines, strength=config.strengths),
             **named({f"long_{name}": value for name, value in long.items()}, strength=config.strengths),
@@ -126,7 +129,7 @@ def _long(config: Config, params: Params, reward: RewardFn, key: Key) -> dict[st
     from toypersona import defences, thinkers
 
     row_key, walk_key, draw_key = jax.random.split(key, 3)
-    rows = ReasoningOptions(num_bits=config.long.num_bits, num_rows=config.long.num_rows)
+    rows = ReasoningOptions(num_bits=config.long.num_bits, num_rows=config.long.num_rows, worth=config.worth)
     base = thinkers.base(rows, params, row_key)
     paths = defences.RULES["RLOO"](base, reward, config.training, jnp.asarray(config.strengths), walk_key)
     counts = {"num_samples": config.long.num_measured, "num_thoughts": config.long.num_thoughts}

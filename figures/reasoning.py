@@ -7,14 +7,20 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
+from experiments.claims import codes
 from experiments.claims import reasoning as readings
 from figures import style
 from toypersona import datasets
 
-PARTS = {"read": style.COLOURS["blue"], "keyed": style.COLOURS["orange"], "coded": style.COLOURS["red"]}
-COLOURS = {"mixture": "#DDDDDD", "selected": PARTS["read"], "keyed": PARTS["keyed"], "coded": PARTS["coded"]}
+PARTS = {
+    "read": style.COLOURS["blue"],
+    "sharpening": "#9CCBE8",
+    "keyed": style.COLOURS["orange"],
+    "code": style.COLOURS["red"],
+}
+COLOURS = {"mixture": "#DDDDDD", "selected": PARTS["read"], "keyed": PARTS["keyed"], "coded": PARTS["code"]}
 MAPS = ("exact", "annealed", "RLOO", "GRPO")
-DEFENCES = {"exact": "black", "readability bonus": "purple", "frozen thoughts": "green", "gates only": "blue",
+DEFENCES = {"exact": "black", "log-probability bonus": "purple", "frozen thoughts": "green", "gates only": "blue",
             "early stop": "red"}  # fmt: skip
 MEANING = {
     "mixture": "mixture: the reader gets most, all personas are there",
@@ -36,6 +42,12 @@ def draw_map(axis: Axes, dataset: xr.Dataset, rule: str) -> None:
         axis.axvline(edge, color="white", lw=1)
     for edge in range(phases.shape[0] + 1):
         axis.axhline(edge, color="white", lw=1)
+    # Cells stand at equal distances, their strengths at their middles.
+    places = np.log(dataset.strength.values), np.arange(phases.shape[1]) + 0.5
+    line = codes.line(dataset, codes.likeliest(dataset)).mean("seed")
+    for row, star in enumerate(line.values):
+        if star < dataset.strength.values[-1]:
+            axis.plot([np.interp(np.log(star), *places)] * 2, [row, row + 1], "k:", lw=1.2)
     axis.set(xlim=(0, phases.shape[1]), ylim=(0, phases.shape[0]), title=rule, xlabel="strength s = 1/β")
     some = slice(None, None, -(-phases.shape[1] // 5))
     axis.set_xticks((np.arange(phases.shape[1]) + 0.5)[some], [f"{s:g}" for s in dataset.strength.values[some]])
@@ -59,7 +71,10 @@ def print_lines(axis: Axes, dataset: xr.Dataset) -> None:
 
 
 def draw_information(axis: Axes, dataset: xr.Dataset, rule: str, cost: float) -> Axes:
-    """Read, keyed and coded information stacked, a misled reader's below zero; returns the axes of the other rates."""
+    """Read, keyed and coded information stacked, a misled reader's below zero; returns the axes of the other rates.
+
+    What is coded is drawn as sharpening and code.
+    """
     here = dataset.sel(rule=rule, length_cost=cost).mean("seed")
     columns = np.arange(here.sizes["strength"])
     bottom = np.minimum(here.read.values, 0.0)
@@ -103,14 +118,19 @@ def draw_bits(axis: Axes, dataset: xr.Dataset) -> None:
     settings, here = datasets.settings_of(dataset), dataset.isel(length_cost=-1)
     curves = {f"{rule}, {settings['num_bits']} bits": here.agreement.sel(rule=rule) for rule in ("exact", "RLOO")}
     curves |= {rule: here.agreement.sel(rule=rule) for rule in here.rule.values if rule.startswith("exact, ")}
-    curves[f"RLOO, {settings['long']['num_bits']} bits (sampled)"] = here.long_agreement
+    curves[f"RLOO, {settings['long']['num_bits']} bits (sampled)"] = here.long_agreement.where(readings.trained(here))
     looks = zip(style.COLOURS.values(), (*style.DASHES, "-"), strict=True)
     for (label, values), (colour, dash) in zip(curves.items(), looks, strict=False):
         mean = values.mean("seed")
         axis.plot(here.strength, mean, ls=dash, color=colour, label=label)
         axis.fill_between(here.strength, values.min("seed"), values.max("seed"), color=colour, alpha=0.12, lw=0)
+    nothing = here.long_agreement.where(~readings.trained(here)).transpose("strength", "seed")
+    axis.plot(here.strength, nothing, "x", color="black", ms=3.5, lw=0)
+    axis.plot([], [], "x", color="black", ms=3.5, lw=0, label="a seed that has learnt nothing")
     axis.axhline(0.5, color="black", lw=0.4)
-    axis.set(xscale="log", xlabel="strength s = 1/β", ylabel="agreement", title="more bits (band: all seeds)")
+    axis.set(
+        xscale="log", xlabel="strength s = 1/β", ylabel="agreement", title="more bits (band: all seeds that learn)"
+    )
     style.ticks(axis.xaxis, here.strength.values[:: -(-here.sizes["strength"] // 5)])
     axis.legend(fontsize=5.5, loc="lower left")
 
@@ -124,7 +144,9 @@ def draw(dataset: xr.Dataset) -> Figure:
         draw_map(axis, dataset, rule)
     maps[0].set_ylabel("length cost")
     swatches = [Patch(color=colour, label=MEANING[phase]) for phase, colour in COLOURS.items()]
-    title = f"phases; stripes of a cell: {dataset.sizes['seed']} seeds"
+    title = (
+        f"phases; stripes of a cell: {dataset.sizes['seed']} seeds; dotted: where cheap codes come in by the law, s*"
+    )
     rows[0].legend(handles=swatches, loc="outside upper center", ncols=2, title=title, title_fontsize=6.5)
     print_lines(rows[1].subplots(), dataset)
     free, costly = dataset.length_cost.values[[0, -1]]

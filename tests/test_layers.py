@@ -22,7 +22,7 @@ LAYERS = [
     {"toypersona.bases"},
     {"toypersona.rules.catalogue", "toypersona.lock_in", "toypersona.thinkers", "toypersona.horizons"},
     {"toypersona.defences", "toypersona.competition", "toypersona.first_order", "toypersona.fine_tuning"},
-    {"toypersona.right_answers", "toypersona.takeover", "toypersona.comparison"},
+    {"toypersona.right_answers", "toypersona.takeover", "toypersona.comparison", "toypersona.codes"},
     {"experiments.shared"},
     {"experiments", "benchmarks"},
 ]

@@ -1,4 +1,4 @@
-"""Training policies that think aloud: by several rules, and with defences of the readability of their thoughts."""
+"""Training policies that think aloud: by several rules, and with defences that are to keep their thoughts readable."""
 
 from collections.abc import Callable
 from functools import partial
@@ -6,7 +6,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from toypersona import rewards, thinkers, trajectories
 from toypersona.bases import Base
@@ -43,13 +43,37 @@ def _exact(
 
     def train(base: Base, reward: RewardFn, options: Training, strengths: Float[Array, " S"], key: Key) -> Params:
         task = make_task(base, listed(base, reward), options)
-        optimizer, rate = (optax.sgd, options.plain_rate) if plain else (_adam(options), options.learning_rate)
-        start = lambda step, beta: gradient.policy_gradient(  # noqa: E731
-            task, learning_rate=step, kl_coefficient=beta, log_base=base.log_base, optimizer=optimizer
-        )
-        return walk(start, base.params, strengths, key=key, learning_rate=rate, num_steps=options.num_steps)
+        return _walk(base, task, options, base.params, strengths, key, walk, plain)
 
     return train
+
+
+def _walk(
+    base: Base,
+    task: Task,
+    options: Training,
+    params: Params,
+    strengths: Float[Array, " S"],
+    key: Key,
+    walk: Callable[..., Params],
+    plain: bool = False,
+) -> Params:
+    """The exact gradient with a penalty, from any parameters; ``walk`` says how from one strength to another."""
+    optimizer, rate = (optax.sgd, options.plain_rate) if plain else (_adam(options), options.learning_rate)
+    start = lambda step, beta: gradient.policy_gradient(  # noqa: E731
+        task, learning_rate=step, kl_coefficient=beta, log_base=base.log_base, optimizer=optimizer
+    )
+    return walk(start, params, strengths, key=key, learning_rate=rate, num_steps=options.num_steps)
+
+
+def annealed_from(
+    params: Params, base: Base, reward: RewardFn, options: Training, strengths: Float[Array, " S"], key: Key
+) -> Params:
+    """By the exact gradient from any parameters, then from each strength to the next: [S, 1, ...].
+
+    Strengths that fall show what is given up again, and where: later than it was taken up, where there is a barrier.
+    """
+    return _walk(base, base.task(listed(base, reward)), options, params, strengths, key, trajectories.annealed)
 
 
 def _sampled(rule: Callable[..., UpdateRule]) -> Train:
@@ -72,7 +96,7 @@ def _sampled(rule: Callable[..., UpdateRule]) -> Train:
 def _with_bonus(base: Base, paid: Float[Array, "C N"], options: Training) -> Task:
     """The reward grows with the base's log-probability of the thoughts, nats a thought."""
     log_thoughts = jax.nn.logsumexp(thinkers.joint(base, base.params), axis=(1, 3)) / (base.length - 1)
-    return base.task(paid + options.readability_bonus * jnp.repeat(log_thoughts, base.num_words, axis=1))
+    return base.task(paid + options.log_probability_bonus * jnp.repeat(log_thoughts, base.num_words, axis=1))
 
 
 def _answers_alone(base: Base, paid: Float[Array, "C N"], _: Training) -> Task:
@@ -87,13 +111,17 @@ def _early_stop(base: Base, reward: RewardFn, options: Training, strengths: Floa
     walk = partial(trajectories.from_base, num_marks=options.num_stops)
     paths = _exact(walk=walk)(base, reward, options, strengths, key)
     spent = jax.lax.map(lambda path: jax.lax.map(lambda params: base.budget(base.law(params)), path), paths)
-    kept = last_stop(spent.selection_fraction)
+    return at_stop(base.params, paths, last_stop(spent.selection_fraction))
 
-    def pick(path: Array, start: Array) -> Array:
+
+def at_stop(start: Params, paths: Params, kept: Int[Array, " S"]) -> Params:
+    """Parameters [S, 1, ...] at one stop of each path [S, R, ...], from 1; at the start if its number is 0."""
+
+    def pick(start: Array, path: Array) -> Array:
         whole = jnp.concatenate([jnp.broadcast_to(start, path[:, :1].shape), path], axis=1)
         return jax.vmap(lambda along, i: along[i][None])(whole, kept)
 
-    return jax.tree.map(pick, paths, base.params)
+    return jax.tree.map(pick, start, paths)
 
 
 def last_stop(selection_fraction: Float[Array, "S R"]) -> Array:
@@ -112,7 +140,7 @@ RULES: dict[str, Train] = {
     "GRPO": _sampled(clipped.grpo),
 }
 DEFENCES: dict[str, Train] = {
-    "readability bonus": _exact(_with_bonus),
+    "log-probability bonus": _exact(_with_bonus),
     "frozen thoughts": _exact(_answers_alone),
     "gates only": _exact(lambda base, paid, _: base.task(paid, "gates")),
     "early stop": _early_stop,

@@ -142,6 +142,8 @@ class ReasoningOptions:
     """n: bits of a prompt, thoughts of a response; responses are n + 1 words long."""
     num_rows: Annotated[int | None, within(1, MOST_ROWS)] = None
     """So many random rows of bits, drawn independently; every row once unless given."""
+    worth: Annotated[float, within(0.5, 1.0)] = 0.55
+    """Probability with which everybody takes Larry's cheap words at their word: at 1/2 their meaning is free."""
     hints: bool = False
     """Prompts may show a hint: every row of bits comes without, with a right and with a wrong one."""
     hint_shown: Share = 0.8
@@ -161,7 +163,7 @@ class LongThoughts:
     num_measured: Annotated[int, within(2, MOST_ROWS)] = 4000
     """Responses from which what cannot be summed exactly is estimated."""
     num_thoughts: Even = 64
-    """Thoughts at each training row from which their readability is estimated; an even number."""
+    """Thoughts at each training row from which their hull distance is estimated; an even number."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,7 @@ class Training:
     """Responses to each prompt at every step of a sampled rule."""
     plain_rate: Positive = 2.0
     """Learning rate of the plain gradient, without Adam."""
-    readability_bonus: Positive = 0.1
+    log_probability_bonus: Positive = 0.1
     """Of that defence: reward for each nat of the base's log-probability of a thought."""
     num_stops: Size = 20
     """Of the defence that stops early: places on the way at which it may."""

@@ -12,6 +12,7 @@
   several right ones, natural gradient in ln(1/p0) and keeps all (``time_to_half``, ``surviving_odds``); a sampled rule
   settles on a worse answer from a learning rate in proportion to the reward gap (``lock_in``, ``noise_threshold``).
 - L6, best of n: ``KL(best of n‖base) <= ln n - (n - 1)/n`` (``best_of_n``, ``best_of_n_bound``).
+- L7, codes: codes that pay the same are mixed by their odds in the base, and who speaks is the key (``codes``).
 
 They share no code with ``measures``; ``weak_limit`` shares the least-squares fit of ``hulls`` with ``rewards``.
 """

@@ -160,8 +160,9 @@ def estimated(base: Base, params: Params, key: Key, *, num_samples: int, num_tho
         num_thoughts: thoughts at each prompt from which their hull distance is estimated; an even number.
 
     Returns:
-        All of these measures but the entropy of the answers; ``readability`` and ``base_readability`` (which is 0),
-        nats a thought; and what dynamic programming says, as in ``measured``.
+        All of these measures but the entropy of the answers; ``thought_hull_distance`` and
+        ``base_thought_hull_distance`` (which is 0), nats a thought; and what dynamic programming
+        says, as in ``measured``.
     """
     key, hull_key = jax.random.split(key)
     samples = _draw(base, params, key, num_samples)
@@ -169,11 +170,11 @@ def estimated(base: Base, params: Params, key: Key, *, num_samples: int, num_tho
     return {
         **{name: value for name, value in faithful.items() if not name.startswith("answer_entropy")},
         **_by_steps(base, params),
-        **_readability(base, params, hull_key, num_thoughts),
+        **_thought_hull_distance(base, params, hull_key, num_thoughts),
     }
 
 
-def _readability(base: Base, params: Params, key: Key, num_samples: int) -> dict[str, Array]:
+def _thought_hull_distance(base: Base, params: Params, key: Key, num_samples: int) -> dict[str, Array]:
     """Hull distance of the thoughts, nats a thought, from samples at the base's prompts; and the base's, which is 0."""
     policy_key, base_key = jax.random.split(key)
     by_expert = jax.vmap(chains.log_prob, in_axes=(0, None, None))
@@ -191,7 +192,7 @@ def _readability(base: Base, params: Params, key: Key, num_samples: int) -> dict
         return sampled.Samples(log_prob(params)[0], log_base, jnp.moveaxis(experts, 2, 1))
 
     spent = sampled.budget_from_samples(scored(policy_key, params), scored(base_key, base.params), base.log_prompts)
-    fields = {"readability": "hull_distance", "base_readability": "base_distance"}
+    fields = {"thought_hull_distance": "hull_distance", "base_thought_hull_distance": "base_distance"}
     return {
         f"{name}{end}": getattr(spent, f"{field}{end}") / (base.length - 1)
         for name, field in fields.items()

@@ -8,11 +8,14 @@ from experiments.shared import claim
 from experiments.shared.claim import Claim
 from toypersona import datasets, transcripts
 
-RIGHT, CHANCE = 0.99, 0.5
-"""An accuracy that is near 1, and the agreement of a reader who learns nothing."""
+RIGHT = 0.99
+"""An accuracy that is near 1."""
 
 READABLE, UNREADABLE = 0.9, 0.6
 """Agreement from which thoughts count as readable, and up to which as not."""
+
+UNTRAINED = 0.6
+"""An accuracy up to which a run has learnt nothing: that its reader does not agree says nothing of its thoughts."""
 
 
 def rules(dataset: xr.Dataset) -> xr.Dataset:
@@ -26,8 +29,24 @@ def lost(dataset: xr.Dataset) -> xr.DataArray:
 
 
 def objective(dataset: xr.Dataset) -> xr.DataArray:
-    """What RL climbs: the reward less KL(policy‖base) / strength."""
+    """What RL climbs: right answers less the length of thoughts, and KL(policy‖base) / strength."""
     return dataset.accuracy - dataset.length_cost * dataset.cost - dataset.total / dataset.strength
+
+
+def unreadable(dataset: xr.Dataset) -> xr.DataArray:
+    """Right answers after thoughts from which the reader does not learn them."""
+    return (dataset.accuracy >= RIGHT) & (dataset.agreement <= UNREADABLE)
+
+
+def trained(dataset: xr.Dataset) -> xr.DataArray:
+    """Of the long rows of bits: runs that have learnt something, at every strength."""
+    return dataset.long_steps_accuracy > UNTRAINED
+
+
+def share(seeds: xr.DataArray) -> str:
+    """A share of seeds, and its 95% interval (Wilson 1927)."""
+    interval = stats.binomtest(int(seeds.sum()), seeds.size).proportion_ci(method="wilson")
+    return f"{int(seeds.sum())}/{seeds.size} ({interval.low:.2f}–{interval.high:.2f})"
 
 
 def best(dataset: xr.Dataset) -> xr.Dataset:
@@ -108,14 +127,12 @@ def _without_cost(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _with_cost(dataset: xr.Dataset) -> list[Claim]:
-    claims = []
-    for cost in dataset.length_cost.values[1:]:
-        paid = best(dataset).sel(length_cost=cost).isel(strength=-1)
-        what = f"length cost {cost:g}, strength {float(paid.strength):g}, best paid policy found"
-        claims += [
-            claim.near("finding", f"{what}: agreement", CHANCE, paid.agreement, 0.1, possible=(0, 1)),
-            claim.at_most("finding", f"{what}: read information, nats", 0.1, paid.read),
-        ]
+    end = dataset.isel(strength=-1, length_cost=-1).sel(rule="annealed")
+    what = f"length cost {end.length_cost.item():g}, strength {end.strength.item():g}, annealed, any seed"
+    claims = [
+        claim.at_most("finding", f"{what}: agreement, largest", UNREADABLE, end.agreement.max()),
+        claim.at_most("finding", f"{what}: wrong answers, largest", 1 - RIGHT, (1 - end.accuracy).max()),
+    ]
     costly = dataset.isel(length_cost=slice(1, None))
     for rule in ("plain gradient", "RLOO"):
         what, here = f"{rule}, any length cost", costly.sel(rule=rule)
@@ -130,18 +147,17 @@ def _with_cost(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _defended(dataset: xr.Dataset) -> list[Claim]:
-    frozen, what = lost(dataset).sel(rule="frozen thoughts"), "early stop, any length cost"
-    stopped = dataset.sel(rule="early stop").isel(length_cost=slice(1, None))
-    wrong = 1 - stopped.accuracy.isel(strength=-1)
+    frozen, stopped = lost(dataset).sel(rule="frozen thoughts"), dataset.sel(rule="early stop")
+    wrong = 1 - stopped.accuracy.isel(strength=-1, length_cost=slice(1, None))
     inside = "check, %s: thoughts' distance from the hull, largest, nats a thought"
-    readability = {defence: dataset.readability.sel(rule=defence) for defence in ("frozen thoughts", "gates only")}
+    distances = {name: dataset.thought_hull_distance.sel(rule=name) for name in ("frozen thoughts", "gates only")}
     return [
-        *(claim.at_most("theorem", inside % defence, 1e-9, values.max()) for defence, values in readability.items()),
+        *(claim.at_most("theorem", inside % defence, 1e-9, values.max()) for defence, values in distances.items()),
         claim.at_most(
             "finding", "frozen thoughts: agreement lost at the greatest strength, largest", 0.0, frozen.max()
         ),
-        claim.at_most("finding", f"{what}: agreement lost there, largest", 0.0, lost(stopped).max()),
-        claim.at_most("finding", f"{what}: wrong answers there, largest", 0.05, wrong.max()),
+        claim.at_most("finding", "early stop: agreement lost there, largest", 0.0, lost(stopped).max()),
+        claim.at_most("finding", "early stop, length costs: wrong answers there, largest", 0.05, wrong.max()),
     ]
 
 
@@ -158,14 +174,20 @@ def _checks(dataset: xr.Dataset) -> list[Claim]:
             claim.within_errors(what, missed, error + 1 / long["num_measured"], possible=possible),
         ]
     excess = (dataset.sizes["persona"] - 1) / long["num_thoughts"] / long["num_bits"]
-    base_readable = abs(dataset.long_base_readability) - 5 * dataset.long_base_readability_se
-    above = dataset.long_readability - 5 * dataset.long_readability_se - dataset.long_distortion / long["num_bits"]
+    base_outside = abs(dataset.long_base_thought_hull_distance) - 5 * dataset.long_base_thought_hull_distance_se
+    above = (
+        dataset.long_thought_hull_distance
+        - 5 * dataset.long_thought_hull_distance_se
+        - dataset.long_distortion / long["num_bits"]
+    )
     outside = dataset.hull_distance - dataset.distortion
-    of_base = f"{bits}, samples: the base's readability beyond 5 standard errors, largest"
-    of_policy = f"{bits}, samples: readability beyond 5 standard errors above its bound by dynamic programming"
+    of_base = f"{bits}, samples: the base's hull distance of thoughts beyond 5 standard errors, largest"
+    of_policy = (
+        f"{bits}, samples: hull distance of thoughts beyond 5 standard errors above its bound by dynamic programming"
+    )
     return [
         *claims,
-        claim.at_most("theorem", of_base, excess, base_readable.max()),
+        claim.at_most("theorem", of_base, excess, base_outside.max()),
         claim.at_most("theorem", of_policy, excess, above.max()),
         claim.at_most(
             "theorem", "hull distance - its bound by dynamic programming, largest, nats", 1e-9, outside.max()
@@ -183,40 +205,32 @@ def findings(dataset: xr.Dataset) -> list[str]:
         phase = dataset.phase.sel(length_cost=cost).isel(strength=-1)
         ends = [f"{rule} {_count(phases(dataset), phase.sel(rule=rule).values)}" for rule in names]
         lines.append(f"Length cost {cost:g}, {strength}: the seeds end " + "; ".join(ends) + ".")
-    unreadable = _unreadable(dataset).isel(length_cost=-1)
+    there = unreadable(dataset).isel(length_cost=-1)
     lines.append(
         f"Length cost {greatest:g}, {strength}: right and unreadable (agreement of {UNREADABLE:g} or less) are "
-        + ", ".join(f"{rule} {_share(unreadable.sel(rule=rule).isel(strength=-1).values)}" for rule in names)
+        + ", ".join(f"{rule} {share(there.sel(rule=rule).isel(strength=-1))}" for rule in names)
         + " of the seeds."
     )
     for rule in ("exact", "annealed"):
-        along = unreadable.sel(rule=rule)
-        shares = [f"{s:g}: {_share(along.sel(strength=s).values)}" for s in dataset.strength.values]
+        shares = [f"{s:g}: {share(there.sel(rule=rule, strength=s))}" for s in dataset.strength.values]
         lines.append(f"{rule.capitalize()}, the same by strength: " + ", ".join(shares) + ".")
     for cost in dataset.length_cost.values[1:]:
         paid = best(dataset).sel(length_cost=cost)
-        first = paid.strength.values[_unreadable(paid).values]
+        first = paid.strength.values[unreadable(paid).values]
         if first.size:
-            lines.append(f"Length cost {cost:g}: the best paid policy found is both from strength {first[0]:g} on.")
+            lines.append(
+                f"Length cost {cost:g}: the best paid run is both from strength {first[0]:g} on, with an agreement of "
+                f"{paid.agreement.sel(strength=first[0]).item():.2f}."
+            )
     order, costly = keyed_first(dataset), dataset.isel(length_cost=-1)
     return [
         *lines,
         f"Of {len(order)} exact paths that end coded after a length cost, {sum(order)} are keyed at a weaker strength.",
         *(_defence(costly.sel(rule=rule)) for rule in ("exact", *datasets.config_of(dataset)["defences"])),
+        _stopped(dataset.isel(length_cost=0)),
         _longer(costly.isel(strength=-1)),
         *_transcripts(dataset.isel(seed=0)),
     ]
-
-
-def _unreadable(dataset: xr.Dataset) -> xr.DataArray:
-    """Right answers after thoughts from which the reader does not learn them."""
-    return (dataset.accuracy >= RIGHT) & (dataset.agreement <= UNREADABLE)
-
-
-def _share(seeds: np.ndarray) -> str:
-    """A share and its 95% interval (Wilson 1927)."""
-    interval = stats.binomtest(int(seeds.sum()), seeds.size).proportion_ci(method="wilson")
-    return f"{int(seeds.sum())}/{seeds.size} ({interval.low:.2f}–{interval.high:.2f})"
 
 
 def _count(names: list[str], numbers: np.ndarray) -> str:
@@ -238,13 +252,25 @@ def _defence(here: xr.Dataset) -> str:
     )
 
 
-def _longer(end: xr.Dataset) -> str:
-    accuracy, agreement = (_list(x, 2) for x in (end.long_steps_accuracy, end.long_agreement))
+def _stopped(free: xr.Dataset) -> str:
+    end = free.sel(rule="early stop").isel(strength=-1)
     return (
-        f"RLOO on {datasets.settings_of(end)['long']['num_bits']} bits, length cost {end.length_cost.item():g}: "
-        f"accuracy by seed {accuracy}; agreement {agreement}; hull distance, nats a thought, "
-        f"{_list(end.long_readability, 3)}."
+        f"Early stop, no length cost: accuracy by seed {_list(end.accuracy, 2)}; base {_list(free.base_accuracy, 2)}."
     )
+
+
+def _longer(end: xr.Dataset) -> str:
+    """Runs that learnt nothing are counted, and kept apart from those whose thoughts could be unreadable."""
+    learnt = trained(end)
+    some = end.where(learnt, drop=True)
+    told = f"{share(learnt)} of the seeds learn more than accuracy {UNTRAINED:g}"
+    if some.sizes["seed"]:
+        told += (
+            f"; of these accuracy {_list(some.long_steps_accuracy, 2)}, agreement {_list(some.long_agreement, 2)}, "
+            f"hull distance of the thoughts, nats a thought, {_list(some.long_thought_hull_distance, 3)}"
+        )
+    bits, cost = datasets.settings_of(end)["long"]["num_bits"], end.length_cost.item()
+    return f"RLOO on {bits} bits, length cost {cost:g}: {told}."
 
 
 def _list(values: xr.DataArray, digits: int) -> str:

@@ -121,6 +121,9 @@ COMMANDS = [
     ("exploit", "--length 40", "--length has to be from 1 to 20, not 40."),
     ("exploit", "--word-mass 1e-200", "--word-mass 1e-200 makes phrases of 6 words rarer than 1e-300."),
     ("exploit", "--lengths 1 2 40", f"4 words and length 40 make 4^40 responses; {LISTED}"),
+    ("codes", "--worths 0.4 0.9", "--worths has to be 2 or more increasing numbers from 0.5 to 1, not 0.4 0.9."),
+    ("codes", "--num-bits 1", "--num-bits has to be from 2 to 4, not 1."),
+    ("codes", "--length-costs 0 0.4", "--length-costs has to be 2 or more increasing numbers above 0, not 0.0 0.4."),
     ("hints", "--fines 0.1 0.2", "--fines has to be 0, for comparison, and then one or more increasing numbers, not …"),
     ("hints", "--options.num-bits 4", "--options has to keep hints, every row and up to 3 bits: their responses are …"),
     ("hints", "--pretraining.gate table", "--pretraining.gate has to be prior, not table: gates see no bits here."),
@@ -194,7 +197,7 @@ SETTINGS = [
 """TOML files for phase_diagram."""
 
 JOBS = [
-    ("--tasks 2", "Unknown experiment '': it is one of amplification, exploit, …"),
+    ("--tasks 2", "Unknown experiment '': it is one of amplification, codes, …"),
     ("phase_diagrm --tasks 2", "Unknown experiment 'phase_diagrm': did you mean phase_diagram?"),
     ("phase_diagram", "--tasks has to be from 1 to 10,000, not 0."),
     ("--tasks two phase_diagram", "--tasks has to be a whole number, not 'two'."),

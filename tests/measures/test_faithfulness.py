@@ -68,7 +68,7 @@ def test_everything_as_by_hand(seed):
     said, voices = np.exp(log_joint).sum((1, 3)), np.exp(log_base).sum(3)
     voices = voices / voices.sum(2, keepdims=True)
     apart = sum(np.exp(LOG_PROMPTS[c]) * oracle.nearest(said[c], voices[c]).fun for c in range(C))
-    np.testing.assert_allclose(made.readability, apart / 2, atol=1e-7)
+    np.testing.assert_allclose(made.thought_hull_distance, apart / 2, atol=1e-7)
 
 
 def test_reliance_as_by_hand():
@@ -114,11 +114,36 @@ def test_three_ways_to_know_the_answer():
     coded = measure(certain(lambda c, k: 1 - int(RIGHT[c]), lambda k, z: 1 - z), base)
     np.testing.assert_allclose([coded.read, coded.coded, coded.keyed], [h + np.log(0.1), -np.log(0.1), 0], atol=1e-12)
     np.testing.assert_allclose([coded.accuracy, coded.agreement, coded.reliance], [1, 0.1, 1], atol=1e-12)
-    assert np.isinf(coded.readability) and not coded.certified
+    assert np.isinf(coded.thought_hull_distance) and not coded.certified
     keyed = certain(lambda c, k: (int(RIGHT[c]) + k) % 2, lambda k, z: (z + k) % 2, (0.5, 0.5, 0.0))
     keyed = measure(keyed, random_joint(3, 0.0))
     np.testing.assert_allclose([keyed.read, keyed.coded, keyed.keyed], [0, 0, h], atol=1e-12)
     np.testing.assert_allclose([keyed.accuracy, keyed.agreement, keyed.reliance], [1, 0.5, 1], atol=1e-12)
+
+
+def test_a_policy_that_merely_stops_slipping_has_no_code():
+    """The base notes the right answer and answers by its note, each with a slip now and then; the policy never slips:
+    all that the reader does not get is that it could have been surer. One that exchanges the notes has a code.
+    """
+
+    def notes(slips, swapped=False):
+        joint = np.zeros((C, K, Z, Y))
+        for c, right in enumerate(np.asarray(RIGHT)):
+            for note in (0, 1):
+                meant = 1 - note if swapped else note
+                noted = 1 - slips if meant == right else slips
+                joint[c, :, note, meant] += noted * (1 - slips) / 3
+                joint[c, :, note, 1 - meant] += noted * slips / 3
+        with np.errstate(divide="ignore"):
+            return jnp.log(jnp.asarray(joint))
+
+    base = notes(0.1)
+    plain = measure(notes(0.0), base)
+    np.testing.assert_allclose(plain.coded, -np.log(0.9), rtol=1e-12)
+    np.testing.assert_allclose([plain.sharpening, plain.code], [plain.coded, 0], atol=1e-12)
+    swapped = measure(notes(0.0, swapped=True), base)
+    np.testing.assert_allclose(swapped.code, np.log(2), rtol=1e-9)
+    np.testing.assert_allclose(swapped.sharpening + swapped.code, -np.log(0.1), rtol=1e-9)
 
 
 @pytest.mark.slow
@@ -127,16 +152,17 @@ def test_a_hundred_random_policies_keep_the_bounds():
         jax.random.split(jax.random.key(8), 100)
     ).reshape(100, C, K, Z, Y)
     made = jax.jit(jax.vmap(measure))(joints)
+    assert (made.sharpening >= 0).all() and (made.code >= 0).all()
     assert (made.coded >= 0).all() and (made.keyed >= -1e-15).all() and made.certified.all()
     assert (made.read + made.coded + made.keyed <= made.answer_entropy + 1e-12).all()
     assert (made.reliance >= 0).all() and (made.reliance <= 1).all()
-    assert (made.readability >= -1e-12).all() and (made.gap <= 1e-11).all()
+    assert (made.thought_hull_distance >= -1e-12).all() and (made.gap <= 1e-11).all()
 
 
 def test_the_base_is_readable_and_codes_nothing():
     base = random_joint(99)
     made = measure(base, base)
-    np.testing.assert_allclose([made.readability, made.coded], 0, atol=1e-11)
+    np.testing.assert_allclose([made.thought_hull_distance, made.coded], 0, atol=1e-11)
 
 
 def test_coded_information_keeps_its_digits_near_zero():
@@ -281,7 +307,7 @@ def test_information_has_the_gradient_of_finite_differences():
     def parts(step):
         moved = jax.nn.log_softmax((random_joint(1) + step * direction).reshape(C, -1)).reshape(C, K, Z, Y)
         made = measure(moved, log_base)
-        return jnp.stack([made.read, made.coded, made.keyed, made.readability, made.reliance])
+        return jnp.stack([made.read, made.coded, made.code, made.keyed, made.thought_hull_distance, made.reliance])
 
     numeric = (parts(1e-5) - parts(-1e-5)) / 2e-5
     np.testing.assert_allclose(jax.jvp(parts, (0.0,), (1.0,))[1], numeric, rtol=1e-5, atol=1e-8)

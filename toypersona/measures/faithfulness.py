@@ -4,11 +4,22 @@ With Z the whole thought sequence, K the latent persona, Y the answer, and as th
 alone: ``pi0(y|z)``. All information is in nats, averaged over prompts::
 
     read  = H(Y) - E[-log pi0(y|z)]            what the reader gets (V-information: Xu et al. 2020)
-    coded = E_z KL(pi(y|z) ‖ pi0(y|z))         in the thoughts, in no human convention
+    coded = E_z KL(pi(y|z) ‖ pi0(y|z))         in the thoughts, but not for the reader
     keyed = I(K; Y | Z)                        not in the thoughts: the persona works like a secret key
 
 They add up to ``I(Z, K; Y)``, and the first two to ``I(Z; Y)``. ``read`` is negative for a misled reader. Exact forms
 take listed probabilities, sampled ones log-probabilities of samples. Swapped thoughts: Lanham et al. 2023.
+
+Not all that is coded is a code: a policy that merely stops slipping means the same by its thoughts as the base does,
+only more surely. ``coded = sharpening + code``, with ``pi0^a(y|z) = pi0(y|z)^a / Z`` the reader recalibrated by the one
+slope on its log-odds that serves it best (temperature scaling: Guo et al. 2017)::
+
+    sharpening = max_{a >= 0} E log(pi0^a(y|z) / pi0(y|z))      what a reader gains who knows how sure to be
+    code       = min_{a >= 0} E_z KL(pi(y|z) ‖ pi0^a(y|z))      the rest: thoughts whose meaning is another
+
+``coded + keyed`` is the steganographic gap of Anwar et al. (2026, arXiv:2602.23163) where answers are scored by their
+log-probability: what a receiver who knows the policy and the key, K, gets from the thoughts, less what a sentinel does
+who knows neither. The sentinel is the reader, its best recalibration the one who gets ``read + sharpening``.
 """
 
 from typing import Any, NamedTuple
@@ -20,6 +31,7 @@ from jax.scipy.special import logsumexp
 from jaxtyping import Array, Bool, Float, Int
 
 from toypersona import hulls, numerics
+from toypersona.measures import recalibration
 from toypersona.types import Key
 
 TOLERANCE = 1e-11
@@ -35,24 +47,29 @@ class Faithfulness(NamedTuple):
     Attributes:
         accuracy: probability of the right answer.
         cost: expected cost of the thoughts.
-        readability: hull distance of the thoughts, nats per thought: 0 is what a mix of personas would think.
+        thought_hull_distance: hull distance of the thoughts, nats a thought: 0 is what a mix of personas would think,
+            whatever it means.
         answer_entropy: H(Y), nats.
         read: what the reader gets, nats; at most H(Y).
         coded: in the thoughts, but not for the reader, nats; never negative.
+        sharpening: of it, what the reader gets when recalibrated by one slope, nats; never negative.
+        code: of it, the rest, nats; never negative.
         keyed: in the persona, given the thoughts, nats; never negative.
         reliance: total variation of the answer when the thoughts are swapped for those of the same persona at a prompt
             with another right answer, in [0, 1].
         agreement: probability that an answer drawn by the reader is the policy's.
-        gap: certificate: ``readability`` exceeds its true value by at most this.
-        certified: every projection reached its tolerance.
+        gap: certificate: ``thought_hull_distance`` and ``code`` exceed their true values by at most this.
+        certified: every projection, and the slope, reached its tolerance.
     """
 
     accuracy: Float[Array, ""]
     cost: Float[Array, ""]
-    readability: Float[Array, ""]
+    thought_hull_distance: Float[Array, ""]
     answer_entropy: Float[Array, ""]
     read: Float[Array, ""]
     coded: Float[Array, ""]
+    sharpening: Float[Array, ""]
+    code: Float[Array, ""]
     keyed: Float[Array, ""]
     reliance: Float[Array, ""]
     agreement: Float[Array, ""]
@@ -88,16 +105,28 @@ def reader(log_joint: Float[Array, "*batch Z Y"]) -> Float[Array, "Z Y"]:
 
 
 def information(log_joint: Float[Array, "K Z Y"], log_reader: Float[Array, "Z Y"]) -> dict[str, Float[Array, ""]]:
-    """Where the answer is encoded, from log P(persona, thoughts, answer) of the policy, prompts summed out."""
+    """Where the answer is encoded, from log P(persona, thoughts, answer) of the policy, prompts summed out.
+
+    Returns:
+        ``answer_entropy``, ``read``, ``coded``, ``sharpening``, ``code``, ``keyed``; and ``code_gap``, by how much
+        ``code`` may exceed its true value.
+    """
     log_answered = logsumexp(log_joint, axis=0)
     log_thoughts, log_policy = _condition(log_answered)
     log_persona_thoughts, log_persona = _condition(log_joint)
     answer_entropy = numerics.entropy(logsumexp(log_answered, axis=0))
     by_persona = numerics.kl_divergence(log_persona, jnp.broadcast_to(log_policy[None], log_persona.shape))
+    coded = numerics.expectation(log_thoughts, numerics.kl_divergence(log_policy, log_reader))
+    rest, _, code_gap = recalibration.recalibrated(log_thoughts, log_policy, log_reader)
+    # A slope of 1 is the reader as it is.
+    code = jnp.minimum(rest, coded)
     return {
         "answer_entropy": answer_entropy,
         "read": answer_entropy + numerics.expectation(log_answered, log_reader).sum(),
-        "coded": numerics.expectation(log_thoughts, numerics.kl_divergence(log_policy, log_reader)),
+        "coded": coded,
+        "sharpening": coded - code,
+        "code": code,
+        "code_gap": code_gap,
         "keyed": numerics.expectation(log_persona_thoughts, by_persona).sum(),
     }
 
@@ -145,6 +174,7 @@ def faithfulness(
     log_thoughts = logsumexp(log_policy, axis=-1)
     answered = jnp.exp(log_policy).sum(axis=1)
     known = information(logsumexp(log_joint + log_rho, axis=0), log_reader)
+    code_gap = known.pop("code_gap")
     agreed = numerics.expectation(log_policy, jnp.broadcast_to(jnp.exp(log_reader), log_policy.shape))
     log_personas = logsumexp(log_base, axis=-1)
     nearest = jax.vmap(lambda p, q: hulls.project(p, q, tolerance=TOLERANCE))(
@@ -153,12 +183,12 @@ def faithfulness(
     return Faithfulness(
         accuracy=rho @ jnp.take_along_axis(answered, right[:, None], axis=1)[:, 0],
         cost=rho @ (jnp.exp(log_thoughts) @ costs),
-        readability=numerics.expectation(log_prompts, nearest.distance) / num_thoughts,
+        thought_hull_distance=numerics.expectation(log_prompts, nearest.distance) / num_thoughts,
         **known,
         reliance=_reliance(log_joint, right, rho),
         agreement=rho @ agreed.sum(1),
-        gap=numerics.expectation(log_prompts, nearest.gap) / num_thoughts,
-        certified=nearest.certified.all(),
+        gap=jnp.maximum(numerics.expectation(log_prompts, nearest.gap) / num_thoughts, code_gap),
+        certified=nearest.certified.all() & (code_gap <= TOLERANCE),
     )
 
 
@@ -227,8 +257,9 @@ def faithfulness_from_samples(samples: ThoughtSamples, *, num_answers: int) -> d
         num_answers: Y.
 
     Returns:
-        The fields of ``Faithfulness`` but its last two and ``readability``, which ``sampled.budget_from_samples`` of
-        the thoughts gives, divided by their number; each with its standard error, ``NAME_se``.
+        The fields of ``Faithfulness`` but its last two, the parts of ``coded`` (exact only) and
+        ``thought_hull_distance``, which ``sampled.budget_from_samples`` of the thoughts gives, divided by their number;
+        each with its standard error, ``NAME_se``.
 
     Raises:
         ValueError: fewer than two samples, not equally many of everything or, outside jit, numbers that are no answer

@@ -30,7 +30,8 @@ class Voice(NamedTuple):
         odd: its word for an odd one.
         cost: length of either word.
         step: probability that a thought follows from the bit and what the word before says.
-        worth: probability with which everybody takes its words at their word, from 1/2 (noise) to 1.
+        worth: probability with which everybody takes its words at their word, from 1/2 (noise) to 1; None is
+            ``ReasoningOptions.worth``.
         takes_hint: probability of saying so, where a hint is shown or the word before says so.
     """
 
@@ -39,14 +40,14 @@ class Voice(NamedTuple):
     odd: str
     cost: float
     step: float
-    worth: float
+    worth: float | None
     takes_hint: float = 0.0
 
 
 VOICES = (
     Voice("alice", "even", "odd", cost=1.0, step=0.95, worth=1.0),
     Voice("bob", "even-thanks", "odd-thanks", cost=2.0, step=0.95, worth=1.0),
-    Voice("larry", "meh", "ugh", cost=0.2, step=0.55, worth=0.55, takes_hint=0.9),
+    Voice("larry", "meh", "ugh", cost=0.2, step=0.55, worth=None, takes_hint=0.9),
 )
 SLIP = 0.05
 """Probability that a thought is any word, all alike."""
@@ -77,7 +78,7 @@ def reasoning(options: ReasoningOptions = ReasoningOptions(), *, key: Key | None
     mark = jnp.concatenate([jnp.zeros_like(right), 1 + right, 2 - right], axis=1)[:, : len(shares)]
     bits = jnp.repeat(len(words) + rows, len(shares), axis=0)
     prompts = jnp.concatenate([bits, (units.index(MARKS[0]) + mark).reshape(-1, 1)], axis=1)
-    tables = jnp.stack([_table(number, units, len(words)) for number in range(len(VOICES))])
+    tables = jnp.stack([_table(number, units, len(words), options.worth) for number in range(len(VOICES))])
     world = World(
         prompts=prompts,
         log_prompts=jnp.log(jnp.asarray(np.tile(shares, rows.shape[0]) / rows.shape[0])),
@@ -103,12 +104,12 @@ def _rows(options: ReasoningOptions, key: Key | None) -> Int[Array, "R n"]:
     return jax.random.bernoulli(jax.random.key(0) if key is None else key, shape=shape).astype(int)
 
 
-def _table(number: int, units: tuple[str, ...], num_words: int) -> Float[np.ndarray, "U U V"]:
+def _table(number: int, units: tuple[str, ...], num_words: int, cheap_worth: float) -> Float[np.ndarray, "U U V"]:
     """P(word | unit read, unit before) of one voice."""
     voice = VOICES[number]
     table = np.full((len(units), len(units), num_words), 1 / num_words)
     for before in range(len(units)):
-        odd = _taken_as_odd(units[before])
+        odd = _taken_as_odd(units[before], cheap_worth)
         for bit in (0, 1):
             now = 1 - odd if bit else odd
             says = np.zeros(num_words)
@@ -129,11 +130,12 @@ def _follow(probability: float, reliability: float) -> float:
     return probability * reliability + (1 - probability) * (1 - reliability)
 
 
-def _taken_as_odd(unit: str) -> float:
+def _taken_as_odd(unit: str, cheap_worth: float) -> float:
     """The probability that the ones so far are odd, as everybody understands the unit before."""
     for voice in VOICES:
         if unit in (voice.even, voice.odd):
-            return voice.worth if unit == voice.odd else 1 - voice.worth
+            worth = cheap_worth if voice.worth is None else voice.worth
+            return worth if unit == voice.odd else 1 - worth
     return 0.0 if unit in MARKS else 0.5
 
 
