@@ -7,7 +7,7 @@ WORLD ?= larry_bob_alice
 WORLDS ?= larry_bob_alice speakers markov
 MAPS := phase_diagram pretraining rules
 LAWS := weak_limit horizon exploit leash
-TRAINING := sft overoptimisation amplification
+TRAINING := sft overoptimisation amplification literature
 THOUGHTS := reasoning codes hints
 BIN := .venv/bin
 ENV := .venv/.$(ACCELERATOR)-ready
@@ -53,6 +53,7 @@ figures: env ## remake everything in figures/out
 	@for world in $(WORLDS); do $(call draw,$(MAPS),$$world,--world $$world); done
 	@for world in $(filter-out speakers,$(WORLDS)); do $(call draw,persona_gain,$$world,--world $$world); done
 	@$(call draw,$(TRAINING),larry_bob_alice)
+	@mkdir -p docs && mv figures/out/larry_bob_alice/literature.md docs/
 	@$(call draw,$(LAWS),laws)
 	@$(call draw,$(THOUGHTS),thoughts)
 	@for name in rules_by_world claims_table; do \

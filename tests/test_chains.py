@@ -263,3 +263,17 @@ def test_a_chain_cannot_read_beyond_the_prompt():
     ):
         with pytest.raises(ValueError, match="need a unit for each of 5 words, not 4 units"):
             refused()
+
+
+def test_histories_are_summed_one_by_one():
+    joint = np.random.default_rng(0).dirichlet(np.ones(V**T), 2)
+    joint[1].reshape(V, -1)[1] = 0.0
+    with np.errstate(divide="ignore"):
+        mass, following = chains.histories(jnp.log(jnp.asarray(joint)), V, T)
+    begun = [begun for length in range(T) for begun in itertools.product(range(V), repeat=length)]
+    for c, (place, history) in itertools.product(range(2), enumerate(begun)):
+        after = joint[c].reshape((V,) * T)[history].reshape(V, -1).sum(axis=1)
+        np.testing.assert_allclose(np.exp(mass[c, place]), after.sum())
+        wanted = after / after.sum() if after.sum() else np.zeros(V)
+        np.testing.assert_allclose(np.exp(following[c, place]), wanted)
+    np.testing.assert_array_equal(chains.ended(2, V, T), [2 in history for history in begun])

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jax.scipy.special import logsumexp
+from jaxtyping import Array, Bool, Float, Int
 
 from toypersona.options import num_outcomes
 from toypersona.types import Key
@@ -173,6 +174,33 @@ def log_probs(table: Table, prompt: Int[Array, " P"], length: int) -> Float[Arra
         leaves = prefixes.reshape((-1,) + (num_words,) * (back - from_prompt) + (1,))
         prefixes = (leaves + following[None]).reshape(-1)
     return prefixes
+
+
+def histories(log_probs: Float[Array, "*batch N"], num_words: int, length: int) -> tuple[Array, Array]:
+    """What a law of all V^T responses says of every history, position by position: H = 1 + V + ... + V^(T-1) of them.
+
+    Args:
+        log_probs: log p(x) in nats, in the order of ``outcomes``.
+        num_words: V.
+        length: T.
+
+    Returns:
+        Log-probabilities that a response begins so [..., H], and of each next word [..., H, V]; -inf after a history
+        that is impossible.
+    """
+    masses, following = [], []
+    for position in range(length):
+        joint = logsumexp(log_probs.reshape(*log_probs.shape[:-1], num_words**position, num_words, -1), axis=-1)
+        mass = logsumexp(joint, axis=-1)
+        masses.append(mass)
+        following.append(joint - jnp.where(jnp.isneginf(mass), 0.0, mass)[..., None])
+    return jnp.concatenate(masses, axis=-1), jnp.concatenate(following, axis=-2)
+
+
+def ended(end: int, num_words: int, length: int) -> Bool[Array, " H"]:
+    """Which of the histories, in the order of ``histories``, hold the word that ends a response."""
+    begun = [(outcomes(num_words, position) == end).any(axis=-1) for position in range(1, length)]
+    return jnp.concatenate([jnp.zeros(1, bool), *begun])
 
 
 def sample(

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-from toypersona.limits import Count, Even, Positive, Share, one_of, within
+from toypersona.limits import Count, Even, Grid, Limit, Positive, Share, increasing, one_of, within
 
 SPEAKERS = ("iago", "falstaff", "rosalind")
 FEATURES = ("words", "brevity", "exploit")
@@ -164,6 +164,43 @@ class LongThoughts:
     """Responses from which what cannot be summed exactly is estimated."""
     num_thoughts: Even = 64
     """Thoughts at each training row from which their hull distance is estimated; an even number."""
+
+
+def _marks(first: float, last: float) -> tuple[float, ...]:
+    """Geometrically spaced, in digits that read well."""
+    return tuple(float(f"{first * (last / first) ** (i / 24):.4g}") for i in range(25))
+
+
+@dataclass(frozen=True)
+class Proxies:
+    """How far each of three rules follows a proxy: equally many marks."""
+
+    strengths: Grid = _marks(0.05, 30.0)
+    """s of the tilt; increasing."""
+    times: Grid = _marks(0.2, 300.0)
+    """Learning rate times steps of policy gradient; increasing."""
+    nums: Annotated[tuple[float, ...], increasing(least=1, kind="numbers above 1")] = _marks(1.2, 1e5)
+    """n of best of n; increasing."""
+
+
+Shares = Annotated[tuple[float, ...], increasing(), Limit("below 1", lambda shares: shares[-1] < 1)]
+
+
+@dataclass(frozen=True)
+class Assistants:
+    """The world assistants, and how they are trained."""
+
+    hackers: Share = 0.2
+    """Prior of the two that hack, together."""
+    bad: Shares = (0.1, 0.3, 0.5, 0.7, 0.9)
+    """Of these, share of the one that is bad in all; increasing."""
+    elicited: Shares = (0.05, 0.3, 0.6, 0.88)
+    """How often the honest one hacks where RL trains, as rarely as without a note or because a note asks it to;
+    increasing."""
+    num_steps: Count = 300
+    """Steps of every learner."""
+    learning_rate: Positive = 1.0
+    """Of every learner."""
 
 
 @dataclass(frozen=True)

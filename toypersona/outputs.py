@@ -132,6 +132,30 @@ _ANSWERS = {
     "unsettled": Quantity("runs that settled on neither answer"),
     "threshold": Quantity("learning rate at which 1 run in 10 is wrong, by the law"),
 }
+_LITERATURE = {
+    "forgotten": Quantity("answers at other prompts that another persona gives"),
+    "altered": Quantity("total variation of the responses at other prompts"),
+    "kept": Quantity("right responses that base and policy say, a prompt"),
+    "gained": Quantity("right responses that only the policy says, a prompt"),
+    "lost": Quantity("right responses that only the base says, a prompt"),
+    "changed": Quantity("share of positions whose first choice changes"),
+    "rank": Quantity("rank of the new first choice under the base"),
+    "in_top": Quantity("share of new first choices among the base's first"),
+    "auc": Quantity("AUC of the base's entropy for changed first choices"),
+    "gold": Quantity("mean gold reward", "standard deviations"),
+    "gold_drift": Quantity("drift spent on the proxy", "nats"),
+    "spread_drift": Quantity("drift spent on one persona", "nats"),
+    "spread_rewarded": Quantity("weight that the persona gained at rewarded prompts"),
+    "spread_others": Quantity("weight that the persona gained at other prompts"),
+    "hacks_noted": Quantity("probability of a hack where it was trained"),
+    "hacks": Quantity("probability of a hack at the task without a note"),
+    "harms": Quantity("probability of harm in a chat"),
+    "harms_law": Quantity("probability of harm in a chat, by the law"),
+    "bad": Quantity("share of the bad one in the prior of those who hack"),
+    "elicited": Quantity("probability of a hack by the honest one where it was trained"),
+    "spread_rate": Quantity("learning rate"),
+    "gold_record": Quantity("number of the record"),
+}
 _AXES = {
     "strength": Quantity("strength s = 1/β"),
     "angle": Quantity("angle of the reward to the personas", "degrees"),
@@ -164,7 +188,7 @@ _AXES = {
     "size": Quantity("size of the error, standard deviations of gold"),
     "other": Quantity("number of the other right answer"),
 }
-QUANTITIES: dict[str, Quantity] = _BUDGET | _POLICY | _LINES | _THOUGHTS | _ANSWERS | _AXES
+QUANTITIES: dict[str, Quantity] = _BUDGET | _POLICY | _LINES | _THOUGHTS | _ANSWERS | _LITERATURE | _AXES
 """By the name of the variable; ``NAME_se`` is its standard error."""
 
 

@@ -12,7 +12,7 @@ import small
 import xarray as xr
 from scipy import stats
 
-from experiments import amplification, overoptimisation, rules, sft
+from experiments import amplification, literature, overoptimisation, rules, sft
 from experiments.claims import rules as readings
 from toypersona import bases, datasets
 from toypersona.rules import catalogue
@@ -25,10 +25,18 @@ SMALL = {
     sft: f"{FEW} --seeds 0 1 --lines 2 32 1024 --num-steps 300 --num-records 24 --drifts 0.1 0.3",
     overoptimisation: f"{FEW} --seeds 0 1 2 --sizes 1 2",
     amplification: f"{FEW} --seeds 0 1 --num-steps 300 --num-runs 8",
+    literature: f"{FEW} --seeds 0 1 2 --num-steps 60 --only RLOO SFT --assistants.num-steps 150 --gold.times 0.2 2 9 30"
+    " --gold.strengths 0.1 1 3 9 --gold.nums 1.2 4 20 90",
 }
 
-TOO_SMALL = {sft: ("SFT, 0.3 nats: share of his weight left", "RL, 0.3 nats: share of his weight left")}
-"""Claims about longer responses: after two words of his, not one, he is there."""
+TOO_SMALL = {
+    sft: ("SFT, 0.3 nats: share of his weight left", "RL, 0.3 nats: share of his weight left"),
+    literature: (
+        *("minus", "gate table: reward's variance", "normal errors", "words errors", "both gates", "tilt:"),
+        *("every rule:", "policy gradient: harm where", "RLOO: harm where"),
+    ),
+}
+"""Claims about longer responses (after two words of his, not one, he is there), or that three draws cannot tell."""
 
 
 def readme_s_rule(folder):

@@ -110,3 +110,20 @@ def test_pass_at_k_from_many_samples_keeps_its_digits(dtype, digits):
             exact = [1 - Fraction(math.comb(8192 - c, k), math.comb(8192, k)) for c in counts]
             np.testing.assert_allclose(found, np.array(exact, float), rtol=digits)
         assert jnp.isnan(support.pass_at_k_from_samples(jnp.array([-1, 9]), 8, 1)).all()
+
+
+def test_right_responses_are_counted_one_by_one():
+    log_base, log_policy = (jax.nn.log_softmax(jax.random.normal(jax.random.key(i), (3, 40))) for i in (0, 1))
+    right = (jax.random.uniform(jax.random.key(2), (3, 40)) < 0.5).astype(float)
+    rho, threshold = np.array([0.5, 0.5, 0.0]), 0.02
+    found = support.counts(log_policy, log_base, right, jnp.log(jnp.asarray(rho)), threshold=threshold)
+    wanted = np.zeros(3)
+    for c, x in np.ndindex(3, 40):
+        now, then = np.exp(log_policy[c, x]) >= threshold, np.exp(log_base[c, x]) >= threshold
+        wanted += rho[c] * right[c, x] * np.array([now & then, now & ~then, then & ~now])
+    np.testing.assert_allclose(found, wanted)
+
+
+def test_what_counts_as_sayable_is_missed_as_rarely_as_asked():
+    threshold = support.found_by(1024, 0.05)
+    assert (1 - threshold) ** 1024 == pytest.approx(0.05, rel=0.01)

@@ -16,7 +16,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
-from jax.scipy.special import logsumexp
 from jaxtyping import Array, Bool, Float, Int
 
 from toypersona import chains, hulls, numerics
@@ -189,22 +188,10 @@ def _histories(
 
     A persona that cannot have said h gets -inf for every next word, so that no weight falls on it.
     """
-    num_prompts, num_personas = log_personas.shape[:2]
-    masses, policies, personas = [], [], []
-    for position in range(length):
-        tree = (num_words**position, num_words, -1)
-        joint = logsumexp(log_policy.reshape(num_prompts, *tree), axis=-1)
-        mass, after = _condition(joint)
-        masses.append(mass)
-        policies.append(jnp.where(jnp.isneginf(mass)[..., None], -jnp.log(num_words), after))
-        joint = logsumexp(log_personas.reshape(num_prompts, num_personas, *tree), axis=-1)
-        personas.append(jnp.moveaxis(_condition(joint)[1], 1, 2))
-    return jnp.concatenate(masses, 1), jnp.concatenate(policies, 1), jnp.concatenate(personas, 1)
-
-
-def _condition(joint: Float[Array, "*batch V"]) -> tuple[Float[Array, "*batch"], Float[Array, "*batch V"]]:
-    mass = logsumexp(joint, axis=-1)
-    return mass, joint - jnp.where(jnp.isneginf(mass), 0.0, mass)[..., None]
+    log_mass, log_next = chains.histories(log_policy, num_words, length)
+    _, log_next_personas = chains.histories(log_personas, num_words, length)
+    log_next = jnp.where(jnp.isneginf(log_mass)[..., None], -jnp.log(num_words), log_next)
+    return log_mass, log_next, jnp.moveaxis(log_next_personas, 1, 2)
 
 
 def routing_information(weights: Float[Array, "C K"], log_prompts: Float[Array, " C"]) -> Float[Array, ""]:

@@ -56,6 +56,43 @@ def support(
     return Support(entropy, entropy / length, shrinkage, expansion)
 
 
+class Counts(NamedTuple):
+    """Numbers of right responses to a prompt, averaged over prompts, by who can be expected to say them.
+
+    Of Wu et al. (2025) ``kept / (kept + lost)`` is the support retention rate (SRR), ``gained / (kept + gained)`` the
+    net discovery rate (NDR), and ``(gained - lost) / (kept + gained + lost)`` the net support change rate (NSCR).
+
+    Attributes:
+        kept: both base and policy.
+        gained: the policy, not the base.
+        lost: the base, no more the policy.
+    """
+
+    kept: Float[Array, ""]
+    gained: Float[Array, ""]
+    lost: Float[Array, ""]
+
+
+def found_by(num_samples: Scalar, missed: Scalar) -> Scalar:
+    """The probability ``-ln(zeta)/k`` from which k samples miss a response with probability zeta at most."""
+    return -jnp.log(missed) / num_samples
+
+
+def counts(
+    log_policy: Float[Array, "C N"],
+    log_base: Float[Array, "C N"],
+    right: Float[Array, "C N"],
+    log_prompts: Float[Array, " C"],
+    *,
+    threshold: Scalar,
+) -> Counts:
+    """Right responses kept, gained and lost; ``right`` is 1 where one is right, other arguments as in ``support``."""
+    said, was_said = (log_probs >= jnp.log(threshold) for log_probs in (log_policy, log_base))
+    each = (said & was_said, said & ~was_said, ~said & was_said)
+    rho = jnp.exp(log_prompts)
+    return Counts(*(rho @ (right * one).sum(axis=-1) for one in each))
+
+
 def pass_at_k(
     log_policy: Float[Array, "C N"], correct: Float[Array, "C N"], log_prompts: Float[Array, " C"], k: Scalar
 ) -> Float[Array, ""]:

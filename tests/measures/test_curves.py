@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+import xarray as xr
+
+from toypersona.measures import curves
+
+X = np.linspace(0.1, 2.0, 12)
+
+
+def test_each_form_finds_its_own_coefficients_and_fits_only_itself():
+    made = {
+        curves.entropy_law: -0.7 * np.exp(X) + 3.0,
+        curves.best_of_n_form: X * (1.3 - 0.4 * X),
+        curves.rl_form: X * (0.9 - 0.3 * np.log(X)),
+    }
+    wanted = {curves.entropy_law: (0.7, 3.0), curves.best_of_n_form: (1.3, 0.4), curves.rl_form: (0.9, 0.3)}
+    for form, values in made.items():
+        np.testing.assert_allclose(form(X, values).coefficients, wanted[form], rtol=1e-9)
+        for other in made:
+            assert (1 - other(X, values).r_squared < 1e-12) == (other is form)
+
+
+def test_a_parabola_is_numpy_s():
+    values = np.random.default_rng(0).normal(size=X.size)
+    found = curves.parabola(X, values)
+    np.testing.assert_allclose(found.coefficients[::-1], np.polyfit(X, values, 2), rtol=1e-8)
+    residual = ((values - np.polyval(np.polyfit(X, values, 2), X)) ** 2).sum()
+    assert found.r_squared == pytest.approx(1 - residual / ((values - values.mean()) ** 2).sum())
+
+
+def test_unknown_values_are_left_out_and_too_few_are_refused():
+    values = np.where(X > 1, np.nan, 2 * X)
+    assert curves.best_of_n_form(X, values).coefficients == pytest.approx((2, 0))
+    with pytest.raises(ValueError, match="as many values or more, not 1"):
+        curves.best_of_n_form(X[:1], X[:1])
+
+
+def test_the_contest_says_who_wins_and_from_where():
+    root = np.linspace(0.2, 3.0, 20)
+    gold = np.stack([root * (1 - 0.2 * root), root * (1 - 0.3 * np.log(root))]) + 1e-3 * np.sin(9 * root)
+    drift = xr.DataArray(np.stack([root**2] * 2), dims=("rule", "gold_record"))
+    dataset = xr.Dataset({"gold_drift": drift, "gold": drift.copy(data=gold)})
+    for least in (0.0, 1.0):
+        assert [*np.sign(curves.form_contest(dataset, least).log_ratio)] == [-1, 1]
+    assert curves.form_contest(dataset, 2.9).log_ratio.isnull().all()
+
+
+def test_support_rates_are_wu_s():
+    counts = {
+        name: xr.DataArray([np.nan, value], dims="record")
+        for name, value in zip(("kept", "gained", "lost"), (6.0, 2.0, 4.0), strict=True)
+    }
+    rates = curves.support_rates(xr.Dataset(counts))
+    assert (rates.SRR.item(), rates.NDR.item(), rates.NSCR.item()) == pytest.approx((0.6, 0.25, -1 / 6))
