@@ -60,7 +60,7 @@ class Config(settings.WorldSettings):
             raise ValueError(f"--num-steps has to be --num-records or more, not {self.num_steps}.")
 
 
-PRESETS = {"quick": Config(seeds=tuple(range(4))), "paper": Config(seeds=tuple(range(16)), num_steps=5000)}
+PRESETS = {"quick": Config(seeds=tuple(range(8))), "paper": Config(seeds=tuple(range(16)), num_steps=5000)}
 
 
 def run(config: Config) -> xr.Dataset:
