@@ -54,7 +54,7 @@ class Config(settings.RewardSettings):
 
 
 PRESETS = {
-    "quick": Config(seeds=tuple(range(6))),
+    "quick": Config(seeds=tuple(range(12))),
     "paper": Config(seeds=tuple(range(32)), sizes=(0.25, 0.5, 1.0, 2.0, 4.0)),
 }
 
