@@ -119,13 +119,14 @@ def hint_laws(base: Base, params: Params) -> hints.Laws:
     """What is said where a hint is shown and, for each of these prompts, where its mark is blank."""
     num_marks = len(reasoning.MARKS)
     hinted = np.flatnonzero(np.arange(base.prompts.shape[0]) % num_marks)
-    log_policy = jax.nn.logsumexp(joint(base, params), axis=1)
+    log_joint = joint(base, params)
+    told = jnp.asarray([base.labels.units.index(word) for word in reasoning.HINTS])
     return hints.Laws(
-        log_policy[hinted],
-        log_policy[hinted // num_marks * num_marks],
+        log_joint[hinted],
+        log_joint[hinted // num_marks * num_marks],
         reasoning.hinted_answers(base.labels, base.prompts[hinted]),
         reasoning.right_answers(base.labels, base.prompts[hinted]),
-        (thoughts(base) == base.labels.units.index(reasoning.HINT)).any(axis=1),
+        jnp.isin(thoughts(base), told).any(axis=1),
         base.log_prompts[hinted],
     )
 
