@@ -64,9 +64,10 @@ MARKS = ("=", "=(even)", "=(odd)")
 
 
 def reasoning(options: ReasoningOptions = ReasoningOptions(), *, key: Key | None = None) -> tuple[World, Labels]:  # noqa: B008
-    """The world, with prompts [C, n + 1], or [C, n + 2] with hints; personas read along (``chains.Reading``) and are equally likely to speak.
+    """The world, with prompts [C, n + 1], or [C, n + 2] with hints.
 
-    The key draws the rows of bits where not all are taken.
+    Personas read along (``chains.Reading``) and are equally likely to speak. The key draws the rows of bits
+    where not all are taken.
 
     Raises:
         ValueError: bits or rows out of range, or shares that are not between 0 and 1.
