@@ -114,7 +114,8 @@ def print_lines(axis: Axes, dataset: xr.Dataset) -> None:
 def draw(dataset: xr.Dataset) -> Figure:
     """Draw the maps of every rule and the control, the two laws, accuracy, and transcripts."""
     figure = plt.figure(figsize=(style.PAGE, 6.0), layout="constrained")
-    maps, laws, lines = np.ravel(figure.subfigures(3, 1, height_ratios=[2.0, 2.3, 1.4]))
+    grid = figure.add_gridspec(3, 1, height_ratios=[2.0, 2.3, 1.4])
+    maps, laws, lines = (figure.add_subfigure(grid[row]) for row in range(3))
     axes = maps.subplots(1, len(MAPS) + 1, sharey=True)
     law = readings.balance(dataset)
     for axis, rule in zip(axes, MAPS, strict=False):

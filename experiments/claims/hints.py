@@ -19,9 +19,6 @@ HALF = 0.5
 OTHER_THRESHOLDS = (1 / 3, 2 / 3)
 """What each of them is set to instead, to see whether it matters."""
 
-ERRORS = 3.0
-"""Standard errors over seeds within which a law has to hold."""
-
 BETWEEN, RESTRICTED = 0.02, 0.05
 """Allowances: for a fine that is interpolated, and for a law of free responses where personas are chains."""
 
@@ -131,13 +128,6 @@ def fallen(recall: xr.DataArray) -> xr.DataArray:
     return odds.isel(fine=0, drop=True) - odds
 
 
-def _error(values: xr.DataArray) -> float:
-    """Standard errors over seeds, ``ERRORS`` of them; nan of one seed."""
-    if values.sizes["seed"] < 2:
-        return np.nan
-    return ERRORS * values.std("seed", ddof=1).item() / np.sqrt(values.sizes["seed"])
-
-
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """Where saying stops, what comes instead, and that nothing is left without hints."""
     return [
@@ -158,12 +148,11 @@ def _stops(dataset: xr.Dataset) -> list[Claim]:
             continue
         law, seen = (values.sel(rule=rule, strength=strength) for values in (predicted, measured))
         what = f"{rule}, strength {strength:g}: fine at which half is said, where ends are worth the same"
-        allowed = _error(seen - law) + BETWEEN
-        found.append(claim.near("prediction", what, law.mean(), seen.mean(), allowed, possible=possible))
+        found.append(claim.drawn("prediction", what, law, seen, BETWEEN, possible=possible))
     strongest = measured.sel(rule="plain gradient").isel(strength=-1)
     what = "plain gradient, greatest strength: the same fine, by counting answers"
-    counted, allowed = honest_limit(dataset), _error(strongest) + BETWEEN
-    return [*found, claim.near("prediction", what, counted, strongest.mean(), allowed, possible=possible)]
+    counted = honest_limit(dataset)
+    return [*found, claim.drawn("prediction", what, counted, strongest, BETWEEN, possible=possible)]
 
 
 def _odds(dataset: xr.Dataset) -> list[Claim]:
@@ -172,8 +161,7 @@ def _odds(dataset: xr.Dataset) -> list[Claim]:
         if TELLING[0] <= strength * fine <= TELLING[1]:
             predicted, seen = (values.sel(fine=fine, strength=strength) for values in (law, dataset.everywhere_recall))
             what = f"fine {fine:g}, strength {strength:g}: recall, odds fallen by exp(-strength × fine)"
-            allowed = _error(seen - predicted) + RESTRICTED
-            found.append(claim.near("prediction", what, predicted.mean(), seen.mean(), allowed, possible=(0, 1)))
+            found.append(claim.drawn("prediction", what, predicted, seen, RESTRICTED, possible=(0, 1)))
     return found
 
 

@@ -31,7 +31,14 @@ TOO_SMALL = {
         "plain gradient, any",
     ),
     codes: ("annealed", "own and opposite, worth 0.9", "worth 0.9, any rule", "length cost", "best paid: share"),
-    hints: ("annealed, strength", "plain gradient", "fine ", "greatest fine and strength", "two least fines"),
+    hints: (
+        "annealed, strength",
+        "plain gradient",
+        "fine ",
+        "greatest fine and strength",
+        "two least fines",
+        "policies in",
+    ),
 }
 """Claims about the end of longer training."""
 

@@ -46,6 +46,12 @@ def test_every_prompt_is_its_bits_and_its_marks_and_has_one_right_answer(made, n
         assert marks[0] == (marks[-1] if open_to_answers else reasoning.MARKS[0])
 
 
+def test_personas_talk_alike_whether_or_not_answers_see_the_hint():
+    """What they say carries it: the two worlds differ in what a policy can learn, not in what it starts from."""
+    assert (HINTS[0].prompts != EVERYWHERE[0].prompts).any()
+    np.testing.assert_array_equal(*(worlds.log_base(world, 3) for world, _ in (HINTS, EVERYWHERE)))
+
+
 def test_hints_are_shown_and_wrong_as_often_as_asked():
     options = ReasoningOptions(num_bits=2, hints=True, hint_shown=0.7, hint_wrong=0.3)
     world, labels = reasoning.reasoning(options)
