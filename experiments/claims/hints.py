@@ -141,7 +141,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 def _stops(dataset: xr.Dataset) -> list[Claim]:
     predicted, measured = balance(dataset), stops(dataset)
-    possible = (0, datasets.settings_of(dataset)["options"]["hint_wrong"])
+    possible = (0, dataset.fine.values[-1])
     found, alone = [], third_way(dataset).mean("seed") <= THIRD
     for rule, strength in itertools.product(LAWFUL, dataset.strength.values[1:]):
         if not alone.sel(rule=rule, strength=strength):

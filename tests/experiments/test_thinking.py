@@ -38,6 +38,7 @@ TOO_SMALL = {
         "greatest fine and strength",
         "two least fines",
         "policies in",
+        "seen everywhere",
     ),
 }
 """Claims about the end of longer training."""
@@ -60,7 +61,6 @@ BROKEN = {
     hints: (
         (lambda d: d.assign(recall=d.recall + 0.6), "exact, greatest fine and strength: seeds that are not obfuscated"),
         (lambda d: d.assign(direct=d.direct + 1e-9), "|decided past them|"),
-        (lambda d: d.assign(everywhere_direct=0 * d.everywhere_direct), "share that is not silent"),
         (lambda d: d.assign(control_accuracy=d.control_accuracy - 0.5), "no hint: accuracy lost"),
         (lambda d: d.assign(sampled_recall=d.sampled_recall + 0.5), "recall from samples"),
     ),
