@@ -49,7 +49,8 @@ def test_every_prompt_is_its_bits_and_its_marks_and_has_one_right_answer(made, n
 def test_personas_talk_alike_whether_or_not_answers_see_the_hint():
     """What they say carries it: the two worlds differ in what a policy can learn, not in what it starts from."""
     assert (HINTS[0].prompts != EVERYWHERE[0].prompts).any()
-    np.testing.assert_array_equal(*(worlds.log_base(world, 3) for world, _ in (HINTS, EVERYWHERE)))
+    alone, everywhere = (worlds.log_base(world, 3) for world, _ in (HINTS, EVERYWHERE))
+    np.testing.assert_array_equal(alone, everywhere)
 
 
 def test_hints_are_shown_and_wrong_as_often_as_asked():
