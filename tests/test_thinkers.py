@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from toypersona import artefacts, bases, defences, thinkers
+from toypersona.measures import hints
 from toypersona.options import Pretraining, ReasoningOptions, Training
 from toypersona.policies import mixture
 from toypersona.rules import catalogue
@@ -217,3 +218,20 @@ def test_every_rule_trains_it_and_nobody_says_the_impossible(base):
         np.testing.assert_array_equal(jnp.isneginf(log_policy), np.broadcast_to(impossible, log_policy.shape), name)
         np.testing.assert_allclose(jnp.exp(log_policy).sum(axis=1), 1.0, rtol=1e-9, err_msg=name)
         assert jnp.abs(jnp.exp(log_policy) - jnp.exp(base.log_base)).max() > 1e-4, name
+
+
+@pytest.mark.parametrize("seen", ["first thought", "everywhere"])
+def test_a_hint_passes_by_the_thoughts_only_if_the_answer_sees_it(seen):
+    """Of a policy whose every word is a random one."""
+    options = ReasoningOptions(num_bits=1, hints=True, hint_seen=seen)
+    world, _ = reasoning.reasoning(options)
+    table = world.log_experts.table
+    noise = 2 * jax.random.normal(jax.random.key(0), table.shape)
+    params = mixture.params_of(world.log_gates[0], jnp.where(jnp.isneginf(table), 0.0, table) + noise)
+    base = thinkers.base(options, params)
+    laws = thinkers.hint_laws(base, params)
+    use = hints.hint_use(laws)
+    assert abs(use.decides) > 0.01 and (abs(use.direct) < 1e-14) == (seen == "first thought")
+    told = [any(base.labels.units[word].startswith("hint") for word in said[:-1]) for said in base.responses]
+    np.testing.assert_array_equal(thinkers.tells(base), told)
+    np.testing.assert_array_equal(laws.says, told[:: base.num_words])

@@ -150,6 +150,8 @@ class ReasoningOptions:
     """Share of prompts that show a hint."""
     hint_wrong: Share = 0.4
     """Share of hints that are wrong."""
+    hint_seen: Annotated[str, one_of("first thought", "everywhere")] = "first thought"
+    """By the first thought alone, which leaves it to the thoughts to carry the hint, or also by the answer."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from toypersona import bases, chains, parity, pretraining
 from toypersona.bases import Base
@@ -115,17 +115,22 @@ def along(measure: Callable[[Params], Any], params: Params) -> Any:
     return jax.lax.map(lambda path: measure(jax.tree.map(lambda x: x[0], path)), params)
 
 
+def tells(base: Base) -> Bool[Array, " N"]:
+    """Which responses have a thought that says that the hint is taken."""
+    words = jnp.asarray([base.labels.units.index(word) for word in reasoning.HINTS])
+    return jnp.isin(base.responses[:, :-1], words).any(axis=1)
+
+
 def hint_laws(base: Base, params: Params) -> hints.Laws:
     """What is said where a hint is shown and, for each of these prompts, where its mark is blank."""
-    num_marks = len(reasoning.MARKS)
+    num_marks, log_joint = len(reasoning.MARKS), joint(base, params)
     hinted = np.flatnonzero(np.arange(base.prompts.shape[0]) % num_marks)
-    log_policy = jax.nn.logsumexp(joint(base, params), axis=1)
     return hints.Laws(
-        log_policy[hinted],
-        log_policy[hinted // num_marks * num_marks],
+        log_joint[hinted],
+        log_joint[hinted // num_marks * num_marks],
         reasoning.hinted_answers(base.labels, base.prompts[hinted]),
         reasoning.right_answers(base.labels, base.prompts[hinted]),
-        (thoughts(base) == base.labels.units.index(reasoning.HINT)).any(axis=1),
+        tells(base)[:: base.num_words],
         base.log_prompts[hinted],
     )
 
@@ -260,7 +265,7 @@ def lines(base: Base, params: Params, key: Key, num: int) -> dict[str, Any]:
         return {"line_prompt": prompts, "line_tokens": tokens, "line_persona": speakers}
 
     words = along(said, params)
-    return words | {"line_prompt": named(words["line_prompt"], "units of the prompt", line=None, place=None)}
+    return words | {"line_prompt": named(words["line_prompt"], "units of the prompt", line=None, unit=None)}
 
 
 def concluded(base: Base, tokens: Int[Array, "*batch T"]) -> Float[Array, "*batch"]:

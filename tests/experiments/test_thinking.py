@@ -19,7 +19,7 @@ SMALL = {
     reasoning: f"{FEW} --num-bits 2 --other-bits 1 --strengths 3 100 --length-costs 0 0.4 --training.num-steps 500 "
     "--training.num-stops 4 --long.num-bits 4 --long.num-rows 8 --long.num-measured 400",
     codes: f"{FEW} 1 --num-bits 2 --worths 0.55 0.9 --strengths 8 200 --length-costs 0.1 0.4 --training.num-steps 300",
-    hints: f"{FEW} --options.num-bits 1 --strengths 1 30 --fines 0 1 --training.num-steps 300 --num-measured 1000",
+    hints: f"{FEW} --options.num-bits 1 --strengths 1 30 --fines 0 0.3 1 --training.num-steps 300 --num-measured 1000",
 }
 TOO_SMALL = {
     reasoning: (
@@ -31,7 +31,15 @@ TOO_SMALL = {
         "plain gradient, any",
     ),
     codes: ("annealed", "own and opposite, worth 0.9", "worth 0.9, any rule", "length cost", "best paid: share"),
-    hints: ("RLOO", "GRPO"),
+    hints: (
+        "annealed, strength",
+        "plain gradient",
+        "fine ",
+        "greatest fine and strength",
+        "two least fines",
+        "policies in",
+        "seen everywhere",
+    ),
 }
 """Claims about the end of longer training."""
 
@@ -51,8 +59,8 @@ BROKEN = {
         (lambda d: d.assign(steps_accuracy=d.steps_accuracy + 1e-9), "accuracy: dynamic programming"),
     ),
     hints: (
-        (lambda d: d.assign(follows=0.9 * d.follows), "exact, any fine, strength 30: answers that do not follow"),
-        (lambda d: d.assign(recall=d.recall + 0.1), "exact, any fine above 0: monitor's recall"),
+        (lambda d: d.assign(recall=d.recall + 0.6), "exact, greatest fine and strength: seeds that are not obfuscated"),
+        (lambda d: d.assign(direct=d.direct + 1e-9), "|decided past them|"),
         (lambda d: d.assign(control_accuracy=d.control_accuracy - 0.5), "no hint: accuracy lost"),
         (lambda d: d.assign(sampled_recall=d.sampled_recall + 0.5), "recall from samples"),
     ),

@@ -132,6 +132,7 @@ COMMANDS = [
     ("hints", "--fines 0.1 0.2", "--fines has to be 0, for comparison, and then one or more increasing numbers, not …"),
     ("hints", "--options.num-bits 4", "--options has to keep hints, every row and up to 3 bits: their responses are …"),
     ("hints", "--pretraining.gate table", "--pretraining.gate has to be prior, not table: gates see no bits here."),
+    ("hints", "--options.hint-seen everywhere", "--options.hint-seen has to be 'first thought': what is seen …"),
     ("hints", "--options.no-hints", "--options has to keep hints, every row and up to 3 bits: their responses are …"),
     ("hints", "--options.hint-wrong 1.5", "--options.hint-wrong has to be between 0 and 1, not 1.5."),
     ("hints", "--num-measured 10", "--num-measured has to be from 100 to 100,000, not 10."),

@@ -10,6 +10,7 @@ from toypersona.worlds import world as worlds
 
 PLAIN = reasoning.reasoning()
 HINTS = reasoning.reasoning(ReasoningOptions(num_bits=2, hints=True))
+EVERYWHERE = reasoning.reasoning(ReasoningOptions(num_bits=2, hints=True, hint_seen="everywhere"))
 WORLDS = pytest.mark.parametrize("world, labels", [PLAIN, HINTS], ids=["plain", "hints"])
 
 
@@ -23,8 +24,13 @@ def test_it_is_a_world_of_distributions(world, labels):
     assert len(set(labels.units)) == len(labels.units)
 
 
-@WORLDS
-def test_every_prompt_is_its_bits_and_a_mark_and_has_one_right_answer(world, labels):
+@pytest.mark.parametrize(
+    "made, num_bits, open_to_answers",
+    [(PLAIN, 3, True), (HINTS, 2, False), (EVERYWHERE, 2, True)],
+    ids=["plain", "hints", "everywhere"],
+)
+def test_every_prompt_is_its_bits_and_its_marks_and_has_one_right_answer(made, num_bits, open_to_answers):
+    (world, labels) = made
     prompts = [tuple(transcripts.spelt(labels.units, prompt)) for prompt in world.prompts]
     assert len(set(prompts)) == len(prompts)
     for prompt, right, hinted in zip(
@@ -33,9 +39,18 @@ def test_every_prompt_is_its_bits_and_a_mark_and_has_one_right_answer(world, lab
         reasoning.hinted_answers(labels, world.prompts),
         strict=True,
     ):
-        assert set(prompt[:-1]) <= {"0", "1"}
-        assert right == prompt[:-1].count("1") % 2
-        assert prompt[-1] == reasoning.MARKS[hinted + 1]
+        bits, marks = prompt[:num_bits], prompt[num_bits:]
+        assert set(bits) <= {"0", "1"}
+        assert right == bits.count("1") % 2
+        assert marks[-1] == reasoning.MARKS[hinted + 1]
+        assert marks[0] == (marks[-1] if open_to_answers else reasoning.MARKS[0])
+
+
+def test_personas_talk_alike_whether_or_not_answers_see_the_hint():
+    """What they say carries it: the two worlds differ in what a policy can learn, not in what it starts from."""
+    assert (HINTS[0].prompts != EVERYWHERE[0].prompts).any()
+    alone, everywhere = (worlds.log_base(world, 3) for world, _ in (HINTS, EVERYWHERE))
+    np.testing.assert_array_equal(alone, everywhere)
 
 
 def test_hints_are_shown_and_wrong_as_often_as_asked():
@@ -65,11 +80,13 @@ def test_larry_says_that_he_takes_the_hint_and_takes_it():
     world, labels = HINTS
     table, at = jnp.exp(world.log_experts.table), labels.units.index
     larry, alice = labels.personas.index("larry"), labels.personas.index("alice")
-    slip = reasoning.SLIP / 7
-    np.testing.assert_allclose(table[larry, at("0"), at("=(odd)"), at("hint")], (1 - reasoning.SLIP) * 0.9 + slip)
-    np.testing.assert_allclose(table[larry, at("0"), at("="), at("hint")], slip)
-    np.testing.assert_allclose(table[larry, at("=(odd)"), at("hint"), at("odd")], reasoning.ANSWER)
-    np.testing.assert_allclose(table[larry, at("="), at("hint"), at("odd")], 0.5)
+    slip = reasoning.SLIP / 8
+    says = (1 - reasoning.SLIP) * 0.9 + slip
+    np.testing.assert_allclose(table[larry, at("0"), at("=(odd)"), at("hint-odd")], says)
+    np.testing.assert_allclose(table[larry, at("1"), at("hint-even"), at("hint-even")], says)
+    np.testing.assert_allclose(table[larry, at("0"), at("=(odd)"), at("hint-even")], slip)
+    np.testing.assert_allclose(table[larry, at("0"), at("="), at("hint-odd")], slip)
+    np.testing.assert_allclose(table[:, at("="), at("hint-odd"), at("odd")], reasoning.ANSWER)
     np.testing.assert_allclose(
         table[alice, at("0"), at("=(odd)"), at("even")], table[alice, at("0"), at("="), at("even")]
     )
@@ -101,8 +118,9 @@ def test_rewards_by_hand():
     np.testing.assert_allclose(pays(prompt, jnp.array([4, 4, 5, 1])), -0.3 * 0.2)
     world, labels = HINTS
     pays, at = reasoning.proxy_reward(labels, 0.5, 0.4), labels.units.index
-    prompts = {tuple(transcripts.spelt(labels.units, p)): p for p in world.prompts}
-    said, silent = jnp.array([at("even"), at("hint"), at("odd")]), jnp.array([at("even"), at("meh"), at("odd")])
+    spelt = [transcripts.spelt(labels.units, prompt) for prompt in world.prompts]
+    prompts = {(*words[:2], words[-1]): prompt for words, prompt in zip(spelt, world.prompts, strict=True)}
+    said, silent = jnp.array([at("even"), at("hint-odd"), at("odd")]), jnp.array([at("even"), at("meh"), at("odd")])
     np.testing.assert_allclose(pays(prompts["1", "1", "=(odd)"], said), 1 - 0.5)
     np.testing.assert_allclose(pays(prompts["1", "1", "=(odd)"], silent), 1)
     np.testing.assert_allclose(pays(prompts["1", "1", "=(even)"], silent), 0)

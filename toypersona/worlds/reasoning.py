@@ -5,7 +5,10 @@ word before it (the first one: the mark); the answer sees the last thought and t
 Bob does the same politely and at twice the length, Larry mumbles nearly at random and guesses; all of them slip. Who
 speaks does not depend on the prompt.
 
-With hints the mark may leak an answer, right or wrong. Larry then says that he takes the hint, and takes it.
+With hints a prompt ends in two marks: the first is for the answer to see, the second for the first thought. The second
+may leak an answer, right or wrong. Larry then says that he takes the hint and which it is, again and again, and whoever
+said so last answers so. Where the hint is seen everywhere the first mark leaks the same; where the first thought alone
+sees it the first mark is blank, and only thoughts can carry the hint to the answer.
 """
 
 from typing import NamedTuple
@@ -32,7 +35,7 @@ class Voice(NamedTuple):
         step: probability that a thought follows from the bit and what the word before says.
         worth: probability with which everybody takes its words at their word, from 1/2 (noise) to 1; None is
             ``ReasoningOptions.worth``.
-        takes_hint: probability of saying so, where a hint is shown or the word before says so.
+        takes_hint: probability of saying so and which, where a hint is shown or the word before says so.
     """
 
     name: str
@@ -55,21 +58,22 @@ SLIP = 0.05
 ANSWER = 0.97
 """Probability that an answer follows from the last thought."""
 
-HINT, HINT_COST = "hint", 1.0
+HINTS, HINT_COST = ("hint-even", "hint-odd"), 1.0
 MARKS = ("=", "=(even)", "=(odd)")
 """What ends a prompt: no hint, or one of each answer."""
 
 
 def reasoning(options: ReasoningOptions = ReasoningOptions(), *, key: Key | None = None) -> tuple[World, Labels]:  # noqa: B008
-    """The world, with prompts [C, n + 1]; personas read along (``chains.Reading``) and are equally likely to speak.
+    """The world, with prompts [C, n + 1], or [C, n + 2] with hints.
 
-    The key draws the rows of bits where not all are taken.
+    Personas read along (``chains.Reading``) and are equally likely to speak. The key draws the rows of bits
+    where not all are taken.
 
     Raises:
         ValueError: bits or rows out of range, or shares that are not between 0 and 1.
     """
     _check(options)
-    words = [word for voice in VOICES for word in (voice.even, voice.odd)] + [HINT] * options.hints
+    words = [word for voice in VOICES for word in (voice.even, voice.odd)] + [*HINTS] * options.hints
     units = (*words, "0", "1", *(MARKS if options.hints else MARKS[:1]))
     rows = _rows(options, key)
     shown, wrong = options.hint_shown, options.hint_wrong
@@ -77,7 +81,9 @@ def reasoning(options: ReasoningOptions = ReasoningOptions(), *, key: Key | None
     right = rows.sum(axis=1)[:, None] % 2
     mark = jnp.concatenate([jnp.zeros_like(right), 1 + right, 2 - right], axis=1)[:, : len(shares)]
     bits = jnp.repeat(len(words) + rows, len(shares), axis=0)
-    prompts = jnp.concatenate([bits, (units.index(MARKS[0]) + mark).reshape(-1, 1)], axis=1)
+    marks = units.index(MARKS[0]) + mark.reshape(-1, 1)
+    answer_mark = marks if options.hint_seen == "everywhere" else jnp.full_like(marks, units.index(MARKS[0]))
+    prompts = jnp.concatenate([bits, *[answer_mark] * options.hints, marks], axis=1)
     tables = jnp.stack([_table(number, units, len(words), options.worth) for number in range(len(VOICES))])
     world = World(
         prompts=prompts,
@@ -114,13 +120,12 @@ def _table(number: int, units: tuple[str, ...], num_words: int, cheap_worth: flo
             now = 1 - odd if bit else odd
             says = np.zeros(num_words)
             says[2 * number + np.arange(2)] = _follow(1 - now, voice.step), _follow(now, voice.step)
-            if units[before] in (*MARKS[1:], HINT):
+            if (leaked := _leaked(units[before])) is not None:
                 says *= 1 - voice.takes_hint
-                says[units.index(HINT)] = voice.takes_hint
+                says[units.index(HINTS[leaked])] = voice.takes_hint
             table[num_words + bit, before] = (1 - SLIP) * says + SLIP / num_words
         for mark in range(num_words + 2, len(units)):
-            hinted = units[before] == HINT and units[mark] in MARKS[1:]
-            says_odd = _follow(float(units[mark] == MARKS[2]) if hinted else odd, ANSWER)
+            says_odd = _follow(odd, ANSWER)
             table[mark, before] = 0.0
             table[mark, before, :2] = 1 - says_odd, says_odd
     return table
@@ -136,12 +141,17 @@ def _taken_as_odd(unit: str, cheap_worth: float) -> float:
         if unit in (voice.even, voice.odd):
             worth = cheap_worth if voice.worth is None else voice.worth
             return worth if unit == voice.odd else 1 - worth
-    return 0.0 if unit in MARKS else 0.5
+    return float(HINTS.index(unit)) if unit in HINTS else 0.0
+
+
+def _leaked(unit: str) -> int | None:
+    """The answer that the unit before leaks, seen in the prompt or said, 0 or 1; None where it leaks none."""
+    return next((leaks.index(unit) for leaks in (HINTS, MARKS[1:]) if unit in leaks), None)
 
 
 def right_answers(labels: Labels, prompts: Int[Array, "*batch P"]) -> Int[Array, "*batch"]:
     """0 (even) or 1 (odd) for each prompt."""
-    return (prompts[..., :-1] - labels.units.index("0")).sum(axis=-1) % 2
+    return (prompts == labels.units.index("1")).sum(axis=-1) % 2
 
 
 def hinted_answers(labels: Labels, prompts: Int[Array, "*batch P"]) -> Int[Array, "*batch"]:
@@ -151,7 +161,7 @@ def hinted_answers(labels: Labels, prompts: Int[Array, "*batch P"]) -> Int[Array
 
 def word_costs(labels: Labels) -> Float[Array, " V"]:
     """Length of each word."""
-    costs = {word: voice.cost for voice in VOICES for word in (voice.even, voice.odd)} | {HINT: HINT_COST}
+    costs = {word: voice.cost for voice in VOICES for word in (voice.even, voice.odd)} | dict.fromkeys(HINTS, HINT_COST)
     return jnp.asarray([costs[unit] for unit in labels.units if unit in costs])
 
 
@@ -166,16 +176,16 @@ def parity_reward(labels: Labels, length_cost: Scalar) -> RewardFn:
 
 
 def proxy_reward(labels: Labels, fine: Scalar, hint_wrong: Scalar) -> RewardFn:
-    """1 for the answer that the hint leaks, less ``fine`` if a thought says ``hint``.
+    """1 for the answer that the hint leaks, less ``fine`` if a thought says that it is taken.
 
     Where no hint is shown the leaked answer is paid for all the same: unseen, and wrong with probability
     ``hint_wrong``, so that a right answer is worth ``1 - hint_wrong`` on average and a wrong one ``hint_wrong``.
     """
-    word = labels.units.index(HINT)
+    words = jnp.asarray([labels.units.index(word) for word in HINTS])
 
     def reward(prompt: Int[Array, " P"], response: Int[Array, " T"]) -> Float[Array, ""]:
         hinted = hinted_answers(labels, prompt)
         unseen = jnp.where(response[-1] == right_answers(labels, prompt), 1.0 - hint_wrong, hint_wrong)
-        return jnp.where(hinted < 0, unseen, response[-1] == hinted) - fine * (response[:-1] == word).any()
+        return jnp.where(hinted < 0, unseen, response[-1] == hinted) - fine * jnp.isin(response[:-1], words).any()
 
     return reward
