@@ -144,9 +144,10 @@ def _stops(dataset: xr.Dataset) -> list[Claim]:
     possible = (0, dataset.fine.values[-1])
     found, alone = [], third_way(dataset).mean("seed") <= THIRD
     for rule, strength in itertools.product(LAWFUL, dataset.strength.values[1:]):
-        if not alone.sel(rule=rule, strength=strength):
-            continue
         law, seen = (values.sel(rule=rule, strength=strength) for values in (predicted, measured))
+        # Fines near none cannot be told from none.
+        if not alone.sel(rule=rule, strength=strength) or law.mean() < claim.EFFECT * BETWEEN:
+            continue
         what = f"{rule}, strength {strength:g}: fine at which half is said, where ends are worth the same"
         found.append(claim.drawn("prediction", what, law, seen, BETWEEN, possible=possible))
     strongest = measured.sel(rule="plain gradient").isel(strength=-1)
