@@ -86,38 +86,34 @@ def run(config: Config) -> xr.Dataset:
         reward = jnp.stack([paid.at_angle(a, base, jax.random.clone(feature_key), world) for a in config.angles])
         walk = {"time": settings.Gradients.vanilla_time, "step": config.vanilla_step}
         paths, limits = hull_choices.paths(walk_key, both, reward, jnp.asarray(config.strengths), **walk)
-        by_divergence, laws = hull_choices.by_divergence(base, paths), hull_choices.laws(base, reward, FOREVER)
-        common, words = hull_choices.common_odds_along(base, paths), hull_choices.weak_words(feature_key, base)
+        budgets, laws = hull_choices.by_divergence(base, paths, reward, FOREVER)
+        common, words = hull_choices.with_common_odds(feature_key, base, paths, jnp.asarray(config.strengths))
         one_mix, information = hull_choices.base_as_one_mix(base)
         around = persona_choices.personas(stranger_key, base)
         stranger = persona_choices.stranger(stranger_key, base)
-        around |= {
-            f"blurred {share:g}": persona_choices.blurred(base.log_personas, stranger, share) for share in config.shares
-        }
-        hulls = persona_choices.by_personas(base, around, paths[0])
+        for share in config.shares:
+            around[f"blurred {share:g}"] = persona_choices.blurred(base.log_personas, stranger, share)
+        choices, given = {"personas": [*around]}, persona_choices.stacked(around)
+        hulls = persona_choices.by_personas(base, given, paths[0])
         policy = hull_choices.tilted(base, reward[1], config.sampled_strength)
         sizes = {"num_samples": config.num_samples, "num_draws": config.num_draws}
-        names = [*around]
+        passed = persona_choices.passed(sample_key, base, given, policy, **sizes)
+        in_proportion, dropped = persona_choices.in_proportion(base), {"dropped": base.labels.personas}
+        outside = "the base's distance from the hull"
         return {
-            **named(by_divergence, divergence=divergences, **along),
+            **named(budgets, divergence=divergences, **along),
             **named(laws, divergence=divergences, angle=config.angles),
-            "first_order": named(limits, rule=RULES, angle=config.angles),
+            "first_order": named(limits[..., 0], rule=RULES, angle=config.angles),
+            "common_first_order": named(limits[..., 1], rule=RULES, angle=config.angles),
             **named(common, **along),
-            **named(words),
+            **words | {"common_words": named(words["common_words"], strength=config.strengths)},
             "one_mix_distance": named(one_mix, "the base's distance from one mix for all prompts", "nats"),
             "information": named(information, "I(prompt; persona) of the base", "nats"),
-            **named({f"given_{name}": hulls[name] for name in GIVEN}, personas=names, **tilts),
-            "misfit": named(hulls["misfit"], "the base's distance from the hull", "nats", personas=names),
-            "in_proportion": named(
-                persona_choices.in_proportion(base),
-                "the base's distance where others share a place",
-                "nats",
-                dropped=base.labels.personas,
-            ),
+            **named({f"given_{name}": hulls[name] for name in GIVEN}, **choices, **tilts),
+            "misfit": named(hulls["misfit"], **choices),
+            "in_proportion": named(in_proportion, f"{outside}, a place shared out", "nats", **dropped),
             "sampled_total": named(base.spent(policy), "drift of the policy that is sampled", "nats"),
-            "flagged": named(
-                1 - persona_choices.passed(sample_key, base, around, policy, **sizes), "share flagged", personas=names
-            ),
+            "flagged": named(1 - passed, "share of draws in which the base is flagged", **choices),
         }
 
     return command.sweep(

@@ -21,9 +21,6 @@ from toypersona.types import Key, Scalar
 TOLERANCE = 1e-12
 """Nats, of a distance below one, to which projections are certified."""
 
-WEAK = 0.005
-"""Strength of a weak tilt, of a reward of unit variance."""
-
 
 def tilted(base: Base, reward: Float[Array, "C N"], strength: Scalar) -> Float[Array, "C N"]:
     """The optimum of KL-regularised RL from the base."""
@@ -38,7 +35,7 @@ def paths(
     *,
     time: Scalar,
     step: Scalar,
-) -> tuple[Float[Array, "3 A R C N"], Float[Array, "3 A"]]:
+) -> tuple[Float[Array, "3 A R C N"], Float[Array, "3 A 2"]]:
     """The policies of the tilt, and of plain policy gradient on both bases (the same policy, with other gates).
 
     Args:
@@ -50,22 +47,26 @@ def paths(
         step: its longest step.
 
     Returns:
-        Log pi(x|c), and S(0+) of each rule and reward, the R² of its direction.
+        Log pi(x|c); and S(0+) of each rule and reward, the R² of its direction, with a mix for every prompt and with
+        odds that change alike at all of them.
     """
     base, marks = both[0], time * strengths
+
+    def limits(direction: Float[Array, "C N"]) -> Float[Array, " 2"]:
+        hull = base.log_base, base.log_personas, direction, base.log_prompts
+        return jnp.stack([theory.weak_limit(*hull), common_odds.weak_limit(base.log_gates, *hull)])
 
     def walked(base: Base) -> tuple[Array, Array]:
         def one(reward: Array) -> tuple[Array, Array]:
             rule = lambda rate: gradient.policy_gradient(base.task(reward), learning_rate=rate)  # noqa: E731
             direction = first_order.first(base.law, base.params, base.log_prompts, reward)
             path = base.follow(rule, key=jax.random.clone(key), marks=marks, max_step=step)
-            return path, theory.weak_limit(base.log_base, base.log_personas, direction, base.log_prompts)
+            return path, limits(direction)
 
         return jax.lax.map(one, rewards)
 
     tilts = jax.vmap(lambda r: jax.vmap(lambda s: tilted(base, r, s))(strengths))(rewards)
-    limits = jax.vmap(lambda r: theory.weak_limit(base.log_base, base.log_personas, r, base.log_prompts))(rewards)
-    pairs = (tilts, limits), *map(walked, both)
+    pairs = (tilts, jax.lax.map(limits, rewards)), *map(walked, both)
     return jax.tree.map(lambda *x: jnp.stack(x), *pairs)
 
 
@@ -94,32 +95,38 @@ def under(divergence: Divergence, base: Base, path: Float[Array, "R C N"]) -> di
     return jax.lax.scan(one, jnp.full_like(base.log_gates, 1 / base.num_personas), path)[1]
 
 
-def by_divergence(base: Base, paths: Float[Array, "*axes R C N"]) -> dict[str, Array]:
-    """``under`` each of ``DIVERGENCES``, a leading axis."""
-    each = [along(functools.partial(under, d, base), paths) for d in DIVERGENCES.values()]
-    return jax.tree.map(lambda *x: jnp.stack(x), *each)
+def by_divergence(
+    base: Base, paths: Float[Array, "3 A R C N"], rewards: Float[Array, "A C N"], forever: Scalar
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """The budgets under each of ``DIVERGENCES``, a leading axis, and what S of the tilt does at both ends.
 
-
-def laws(base: Base, rewards: Float[Array, "A C N"], forever: Scalar) -> dict[str, Array]:
-    """How S of the tilt leaves cos² and where it ends under each of ``DIVERGENCES``, [divergence, A].
-
-    ``weak_slope`` and ``strong_limit`` are predicted, ``strong`` is S at the strength ``forever``.
+    Returns:
+        What ``under`` returns [divergence, rule, A, R]; and [divergence, A] the predictions ``weak_slope`` and
+        ``strong_limit``, and ``strong``, S of the tilt at the strength ``forever``.
     """
+    ends = jax.vmap(lambda r: tilted(base, r, forever))(rewards)
+    # One record more of every path, so that the solver is compiled once.
+    more = jnp.concatenate([paths, jnp.broadcast_to(ends[:, None], (*paths.shape[:2], 1, *paths.shape[3:]))], axis=2)
+    each = [along(functools.partial(under, d, base), more) for d in DIVERGENCES.values()]
+    found = jax.tree.map(lambda *x: jnp.stack(x), *each)
     hull = base.log_base, base.log_personas
     of = lambda law: jnp.stack(  # noqa: E731
         [jax.vmap(lambda r, d=d: law(d, *hull, r, base.log_prompts))(rewards) for d in DIVERGENCES.values()]
     )
-    ends = jax.vmap(lambda r: tilted(base, r, forever))(rewards)
-    strong = jnp.stack([under(d, base, ends)["selection_fraction"] for d in DIVERGENCES.values()])
-    return {
-        "weak_slope": of(alpha_divergences.weak_slope),
-        "strong_limit": of(alpha_divergences.strong_limit),
-        "strong": strong,
-    }
+    laws = {name: of(getattr(alpha_divergences, name)) for name in ("weak_slope", "strong_limit")}
+    strong = found["selection_fraction"][:, 0, :, -1]
+    return {name: x[..., :-1] for name, x in found.items()}, laws | {"strong": strong}
 
 
-def common_odds_along(base: Base, paths: Float[Array, "*axes R C N"]) -> dict[str, Array]:
-    """``common_fraction``, S where odds change alike at all prompts, and ``common_slope``."""
+def with_common_odds(
+    key: Key, base: Base, paths: Float[Array, "3 A R C N"], strengths: Float[Array, " R"]
+) -> tuple[dict[str, Array], dict[str, Array]]:
+    """S where odds change alike at all prompts, also of the tilt for words as they come, drawn by the key.
+
+    Returns:
+        ``common_fraction`` and ``common_slope`` [rule, A, R]; and of words ``common_words`` [R], what is predicted for
+        its start, ``common_words_limit``, and for S with a mix for every prompt, ``words_limit``.
+    """
 
     def one_path(path: Float[Array, "R C N"]) -> dict[str, Array]:
         def one(start: Array, log_policy: Array) -> tuple[Array, dict[str, Array]]:
@@ -129,23 +136,15 @@ def common_odds_along(base: Base, paths: Float[Array, "*axes R C N"]) -> dict[st
 
         return jax.lax.scan(one, jnp.zeros(base.num_personas), path)[1]
 
-    return along(one_path, paths)
-
-
-def weak_words(key: Key, base: Base) -> dict[str, Array]:
-    """A reward that pays words as they come: S(0+) with a mix for every prompt, and with odds that change alike.
-
-    ``words_limit`` and ``common_words_limit`` are predicted, ``common_words`` is measured.
-    """
     words = rewards.BUILT_IN["words"](key, base.prompts, base.responses, base.labels)
     reward = rewards.standardise(words, base.log_base, base.log_prompts)
-    path = jnp.stack([tilted(base, reward, s) for s in (WEAK, 2 * WEAK)])
-    seen = common_odds_along(base, path)["common_fraction"]
+    path = jax.vmap(lambda s: tilted(base, reward, s))(strengths)
+    found = along(one_path, jnp.concatenate([paths.reshape(-1, *path.shape), path[None]]))
     hull = base.log_base, base.log_personas, reward, base.log_prompts
-    return {
-        "words_limit": theory.weak_limit(*hull),
+    return {name: x[:-1].reshape(paths.shape[:3]) for name, x in found.items()}, {
+        "common_words": found["common_fraction"][-1],
         "common_words_limit": common_odds.weak_limit(base.log_gates, *hull),
-        "common_words": 2 * seen[0] - seen[1],
+        "words_limit": theory.weak_limit(*hull),
     }
 
 

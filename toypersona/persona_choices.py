@@ -7,12 +7,9 @@ only from a drift of ``b / (cos² theta - 1/2)`` on. float64.
 
 import functools
 from collections.abc import Callable, Mapping
-from itertools import groupby
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from toypersona import chains, hull_choices, hulls, numerics
@@ -98,31 +95,26 @@ def with_personas(base: Base, log_personas: Float[Array, "C K N"], path: Float[A
     return jax.lax.scan(one, jnp.full((base.log_gates.shape[0], num), 1 / num), path)[1]
 
 
-def by_personas(
-    base: Base, around: Mapping[str, Float[Array, "C _ N"]], paths: Float[Array, "A R C N"]
-) -> dict[str, Array]:
-    """``with_personas`` for each choice, a leading axis, and ``misfit``, the base's own distance, nats [choice]."""
-
-    def measure(log_personas: Array) -> dict[str, Array]:
-        misfit = with_personas(base, log_personas, base.log_base[None])["hull_distance"][0]
-        return hull_choices.along(functools.partial(with_personas, base, log_personas), paths) | {"misfit": misfit}
-
-    return _by_number(around, measure)
+def stacked(around: Mapping[str, Float[Array, "C _ N"]]) -> Float[Array, "H C K N"]:
+    """Choices of personas of different number, made equally many by repeating the first: their hulls are the same."""
+    most = max(given.shape[1] for given in around.values())
+    repeat = lambda given: jnp.repeat(given[:, :1], most - given.shape[1], axis=1)  # noqa: E731
+    return jnp.stack([jnp.concatenate([given, repeat(given)], axis=1) for given in around.values()])
 
 
-def _by_number(around: Mapping[str, Array], measure: Callable[[Array], Any]) -> Any:
-    """A measure of each choice of personas, a leading axis; compiled once for each number of personas."""
-    names = sorted(around, key=lambda name: around[name].shape[1])
-    groups = [jnp.stack([around[n] for n in group]) for _, group in groupby(names, lambda n: around[n].shape[1])]
-    found = jax.tree.map(lambda *x: jnp.concatenate(x), *(jax.lax.map(measure, group) for group in groups))
-    order = np.argsort([[*around].index(name) for name in names])
-    return jax.tree.map(lambda x: x[order], found)
+def by_personas(base: Base, around: Float[Array, "H C K N"], paths: Float[Array, "A R C N"]) -> dict[str, Array]:
+    """``with_personas`` for each of H choices [H, A, R], and ``misfit``, the base's own distance, nats [H]."""
+    start = jnp.broadcast_to(base.log_base, (paths.shape[0], 1, *base.log_base.shape))
+    from_base = jnp.concatenate([start, paths], axis=1)
+    along = lambda given: hull_choices.along(functools.partial(with_personas, base, given), from_base)  # noqa: E731
+    found = jax.lax.map(along, around)
+    return {name: x[:, :, 1:] for name, x in found.items()} | {"misfit": found["hull_distance"][:, 0, 0]}
 
 
 def passed(
     key: Key,
     base: Base,
-    around: Mapping[str, Float[Array, "C _ N"]],
+    around: Float[Array, "H C K N"],
     log_policy: Float[Array, "C N"],
     *,
     num_samples: int,
@@ -148,7 +140,7 @@ def passed(
         each = lambda i: inside(jax.random.fold_in(key, i))  # noqa: E731
         return jax.lax.map(each, jnp.arange(num_draws)).mean()
 
-    return _by_number(around, share)
+    return jax.lax.map(share, around)
 
 
 def _drawn(log_law: Float[Array, "C N"]) -> Callable[[Key, int], Array]:

@@ -1,0 +1,186 @@
+"""What is read from the choices of a hull: where S begins and ends under each, and what wrong personas do to it."""
+
+import numpy as np
+import xarray as xr
+
+from experiments.shared.claim import DRAWS, ROUNDING, Claim, at_most, grouped, near
+from toypersona import datasets
+from toypersona.measures import boundaries
+
+SHIPPED = "KL(policy‖mix)"
+"""The divergence of the drift budget."""
+
+OTHER_WAY = "KL(mix‖policy)"
+RIGHT = ("all", "and their mean", "and a stranger")
+"""Choices of personas whose hull holds the base."""
+
+WEAK, SLOPE, STRONG = 5e-3, 0.01, 5e-3
+"""By how much S at the weakest records may differ from its limit, its slope there, and S at the strongest tilt."""
+
+PROPORTION, ENTRY = 0.1, 0.1
+"""Part of the base's distance, and of a drift, by which a law to lowest order may miss."""
+
+CLEAR = 0.05
+"""Part of the drift by which the base is outside from which the check has to notice."""
+
+
+def weak(fraction: xr.DataArray) -> xr.DataArray:
+    """S(0+), linear in the strength, from the two weakest records, of which the second is twice the first."""
+    return 2 * fraction.isel(strength=0, drop=True) - fraction.isel(strength=1, drop=True)
+
+
+def half(dataset: xr.Dataset) -> xr.DataArray:
+    """The strength from which selection is the smaller part, of each divergence, rule, angle and draw."""
+    return boundaries.from_dataset(dataset[["selection_fraction"]]).half.sel(bound="middle", drop=True)
+
+
+def vertex(dataset: xr.Dataset) -> xr.DataArray:
+    """Likewise where the nearest mix is one persona."""
+    return boundaries.from_dataset(dataset[["largest_weight"]]).vertex.sel(bound="middle", drop=True)
+
+
+def against_shipped(boundary: xr.DataArray) -> xr.DataArray:
+    """Boundaries of the other divergences over that of the drift budget, draw by draw; nan where that starts beyond."""
+    shipped = boundary.sel(divergence=SHIPPED, drop=True)
+    return boundary.drop_sel(divergence=SHIPPED) / shipped.where((shipped > 0) & np.isfinite(shipped))
+
+
+def blurred(dataset: xr.Dataset) -> list[str]:
+    """The hulls that are a little wrong, from the least on."""
+    return [str(name) for name in dataset.personas.values if str(name).startswith("blurred")]
+
+
+def entry(dataset: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
+    """Drift from which S of a little wrong hull is above 1/2, predicted and measured, nats; angles where S(0+) > 1/2.
+
+    Predicted is ``b / (cos² - 1/2)``, b the base's distance. Measured where ``total (S - 1/2)`` passes 0, which is
+    linear in the drift by the same law, between two records.
+    """
+    angles = dataset.angle[np.cos(np.deg2rad(dataset.angle)) ** 2 > 0.55]
+    one = dataset.sel(personas=blurred(dataset), angle=angles)
+    law = one.misfit / (np.cos(np.deg2rad(angles)) ** 2 - 0.5)
+    total = one.total.sel(divergence=SHIPPED, rule="tilt", drop=True)
+    left = total * (one.given_selection_fraction - 0.5)
+    before = (left < 0).cumprod("strength").sum("strength") - 1
+    known = (before >= 0) & (before < left.sizes["strength"] - 1)
+    first = before.clip(0, left.sizes["strength"] - 2)
+    low, high, start, end = (x.isel(strength=first + i) for x in (left, total) for i in (0, 1))
+    return law, (start - low / (high - low) * (end - start)).where(known)
+
+
+def claims(dataset: xr.Dataset) -> list[Claim]:
+    """What every choice has to satisfy."""
+    return [
+        *grouped("Other divergences", _divergences(dataset)),
+        *grouped("One choice of persona for all prompts", _common(dataset)),
+        *grouped("Other personas", _personas(dataset)),
+    ]
+
+
+def _divergences(dataset: xr.Dataset) -> list[Claim]:
+    tilt = dataset.selection_fraction.sel(rule="tilt")
+    first, second = (tilt.isel(strength=i, drop=True) for i in (0, 1))
+    slope = (second - first) / float(dataset.strength[1] - dataset.strength[0])
+    made = []
+    for name in dataset.divergence.values:
+        one = dataset.sel(divergence=name)
+        off = abs(weak(one.selection_fraction) - one.first_order)
+        made += [
+            at_most("theorem", f"{name}: largest |S(0+) - R²|, all rules and angles", WEAK, off, possible=(0, 1)),
+            at_most(
+                "theorem", f"{name}: |dS/ds - law| of the tilt", SLOPE, abs(slope.sel(divergence=name) - one.weak_slope)
+            ),
+            at_most(
+                "theorem",
+                f"{name}: |S - law| of the strongest tilt",
+                STRONG,
+                abs(one.strong - one.strong_limit),
+                possible=(0, 1),
+            ),
+        ]
+    ends = half(dataset).sel(divergence=OTHER_WAY, rule="tilt")
+    reached, law = np.isfinite(ends), dataset.strong_limit.sel(divergence=OTHER_WAY) < 0.5
+    for angle in dataset.angle.values[np.cos(np.deg2rad(dataset.angle.values)) ** 2 > 0.55]:
+        agree = (reached == law).sel(angle=angle).mean()
+        what = f"{OTHER_WAY}, {angle:g}°: share of draws where half is reached, or not, as the strong limit says"
+        made.append(near("prediction", what, 1.0, agree, 0.15, possible=(0, 1)))
+    return made
+
+
+def _common(dataset: xr.Dataset) -> list[Claim]:
+    common, shipped = dataset.common_fraction, dataset.selection_fraction.sel(divergence=SHIPPED)
+    off = abs(weak(common) - dataset.common_first_order)
+    return [
+        at_most("theorem", "largest |S(0+) - R² of one regression for all prompts|", WEAK, off, possible=(0, 1)),
+        at_most(
+            "theorem",
+            "the same of a reward for words",
+            WEAK,
+            abs(weak(dataset.common_words) - dataset.common_words_limit),
+            possible=(0, 1),
+        ),
+        at_most("theorem", "S above that with a mix for every prompt", 1e-6, common - shipped),
+        at_most(
+            "theorem",
+            "the base's distance from one mix less I(prompt; persona), nats",
+            ROUNDING,
+            dataset.one_mix_distance - dataset.information,
+        ),
+    ]
+
+
+def _personas(dataset: xr.Dataset) -> list[Claim]:
+    fraction, made = dataset.given_selection_fraction, []
+    for name in dataset.dropped.values:
+        seen, law = dataset.misfit.sel(personas=f"without {name}"), dataset.in_proportion.sel(dropped=name)
+        allowed = 3 * _error(seen - law) + PROPORTION * law.mean()
+        what = f"without {name}: the base's distance, nats, were its place shared out in proportion"
+        made.append(near("prediction", what, law.mean(), seen.mean(), allowed, possible=(0, 2 * law.mean())))
+    laws, drifts = entry(dataset)
+    for name in blurred(dataset):
+        for angle in laws.angle.values:
+            law, seen = (x.sel(personas=name, angle=angle) for x in (laws, drifts))
+            mean, allowed = float(law.mean()), 3 * _error(seen - law) + ENTRY * law.mean()
+            what = f"{name}, {angle:g}°: drift, nats, from which S is above 1/2"
+            made.append(near("prediction", what, mean, seen.mean(skipna=False), allowed, possible=(0, 2 * mean)))
+    same = abs(fraction.sel(personas="and their mean") - fraction.sel(personas="all"))
+    missed = 1 - clear(dataset)
+    return [
+        *made,
+        at_most("theorem", "a mix of the others added: change of S", 1e-6, same),
+        at_most(
+            "theorem",
+            "a stranger added: fall of S",
+            1e-6,
+            fraction.sel(personas="all") - fraction.sel(personas="and a stranger"),
+        ),
+        at_most(
+            "finding",
+            "right personas: largest share of draws flagged",
+            0.02,
+            dataset.flagged.sel(personas=list(RIGHT)).mean(DRAWS),
+        ),
+        at_most("finding", f"base outside by {CLEAR:.0%} of the drift or more: share not flagged", 0.05, missed.mean()),
+    ]
+
+
+def clear(dataset: xr.Dataset) -> xr.DataArray:
+    """Share of draws flagged where the base is outside by ``CLEAR`` of the drift, nan elsewhere."""
+    return dataset.flagged.where(dataset.misfit >= CLEAR * dataset.sampled_total)
+
+
+def _error(values: xr.DataArray) -> float:
+    """Standard error over the draws."""
+    return float(values.std(ddof=1)) / np.sqrt(values.size)
+
+
+def wilson(share: float, num: int) -> tuple[float, float]:
+    """Wilson's 95% interval of a share of ``num`` draws."""
+    z = boundaries.CONFIDENCE
+    middle, half = share + z**2 / (2 * num), z * np.sqrt(share * (1 - share) / num + z**2 / (4 * num**2))
+    return float((middle - half) / (1 + z**2 / num)), float((middle + half) / (1 + z**2 / num))
+
+
+def num_flags(dataset: xr.Dataset) -> int:
+    """Draws of samples behind each share that is flagged, all seeds together."""
+    return datasets.settings_of(dataset)["num_draws"] * dataset.sizes["seed"] * dataset.sizes["world"]
