@@ -61,7 +61,7 @@ class Config(settings.RewardSettings):
 
 
 PRESETS = {
-    "quick": Config(num_worlds=2, seeds=tuple(range(5))),
+    "quick": Config(num_worlds=2, seeds=tuple(range(4))),
     "paper": Config(num_worlds=4, seeds=tuple(range(8)), angles=(15.0, 30.0, 45.0, 60.0, 75.0), num_draws=50),
 }
 
@@ -99,7 +99,6 @@ def run(config: Config) -> xr.Dataset:
         sizes = {"num_samples": config.num_samples, "num_draws": config.num_draws}
         passed = persona_choices.passed(sample_key, base, given, policy, **sizes)
         in_proportion, dropped = persona_choices.in_proportion(base), {"dropped": base.labels.personas}
-        outside = "the base's distance from the hull"
         return {
             **named(budgets, divergence=divergences, **along),
             **named(laws, divergence=divergences, angle=config.angles),
@@ -111,7 +110,7 @@ def run(config: Config) -> xr.Dataset:
             "information": named(information, "I(prompt; persona) of the base", "nats"),
             **named({f"given_{name}": hulls[name] for name in GIVEN}, **choices, **tilts),
             "misfit": named(hulls["misfit"], **choices),
-            "in_proportion": named(in_proportion, f"{outside}, a place shared out", "nats", **dropped),
+            "in_proportion": named(in_proportion, "the base's distance, a place shared out", "nats", **dropped),
             "sampled_total": named(base.spent(policy), "drift of the policy that is sampled", "nats"),
             "flagged": named(1 - passed, "share of draws in which the base is flagged", **choices),
         }

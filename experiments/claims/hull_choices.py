@@ -184,3 +184,60 @@ def wilson(share: float, num: int) -> tuple[float, float]:
 def num_flags(dataset: xr.Dataset) -> int:
     """Draws of samples behind each share that is flagged, all seeds together."""
     return datasets.settings_of(dataset)["num_draws"] * dataset.sizes["seed"] * dataset.sizes["world"]
+
+
+def findings(dataset: xr.Dataset) -> list[str]:
+    """What a reader should take away."""
+    halves, corners = against_shipped(half(dataset)), vertex(dataset).stack(draw=DRAWS)
+    angle = float(dataset.angle.sel(angle=30.0, method="nearest"))
+    said = []
+    for name in halves.divergence.values:
+        ratios = [
+            f"{_middle(halves.sel(divergence=name, rule=rule, angle=angle))} ({rule})" for rule in halves.rule.values
+        ]
+        said.append(f"Half at {angle:g}° under {name}, times that under {SHIPPED}: {', '.join(ratios)}.")
+    never = np.isinf(corners).mean("draw").sel(angle=angle)
+    gradient = never.sel(rule="policy gradient")
+    shares = ", ".join(
+        f"{gradient.sel(divergence=name).item():.0%} under {name}" for name in gradient.divergence.values
+    )
+    common, shipped = weak(dataset.common_fraction), dataset.first_order
+    both = [x.sel(angle=angle).mean(DRAWS) for x in (shipped, common)]
+    weakest = "; ".join(
+        f"{r} {both[0].sel(rule=r).item():.2f} and {both[1].sel(rule=r).item():.2f}" for r in dataset.rule.values
+    )
+    num = num_flags(dataset)
+    flags = dataset.flagged.mean(DRAWS)
+    right = float(flags.sel(personas=list(RIGHT)).mean())
+    low, high = wilson(right, len(RIGHT) * num)
+    part = (dataset.misfit / dataset.sampled_total).mean(DRAWS)
+    little = ", ".join(
+        f"{flags.sel(personas=name).item():.2f} ({_interval(flags.sel(personas=name).item(), num)}) at "
+        f"{part.sel(personas=name).item():.1%}"
+        for name in blurred(dataset)
+    )
+    return [
+        *said,
+        f"No vertex of plain policy gradient at {angle:g}°: in {shares} of the draws.",
+        f"Weak RL at {angle:g}° selects, by a mix for every prompt and by odds that change alike at all: {weakest}.",
+        f"The base is {dataset.one_mix_distance.mean().item():.2f} nats from any one mix for all prompts, of "
+        f"{dataset.information.mean().item():.2f} that prompts tell of who answers: S against that hull is below 0 "
+        "wherever RL spent less.",
+        f"Right personas, one of them superfluous: {right:.3f} of the draws flagged ({low:.3f} to {high:.3f}).",
+        f"Share flagged, by the part of the drift by which the base is outside: {little}.",
+    ]
+
+
+def _interval(share: float, num: int) -> str:
+    low, high = wilson(share, num)
+    return f"{low:.2f} to {high:.2f}"
+
+
+def _middle(ratio: xr.DataArray) -> str:
+    """The median over draws, in words where it is none, and their range."""
+    values = np.sort(ratio.values[np.isfinite(ratio.values) | np.isinf(ratio.values)])
+    if not values.size:
+        return "no half"
+    middle = values[(values.size - 1) // 2]
+    ends = [f"{value:.2f}" if np.isfinite(value) else "never" for value in (values[0], values[-1])]
+    return f"{middle:.2f} ({ends[0]} to {ends[1]})" if np.isfinite(middle) else f"never ({ends[0]} to {ends[1]})"
