@@ -1,9 +1,10 @@
 """What depends on how the hull is chosen: the divergence, one mix for every prompt or for all, and whose personas.
 
 Near the base the divergences in use are one quadratic form, so weak RL selects the same share under each; how S leaves
-it, and where it ends, each has its own law. A base that is not inside its hull is charged to RL: S says so only beyond
-a drift that is predicted, and the check of the sampled budget, ``base_inside``, has to notice. Tilt and plain policy
-gradient, with the gate as fitted and as a table. Seeds draw the rewards, the samples and a stranger.
+it, and where it ends, each has its own law. A base that is not inside its hull is charged to RL: S shows so only beyond
+a drift that is predicted, and the check of the sampled budget, ``base_inside``, has to notice. By the tilt and by plain
+policy gradient, with the gate as fitted and as a table. Seeds draw world, text and fit, the rewards, the samples and a
+stranger.
 
 On 2 cores the preset quick takes a minute, paper five.
 """
@@ -13,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import xarray as xr
 
 from experiments.shared import command, settings
@@ -22,7 +22,7 @@ from toypersona.limits import Angles, Even, Grid, Positive
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
-    from toypersona.types import Array, Key
+    from toypersona.types import Key
 
 NAME = "hull_choices"
 RULES = ("tilt", "policy gradient", "policy gradient, gate table")
@@ -61,8 +61,8 @@ class Config(settings.RewardSettings):
 
 
 PRESETS = {
-    "quick": Config(num_worlds=2, seeds=tuple(range(4))),
-    "paper": Config(num_worlds=4, seeds=tuple(range(8)), angles=(15.0, 30.0, 45.0, 60.0, 75.0), num_draws=50),
+    "quick": Config(seeds=tuple(range(8))),
+    "paper": Config(seeds=tuple(range(24)), angles=(15.0, 30.0, 45.0, 60.0, 75.0), num_draws=50),
 }
 
 
@@ -79,11 +79,12 @@ def run(config: Config) -> xr.Dataset:
     along = {"rule": RULES, "angle": config.angles, "strength": config.strengths}
     tilts = {"angle": config.angles, "strength": config.strengths}
 
-    def point(key: Key, *, world: Array) -> dict[str, Any]:
+    def point(key: Key) -> dict[str, Any]:
+        draw = pretrained.place(jax.random.clone(key))
         feature_key, walk_key, stranger_key, sample_key = jax.random.split(key, 4)
-        base = pretrained.base(world)
-        both = base, bases.with_gate_table(base, pretrained.world_at(world))
-        reward = jnp.stack([paid.at_angle(a, base, jax.random.clone(feature_key), world) for a in config.angles])
+        base = pretrained.base(draw)
+        both = base, bases.with_gate_table(base, pretrained.world_at(draw))
+        reward = jnp.stack([paid.at_angle(a, base, jax.random.clone(feature_key), draw) for a in config.angles])
         walk = {"time": settings.Gradients.vanilla_time, "step": config.vanilla_step}
         paths, limits = hull_choices.paths(walk_key, both, reward, jnp.asarray(config.strengths), **walk)
         budgets, laws = hull_choices.by_divergence(base, paths, reward, FOREVER)
@@ -119,7 +120,7 @@ def run(config: Config) -> xr.Dataset:
         NAME,
         config,
         point,
-        {"world": np.arange(config.num_worlds)},
+        {},
         constants=pretrained.recovered(),
         labels={"helpful": pretrained.labels.personas[paid.helpful]},
     )

@@ -13,13 +13,13 @@ SHORT = {"tilt": "tilt", "policy gradient": "gradient", "policy gradient, gate t
 
 
 def _draws(values: xr.DataArray) -> int:
-    return values.sizes["world"] * values.sizes["seed"]
+    return values.sizes["seed"]
 
 
 def _band(axis: Axes, x: xr.DataArray, values: xr.DataArray, colour: str, dash: str = "-", label: str = "") -> None:
     """The mean over draws and its 95% interval."""
-    mean = values.mean(readings.DRAWS)
-    half = 1.96 * values.std(readings.DRAWS, ddof=1) / np.sqrt(_draws(values))
+    mean = values.mean("seed")
+    half = 1.96 * values.std("seed", ddof=1) / np.sqrt(_draws(values))
     axis.plot(x, mean, color=style.COLOURS[colour], ls=dash, label=label)
     axis.fill_between(x, mean - half, mean + half, color=style.COLOURS[colour], alpha=0.2, lw=0)
 
@@ -31,7 +31,7 @@ def draw_fractions(axis: Axes, dataset: xr.Dataset) -> None:
         for angle in dataset.angle.values:
             label = name if angle == dataset.angle.values[0] else ""
             _band(axis, dataset.strength, tilt.sel(divergence=name, angle=angle), colour, label=label)
-            end = dataset.strong_limit.sel(divergence=name, angle=angle).mean(readings.DRAWS)
+            end = dataset.strong_limit.sel(divergence=name, angle=angle).mean("seed")
             axis.plot([dataset.strength[-1] * 1.6], [end], "<", color=style.COLOURS[colour], ms=3)
     axis.axhline(0.5, color="grey", lw=0.6)
     axis.set(xscale="log", xlabel="strength s of the tilt", ylabel="S", ylim=(0, 1))
@@ -88,7 +88,7 @@ def draw_common(axis: Axes, dataset: xr.Dataset) -> None:
 def draw_personas(axis: Axes, dataset: xr.Dataset) -> None:
     """S of the tilt with wrong personas."""
     angle = float(dataset.angle.sel(angle=30.0, method="nearest"))
-    total = dataset.total.sel(divergence=readings.SHIPPED, rule="tilt", angle=angle).mean(readings.DRAWS)
+    total = dataset.total.sel(divergence=readings.SHIPPED, rule="tilt", angle=angle).mean("seed")
     fraction = dataset.given_selection_fraction.sel(angle=angle)
     looks = {"all": "black", "and a stranger": "blue", "without memory": "red"}
     for name, colour in looks.items():
@@ -124,11 +124,11 @@ def draw_flags(axis: Axes, dataset: xr.Dataset) -> None:
     looks = {"blurred": "green", "without": "orange"}
     for start, colour in looks.items():
         names = [str(name) for name in dataset.personas.values if str(name).startswith(start)]
-        x = part.sel(personas=names).mean(readings.DRAWS).values
-        y = flagged.sel(personas=names).mean(readings.DRAWS).values
+        x = part.sel(personas=names).mean("seed").values
+        y = flagged.sel(personas=names).mean("seed").values
         error = np.abs(np.array([readings.wilson(share, num) for share in y]).T - y)
         axis.errorbar(x, y, error, fmt="o", color=style.COLOURS[colour], ms=3, lw=0.8, label=start)
-    y = flagged.sel(personas=list(readings.RIGHT)).mean([*readings.DRAWS, "personas"]).item()
+    y = flagged.sel(personas=readings.right(dataset)).mean(["seed", "personas"]).item()
     axis.plot([1e-3], [y], "k>", ms=4, label="right (at 0)")
     axis.axvline(readings.CLEAR, color="grey", lw=0.6)
     axis.set(xscale="log", xlabel="distance of the base / drift", ylabel="share of draws flagged", ylim=(-0.03, 1.03))

@@ -12,8 +12,8 @@ LOOKS = {"words": "blue", "brevity": "green", "exploit": "red", "right answers":
 
 def _band(axis: Axes, values: xr.DataArray, along: str, colour: str, label: str) -> None:
     """The mean over draws and its 95% interval."""
-    mean, error = values.mean(readings.DRAWS), values.std(readings.DRAWS, ddof=1)
-    half = 1.96 * error / np.sqrt(values.sizes["world"] * values.sizes["seed"])
+    mean, error = values.mean("seed"), values.std("seed", ddof=1)
+    half = 1.96 * error / np.sqrt(values.sizes["seed"])
     axis.plot(values[along], mean, "o-", ms=3, color=style.COLOURS[colour], label=label)
     axis.fill_between(values[along], mean - half, mean + half, color=style.COLOURS[colour], alpha=0.2, lw=0)
 
@@ -34,11 +34,9 @@ def draw_long(axis: Axes, dataset: xr.Dataset) -> None:
         one = dataset.sel(per_word=name)
         _band(axis, one.between, "long", LOOKS[str(name)], f"{name}, exact sums")
         if not readings.datasets.config_of(dataset)["ends"]:
-            law = one.between_law.mean(readings.DRAWS)
+            law = one.between_law.mean("seed")
             axis.plot(dataset.long, law, color="black", lw=0.8, ls="--", label="T B/(T B + W)")
-    axis.plot(
-        dataset.length, dataset.share.sel(reward="words").mean(readings.DRAWS), "k+", ms=6, label="words, R², listed"
-    )
+    axis.plot(dataset.length, dataset.share.sel(reward="words").mean("seed"), "k+", ms=6, label="words, R², listed")
     style.ticks(axis.xaxis, dataset.long.values[::2])
     axis.set(xscale="log", xlabel="T, words of a response", ylabel="share of the variance", ylim=(0, 1))
     style.ticks(axis.xaxis, [1, 4, 16, 64, 256])
@@ -49,7 +47,7 @@ def draw_long(axis: Axes, dataset: xr.Dataset) -> None:
 def draw_right(axis: Axes, dataset: xr.Dataset) -> None:
     """R² of right answers against what chance predicts."""
     _band(axis, dataset.share.sel(reward=readings.RIGHT), "length", "purple", "right answers, measured")
-    axis.plot(dataset.length, dataset.chance.mean(readings.DRAWS), "k--", lw=0.8, label="law: leverage by chance")
+    axis.plot(dataset.length, dataset.chance.mean("seed"), "k--", lw=0.8, label="law: leverage by chance")
     style.ticks(axis.xaxis, dataset.length.values)
     axis.set(xlabel="T, words of a response", ylabel="R²", ylim=(0, None))
     axis.set_title("(c) The longer, the less chance tells")

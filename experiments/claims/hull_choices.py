@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from experiments.shared.claim import DRAWS, ROUNDING, Claim, at_most, grouped, near
+from experiments.shared.claim import ROUNDING, Claim, at_most, drawn, drawn_at_most, grouped
 from toypersona import datasets
 from toypersona.measures import boundaries
 
@@ -11,14 +11,17 @@ SHIPPED = "KL(policy‖mix)"
 """The divergence of the drift budget."""
 
 OTHER_WAY = "KL(mix‖policy)"
-RIGHT = ("all", "and their mean", "and a stranger")
-"""Choices of personas whose hull holds the base."""
+INSIDE = 1e-9
+"""Nats of the base's distance up to which a hull holds it."""
 
 WEAK, SLOPE, STRONG = 5e-3, 0.01, 5e-3
 """By how much S at the weakest records may differ from its limit, its slope there, and S at the strongest tilt."""
 
 PROPORTION, ENTRY = 0.1, 0.1
 """Part of the base's distance, and of a drift, by which a law to lowest order may miss."""
+
+AGREE = 0.1
+"""Share of draws whose strong limit may be so near to 1/2 that the records end before."""
 
 CLEAR = 0.05
 """Part of the drift by which the base is outside from which the check has to notice."""
@@ -43,6 +46,11 @@ def against_shipped(boundary: xr.DataArray) -> xr.DataArray:
     """Boundaries of the other divergences over that of the drift budget, draw by draw; nan where that starts beyond."""
     shipped = boundary.sel(divergence=SHIPPED, drop=True)
     return boundary.drop_sel(divergence=SHIPPED) / shipped.where((shipped > 0) & np.isfinite(shipped))
+
+
+def right(dataset: xr.Dataset) -> list[str]:
+    """The choices of personas whose hull holds the base, in every draw."""
+    return [str(name) for name in dataset.personas.values[(dataset.misfit <= INSIDE).all("seed").values]]
 
 
 def blurred(dataset: xr.Dataset) -> list[str]:
@@ -101,9 +109,9 @@ def _divergences(dataset: xr.Dataset) -> list[Claim]:
     ends = half(dataset).sel(divergence=OTHER_WAY, rule="tilt")
     reached, law = np.isfinite(ends), dataset.strong_limit.sel(divergence=OTHER_WAY) < 0.5
     for angle in dataset.angle.values[np.cos(np.deg2rad(dataset.angle.values)) ** 2 > 0.55]:
-        agree = (reached == law).sel(angle=angle).mean()
+        agree = (reached == law).sel(angle=angle).astype(float)
         what = f"{OTHER_WAY}, {angle:g}°: share of draws where half is reached, or not, as the strong limit says"
-        made.append(near("prediction", what, 1.0, agree, 0.15, possible=(0, 1)))
+        made.append(drawn("prediction", what, 1.0, agree, AGREE, possible=(0, 1)))
     return made
 
 
@@ -133,18 +141,15 @@ def _personas(dataset: xr.Dataset) -> list[Claim]:
     fraction, made = dataset.given_selection_fraction, []
     for name in dataset.dropped.values:
         seen, law = dataset.misfit.sel(personas=f"without {name}"), dataset.in_proportion.sel(dropped=name)
-        allowed = 3 * _error(seen - law) + PROPORTION * law.mean()
         what = f"without {name}: the base's distance, nats, were its place shared out in proportion"
-        made.append(near("prediction", what, law.mean(), seen.mean(), allowed, possible=(0, 2 * law.mean())))
+        made.append(drawn("prediction", what, law, seen, PROPORTION * law.mean(), possible=(0, 2 * law.mean())))
     laws, drifts = entry(dataset)
     for name in blurred(dataset):
         for angle in laws.angle.values:
             law, seen = (x.sel(personas=name, angle=angle) for x in (laws, drifts))
-            mean, allowed = float(law.mean()), 3 * _error(seen - law) + ENTRY * law.mean()
             what = f"{name}, {angle:g}°: drift, nats, from which S is above 1/2"
-            made.append(near("prediction", what, mean, seen.mean(skipna=False), allowed, possible=(0, 2 * mean)))
+            made.append(drawn("prediction", what, law, seen, ENTRY * law.mean(), possible=(0, 2 * law.mean())))
     same = abs(fraction.sel(personas="and their mean") - fraction.sel(personas="all"))
-    missed = 1 - clear(dataset)
     return [
         *made,
         at_most("theorem", "a mix of the others added: change of S", 1e-6, same),
@@ -158,20 +163,17 @@ def _personas(dataset: xr.Dataset) -> list[Claim]:
             "finding",
             "right personas: largest share of draws flagged",
             0.02,
-            dataset.flagged.sel(personas=list(RIGHT)).mean(DRAWS),
+            dataset.flagged.sel(personas=right(dataset)).mean("seed"),
         ),
-        at_most("finding", f"base outside by {CLEAR:.0%} of the drift or more: share not flagged", 0.05, missed.mean()),
+        drawn_at_most(
+            "finding", f"base outside by {CLEAR:.0%} of the drift or more: share not flagged", 0.05, 1 - clear(dataset)
+        ),
     ]
 
 
 def clear(dataset: xr.Dataset) -> xr.DataArray:
     """Share of draws flagged where the base is outside by ``CLEAR`` of the drift, nan elsewhere."""
     return dataset.flagged.where(dataset.misfit >= CLEAR * dataset.sampled_total)
-
-
-def _error(values: xr.DataArray) -> float:
-    """Standard error over the draws."""
-    return float(values.std(ddof=1)) / np.sqrt(values.size)
 
 
 def wilson(share: float, num: int) -> tuple[float, float]:
@@ -183,12 +185,12 @@ def wilson(share: float, num: int) -> tuple[float, float]:
 
 def num_flags(dataset: xr.Dataset) -> int:
     """Draws of samples behind each share that is flagged, all seeds together."""
-    return datasets.settings_of(dataset)["num_draws"] * dataset.sizes["seed"] * dataset.sizes["world"]
+    return datasets.settings_of(dataset)["num_draws"] * dataset.sizes["seed"]
 
 
 def findings(dataset: xr.Dataset) -> list[str]:
     """What a reader should take away."""
-    halves, corners = against_shipped(half(dataset)), vertex(dataset).stack(draw=DRAWS)
+    halves, corners = against_shipped(half(dataset)), vertex(dataset)
     angle = float(dataset.angle.sel(angle=30.0, method="nearest"))
     said = []
     for name in halves.divergence.values:
@@ -196,21 +198,21 @@ def findings(dataset: xr.Dataset) -> list[str]:
             f"{_middle(halves.sel(divergence=name, rule=rule, angle=angle))} ({rule})" for rule in halves.rule.values
         ]
         said.append(f"Half at {angle:g}° under {name}, times that under {SHIPPED}: {', '.join(ratios)}.")
-    never = np.isinf(corners).mean("draw").sel(angle=angle)
+    never = np.isinf(corners).mean("seed").sel(angle=angle)
     gradient = never.sel(rule="policy gradient")
     shares = ", ".join(
         f"{gradient.sel(divergence=name).item():.0%} under {name}" for name in gradient.divergence.values
     )
     common, shipped = weak(dataset.common_fraction), dataset.first_order
-    both = [x.sel(angle=angle).mean(DRAWS) for x in (shipped, common)]
+    both = [x.sel(angle=angle).mean("seed") for x in (shipped, common)]
     weakest = "; ".join(
         f"{r} {both[0].sel(rule=r).item():.2f} and {both[1].sel(rule=r).item():.2f}" for r in dataset.rule.values
     )
     num = num_flags(dataset)
-    flags = dataset.flagged.mean(DRAWS)
-    right = float(flags.sel(personas=list(RIGHT)).mean())
-    low, high = wilson(right, len(RIGHT) * num)
-    part = (dataset.misfit / dataset.sampled_total).mean(DRAWS)
+    flags = dataset.flagged.mean("seed")
+    calm = float(flags.sel(personas=right(dataset)).mean())
+    low, high = wilson(calm, len(right(dataset)) * num)
+    part = (dataset.misfit / dataset.sampled_total).mean("seed")
     little = ", ".join(
         f"{flags.sel(personas=name).item():.2f} ({_interval(flags.sel(personas=name).item(), num)}) at "
         f"{part.sel(personas=name).item():.1%}"
@@ -223,7 +225,7 @@ def findings(dataset: xr.Dataset) -> list[str]:
         f"The base is {dataset.one_mix_distance.mean().item():.2f} nats from any one mix for all prompts, of "
         f"{dataset.information.mean().item():.2f} that prompts tell of who answers: S against that hull is below 0 "
         "wherever RL spent less.",
-        f"Right personas, one of them superfluous: {right:.3f} of the draws flagged ({low:.3f} to {high:.3f}).",
+        f"Right personas, one of them superfluous: {calm:.3f} of the draws flagged ({low:.3f} to {high:.3f}).",
         f"Share flagged, by the part of the drift by which the base is outside: {little}.",
     ]
 

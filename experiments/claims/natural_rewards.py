@@ -1,9 +1,8 @@
 """What is read from rewards as they are: how much of each tells who is talking, and how that grows with the answer."""
 
-import numpy as np
 import xarray as xr
 
-from experiments.shared.claim import DRAWS, Claim, at_most, grouped, near
+from experiments.shared.claim import Claim, at_most, drawn, drawn_at_most, grouped
 from toypersona import datasets
 
 RIGHT = "right answers"
@@ -16,89 +15,49 @@ ENDLESS = 16
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """What right answers and rewards per word tell of who is talking, at every length."""
+    right, words = dataset.share.sel(reward=RIGHT), dataset.sel(per_word="words")
     made = []
     for length in dataset.length.values:
-        law, seen = dataset.chance.sel(length=length), dataset.share.sel(reward=RIGHT, length=length)
-        allowed = 3 * _error(seen - law) + LAW * law.mean()
-        made.append(
-            near(
-                "prediction",
-                f"{RIGHT}, {length} words: R²",
-                law.mean(),
-                seen.mean(),
-                allowed,
-                possible=(0, 2 * law.mean()),
-            )
-        )
-    words = dataset.sel(per_word="words")
+        law, what = dataset.chance.sel(length=length), f"{RIGHT}, T = {length}: R²"
+        made.append(_predicted(what, law, right.sel(length=length), LAW * law.mean(), 2 * law.mean()))
     if datasets.config_of(dataset)["ends"]:
-        made += _ended(dataset)
+        # Padding is paid too, so that words come to pay for brevity alone.
+        rest = dataset.between.isel(long=-1)
+        brevity, what = (
+            rest.sel(per_word="brevity"),
+            f"words, T = {rest.long:g}: variance between personas, that of brevity",
+        )
+        made.append(_predicted(what, brevity, rest.sel(per_word="words"), LAW * brevity.mean(), 1.0))
     else:
         for length in words.long.values[words.long.values >= ENDLESS]:
             law, seen = (x.sel(long=length) for x in (words.between_law, words.between))
-            what = f"words, {length} of them: share of the variance between personas, T B/(T B + W)"
-            made.append(
-                near(
-                    "prediction",
-                    what,
-                    law.mean(),
-                    seen.mean(),
-                    3 * _error(seen - law) + LAW / 2 * law.mean(),
-                    possible=(0, 1),
-                )
-            )
-    both = words.between.sel(long=dataset.length.values).rename(long="length")
+            what = f"words, T = {length}: variance between personas, T B/(T B + W)"
+            made.append(_predicted(what, law, seen, LAW / 2 * law.mean(), 1.0))
     listed = dataset.share.sel(reward="words")
+    both = words.between.sel(long=dataset.length.values).rename(long="length")
+    gain = listed.isel(length=0, drop=True) - listed.isel(length=-1, drop=True)
     return [
         *grouped("Rewards as they are, by length", made),
-        *grouped(
-            "Bounds",
-            [
-                at_most("theorem", "words: variance between personas less R²", 1e-4, both - listed),
-                at_most(
-                    "finding",
-                    "words: R² at one word less R² at the most, mean",
-                    0.0,
-                    (listed.isel(length=0) - listed.isel(length=-1)).mean(),
-                ),
-            ],
-        ),
+        at_most("theorem", "words: part of the variance between personas less R²", 1e-4, both - listed),
+        drawn_at_most("finding", "words: R² of one word less R² of the longest listed", 0.0, gain, possible=(-1, 1)),
     ]
 
 
-def _ended(dataset: xr.Dataset) -> list[Claim]:
-    """Answers that end: padding is paid too, so that words come to pay for brevity alone."""
-    made, last = [], dataset.long.values[-1]
-    rest = dataset.between.sel(long=last)
-    words, brevity = rest.sel(per_word="words"), rest.sel(per_word="brevity")
-    what = f"words, {last} of them: share between personas, that of brevity"
-    made.append(
-        near(
-            "prediction",
-            what,
-            brevity.mean(),
-            words.mean(),
-            3 * _error(words - brevity) + LAW * brevity.mean(),
-            possible=(0, 1),
-        )
-    )
-    return made
-
-
-def _error(values: xr.DataArray) -> float:
-    """Standard error over the draws."""
-    return float(values.std(ddof=1)) / np.sqrt(values.size)
+def _predicted(
+    what: str, law: xr.DataArray, seen: xr.DataArray, allowance: xr.DataArray, most: xr.DataArray | float
+) -> Claim:
+    return drawn("prediction", what, law, seen, allowance, possible=(0, most))
 
 
 def findings(dataset: xr.Dataset) -> list[str]:
     """What a reader should take away."""
-    angles, first, last = dataset.angle_as_it_is.mean(DRAWS), dataset.length.values[0], dataset.length.values[-1]
+    angles, first, last = dataset.angle_as_it_is.mean("seed"), dataset.length.values[0], dataset.length.values[-1]
     said = [
         f"{name}: {angles.sel(reward=name, length=first).item():.0f}° at one word, "
         f"{angles.sel(reward=name, length=last).item():.0f}° at {last}."
         for name in dataset.reward.values
     ]
-    long = dataset.between.mean(DRAWS)
+    long = dataset.between.mean("seed")
     shares = "; ".join(
         f"{name} {', '.join(f'{long.sel(per_word=name, long=n).item():.2f} at {n}' for n in long.long.values[::2])}"
         for name in dataset.per_word.values
