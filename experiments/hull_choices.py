@@ -80,7 +80,7 @@ def run(config: Config) -> xr.Dataset:
     tilts = {"angle": config.angles, "strength": config.strengths}
 
     def point(key: Key) -> dict[str, Any]:
-        draw = pretrained.place(jax.random.clone(key))
+        draw = pretrained.place(key)
         feature_key, walk_key, stranger_key, sample_key = jax.random.split(key, 4)
         base = pretrained.base(draw)
         both = base, bases.with_gate_table(base, pretrained.world_at(draw))

@@ -39,13 +39,13 @@ class Config(settings.RewardSettings):
     """T of rewards per word; increasing."""
     right: Share = 0.2
     """Share of responses that counts as right."""
-    num_draws: Annotated[int, within(1, 1000)] = 10
+    num_draws: Annotated[int, within(1, 1000)] = 40
     """Draws of right answers at each point, averaged."""
 
 
 PRESETS = {
     "quick": Config(seeds=tuple(range(8))),
-    "paper": Config(seeds=tuple(range(40)), num_draws=40),
+    "paper": Config(seeds=tuple(range(40))),
 }
 
 

@@ -24,7 +24,7 @@ def draw_angles(axis: Axes, dataset: xr.Dataset) -> None:
         _band(axis, dataset.angle_as_it_is.sel(reward=name), "length", LOOKS.get(str(name), "orange"), str(name))
     style.ticks(axis.xaxis, dataset.length.values)
     axis.set(xlabel="T, words of a response", ylabel="angle to the personas, degrees", ylim=(0, 92))
-    axis.set_title("(a) Rewards as they are lie far from the personas")
+    axis.set_title("(a) Rewards as they are")
     axis.legend(loc="lower left", ncol=2)
 
 
@@ -37,10 +37,9 @@ def draw_long(axis: Axes, dataset: xr.Dataset) -> None:
             law = one.between_law.mean("seed")
             axis.plot(dataset.long, law, color="black", lw=0.8, ls="--", label="T B/(T B + W)")
     axis.plot(dataset.length, dataset.share.sel(reward="words").mean("seed"), "k+", ms=6, label="words, R², listed")
-    style.ticks(axis.xaxis, dataset.long.values[::2])
     axis.set(xscale="log", xlabel="T, words of a response", ylabel="share of the variance", ylim=(0, 1))
     style.ticks(axis.xaxis, [1, 4, 16, 64, 256])
-    axis.set_title("(b) What a reward per word tells of who is talking")
+    axis.set_title("(b) Per word, any length")
     axis.legend(loc="upper left")
 
 
@@ -50,7 +49,7 @@ def draw_right(axis: Axes, dataset: xr.Dataset) -> None:
     axis.plot(dataset.length, dataset.chance.mean("seed"), "k--", lw=0.8, label="law: leverage by chance")
     style.ticks(axis.xaxis, dataset.length.values)
     axis.set(xlabel="T, words of a response", ylabel="R²", ylim=(0, None))
-    axis.set_title("(c) The longer, the less chance tells")
+    axis.set_title("(c) Right by chance")
     axis.legend(loc="upper right")
 
 
