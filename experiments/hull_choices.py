@@ -76,8 +76,8 @@ def run(config: Config) -> xr.Dataset:
     pretrained = config.pretrained()
     paid = settings.Reward(config, pretrained)
     divergences = [*hull_choices.DIVERGENCES]
-    along = {"rule": RULES, "angle": config.angles, "strength": config.strengths}
-    tilts = {"angle": config.angles, "strength": config.strengths}
+    along: dict[str, Any] = {"rule": RULES, "angle": config.angles, "strength": config.strengths}
+    tilts: dict[str, Any] = {"angle": config.angles, "strength": config.strengths}
 
     def point(key: Key) -> dict[str, Any]:
         draw = pretrained.place(key)
@@ -94,12 +94,13 @@ def run(config: Config) -> xr.Dataset:
         stranger = persona_choices.stranger(stranger_key, base)
         for share in config.shares:
             around[f"blurred {share:g}"] = persona_choices.blurred(base.log_personas, stranger, share)
-        choices, given = {"personas": [*around]}, persona_choices.stacked(around)
+        choices: dict[str, Any] = {"personas": [*around]}
+        given = persona_choices.stacked(around)
         hulls = persona_choices.by_personas(base, given, paths[0])
         policy = hull_choices.tilted(base, reward[1], config.sampled_strength)
         sizes = {"num_samples": config.num_samples, "num_draws": config.num_draws}
         passed = persona_choices.passed(sample_key, base, given, policy, **sizes)
-        in_proportion, dropped = persona_choices.in_proportion(base), {"dropped": base.labels.personas}
+        in_proportion = persona_choices.in_proportion(base)
         return {
             **named(budgets, divergence=divergences, **along),
             **named(laws, divergence=divergences, angle=config.angles),
@@ -111,7 +112,9 @@ def run(config: Config) -> xr.Dataset:
             "information": named(information, "I(prompt; persona) of the base", "nats"),
             **named({f"given_{name}": hulls[name] for name in GIVEN}, **choices, **tilts),
             "misfit": named(hulls["misfit"], **choices),
-            "in_proportion": named(in_proportion, "the base's distance, a place shared out", "nats", **dropped),
+            "in_proportion": named(
+                in_proportion, "the base's distance, a place shared out", "nats", dropped=base.labels.personas
+            ),
             "sampled_total": named(base.spent(policy), "drift of the policy that is sampled", "nats"),
             "flagged": named(1 - passed, "share of draws in which the base is flagged", **choices),
         }

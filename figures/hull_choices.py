@@ -1,5 +1,7 @@
 """The choice of a hull: S under other divergences, with one choice of persona for all prompts, with other personas."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -9,14 +11,14 @@ from figures import style
 
 DIVERGENCES = {"KL(policy‖mix)": "blue", "4 Hellinger²": "green", "KL(mix‖policy)": "red"}
 RULES = {"tilt": "o", "policy gradient": "s", "policy gradient, gate table": "^"}
-SHORT = {"tilt": "tilt", "policy gradient": "gradient", "policy gradient, gate table": "gradient, gate table"}
+SHORT = {"tilt": "tilt", "policy gradient": "gradient", "policy gradient, gate table": "gate table"}
 
 
 def _draws(values: xr.DataArray) -> int:
     return values.sizes["seed"]
 
 
-def _band(axis: Axes, x: xr.DataArray, values: xr.DataArray, colour: str, dash: str = "-", label: str = "") -> None:
+def _band(axis: Axes, x: xr.DataArray, values: xr.DataArray, colour: str, dash: Any = "-", label: str = "") -> None:
     """The mean over draws and its 95% interval."""
     mean = values.mean("seed")
     half = 1.96 * values.std("seed", ddof=1) / np.sqrt(_draws(values))
@@ -35,8 +37,8 @@ def draw_fractions(axis: Axes, dataset: xr.Dataset) -> None:
             axis.plot([dataset.strength[-1] * 1.6], [end], "<", color=style.COLOURS[colour], ms=3)
     axis.axhline(0.5, color="grey", lw=0.6)
     axis.set(xscale="log", xlabel="strength s of the tilt", ylabel="S", ylim=(0, 1))
-    axis.set_title("(a) One share at weak RL, three ends")
-    axis.legend(loc="lower left")
+    axis.set_title("(a) One start, three ends")
+    axis.legend(loc="center left", bbox_to_anchor=(0.0, 0.58))
 
 
 def draw_boundaries(axis: Axes, dataset: xr.Dataset) -> None:
@@ -54,14 +56,14 @@ def draw_boundaries(axis: Axes, dataset: xr.Dataset) -> None:
                 if values.size:
                     axis.plot([np.median(values)], at[:1], "|", color="black", ms=7)
             places.append(len(places))
-            names.append(f"{boundary}, {SHORT[str(rule)]}")
+            names.append(f"{boundary},\n{SHORT[str(rule)]}")
     axis.axvline(1.0, color="black", lw=0.6)
     axis.set(xscale="log", yticks=places, yticklabels=names, xlim=(0.5, 40))
-    axis.set(xlabel=f"strength / that under KL(policy‖mix), {angle:g}°")
+    axis.set(xlabel="strength / KL(policy‖mix)'s")
     axis.set_xticks([0.5, 1, 3, 10, 30], ["½", "1", "3", "10", "never"])
     axis.minorticks_off()
     axis.invert_yaxis()
-    axis.set_title("(b) Half and vertex move")
+    axis.set_title(f"(b) Half and vertex, {angle:g}°")
 
 
 def draw_common(axis: Axes, dataset: xr.Dataset) -> None:
@@ -78,11 +80,9 @@ def draw_common(axis: Axes, dataset: xr.Dataset) -> None:
         label="tilt, words",
     )
     axis.plot([0, 1], [0, 1], color="black", lw=0.6)
-    axis.set(
-        xlabel="S(0+), a mix for every prompt", ylabel="S(0+), one change of odds for all", xlim=(0, 1), ylim=(0, 1)
-    )
-    axis.set_title("(c) Gradients choose anew at each prompt")
-    axis.legend(loc="upper left")
+    axis.set(xlabel="S(0+), a mix each prompt", ylabel="S(0+), odds alike at all prompts", xlim=(0, 1), ylim=(0, 1))
+    axis.set_title("(c) One choice for all")
+    axis.legend(loc="lower right")
 
 
 def draw_personas(axis: Axes, dataset: xr.Dataset) -> None:
@@ -99,9 +99,9 @@ def draw_personas(axis: Axes, dataset: xr.Dataset) -> None:
     for name, dash in zip(readings.blurred(dataset)[1:], style.DASHES, strict=False):
         _band(axis, total, fraction.sel(personas=name), "green", dash, name)
     axis.axhline(0.5, color="grey", lw=0.6)
-    axis.set(xscale="log", xlim=(1e-3, None), ylim=(-1, 1.02), xlabel="drift, nats", ylabel="S")
+    axis.set(xscale="log", xlim=(1e-3, None), ylim=(-1, 2.3), yticks=[-1, 0, 1], xlabel="drift, nats", ylabel="S")
     axis.set_title(f"(d) Wrong personas, {angle:g}°")
-    axis.legend(loc="lower right", fontsize=5.5)
+    axis.legend(loc="upper left", ncol=2, fontsize=5.5)
 
 
 def draw_entry(axis: Axes, dataset: xr.Dataset) -> None:
@@ -133,7 +133,7 @@ def draw_flags(axis: Axes, dataset: xr.Dataset) -> None:
     axis.axvline(readings.CLEAR, color="grey", lw=0.6)
     axis.set(xscale="log", xlabel="distance of the base / drift", ylabel="share of draws flagged", ylim=(-0.03, 1.03))
     axis.set_title("(f) The check notices")
-    axis.legend(loc="center right")
+    axis.legend(loc="lower right", bbox_to_anchor=(1.0, 0.1))
 
 
 if __name__ == "__main__":

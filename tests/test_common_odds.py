@@ -32,7 +32,7 @@ def test_nothing_on_a_grid_of_odds_is_nearer():
         best = min(distance(np.array([a, 0.0]), *arrays) for a in grid)
         assert float(found.distance) <= best + 1e-6
         assert distance(np.asarray(found.log_odds), *arrays) == pytest.approx(float(found.distance), abs=1e-9)
-        inside = jax.vmap(hulls.project)(arrays[0], arrays[2])
+        inside = jax.vmap(hulls.project)(given[0], given[2])
         assert float(jnp.exp(given[3]) @ (inside.distance - inside.gap)) <= float(found.distance) + 1e-12
 
 

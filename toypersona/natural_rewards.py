@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from toypersona import bases, chains, horizons, interior_point, long_answers, numerics, rewards
 from toypersona.bases import Base, Pretrained
@@ -32,7 +32,7 @@ PER_WORD = ("words", "brevity")
 """Features that are a sum over words."""
 
 
-def at_length(pretrained: Pretrained, index: Scalar, gate: str, length: int) -> Base:
+def at_length(pretrained: Pretrained, index: Int[Array, ""] | int, gate: str, length: int) -> Base:
     """A base, whose gate is of the kind ``gate``, with all responses of another length listed."""
     world, params = pretrained.world_at(index), jax.tree.map(lambda x: x[index], pretrained.params)
     num_words = world.log_experts.shape[-1]

@@ -131,11 +131,11 @@ def passed(
             keys = jax.random.split(key)
             places = [pick(k, num_samples) for pick, k in zip(draw, keys, strict=True)]
             at = lambda log_law, i: jnp.take_along_axis(log_law, i, axis=1)  # noqa: E731
-            drawn = [
+            own, of_base = (
                 sampled.Samples(at(law, i), at(base.log_base, i), jnp.take_along_axis(log_personas, i[:, None], axis=2))
                 for law, i in zip((log_policy, base.log_base), places, strict=True)
-            ]
-            return sampled.budget_from_samples(*drawn, base.log_prompts).base_inside
+            )
+            return sampled.budget_from_samples(own, of_base, base.log_prompts).base_inside
 
         each = lambda i: inside(jax.random.fold_in(key, i))  # noqa: E731
         return jax.lax.map(each, jnp.arange(num_draws)).mean()

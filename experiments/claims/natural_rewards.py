@@ -11,7 +11,7 @@ LAW = 0.1
 """Part of a share by which a law of averages may miss."""
 
 ENDLESS = 16
-"""Words from which moments per word of an endless answer say what a long one does."""
+"""Words from which moments per word of an endless answer say what a long one does, and others have ended."""
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
@@ -22,13 +22,12 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         law, what = dataset.chance.sel(length=length), f"{RIGHT}, T = {length}: R²"
         made.append(_predicted(what, law, right.sel(length=length), LAW * law.mean(), 2 * law.mean()))
     if datasets.config_of(dataset)["ends"]:
-        # Padding is paid too, so that words come to pay for brevity alone.
-        rest = dataset.between.isel(long=-1)
-        brevity, what = (
-            rest.sel(per_word="brevity"),
-            f"words, T = {rest.long:g}: variance between personas, that of brevity",
-        )
-        made.append(_predicted(what, brevity, rest.sel(per_word="words"), LAW * brevity.mean(), 1.0))
+        # Once answers have ended nothing more is paid.
+        first, *rest = words.long.values[words.long.values >= ENDLESS]
+        for length in rest:
+            law, seen = (words.between.sel(long=n, drop=True) for n in (first, length))
+            what = f"words, T = {length}: variance between personas, as at T = {first}"
+            made.append(_predicted(what, law, seen, LAW / 2 * law.mean(), 1.0))
     else:
         for length in words.long.values[words.long.values >= ENDLESS]:
             law, seen = (x.sel(long=length) for x in (words.between_law, words.between))
