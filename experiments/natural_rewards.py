@@ -75,7 +75,7 @@ def run(config: Config) -> xr.Dataset:
             def of_right(key: Key, base: Base = base, along: Directions = along) -> Array:
                 return natural_rewards.share(base, along, natural_rewards.right_answers(key, base, config.right))
 
-            found.append(shares | {natural_rewards.RIGHT: jax.lax.map(of_right, draws).mean()})
+            found.append(shares | {natural_rewards.RIGHT: jnp.nanmean(jax.lax.map(of_right, draws))})
             chance.append(natural_rewards.by_chance(base, along))
         base = natural_rewards.at_length(pretrained, draw, gate, 1)
         long = {name: natural_rewards.per_word(base, scores, config.long) for name, scores in words.items()}

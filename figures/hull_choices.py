@@ -38,7 +38,7 @@ def draw_fractions(axis: Axes, dataset: xr.Dataset) -> None:
     axis.axhline(0.5, color="grey", lw=0.6)
     axis.set(xscale="log", xlabel="strength s of the tilt", ylabel="S", ylim=(0, 1))
     axis.set_title("(a) One start, three ends")
-    axis.legend(loc="center left", bbox_to_anchor=(0.0, 0.58))
+    axis.legend(loc="center left", bbox_to_anchor=(0.0, 0.63), fontsize=5.5)
 
 
 def draw_boundaries(axis: Axes, dataset: xr.Dataset) -> None:
