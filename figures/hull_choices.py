@@ -54,7 +54,7 @@ def draw_boundaries(axis: Axes, dataset: xr.Dataset) -> None:
                 at = np.full(values.size, len(places) + offset)
                 axis.plot(values, at, RULES[str(rule)], color=style.COLOURS[DIVERGENCES[name]], ms=3, mew=0, alpha=0.5)
                 if values.size:
-                    axis.plot([np.median(values)], at[:1], "|", color="black", ms=7)
+                    axis.plot([np.sort(values)[(values.size - 1) // 2]], at[:1], "|", color="black", ms=7)
             places.append(len(places))
             names.append(f"{boundary},\n{SHORT[str(rule)]}")
     axis.axvline(1.0, color="black", lw=0.6)

@@ -23,7 +23,8 @@ def draw_angles(axis: Axes, dataset: xr.Dataset) -> None:
     for name in dataset.reward.values:
         _band(axis, dataset.angle_as_it_is.sel(reward=name), "length", LOOKS.get(str(name), "orange"), str(name))
     style.ticks(axis.xaxis, dataset.length.values)
-    axis.set(xlabel="T, words of a response", ylabel="angle to the personas, degrees", ylim=(0, 92))
+    axis.set(xlabel="T, words of a response", ylabel="angle to the personas, degrees", ylim=(-30, 92))
+    axis.set_yticks([0, 30, 60, 90])
     axis.set_title("(a) Rewards as they are")
     axis.legend(loc="lower left", ncol=2)
 

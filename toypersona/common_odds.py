@@ -93,7 +93,7 @@ def project(
         steps = jax.vmap(lambda curvature: _solve(curvature + 1 / state.slopes.shape[0], -state.slopes))(
             state.curvatures
         )
-        tried = jax.vmap(at)(jnp.clip(state.log_odds + jnp.clip(steps, -LONGEST, LONGEST), -LARGEST, LARGEST))
+        tried = jax.vmap(at)(jnp.clip(state.log_odds[None] + jnp.clip(steps, -LONGEST, LONGEST), -LARGEST, LARGEST))
         best = jnp.where(jnp.isnan(tried.distance), jnp.inf, tried.distance).argmin()
         # The last step of all can go up by rounding.
         return jax.tree.map(lambda x: x[best], tried)._replace(iteration=state.iteration + 1)
