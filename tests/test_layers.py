@@ -14,6 +14,7 @@ LAYERS = [
     {"toypersona.files", "toypersona.provenance"},
     {"toypersona.numerics", "toypersona.interior_point", "toypersona.options", "toypersona.datasets"},
     {"toypersona.chains", "toypersona.hulls"},
+    {"toypersona.alpha_divergences", "toypersona.common_odds"},
     {"toypersona.tilted", "toypersona.parity", "toypersona.worlds"},
     {"toypersona.policies", "toypersona.rewards", "toypersona.theory", "toypersona.long_answers"},
     {"toypersona.pretraining", "toypersona.rules", "toypersona.measures", "toypersona.programs"},
@@ -24,6 +25,8 @@ LAYERS = [
     {"toypersona.defences", "toypersona.competition", "toypersona.first_order", "toypersona.fine_tuning"},
     {"toypersona.right_answers", "toypersona.takeover", "toypersona.comparison", "toypersona.codes"},
     {"toypersona.unrewarded", "toypersona.proxies", "toypersona.inoculation"},
+    {"toypersona.hull_choices", "toypersona.natural_rewards"},
+    {"toypersona.persona_choices"},
     {"experiments.shared"},
     {"experiments", "benchmarks"},
 ]

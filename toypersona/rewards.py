@@ -272,6 +272,11 @@ BUILT_IN: dict[str, Feature] = dict(zip(FEATURES, (_words, _brevity, _exploit), 
 """By name; what is random is drawn by the key."""
 
 
+def built_in(labels: Labels) -> dict[str, Feature]:
+    """The built-in features that a world of these names has: without an end there is no brevity."""
+    return {name: made for name, made in BUILT_IN.items() if made is not _brevity or END in labels.units}
+
+
 def is_affine(feature: Float[Array, "C N"], log_base: Float[Array, "C N"], log_personas: Float[Array, "C K N"]) -> bool:
     """Whether a feature is something that the personas can be paid for, so that no reward lies at an angle to them."""
     return not bool(_beside(feature, log_base, log_personas).any())

@@ -73,6 +73,21 @@ def angle(weak_limit: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
     return jnp.arccos(jnp.sqrt(jnp.clip(weak_limit, min=0.0, max=1.0)))
 
 
+def degrees(
+    log_base: Float[Array, "C N"],
+    log_personas: Float[Array, "C K N"],
+    reward: Float[Array, "C N"],
+    log_prompts: Float[Array, " C"],
+) -> Float[Array, ""]:
+    """Where a reward lies on the map: its angle to the personas in degrees, nothing taken away from it or added.
+
+    0 for a reward that only says who should be talking, 90 for one that prefers no persona's answers to another's; nan
+    for one that is constant for every prompt. Arguments as in ``weak_limit``; of samples drawn from the base, pass
+    ``-log M`` for log pi0 and the samples' ``log p_k/pi0 - log M``.
+    """
+    return jnp.rad2deg(angle(weak_limit(log_base, log_personas, reward, log_prompts)))
+
+
 class PersonaGain(NamedTuple):
     """How a rule's kernel ``J M J^T (rho pi0 ·)`` moves what some persona is, and what no persona is.
 

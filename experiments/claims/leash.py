@@ -10,6 +10,10 @@ from experiments.shared.terminal import number
 from toypersona import datasets
 from toypersona.measures import boundaries
 
+SMALL = 0.25
+"""Step of the logits up to which the law of the noise threshold, which is of small steps, is claimed: to the step's
+square, as a part."""
+
 
 def half_times(dataset: xr.Dataset) -> xr.DataArray:
     """Time to probability one half, in units of the law's [rule, mass]: the same in every seed."""
@@ -40,11 +44,18 @@ def read_thresholds(share: xr.DataArray) -> xr.DataArray:
     return read.where(np.isfinite(read) & (read > 0))
 
 
+def step(dataset: xr.Dataset) -> xr.DataArray:
+    """Root mean square step of the logits at the law's threshold, ``a sqrt(E[r²]) = gap / sqrt(E[r²])``."""
+    return np.sqrt(dataset.gap * dataset.threshold).isel(seed=0, drop=True)
+
+
 def exponents(dataset: xr.Dataset) -> xr.DataArray:
-    """Of the threshold learning rate against the gap, by every seed's own runs; nan where one is not reached."""
+    """Of the threshold against the gap where steps are small, by every seed's own runs; nan where one is not reached."""
     log_rates = np.log(read_thresholds(dataset.noise_wrong) * dataset.threshold)
-    centred = np.log(dataset.gap) - np.log(dataset.gap).mean()
-    return (centred * log_rates).sum("gap", skipna=False) / (centred**2).sum()
+    small = step(dataset) <= SMALL
+    log_gap = np.log(dataset.gap).where(small)
+    centred = log_gap - log_gap.mean("gap")
+    return xr.where(small, centred * log_rates, 0.0).sum("gap", skipna=False) / (centred**2).sum("gap")
 
 
 def _num_runs(dataset: xr.Dataset) -> int:
@@ -91,23 +102,27 @@ def _survivors(dataset: xr.Dataset) -> list[Claim]:
 def _noise(dataset: xr.Dataset) -> list[Claim]:
     # Both are read at the same few learning rates.
     law, seen = (read_thresholds(share) for share in (dataset.noise_law, dataset.noise_wrong))
-    rates, slopes = tuple(dataset.rate.values[[0, -1]]), exponents(dataset)
+    rates, slopes, steps = tuple(dataset.rate.values[[0, -1]]), exponents(dataset), step(dataset)
     made = []
     for baseline in dataset.baseline.values:
-        of = f"baseline {baseline}"
-        for gap in dataset.gap.values:
-            at, what = {"baseline": baseline, "gap": gap}, f"{of}: noise threshold / law, reward gap {gap:g}"
-            made.append(drawn("prediction", what, law.sel(at), seen.sel(at), possible=rates))
+        of, small = f"baseline {baseline}", steps.sel(baseline=baseline) <= SMALL
+        for gap in dataset.gap.values[small.values]:
+            at = {"baseline": baseline, "gap": gap}
+            what, missed = f"{of}: noise threshold / law, reward gap {gap:g}", steps.sel(at) ** 2
+            made.append(drawn("prediction", what, law.sel(at), seen.sel(at), missed, possible=rates))
         what = f"{of}: exponent of the threshold learning rate against the gap"
         # From a threshold that does not depend on the gap to one that goes with its square.
-        made.append(drawn("prediction", what, 1.0, slopes.sel(baseline=baseline), possible=(0, 2)))
-    gained = [read_thresholds(dataset.noise_wrong) * dataset.threshold, dataset.threshold]
-    ratio = [(of.sel(baseline="mean reward") / of.sel(baseline="none")).mean("gap") for of in gained]
-    most = ratio[1].mean().item()
+        made.append(drawn("prediction", what, 1.0, slopes.sel(baseline=baseline), SMALL**2, possible=(0, 2)))
+    both = (steps <= SMALL).all("baseline")
+    predicted, measured = (
+        (of.sel(baseline="mean reward") / of.sel(baseline="none")).where(both).mean("gap")
+        for of in (dataset.threshold, seen * dataset.threshold)
+    )
+    most = predicted.mean().item()
     what = "threshold learning rate with the baseline / without: E[r²] / Var(r)"
     return [
         *made,
-        drawn("prediction", what, ratio[1], ratio[0], possible=(1, 2 * most)),
+        drawn("prediction", what, predicted, measured, SMALL**2 * most, possible=(1, 2 * most)),
         at_most("finding", "largest share of runs that had not settled", 0.01, dataset.unsettled.mean("seed")),
     ]
 
@@ -120,6 +135,7 @@ def findings(dataset: xr.Dataset) -> list[str]:
     slope, error, _ = over_draws(exponents(dataset).sel(baseline="none"))
     rates = threshold_rates(dataset).sel(bound="middle")
     lowest, *_, highest = (number(rate, 2) for rate in rates.sel(baseline="none").values)
+    with_baseline = {"baseline": "mean reward", "gap": dataset.gap[-1]}
     gained = (rates.sel(baseline="mean reward") / rates.sel(baseline="none")).mean().item()
     return [
         f"A right answer of probability {law.mass.item():g} takes vanilla policy gradient a time of "
@@ -131,5 +147,7 @@ def findings(dataset: xr.Dataset) -> list[str]:
         f"REINFORCE settles on the worse of two answers in one run of ten from learning rate {lowest} at a reward gap "
         f"of {dataset.gap.values[0]:g}, {highest} at {dataset.gap.values[-1]:g}: the gap to the power "
         f"{number(slope, 3)} (standard error {number(error, 2)}). With the mean reward as baseline it stands "
-        f"{gained:.1f} times the learning rate.",
+        f"{gained:.1f} times the learning rate. The law is of small steps: at one of "
+        f"{step(dataset).sel(with_baseline).item():.2g} the threshold is "
+        f"{thresholds(dataset).sel(with_baseline).sel(bound='middle').item():.2g} times the law's.",
     ]

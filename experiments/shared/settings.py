@@ -286,18 +286,14 @@ class Reward:
         Of every built-in feature that the world has, and the user's own: who is talking explains the share cos² of its
         variance.
         """
-        import jax.numpy as jnp
-
         from toypersona import rewards, theory
-        from toypersona.transcripts import END
 
-        known = {name: made for name, made in rewards.BUILT_IN.items() if name != "brevity" or END in base.labels.units}
+        known = rewards.built_in(base.labels)
         paid = {name: made(key, base.prompts, base.responses, base.labels) for name, made in known.items()}
         if self._name not in known:
             paid[self._name] = self._feature(key, base, world)
         hull = base.log_base, base.log_personas
-        shares = {name: theory.weak_limit(*hull, values, base.log_prompts) for name, values in paid.items()}
-        return {name: jnp.rad2deg(jnp.arccos(jnp.sqrt(share))) for name, share in shares.items()}
+        return {name: theory.degrees(*hull, values, base.log_prompts) for name, values in paid.items()}
 
     def at_angle(self, degrees: Array | float, base: Base, key: Key, world: Array | int) -> Array:
         """The reward [C, N] on the base of one world; the key draws what is random about the feature."""

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import small
 
-from experiments import exploit, horizon, leash, persona_gain, weak_limit
+from experiments import exploit, horizon, hull_choices, leash, natural_rewards, persona_gain, weak_limit
 from experiments.claims import leash as readings
 from toypersona import datasets
 
 ROOT = Path(__file__).parents[2]
+FEW = "--seeds 0 1 2 --pretraining.num-lines 1000 --pretraining.num-steps 100 --pretraining.num-restarts 1"
 SMALL = {
+    hull_choices: f"{FEW} --length 2 --shares 0.003 0.03 --strengths 0.005 0.01 0.05 0.2 0.6 2.0 20.0 --num-draws 5",
+    natural_rewards: f"{FEW} --world markov --longest 4 --most-listed 5000",
     weak_limit: "--num-worlds 4 --seeds 0",
     persona_gain: "--seeds 0 1 2 --length 2 --angles 45 60 --rates 0.3 1 --pretraining.num-lines 1000 "
     "--pretraining.num-steps 100 --pretraining.num-restarts 1",
