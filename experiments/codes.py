@@ -54,7 +54,7 @@ class Config(settings.ThinkerSettings):
 
 
 PRESETS = {
-    "quick": Config(training=Training(num_steps=600)),
+    "quick": Config(seeds=(10, 11, 12), training=Training(num_steps=600)),
     "paper": Config(
         seeds=tuple(range(6)),
         worths=(0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95),

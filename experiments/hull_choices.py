@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 NAME = "hull_choices"
 RULES = ("tilt", "policy gradient", "policy gradient, gate table")
 GIVEN = ("selection_fraction", "hull_distance", "certified")
-FOREVER = 1e4
+FOREVER = 1e5
 """Strength of the tilt at which it has all but ended."""
 
 
@@ -61,7 +61,7 @@ class Config(settings.RewardSettings):
 
 
 PRESETS = {
-    "quick": Config(seeds=tuple(range(8))),
+    "quick": Config(seeds=tuple(range(10, 18))),
     "paper": Config(seeds=tuple(range(24)), angles=(15.0, 30.0, 45.0, 60.0, 75.0), num_draws=50),
 }
 

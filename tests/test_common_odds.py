@@ -22,11 +22,12 @@ def distance(log_odds, log_policy, log_gates, log_personas, log_prompts):
     return float(np.exp(log_prompts) @ (np.exp(log_policy) * (log_policy - np.log(mix))).sum(axis=1))
 
 
+@pytest.mark.slow
 def test_hardly_ever_is_anything_on_a_grid_of_odds_nearer():
-    """The set is not convex: of a hundred policies far away one has a nearer point in another valley."""
+    """The set is not convex: of many policies far away few have a nearer point in another valley."""
     rng, project = np.random.default_rng(0), jax.jit(common_odds.project)
-    grid, missed = np.linspace(-12, 12, 481), 0
-    for _ in range(100):
+    grid, missed = np.linspace(-12, 12, 161), 0
+    for _ in range(40):
         given = case(rng, 3, 2)
         found = project(*given)
         arrays = [np.asarray(x) for x in given]
@@ -35,7 +36,7 @@ def test_hardly_ever_is_anything_on_a_grid_of_odds_nearer():
         assert distance(np.asarray(found.log_odds), *arrays) == pytest.approx(float(found.distance), abs=1e-9)
         inside = jax.vmap(hulls.project)(given[0], given[2])
         assert float(jnp.exp(given[3]) @ (inside.distance - inside.gap)) <= float(found.distance) + 1e-12
-    assert missed <= 2
+    assert missed <= 1
 
 
 def test_as_near_as_scipy_from_many_starts():

@@ -42,7 +42,8 @@ def test_the_base_is_no_one_mix():
     distance, information = hull_choices.base_as_one_mix(BASE)
     steps = np.linspace(0, 1, 201)
     weights = np.array([(a, b, 1 - a - b) for a in steps for b in steps if a + b <= 1 + 1e-12])
-    mixes = jax.vmap(lambda w: numerics.log_mix(jnp.log(w)[None], BASE.log_personas))(jnp.clip(weights, min=1e-12))
+    alike = lambda w: jnp.broadcast_to(jnp.log(w), (BASE.rho.size, w.size))  # noqa: E731
+    mixes = jax.vmap(lambda w: numerics.log_mix(alike(w), BASE.log_personas))(jnp.clip(weights, min=1e-12))
     grid = jax.vmap(lambda mix: BASE.rho @ numerics.kl_divergence(BASE.log_base, mix))(mixes).min()
     assert float(distance) == pytest.approx(float(grid), abs=1e-4) and distance <= grid
     assert 0 < float(distance) <= float(information)

@@ -14,7 +14,7 @@ OTHER_WAY = "KL(mix‖policy)"
 INSIDE = 1e-9
 """Nats of the base's distance up to which a hull holds it."""
 
-WEAK, SLOPE, STRONG = 0.01, 0.01, 0.01
+WEAK, SLOPE, STRONG = 0.01, 0.01, 0.005
 """By how much S at the weakest records may differ from its limit, its slope there, and S at the strongest tilt."""
 
 PROPORTION, ENTRY = 0.1, 0.1

@@ -50,7 +50,7 @@ def step(dataset: xr.Dataset) -> xr.DataArray:
 
 
 def exponents(dataset: xr.Dataset) -> xr.DataArray:
-    """Of the threshold against the gap where steps are small, by every seed's own runs; nan where one is not reached."""
+    """Of the threshold against the gap where steps are small, by every seed's own runs; nan if one is not reached."""
     log_rates = np.log(read_thresholds(dataset.noise_wrong) * dataset.threshold)
     small = step(dataset) <= SMALL
     log_gap = np.log(dataset.gap).where(small)
