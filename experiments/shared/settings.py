@@ -323,7 +323,7 @@ class Noise:
     """The sampled rule that shows the noise boundary: REINFORCE on a table of gates."""
 
     num_runs: Runs = 40
-    """Independent runs at each learning rate, of every prompt by itself: with six prompts alike 240 in all. Too few, and
+    """Independent runs at each learning rate, of every prompt by itself: of six prompts alike 240 in all. Too few, and
     the noise boundary is not known."""
     num_steps: Annotated[int, at_least(1)] = 300
     """Steps; one sampled response to each prompt a step."""
