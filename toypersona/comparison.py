@@ -52,7 +52,7 @@ def along(
     paths = [jnp.stack([theory.tilt(base.log_base, reward, strength) for strength in strengths])]
     numbers = jnp.array([crc32(name.encode()) for name in (TILT, *rules)], jnp.uint32)
     keys = jax.vmap(lambda number: jax.random.split(jax.random.fold_in(key, number), 3))(numbers)
-    for rule, (data_key, walk_key, _) in zip(rules.values(), keys[1:], strict=True):
+    for rule, (data_key, walk_key) in zip(rules.values(), keys[1:, :2], strict=True):
         size = rule.rate * rate
         make = rule.make(setup._replace(key=data_key))
         paths.append(base.follow(make, key=walk_key, marks=size * jnp.asarray(steps), max_step=size))
