@@ -37,8 +37,7 @@ def interval(values: xr.DataArray) -> tuple[float, float]:
 
 def at_reward(dataset: xr.Dataset) -> xr.Dataset:
     """What is forgotten, altered and spent where the reward first reaches ``EQUAL`` [gate, rule, seed]."""
-    along = dataset[["forgotten", "altered", "from_base"]].assign(total=dataset.reward)
-    return equal_drift.at_spent(along, [EQUAL]).isel(drift=0)
+    return equal_drift.at_paid(dataset[["forgotten", "altered", "from_base", "reward"]], [EQUAL]).isel(paid=0)
 
 
 def by_half(dataset: xr.Dataset, name: str) -> tuple[xr.DataArray, xr.DataArray]:

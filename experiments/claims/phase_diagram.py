@@ -27,6 +27,9 @@ from the tilt's, or nothing is learnt from it."""
 READING = 1e-3
 """Part of a boundary by which two solvers may differ in it."""
 
+MANY, LOWEST = 10_000, 0.05
+"""Samples of the detectable boundary that is predicted, and part of it by which the lowest order may miss."""
+
 WEAK = 0.2
 """The drift of weak RL grows as s²: by no more than this may it differ between the two weakest strengths."""
 
@@ -44,6 +47,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     return [
         *(each for heading, edge in edges.items() if weak for each in grouped(heading, edge(dataset))),
         *grouped("Boundaries of the tilt, first seed: against SciPy's", _tilt_boundaries(dataset)),
+        *grouped(f"Strength from which {MANY:,} samples can tell the tilt from every mix", _detectable(dataset)),
         *grouped("Training of gates only", [still]),
         *grouped("Natural gradient, before gates saturate", [_natural(dataset)]),
     ]
@@ -108,6 +112,21 @@ def edge_is_weak(dataset: xr.Dataset) -> bool:
     """Whether the drift still grows as s² between the two weakest strengths, as the law supposes."""
     total = dataset.total.sel(rule="tilt")[..., :2] / dataset.strength[:2] ** 2
     return bool((np.abs(total[..., 1] / total[..., 0] - 1) < WEAK).all())
+
+
+def _detectable(dataset: xr.Dataset) -> list[Claim]:
+    """It takes ``sqrt(2 ln(1/alpha) / n) / sin(theta)``, where that is weak and on the map.
+
+    For the hull distance of weak RL is ``s² sin²(theta) / 2`` of a standardised reward.
+    """
+    seen = boundaries.from_dataset(dataset.sel(rule="tilt")).detectable.sel(samples=MANY, bound="middle")
+    sine, strengths = np.sin(np.deg2rad(dataset.angle)), dataset.strength.values
+    law = np.sqrt(2 * np.log(1 / boundaries.ALPHA) / MANY) / sine.where(sine > 0)
+    return [
+        drawn("prediction", f"at {angle:g}°", at, seen.sel(angle=angle), LOWEST * at, possible=(0, 2 * at))
+        for angle, at in zip(dataset.angle.values, law.values, strict=True)
+        if strengths[1] < at < min(strengths[-1], WEAK)
+    ]
 
 
 def _tilt_boundaries(dataset: xr.Dataset) -> list[Claim]:
