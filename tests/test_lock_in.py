@@ -38,6 +38,15 @@ def test_two_answers_are_confused_as_often_as_the_law_says():
     np.testing.assert_allclose(found["threshold"], laws)
 
 
+def test_at_a_huge_learning_rate_the_first_draw_is_locked_onto_unless_what_it_is_paid_is_below_the_baseline():
+    sizes = {"deviation": 0.0, "num_runs": 200, "max_steps": 2}
+    found = lock_in.two_answers(jax.random.key(1), jnp.array([0.5]), jnp.array([1e4]), **sizes)
+    assert (found["unsettled"] == 0).all()
+    np.testing.assert_allclose(found["threshold"].ravel(), [0.5 / (1 + 0.25**2), 0.5 / 0.25**2])
+    none, mean = found["noise_wrong"].ravel()
+    assert abs(none - 0.5) < 5 * 0.5 / np.sqrt(200) and mean == 0
+
+
 def test_a_run_that_has_not_settled_is_neither():
     sizes = {"deviation": 0.5, "num_runs": 10, "max_steps": 1}
     found = lock_in.two_answers(jax.random.key(1), jnp.array([1.0]), jnp.array([0.1]), **sizes)

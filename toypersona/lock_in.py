@@ -50,11 +50,12 @@ def two_answers(
         ``threshold`` [B, G].
     """
     baselines = jnp.array([0.0, 1.0])
-    mean_square = (1 - baselines[:, None]) ** 2 + gaps**2 / 4 + deviation**2
-    thresholds = theory.noise_threshold(gaps, mean_square, share=SETTLED, wrong=boundaries.WRONG)
+    mean_square = (1 - baselines[:, None]) ** 2 + gaps[None] ** 2 / 4 + deviation**2
+    each_gap = jnp.broadcast_to(gaps, mean_square.shape)
+    thresholds = theory.noise_threshold(each_gap, mean_square, share=SETTLED, wrong=boundaries.WRONG)
 
-    def share(inputs: tuple[Array, Array, Array]) -> tuple[Array, Array]:
-        baseline, gap, learning_rate = inputs
+    def share(inputs: tuple[Array, ...]) -> tuple[Array, Array, Array]:
+        baseline, gap, square, learning_rate = inputs
         means = jnp.stack([1 + gap / 2, 1 - gap / 2]) - baseline
         settled = lambda params: jax.nn.softmax(params).max(axis=(1, 2)) >= SETTLED  # noqa: E731
 
@@ -72,14 +73,14 @@ def two_answers(
         start = (jnp.zeros((num_runs, 1, 2)), jnp.asarray(0))
         last, _ = jax.lax.while_loop(lambda c: ~settled(c[0]).all() & (c[1] < max_steps), step, start)
         wrong = settled(last) & (last[:, 0, 1] > last[:, 0, 0])
-        return wrong.mean(), (~settled(last)).mean()
+        law = theory.lock_in(gap, square, learning_rate, share=SETTLED)
+        return wrong.mean(), (~settled(last)).mean(), law
 
-    learning_rates = thresholds[..., None] * rates
+    learning_rates = thresholds[..., None] * rates[None, None]
     spread = lambda x, axes: jnp.broadcast_to(jnp.expand_dims(x, axes), learning_rates.shape)  # noqa: E731
-    grid = spread(baselines, (1, 2)), spread(gaps, (0, 2)), learning_rates
+    grid = spread(baselines, (1, 2)), spread(each_gap, 2), spread(mean_square, 2), learning_rates
     shares = jax.lax.map(share, jax.tree.map(jnp.ravel, grid))
-    wrong, unsettled = (x.reshape(learning_rates.shape) for x in shares)
-    law = theory.lock_in(grid[1], mean_square[..., None], learning_rates, share=SETTLED)
+    wrong, unsettled, law = (x.reshape(learning_rates.shape) for x in shares)
     return {"noise_wrong": wrong, "unsettled": unsettled, "noise_law": law, "threshold": thresholds}
 
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.__main__ import commands
-from experiments.claims import leash, phase_diagram
+from experiments.claims import horizon, leash, phase_diagram
 from experiments.shared import claim, terminal
 
 ROOT = Path(__file__).parents[2]
@@ -112,6 +112,12 @@ def test_a_mean_over_draws_has_its_standard_error_beside_the_allowance():
     assert below == [True, False]
 
 
+def test_draws_that_are_not_known_leave_out_their_predictions_too():
+    law, seen = xr.DataArray([1.0, 2.0, 9.0], dims="seed"), xr.DataArray([1.5, 2.5, NAN], dims="seed")
+    made = claim.drawn("prediction", "", law, seen, 0.6)
+    assert (made.predicted, made.measured, made.holds) == (1.5, 2.0, True)
+
+
 def test_estimates_agree_within_their_errors_or_not():
     error, possible = xr.DataArray([0.01, 0.02]), (0, 1)
     assert claim.within_errors("", xr.DataArray([-0.04, 0.09]), error, possible=possible).verdict == "yes"
@@ -187,6 +193,14 @@ def test_an_exponent_of_thresholds_that_are_not_reached_is_not_known():
     assert abs(leash.exponents(dataset) - 1).max() < 1e-9
     slopes = leash.exponents(dataset.assign(noise_wrong=wrong.where(wrong.gap < 0.5, 0.0)))
     assert slopes.isnull().all() and claim.drawn("prediction", "", 1, slopes).verdict == "cannot tell"
+
+
+def test_the_best_paid_persona_is_told_from_the_next_not_from_the_others():
+    means = xr.DataArray([[-7.0, 0.5, 1.0], [1.0, 0.0, 0.5]], dims=("seed", "persona"))
+    within = xr.DataArray([1.0, 2.0], dims="seed")
+    length = xr.DataArray([63, 64, 127, 128], dims="length")
+    apart = horizon.runner_up_apart(xr.Dataset({"means": means, "within": within}, {"length": length}))
+    assert apart.transpose("seed", "length").values.tolist() == [[False, True, True, True], [False, False, False, True]]
 
 
 def test_all_commands_are_listed_quickly_each_with_a_sentence():

@@ -273,6 +273,23 @@ def test_the_independent_solver_knows_a_curve_in_closed_form():
     np.testing.assert_allclose(weights, 1.0)
 
 
+def test_the_independent_solver_knows_personas_who_share_no_word():
+    """Two of two words each: RL changes how often each speaks, which is selection, and what each then says."""
+    reward, gates, rho = np.array([[0.0, 1.0, 3.0, 0.5], [2.0, 0.0, 0.0, 0.0]]), [0.8, 0.4], np.array([0.9, 0.1])
+    personas = np.array([[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5]])
+    base = np.array([[gate, 1 - gate] @ personas for gate in gates])
+    with np.errstate(divide="ignore"):
+        solver = oracle.Tilt(reward, np.log(base), np.log(np.stack([personas] * 2)), np.log(rho))
+    ((fraction,), (weight,)) = solver.curves((0.7,))
+    said = base * np.exp(0.7 * reward)
+    said /= said.sum(axis=1, keepdims=True)
+    weights = said.reshape(2, 2, 2).sum(axis=2)
+    total = rho @ (said * np.log(said / base)).sum(axis=1)
+    moved = rho @ (weights * np.log(weights / np.stack([gates, 1 - np.array(gates)], axis=1))).sum(axis=1)
+    assert fraction == pytest.approx(moved / total, abs=1e-6) and 0.2 < fraction < 0.8
+    assert weight == pytest.approx(rho @ weights.max(axis=1), abs=1e-4)
+
+
 @pytest.mark.slow
 def test_a_users_own_feature_sees_words(tmp_path):
     file = tmp_path / "mine.py"

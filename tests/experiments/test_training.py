@@ -93,11 +93,11 @@ def test_rules_are_compared_in_pairs_and_corrected_for_their_number():
 
 
 def test_a_rule_survives_if_it_differs_the_same_way_in_every_world_with_every_gate(monkeypatch):
-    rng, rules = np.random.default_rng(1), ["policy gradient", "up", "down", "either", "noise"]
-    apart = np.array([[[0, 0.1, -0.1, 0.1, 0]], [[0, 0.2, -0.3, -0.1, 0]]])[:, 0, :, None]
+    rng, rules = np.random.default_rng(1), ["policy gradient", "up", "down", "either", "noise", "not reached"]
+    apart = np.array([[0, 0.1, -0.1, 0.1, 0, np.nan], [0, 0.2, -0.3, -0.1, 0, 0.2]])[..., None]
 
     def world(gates) -> Any:
-        values = np.stack([apart[gate] + rng.normal(0, 0.01, (5, 12)) for gate in gates])
+        values = np.stack([apart[gate] + rng.normal(0, 0.01, (6, 12)) for gate in gates])
         coords = {"gate": [str(gate) for gate in gates], "rule": rules}
         return xr.DataArray(values, dims=("gate", "rule", "seed"), coords=coords).expand_dims(level=[0.9])
 
