@@ -38,11 +38,19 @@ def draw_differences(axis: Axes, of_each: Mapping[str, xr.Dataset], kind: str, o
         axis.plot(here.difference[~told], height[~told], "o", color=shade, ms=2.5, mfc="white", mew=0.6)
     axis.axvline(0, color="black", lw=0.6)
     level = readings.selected(next(iter(of_each.values())))[kind].level.values[-1]
-    axis.set(xlabel=f"selection fraction less {REFERENCE}'s, {KINDS[kind].format(level=level)}")
+    axis.set(xlabel=f"S less {REFERENCE}'s, {KINDS[kind].format(level=level)}")
     axis.set_yticks(range(len(order)), order, fontsize=5.5)
     axis.set_ylim(-0.7, len(order) - 0.3)
     for row in range(0, len(order), 2):
         axis.axhspan(row - 0.5, row + 0.5, color="black", alpha=0.04, lw=0)
+
+
+def nearest(each: Mapping[str, xr.Dataset], order: list[str]) -> tuple[str, int]:
+    """The rule that all columns have on the same side and most can tell, and how many can."""
+    sides = xr.concat([np.sign(compared.difference.reindex(rule=order)) for compared in each.values()], "column")
+    told = sum((compared.p.reindex(rule=order) < readings.SIGNIFICANT).astype(int) for compared in each.values())
+    found = xr.DataArray(told).where(abs(sides.mean("column", skipna=False)) == 1, -1)
+    return str(found.rule.values[int(found.values.argmax())]), int(found.max())
 
 
 def table(of_each: Mapping[str, xr.Dataset], order: list[str]) -> str:
@@ -63,6 +71,8 @@ def table(of_each: Mapping[str, xr.Dataset], order: list[str]) -> str:
             named = [rule for rule in order if kept.get(rule) == sign]
             lines.append(f"Select {word} than {REFERENCE} in every column: {', '.join(named) or 'none'}.")
             lines.append("")
+        name, told = nearest(each, order)
+        lines += [f"Nearest to it: {name}, of one sign in every column, told from none in {told} of {len(each)}.", ""]
         lines += [f"| rule | {' | '.join(each)} |", f"|---|{'---:|' * len(each)}"]
         for rule in reversed(order):
             cells = [difference(compared, rule) for compared in each.values()]

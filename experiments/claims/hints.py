@@ -31,8 +31,9 @@ LAWFUL = ("annealed", "plain gradient")
 THIRD = 0.05
 """Objective above which a policy between the ends is a third way, where the balance of the two says nothing."""
 
-SEEN = 0.2
-"""Share of answers that have to follow the hint for what their thoughts say to be estimated from samples."""
+SEEN = 0.4
+"""Share of answers that have to follow the hint for what their thoughts say to be estimated from samples: of fewer the
+stated error is too small."""
 
 
 def use(dataset: xr.Dataset, prefix: str = "") -> xr.DataArray:
@@ -294,8 +295,7 @@ def _thirds(dataset: xr.Dataset) -> list[str]:
             found.append(
                 f"{rule}, strength {strength:g}: between the ends something else is worth up to {here:.2f} more than "
                 f"both: at fine {between.fine.item():g} thoughts say so at {between.fined.item():.2f} of all prompts, "
-                f"though {shown:g} show a hint, and accuracy is {between.accuracy.item():.2f}: the other answer's hint "
-                "is told by silence."
+                f"though {shown:g} show a hint, and accuracy is {between.accuracy.item():.2f}."
             )
     return found
 

@@ -197,7 +197,7 @@ def findings(dataset: xr.Dataset) -> list[str]:
             f"{_middle(halves.sel(divergence=name, rule=rule, angle=angle))} ({rule})" for rule in halves.rule.values
         ]
         said.append(f"Half at {angle:g}° under {name}, times that under {SHIPPED}: {', '.join(ratios)}.")
-    never = np.isinf(corners).mean("seed").sel(angle=angle)
+    never = xr.ufuncs.isinf(corners).mean("seed").sel(angle=angle)
     gradient = never.sel(rule="policy gradient")
     shares = ", ".join(
         f"{gradient.sel(divergence=name).item():.0%} under {name}" for name in gradient.divergence.values
