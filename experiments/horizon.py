@@ -59,6 +59,10 @@ class Config(settings.WorldSettings):
         if self.world != "markov":
             raise ValueError("Responses of this world end, so they do not grow with T: use --world markov.")
         check_text(self.num_samples, self.sampled_lengths[-1])
+        if not any(0.3 <= scaled <= 3.0 for scaled in self.scaled):
+            raise ValueError(
+                "--scaled has to have a value from 0.3 to 3, where distances of different lengths are compared."
+            )
         if missing := set(self.sampled_lengths) - set(self.lengths):
             raise ValueError(
                 f"--sampled-lengths have to be among --lengths, but {limits.shown(sorted(missing))} are not."
@@ -70,11 +74,7 @@ SMALL = WorldOptions(markov=MarkovOptions(num_words=6, num_prompts=2, concentrat
 PRESETS = {
     "quick": Config(world="markov", options=SMALL, seeds=tuple(range(6))),
     "paper": Config(
-        world="markov",
-        options=SMALL,
-        seeds=tuple(range(24)),
-        sampled=geometric(0.1, 20.0, 12),
-        num_samples=1000,
+        world="markov", options=SMALL, seeds=tuple(range(24)), sampled=geometric(0.1, 20.0, 12), num_samples=1000
     ),
 }
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 NAME = "literature"
 GATES = ("network", "table")
+COMPARED = ("SFT", "RLOO")
+"""Rules that the papers compare others with."""
+
 LONGEST = 1.0
 """Step of policy gradient where it follows a proxy."""
 
@@ -64,7 +67,10 @@ class Config(settings.RewardSettings):
     def check(self) -> None:
         """Refuse personas and prompts that there are not, and paths of different length."""
         super().check()
+        settings.check_both_gates(self)
         self.persona("spread", 0)
+        if missing := [rule for rule in COMPARED if self.only and rule not in self.only]:
+            raise ValueError(f"--only has to name {', '.join(missing)} too: the papers compare others with them.")
         if self.num_records > self.num_steps:
             raise ValueError(f"--num-steps has to be --num-records or more, not {self.num_steps}.")
         if len({len(self.gold.strengths), len(self.gold.nums), len(self.gold.times)}) > 1:
@@ -73,7 +79,7 @@ class Config(settings.RewardSettings):
 
 
 PRESETS = {
-    "quick": Config(seeds=tuple(range(10, 16))),
+    "quick": Config(seeds=tuple(range(10, 22))),
     "paper": Config(seeds=tuple(range(24)), num_steps=600, num_records=12),
 }
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import xarray as xr
 
+from experiments.claims.natural_rewards import ENDLESS
 from experiments.shared import command, settings
 from toypersona.limits import Counts, Share, within
 from toypersona.outputs import named
@@ -42,6 +43,12 @@ class Config(settings.RewardSettings):
     num_draws: Annotated[int, within(1, 1000)] = 40
     """Draws of right answers at each point, averaged."""
 
+    def check(self) -> None:
+        """Refuse lengths that nothing could be read from."""
+        super().check()
+        if 1 not in self.long or max(self.long) < 2 * ENDLESS:
+            raise ValueError(f"--long has to name 1, and {2 * ENDLESS} or more.")
+
 
 PRESETS = {
     "quick": Config(seeds=tuple(range(10, 18))),
@@ -63,14 +70,15 @@ def run(config: Config) -> xr.Dataset:
 
     def point(key: Key) -> dict[str, Any]:
         draw = pretrained.place(key)
+        reward_key, right_key = jax.random.split(key)
         found, chance, words = [], [], {}
         for length in listed:
             base = natural_rewards.at_length(pretrained, draw, gate, length)
             along = natural_rewards.directions(base)
-            made = natural_rewards.paid(jax.random.clone(key), base, helpful)
+            made = natural_rewards.paid(jax.random.clone(reward_key), base, helpful)
             words = words or natural_rewards.scores(made)
             shares = {name: natural_rewards.share(base, along, reward) for name, reward in made.items()}
-            draws = jax.random.split(jax.random.fold_in(key, length), config.num_draws)
+            draws = jax.random.split(jax.random.fold_in(right_key, length), config.num_draws)
 
             def of_right(key: Key, base: Base = base, along: Directions = along) -> Array:
                 return natural_rewards.share(base, along, natural_rewards.right_answers(key, base, config.right))

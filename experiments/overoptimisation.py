@@ -36,7 +36,7 @@ class Config(settings.RewardSettings):
     """Degrees between gold and the personas."""
     sizes: Grid = (0.5, 1.0, 2.0)
     """Sizes of the error, standard deviations of gold's (of Student's t: the same median); increasing."""
-    strengths: Grid = geometric(0.01, 100.0, 41)
+    strengths: Annotated[tuple[float, ...], increasing(3)] = geometric(0.01, 100.0, 41)
     """s of the tilt; increasing."""
     nums: Annotated[tuple[float, ...], increasing(least=1, kind="numbers above 1")] = geometric(1.1, 1e6, 41)
     """n of best of n, as many; increasing."""

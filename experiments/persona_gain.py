@@ -3,7 +3,8 @@
 The law: where a rule starts, ``S(0+) = 1/(1 + kappa² tan² theta)`` at every angle theta of the reward. The tilt has
 kappa = 1. Plain policy gradient has a kappa that depends on how the gate is parametrised and on how fast it learns,
 although all these policies are the same at the start. Predicted before any step; measured by small steps and the drift
-budget. Seeds draw the rewards.
+budget. Seeds draw the world, if it is random, the
+text, the fit and the rewards.
 
 On 2 cores the preset quick takes two minutes, paper a quarter of an hour.
 """
@@ -46,6 +47,11 @@ class Config(settings.RewardSettings):
     def check(self) -> None:
         """Refuse angles where every kappa gives the same S, and sizes of the step that do not double."""
         super().check()
+        settings.check_both_gates(self)
+        if 1.0 not in self.rates:
+            raise ValueError(
+                "--rates has to name 1, the rate of plain policy gradient, with which others are compared."
+            )
         if not all(0 < angle < 90 for angle in self.angles):
             raise ValueError("--angles has to lie between 0 and 90 degrees: there S is 1 or 0 whatever kappa is.")
         if not np.allclose(np.diff(np.log2(self.drifts)), 1.0):
@@ -135,13 +141,7 @@ def run(config: Config) -> xr.Dataset:
         }
 
     rates = np.array([np.nan, np.nan, np.nan, 0.0, *config.rates, np.inf])
-    return command.sweep(
-        NAME,
-        config,
-        point,
-        {},
-        constants={"gate_rate": named(rates, rule=names)},
-    )
+    return command.sweep(NAME, config, point, {}, constants={"gate_rate": named(rates, rule=names)})
 
 
 if __name__ == "__main__":

@@ -10,14 +10,14 @@ On 2 cores the preset quick takes about a minute, paper a quarter of an hour.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import xarray as xr
 
 from experiments.shared import command, settings
 from experiments.shared.settings import Gradients, Noise, geometric
-from toypersona.limits import Angles, Grid
+from toypersona.limits import Angles, increasing
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Config(settings.RewardSettings):
 
     angles: Angles = (0.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0)
     """Degrees between the reward and the personas."""
-    strengths: Grid = geometric(0.01, 20.0, 18)
+    strengths: Annotated[tuple[float, ...], increasing(3)] = geometric(0.01, 20.0, 18)
     """s = 1/beta of the tilt, learning rate times steps of natural gradient; increasing."""
     gradients: Gradients = Gradients()
     """The gradient rules."""

@@ -40,7 +40,7 @@ def test_what_is_within_its_limits_passes():
 
 OUTSIDE = {
     "angle": ((-1.0, 90.5), "degrees from 0 to 90"),
-    "angles": (((), (0.0, 91.0)), "degrees from 0 to 90"),
+    "angles": (((), (0.0, 91.0), (30.0, 15.0), (15.0, 15.0)), "increasing degrees from 0 to 90"),
     "strengths": (((1.0,), (), (0.0, 1.0), (1.0, 1.0), (2.0, 1.0)), "2 or more increasing numbers above 0"),
     "sizes": (((0, 1), (3,)), "2 or more increasing whole numbers above 0"),
     "costs": (((), (0.0,), (0.1, 0.2), (0.0, 0.2, 0.2)), "0, for comparison, and then one or more increasing numbers"),

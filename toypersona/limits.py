@@ -97,7 +97,12 @@ Count = Annotated[int, at_least(1)]
 Positive = Annotated[float, above(0)]
 Share = Annotated[float, between(0, 1)]
 Degrees = Annotated[float, Limit("degrees from 0 to 90", _degrees)]
-Angles = Annotated[tuple[float, ...], Limit("degrees from 0 to 90", _degrees)]
+Angles = Annotated[
+    tuple[float, ...],
+    Limit(
+        "increasing degrees from 0 to 90", lambda angles: _degrees(angles) and increasing(1, least=-1.0).holds(angles)
+    ),
+]
 Grid = Annotated[tuple[float, ...], increasing()]
 FromZero = Annotated[
     tuple[float, ...],

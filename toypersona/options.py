@@ -194,7 +194,7 @@ class Assistants:
 
     hackers: Share = 0.2
     """Prior of the two that hack, together."""
-    bad: Shares = (0.1, 0.3, 0.5, 0.7, 0.9)
+    bad: Annotated[Shares, increasing(4)] = (0.1, 0.3, 0.5, 0.7, 0.9)
     """Of these, share of the one that is bad in all; increasing."""
     elicited: Shares = (0.05, 0.3, 0.6, 0.88)
     """How often the honest one hacks where RL trains, as rarely as without a note or because a note asks it to;

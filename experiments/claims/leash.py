@@ -102,18 +102,18 @@ def _survivors(dataset: xr.Dataset) -> list[Claim]:
 def _noise(dataset: xr.Dataset) -> list[Claim]:
     # Both are read at the same few learning rates.
     law, seen = (read_thresholds(share) for share in (dataset.noise_law, dataset.noise_wrong))
-    rates, slopes, steps = tuple(dataset.rate.values[[0, -1]]), exponents(dataset), step(dataset)
+    slopes, steps = exponents(dataset), step(dataset)
     made = []
     for baseline in dataset.baseline.values:
         of, small = f"baseline {baseline}", steps.sel(baseline=baseline) <= SMALL
         for gap in dataset.gap.values[small.values]:
             at = {"baseline": baseline, "gap": gap}
             what, missed = f"{of}: noise threshold / law, reward gap {gap:g}", steps.sel(at) ** 2
-            made.append(drawn("prediction", what, law.sel(at), seen.sel(at), missed, possible=rates))
+            made.append(drawn("prediction", what, law.sel(at), seen.sel(at), missed, possible=(0, 2)))
         what = f"{of}: exponent of the threshold learning rate against the gap"
         # From a threshold that does not depend on the gap to one that goes with its square.
         made.append(drawn("prediction", what, 1.0, slopes.sel(baseline=baseline), SMALL**2, possible=(0, 2)))
-    both = (steps <= SMALL).all("baseline")
+    both = (steps <= SMALL).all("baseline") & seen.notnull().all("baseline")
     predicted, measured = (
         (of.sel(baseline="mean reward") / of.sel(baseline="none")).where(both).mean("gap")
         for of in (dataset.threshold, seen * dataset.threshold)

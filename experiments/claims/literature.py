@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 from scipy import stats
 
-from experiments.shared.claim import Claim, Kind, drawn, drawn_at_most, grouped, over_draws
+from experiments.shared.claim import EFFECT, Claim, Kind, drawn, drawn_at_most, grouped, over_draws
 from toypersona.measures import curves, equal_drift
 
 EQUAL = 0.7
@@ -192,7 +192,11 @@ def _harm(dataset: xr.Dataset) -> list[Claim]:
         for bad in (bad for bad in dataset.bad.values if bad != 0.5):
             one, what = here.sel(bad=bad, elicited=rare), f"{learner}: harm, bad one {bad:g} of the hackers' prior"
             law = one.harms_law.sel(law="the likelier one", drop=True)
-            made.append(drawn("prediction", what, law, one.harms, NOT_OVER, possible=(0, 1)))
+            start = dataset.base_harms.sel(bad=bad)
+            possible = (min(law.mean(), start.mean()), max(law.mean(), start.mean()))
+            # Where the base is as harmful already nothing would be learnt.
+            if possible[1] - possible[0] > EFFECT * 2 * NOT_OVER:
+                made.append(drawn("prediction", what, law, one.harms, NOT_OVER, possible=possible))
         harms = here.sel(bad=most).harms
         left, rises = harms.sel(elicited=often) / harms.sel(elicited=rare), harms.diff("elicited")
         made.append(drawn_at_most("prediction", f"{learner}: left with a note (theirs 0.10-0.25)", 0.25, left))

@@ -27,7 +27,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         for length in rest:
             law, seen = (words.between.sel(long=n, drop=True) for n in (first, length))
             what = f"words, T = {length}: variance between personas, as at T = {first}"
-            made.append(_predicted(what, law, seen, LAW / 2 * law.mean(), 1.0))
+            made.append(drawn("theorem", what, law, seen, LAW / 2 * law.mean(), possible=(0, 1)))
     else:
         for length in words.long.values[words.long.values >= ENDLESS]:
             law, seen = (x.sel(long=length) for x in (words.between_law, words.between))

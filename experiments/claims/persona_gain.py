@@ -6,10 +6,9 @@ import xarray as xr
 from experiments.claims.weak_limit import EXTRAPOLATED, limits
 from experiments.shared.claim import Claim, at_most, drawn, grouped
 
-ONE_NUMBER = 0.02
-"""Part by which kappa at some angle may differ from the one number, by what is known before any step: beyond, the law
-is not claimed. What no persona explains may also move the policy inside the hull, and what they explain out of it."""
-
+ONE_NUMBER = 0.05
+"""Part of kappa that one number for all angles may miss: what no persona explains also moves the policy inside the
+hull, and what they explain out of it."""
 
 LEAK = 0.05
 """Share of a persona reward's direction that may leave the hull where the law is claimed: with experts alone most of it
@@ -33,22 +32,22 @@ def missed(dataset: xr.Dataset) -> xr.DataArray:
 
 
 def lawful(dataset: xr.Dataset) -> xr.DataArray:
-    """Where one number is claimed to be enough, [gate, rule, angle]: known before any step.
+    """Where the law is claimed, [gate, rule].
 
-    Of rules that are linear in the reward, unlike Adam's, and of more than the gate alone, whose kappa is 0.
+    Of rules that are linear in the reward, unlike Adam's, and hardly move the policy out of the hull for a persona
+    reward; of the gate alone kappa is 0.
     """
-    kept = (abs(missed(dataset)) <= ONE_NUMBER) & (dataset.affine_leak.max("seed") <= LEAK)
-    return kept & ~dataset.rule.isin(["Adam", "gate alone"])
+    return (dataset.affine_leak.max("seed") <= LEAK) & ~dataset.rule.isin(["Adam", "gate alone"])
 
 
 def by_rule(dataset: xr.Dataset) -> dict[tuple[str, str], tuple[xr.DataArray, xr.DataArray]]:
-    """Kappa predicted and measured at the angles where the law is claimed, by gate and rule, if at any."""
+    """Kappa predicted [seed] and measured [seed, angle] by gate and rule where the law is claimed."""
     claimed, seen = lawful(dataset), measured(dataset)
     return {
-        (str(gate), str(rule)): (dataset.kappa.sel(gate=gate, rule=rule), seen.sel(gate=gate, rule=rule).where(here))
+        (str(gate), str(rule)): (dataset.kappa.sel(gate=gate, rule=rule), seen.sel(gate=gate, rule=rule))
         for gate in dataset.gate.values
         for rule in dataset.rule.values
-        if (here := claimed.sel(gate=gate, rule=rule)).any()
+        if claimed.sel(gate=gate, rule=rule)
     }
 
 
@@ -98,7 +97,7 @@ def findings(dataset: xr.Dataset) -> list[str]:
     """What a reader should take away."""
     usual = dataset.sel(rule="gate × 1")
     seen = limits(dataset)[0]
-    at = float(dataset.angle.sel(angle=45.0, method="nearest"))
+    at = float(min(dataset.angle.values.tolist(), key=lambda degrees: abs(degrees - 45)))
     said = []
     for gate in dataset.gate.values:
         kappa, fraction = usual.kappa.sel(gate=gate), seen.sel(rule="gate × 1", gate=gate, angle=at)

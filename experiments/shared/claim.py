@@ -106,7 +106,7 @@ def near(
 ) -> Claim:
     """The claim that a measurement agrees with its prediction.
 
-    It cannot tell where the measurement is nan, what is allowed is not finite, or above a fifth of what is possible.
+    It cannot tell where one of them is not finite, or what is allowed is above a fifth of what is possible.
 
     Args:
         kind: what could make it false.
@@ -120,9 +120,9 @@ def near(
     """
     expected, seen, numerics, spread = map(float, (predicted, measured, allowance, error))
     claim = Claim(kind, what, expected, seen, spread, holds=False, allowance=numerics, freedom=freedom)
-    known = math.isfinite(claim.within) and not math.isnan(expected) and not math.isnan(seen)
+    known = all(map(math.isfinite, (claim.within, expected, seen)))
     can_tell = known and (possible is None or EFFECT * claim.within <= float(possible[1]) - float(possible[0]))
-    agrees = seen == expected or abs(seen - expected) <= claim.within
+    agrees = abs(seen - expected) <= claim.within
     return dataclasses.replace(claim, holds=can_tell and agrees, can_tell=can_tell)
 
 

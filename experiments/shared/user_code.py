@@ -93,7 +93,7 @@ def rules(only: Sequence[str], own: Sequence[str]) -> tuple[dict[str, Entry], di
     functions = [name.rpartition(":")[2] for name in own]
     users = {}
     for name, function in zip(own, functions, strict=True):
-        alone = functions.count(function) == 1 and function not in catalogue.RULES
+        alone = functions.count(function) == 1 and function not in {"tilt", *catalogue.RULES}
         users[function if alone else name] = catalogue.own(_rule(name), f"--own {name}")
     return chosen | users, users
 

@@ -35,15 +35,11 @@ class Fit(NamedTuple):
 
 
 def fit(terms: Sequence[Values], values: Values) -> Fit:
-    """Least squares over the places where all is finite.
-
-    Raises:
-        ValueError: there are fewer such places than terms.
-    """
+    """Least squares over the places where all is finite; nan where there are fewer than terms."""
     design, known = np.stack(terms, axis=1), np.isfinite(values)
     known &= np.isfinite(design).all(axis=1)
     if known.sum() < len(terms):
-        raise ValueError(f"A curve of {len(terms)} terms needs as many values or more, not {known.sum()}.")
+        return Fit(np.full(len(terms), np.nan), np.nan, np.nan)
     design, values = design[known], values[known]
     coefficients = np.linalg.lstsq(design, values, rcond=None)[0]
     residual, spread = (float(x @ x) for x in (values - design @ coefficients, values - values.mean()))
