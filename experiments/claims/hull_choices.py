@@ -183,7 +183,7 @@ def num_flags(dataset: xr.Dataset) -> int:
 def findings(dataset: xr.Dataset) -> list[str]:
     """What a reader should take away."""
     halves, corners = against_shipped(half(dataset)), vertex(dataset)
-    angle = min(dataset.angle.values.tolist(), key=lambda degrees: abs(degrees - 30))
+    angle = min(dataset.angle.values.tolist(), key=lambda degrees: abs(float(degrees) - 30))
     said = []
     for name in halves.divergence.values:
         ratios = [

@@ -16,14 +16,20 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     """Best of n's bound, what a weak tilt gains, and whose gold is lost in the end."""
     largest = dataset["size"].values[-1]
     tilt = dataset.gold.sel(rule="tilt", size=largest)
+    last = tilt.isel(record=-1)
     # Of draws whose peak is small a share would say nothing.
-    left = tilt.isel(record=-1) - 0.5 * tilt.max("record")
+    lost = (0.5 * tilt.max("record") - last).sel(error="normal")
     others = dataset.sel(rule=[rule for rule in dataset.rule.values if rule != "tilt"])
     above = others.proxy - _tilts_proxy(dataset, others.total)
     of = f"errors of size {largest:g}: gold at the end"
     end = [
-        drawn_at_most("prediction", f"tilt, Student {of}, less half of its peak", 0.0, left.sel(error="student")),
-        drawn_at_most("prediction", f"tilt, half of gold's peak, less normal {of}", 0.0, -left.sel(error="normal")),
+        drawn_at_most(
+            "prediction",
+            f"tilt, Student {of}, less that under normal errors",
+            0.0,
+            last.sel(error="student") - last.sel(error="normal"),
+        ),
+        drawn_at_most("prediction", f"tilt, half of gold's peak, less normal {of}", 0.0, lost),
     ]
     root, gold, _ = at_equal_drift(as_large_as_gold(dataset))
     student = gold.sel(error="student")

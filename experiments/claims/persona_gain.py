@@ -97,7 +97,7 @@ def findings(dataset: xr.Dataset) -> list[str]:
     """What a reader should take away."""
     usual = dataset.sel(rule="gate × 1")
     seen = limits(dataset)[0]
-    at = float(min(dataset.angle.values.tolist(), key=lambda degrees: abs(degrees - 45)))
+    at = float(min(dataset.angle.values.tolist(), key=lambda degrees: abs(float(degrees) - 45)))
     said = []
     for gate in dataset.gate.values:
         kappa, fraction = usual.kappa.sel(gate=gate), seen.sel(rule="gate × 1", gate=gate, angle=at)
