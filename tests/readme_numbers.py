@@ -1,4 +1,4 @@
-"""The sentences of the README that have numbers, made from the datasets that ``figures/out/claims.json`` was read from."""
+"""The parts of the README that have numbers, made of those that ``figures/out/claims.json`` was read from."""
 
 import json
 import re
@@ -41,106 +41,141 @@ def percent(number: str | float) -> str:
     return f"{float(number):.0%}"
 
 
-def sentences() -> dict[str, str]:
-    """By a name, each sentence, or the part of one that has numbers."""
-    of = Shipped()
-    gain, law = f"{LARRY}/persona_gain", lambda name: f"{LAWS}/{name}"
+def of_laws(of: Shipped) -> dict[str, str]:
+    """Weak limit, persona gain, horizon, exploit, leash and codes."""
+    gain, laws, codes = f"{LARRY}/persona_gain", f"{LAWS}/", f"{THOUGHTS}/codes"
     network, table = (of.claim(gain, f"kappa, gate {gate}: gate × 1") for gate in ("network", "table"))
     natural = of.claim(gain, "kappa, gate network: natural gradient")
     weak = [of.said(gain, rf"Gate {gate}: .*? it selects ([\d.]+) of a weak")[0] for gate in ("network", "table")]
-    horizon = of.claim(law("horizon"), "exponent of the half boundary against T, fitted")
-    sampled = of.claim(
-        law("horizon"), "The half boundary by samples of the policy alone, in units of the law's: T = 4096"
-    )
-    release = of.said(
-        law("exploit"), r"With (\d+), (\d+), (\d+) steps a level it lets the phrase go at ([\d.]+), ([\d.]+), ([\d.]+)"
-    )
-    power = of.claim(law("leash"), "baseline none: exponent")
-    ratio = of.claim(law("leash"), "with the baseline / without")
-    weak_limit = of.said(law("weak_limit"), r"(\d+) cases: .* differ by ([\d.e-]+) at most")
-    rules = f"{LARRY}/rules"
-    share = lambda gate, rule: of.said(rules, rf"Gate {gate}: Share of .*? {re.escape(rule)} ([\d.]+) ±")[0]  # noqa: E731
-    by_gate = {
-        rule: " and ".join(percent(share(gate, rule)) for gate in ("network", "table"))
-        for rule in ("policy gradient", "tilt", "rejection")
-    }
-    same = of.said(rules, r"rank correlation of ([-\d.]+)")[0]
-    table_of_rules = (SHIPPED.parent / "rules.md").read_text()
-    less, more = (
-        [
-            names.split(", ")
-            for names in re.findall(rf"Select {word} than policy gradient in every column: (.*?)\.\n", table_of_rules)
-        ]
-        for word in ("less", "more")
-    )
-    sft = f"{LARRY}/sft"
-    after = {
-        rule: of.said(
-            sft,
-            rf"{rule} to 0\.9\d? nats .*? weight ([\d.]+) at his prompts \(base ([\d.]+)\), ([\d.]+) after 2 words of his \(base ([\d.]+)\); (\d+) steps .*? a stranger comes in (\d+) steps",
-        )
-        for rule in ("SFT", "RL")
-    }
-    gold = of.said(
-        f"{LARRY}/overoptimisation",
-        r"Student errors: gold left at the same sqrt\(KL\) of ([\d.]+), which all reach: tilt ([-\d.]+), .*?; policy gradient ([-\d.]+), .*?; best of n ([-\d.]+),",
-    )
-    literature = f"{LARRY}/literature"
-    one = of.said(
-        literature,
-        r"With one network .*? \(KL\(policy‖base\) ([\d.]+), KL\(base‖policy\) ([\d.]+)\), over both gates .*? \(([\d.]+), ([\d.]+)\)",
-    )
-    lost = {
-        rule: of.said(literature, rf"NSCR at the end: .*?{re.escape(rule)} ([-+][\d.]+)")[0]
-        for rule in (", GRPO", ", RLOO, KL in reward")
-    }
-    harm = of.said(literature, r"hackers' prior 0\.1: ([\d.]+), .*? 0\.9: ([\d.]+); .*? elicits 0\.88: ([\d.]+)")
-    agree = re.search(r"(\d+) of (\d+) agree", (SHIPPED.parents[2] / "docs" / "literature.md").read_text())
-    assert agree is not None
-    hull = f"{LARRY}/hull_choices"
-    halves = [
-        of.said(hull, rf"Half at 30° under {name}, times .*?: ([\d.]+) \(([\d.]+) to (\w+|[\d.]+)\) \(tilt\)")
-        for name in ("4 Hellinger²", r"KL\(mix‖policy\)")
-    ]
-    angles = {
-        name: of.said(f"{LARRY}/natural_rewards", rf"{name}: (\d+)° at one word, (\d+)° at (\d)")
-        for name in ("words", "brevity", "exploit", "right answers")
-    }
-    grown = of.said("markov/natural_rewards", r"words ([\d.]+) at 1, .*? ([\d.]+) at 16, .*? ([\d.]+) at 256")
-    codes = f"{THOUGHTS}/codes"
-    read = {
-        worth: of.said(
-            codes,
-            rf"Worth {worth}: right and unreadable are (\d+/\d+ \([\d.–]+\)) .*? Paid best: .*? agreement ([\d.]+), novelty ([\d.]+) nats",
-        )
+    cases, apart = of.said(laws + "weak_limit", r"(\d+) cases: .* differ by ([\d.e-]+) at most")
+    horizon = of.claim(laws + "horizon", "exponent of the half boundary against T, fitted")
+    sampled = of.claim(laws + "horizon", "by samples of the policy alone, in units of the law's: T = 4096")
+    steps = r"With (\d+), (\d+), (\d+) steps a level it lets the phrase go at ([\d.]+), ([\d.]+), ([\d.]+)"
+    few, some, many, *release = of.said(laws + "exploit", steps)
+    power = of.claim(laws + "leash", "baseline none: exponent")
+    ratio = of.claim(laws + "leash", "with the baseline / without")
+    spoken = {
+        worth: of.claim(codes, f"best paid of everything trained; worth {worth}: agreement")
         for worth in ("0.55", "0.9")
     }
-    law_of = {worth: of.claim(codes, f"best paid, worth {worth}: agreement") for worth in ("0.55", "0.9")}
-    hidden = of.said(codes, r"hidden from the reader at (\d+) of (\d+) points of the paths below")
-    reasoning = f"{THOUGHTS}/reasoning"
-    unread = of.said(
-        reasoning,
-        r"Length cost 0\.4, strength 256: right and unreadable .*? are exact (\S+) \((\S+)\), annealed (\S+) \((\S+)\), plain gradient (\S+) \((\S+)\), RLOO (\S+) \(\S+\), GRPO (\S+) \(",
-    )
-    stop = of.said(reasoning, r"early stop: agreement of 0\.9 or more in (\d of \d) seeds, accuracy then ([\d.]+)")
-    hints = f"{THOUGHTS}/hints"
-    cell = lambda rule, fine: of.said(hints, rf"{rule}, strength 100, by fine: .*?{fine} (\w+ \d/\d)[,\s(]")[0]  # noqa: E731
-    right = of.said(hints, r"Fine 0\.6, strength 100: accuracy .*? exact ([\d.]+) .*? plain gradient ([\d.]+) ")
-    predictions, findings = of.counts("prediction"), of.counts("finding")
+    paid = r"Worth {}: right and unreadable are \S+ \(\S+\) .*? Paid best: .*? novelty ([\d.]+) nats"
+    novelty = [of.said(codes, paid.format(worth))[0] for worth in spoken]
+    below = of.said(codes, r"hidden from the reader at (\d+) of (\d+) points of the paths below")
+    read = [f"{one['measured']:.2f} (law {one['predicted']:.2f})" for one in spoken.values()]
     return {
-        "@pg98": percent(weak[0]),
-        "@pg52": percent(weak[1]),
-        "@weak": f"{weak_limit[0]} cases, random worlds and rewards: S(0+) and R² differ by {weak_limit[1]} at most",
-        "@gain": f"κ = {network['measured']:.2f} with the gate network, {table['measured']:.2f} with the table (predicted "
-        f"{network['predicted']:.2f} and {table['predicted']:.2f}), 1 of the tilt, {natural['measured']:.2f} of natural "
-        "gradient; a gate that learns 10 times as fast has a κ about 10 times smaller. Experts alone have no such number",
-        "@horizon": f"once the best paid persona can be told from the next: exponent {horizon['measured']:.3f} ± "
-        f"{horizon['uncertainty']:.3f}; read from samples alone {sampled['measured']:.2f} ± {sampled['uncertainty']:.2f} times "
-        "the law's strength at T = 4096. With equally paid personas, or only the last word paid, no stretch of selection",
-        "@exploit": "the tilt does, from 1e-12 on; training gates never; vanilla gradient lags: made weaker again it lets "
-        f"go at {release[3]}, {release[4]}, {release[5]} of that strength with {release[0]}, {release[1]}, {release[2]} "
-        "steps at each (ε = 0.01)",
-        "@leash": f"times within 1%; that learning rate grows as the gap to the power {power['measured']:.2f} ± "
-        f"{power['uncertainty']:.2f}, and a baseline makes it {ratio['measured']:.1f} ± {ratio['uncertainty']:.1f} times as "
-        f"large (law {ratio['predicted']:.1f}) where steps are small",
+        "98": f"{percent(weak[0])} and {percent(weak[1])} of what plain policy gradient first does",
+        "weak": f"{int(cases):,} cases, random worlds and rewards: S(0+) and R² differ by {apart} at most",
+        "gain": f"κ = {network['measured']:.2f} with the gate network, {table['measured']:.2f} with the table (predicted "
+        f"{network['predicted']:.2f}, {table['predicted']:.2f}), 1 of the tilt, {natural['measured']:.2f} of natural gradient",
+        "horizon": f"exponent {horizon['measured']:.3f} ± {horizon['uncertainty']:.3f}, once the best paid persona can be "
+        f"told from the next; read from samples alone, {sampled['measured']:.2f} ± {sampled['uncertainty']:.2f} times the "
+        "law's strength at T = 4096",
+        "exploit": f"lets go at {', '.join(release)} of that strength with {few}, {some}, {many} steps at each",
+        "leash": f"grows as the gap to the power {power['measured']:.2f} ± {power['uncertainty']:.2f}, and is "
+        f"{ratio['measured']:.1f} ± {ratio['uncertainty']:.1f} times as large with a baseline (law {ratio['predicted']:.1f})",
+        "codes": f"agree in {read[0]} where Larry's words are worth 0.55, in {read[1]} where 0.9, nearly as far outside "
+        f"the hull ({novelty[0]} and {novelty[1]} nats of novelty); below the law's strength most of the answer is hidden "
+        f"at {below[0]} of {below[1]} points",
     }
+
+
+def of_training(of: Shipped) -> dict[str, str]:
+    """Rules, SFT, over-optimisation and the literature."""
+    rules, texts = f"{LARRY}/rules", (SHIPPED.parent / "rules.md").read_text()
+    row = {
+        rule: re.findall(r"([-+][\d.]+) ±", re.search(rf"^\| {rule} \|.*$", texts, re.MULTILINE)[0])
+        for rule in ("tilt", "expert iteration")
+    }
+    told = re.search(r"Nearest to it: expert iteration, .*? told from none in (\d) of (\d)", texts)
+    same = of.said(rules, r"rank correlation of ([-\d.]+)")[0]
+    assert told and texts.count("in every column: none.") == 4
+    sft = (
+        r"{} to 0\.9\d? nats .*?weight ([\d.]+) at his prompts \(base ([\d.]+)\), ([\d.]+) after 2 words of his "
+        r"\(base ([\d.]+)\); (\d+) steps .*? a stranger comes in (\d+) steps"
+    )
+    by_sft, by_rl = (of.said(f"{LARRY}/sft", sft.format(rule)) for rule in ("SFT", "RL"))
+    same_drift = (
+        r"Student errors: gold left at the same sqrt\(KL\) of ([\d.]+), which all reach: tilt ([-\d.]+), .*?; "
+        r"policy gradient ([-\d.]+), .*?; best of n ([-\d.]+),"
+    )
+    root, tilt, gradient, best = of.said(f"{LARRY}/overoptimisation", same_drift)
+    light = of.said(f"{LARRY}/overoptimisation", same_drift.replace("Student", "Normal"))
+    literature = f"{LARRY}/literature"
+    either = of.said(
+        literature,
+        r"With one network .*?\(KL\(policy‖base\) ([\d.]+), KL\(base‖policy\) ([\d.]+)\), over both gates .*?"
+        r"\(([\d.]+), ([\d.]+)\)",
+    )
+    lost = [
+        of.said(literature, rf"NSCR at the end: .*?, {rule} ([-+][\d.]+)")[0] for rule in ("GRPO", "RLOO, KL in reward")
+    ]
+    harm = of.said(literature, r"hackers' prior 0\.1: ([\d.]+), .*? 0\.9: ([\d.]+); .*? elicits 0\.88: ([\d.]+)")
+    agree = re.search(r"(\d+) of (\d+) agree", (SHIPPED.parents[2] / "docs" / "literature.md").read_text())
+    assert agree
+    return {
+        "rules": f"rank correlation {same} between the two gates of one base. Over ten worlds or texts each, three worlds "
+        "and both gates, no rule differs from policy gradient the same way everywhere: the tilt selects less with a gate "
+        f"network ({row['tilt'][0]}, {row['tilt'][2]}), more with a table ({row['tilt'][1]}, {row['tilt'][3]}, "
+        f"{row['tilt'][4]}); nearest to it comes expert iteration, which selects less everywhere, told from none in "
+        f"{told[1]} of {told[2]}",
+        "sft": f"weight {by_sft[0]} and {by_rl[0]}, base {by_sft[1]}), but after two words of his ({by_sft[2]} and "
+        f"{by_rl[2]}, base {by_sft[3]}); {by_sft[4]} steps on his lines bring him back, a stranger takes {by_sft[5]}",
+        "over": f"at the same √KL of {root}: under heavy-tailed errors the tilt has {tilt} of gold left, best of n {best}, "
+        f"policy gradient {gradient}; under light ones {light[1]}, {light[3]} and {light[2]}",
+        "literature": f"within one network either KL foretells what is forgotten (R² {either[0]}, {either[1]}), over both "
+        f"gates neither ({either[2]}, {either[3]}); GRPO loses right answers (NSCR {lost[0]}), RLOO with a KL penalty finds "
+        f"more ({lost[1]}); paid for hacks, an assistant becomes what the likelier hacker is (harm {harm[1]} or {harm[0]}), "
+        f"and a note that welcomes hacks prevents it ({harm[2]}); [{agree[1]} of {agree[2]} claims agree](docs/literature.md)",
+    }
+
+
+def of_objections(of: Shipped) -> dict[str, str]:
+    """Other hulls, and rewards as they are."""
+    hull, natural = f"{LARRY}/hull_choices", f"{LARRY}/natural_rewards"
+    half = r"Half at 30° under {}, times .*?: ([\d.]+) \(([\d.]+) to (\w+|[\d.]+)\) \(tilt\)"
+    hellinger, reverse = (of.said(hull, half.format(name)) for name in ("4 Hellinger²", r"KL\(mix‖policy\)"))
+    flagged = of.said(hull, r"superfluous: ([\d.]+) of the draws flagged")[0]
+    seen = {
+        name: of.said(natural, rf"{name}: \d+° at one word, (\d+)° at (\d)")
+        for name in ("words", "brevity", "right answers", "exploit", "log-odds")
+    }
+    grown = of.said("markov/natural_rewards", r"words [\d.]+ at 1, .*? ([\d.]+) at 16, .*? ([\d.]+) at 256")
+    return {
+        "hull": f"the tilt's half boundary at 30° moves by {hellinger[0]} with Hellinger's distance, by {reverse[0]} "
+        f"({reverse[1]} to {reverse[2]}) with KL(mix‖policy). Samples flag {float(flagged):.0%} of right hulls",
+        "natural": f"words {seen['words'][0]}°, brevity {seen['brevity'][0]}°, right answers {seen['right answers'][0]}°, a "
+        f"rare phrase {seen['exploit'][0]}°, a persona's log-odds {seen['log-odds'][0]}° (T = {seen['words'][1]}); in endless "
+        f"answers words gain with T, from {grown[0]} of the variance at 16 words to {grown[1]} at 256",
+    }
+
+
+def of_thoughts(of: Shipped) -> dict[str, str]:
+    """Reasoning and hints."""
+    reasoning, hints = f"{THOUGHTS}/reasoning", f"{THOUGHTS}/hints"
+    ends = r"Length cost 0\.4, strength 256: right and unreadable .*? are exact (\S+) .*?annealed (\S+) .*?plain gradient (\S+) .*?RLOO (\S+) .*?GRPO (\S+) "
+    exact, annealed, plain, rloo, grpo = of.said(reasoning, ends)
+    seeds, right = of.said(
+        reasoning, r"early stop: agreement of 0\.9 or more in (\d of \d) seeds, accuracy then (\d\.\d+)"
+    )
+    cell = r"{}, strength 100, by fine: .*?, 0\.6 (\w+ \d/\d) "
+    kinds = [of.said(hints, cell.format(rule))[0] for rule in ("exact", "annealed", "plain gradient", "RLOO", "GRPO")]
+    accuracy = of.said(hints, r"Fine 0\.6, strength 100: accuracy .*? exact ([\d.]+) .*?plain gradient ([\d.]+) ")
+    stops = [of.claim(hints, f"annealed, strength {strength}: fine at which half is said") for strength in (3, 10)]
+    return {
+        "reasoning": f"annealing ends right and unreadable in {annealed} of the seeds, Adam on the exact gradient in {exact}, "
+        f"GRPO, RLOO and the plain gradient in {grpo}, {rloo} and {plain}. Stopping where selection falls below half keeps "
+        f"{right} right at agreement over 0.9 in {seeds}",
+        "hints": f"at strength 100 and fine 0.6 Adam ({kinds[0]}) and annealing ({kinds[1]}) hide the hint in words that the "
+        f"monitor does not read, accuracy {accuracy[0]}; plain gradient ({kinds[2]}, accuracy {accuracy[1]}), RLOO ({kinds[3]}) "
+        f"and GRPO ({kinds[4]}) stop using it. Saying so stops where both are worth the same (fines {stops[0]['measured']:.2f} "
+        f"and {stops[1]['measured']:.2f} at strengths 3 and 10, predicted {stops[0]['predicted']:.2f} and "
+        f"{stops[1]['predicted']:.2f})",
+    }
+
+
+def sentences() -> dict[str, str]:
+    """By a name, each sentence, or the part of one that has numbers."""
+    of = Shipped()
+    (held, predictions), (found, findings) = of.counts("prediction"), of.counts("finding")
+    all_of = f"{held} of {predictions} predictions and {found} of {findings} findings hold"
+    return of_laws(of) | of_training(of) | of_objections(of) | of_thoughts(of) | {"claims": all_of}
