@@ -89,8 +89,9 @@ def draw_threshold(axis: Axes, dataset: xr.Dataset) -> None:
         axis.plot(dataset.gap, law, ":", color=style.COLOURS[colour], label=f"law: gap / {name}")
     axis.set(xscale="log", yscale="log", xlabel="reward gap", ylabel="learning rate, 1 in 10 wrong")
     style.ticks(axis.xaxis, dataset.gap.values)
-    style.ticks(axis.yaxis, [0.03, 0.1, 0.3, 1.0])
-    axis.legend(fontsize=5.5)
+    style.ticks(axis.yaxis, [0.01, 0.03, 0.1, 0.3, 1.0])
+    axis.set_ylim(bottom=0.01)
+    axis.legend(fontsize=5.5, loc="lower right")
 
 
 PANELS = (draw_times, draw_discovery, draw_odds, draw_divergences, draw_lock_in, draw_threshold)
