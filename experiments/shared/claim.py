@@ -239,7 +239,7 @@ def standard(dataset: xr.Dataset) -> list[Claim]:
 
 def _people(dataset: xr.Dataset) -> list[Claim]:
     """That bases fitted to people's lines are made of these people."""
-    measured = "gate_divergence" in dataset and "seed" in dataset.gate_divergence.dims
+    measured = "gate_divergence" in dataset and dataset.gate_divergence.dims == ("seed",)
     if not measured or not names.of_people(datasets.settings_of(dataset)["world"]):
         return []
     experts = each_at_most("finding", "the expert's error, nats per token", 0.1, dataset.expert_divergence, "persona")
