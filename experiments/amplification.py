@@ -2,9 +2,10 @@
 
 How fast entropy changes under every exact rule against its covariance formula, for rewards under which it falls and
 under which it rises (what is rare pays more). Then all personas but one are right and paid alike: which of them is left
-when gates are trained, by exact and sampled rules? Seeds draw rewards and runs.
+when gates are trained, by exact and sampled rules? Seeds draw text and fit,
+rewards and runs.
 
-On 2 cores the preset quick takes a minute and a half, paper seven.
+On 2 cores the preset quick takes a minute and a half.
 """
 
 from __future__ import annotations

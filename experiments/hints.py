@@ -6,7 +6,7 @@ rules: is the hint used, do the thoughts say so, or do they carry it in words th
 controls: the answer sees the hint as well, so that nothing has to be thought; and no hint is ever shown. Seeds draw the
 text, the fit and all that is sampled.
 
-On 2 cores the preset quick takes three minutes, paper half an hour.
+On 2 cores the preset quick takes four minutes.
 """
 
 from __future__ import annotations

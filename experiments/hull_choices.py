@@ -6,7 +6,7 @@ a drift that is predicted, and the check of the sampled budget, ``base_inside``,
 policy gradient, with the gate as fitted and as a table. Seeds draw world, text and fit, the rewards, the samples and a
 stranger.
 
-On 2 cores the preset quick takes a minute, paper five.
+On 2 cores the preset quick takes a minute.
 """
 
 from __future__ import annotations

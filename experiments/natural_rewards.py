@@ -4,7 +4,7 @@ Every built-in feature, a random share of answers that counts as right, and a pe
 tells who is talking, R² = cos² of its angle to the personas, from all responses listed; of rewards per word also for
 answers of any length. Seeds draw world, text, fit and rewards.
 
-On 2 cores the preset quick takes half a minute, paper two.
+On 2 cores the preset quick takes half a minute.
 """
 
 from __future__ import annotations

@@ -3,9 +3,10 @@
 Gold is helpfulness with some words of its own, at an angle to the personas. The proxy's error is normal, normal with
 words in common (responses that share words share errors), or heavy-tailed (Student's t). The KL-regularised optimum
 (the tilt), policy gradient and best of n follow the proxy; gold, proxy and the drift budget are read against
-sqrt(KL(policy‖base)) (Gao, Schulman and Hilton 2022; heavy tails: Kwa et al. 2024). Seeds draw words and errors.
+sqrt(KL(policy‖base)) (Gao, Schulman and Hilton 2022; heavy tails: Kwa et al. 2024). Seeds draw text and fit,
+words and errors.
 
-On 2 cores the preset quick takes three quarters of a minute, paper five and a half.
+On 2 cores the preset quick takes a minute and a half.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Nobody tells the mixture who wrote a line. Its experts are matched to the true p
 is compared with the Bayes posterior over who writes such prompts. Seeds draw the
 world, if it is random, the text and the random starts.
 
-On 2 cores the preset quick takes half a minute, two of lines that people bring; paper three minutes and more.
+On 2 cores the preset quick takes a minute, one and a half of lines that people bring.
 """
 
 from __future__ import annotations

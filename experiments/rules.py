@@ -3,9 +3,9 @@
 The reward is for helpfulness and for words that tell no persona from another, at an angle. Every rule walks from the
 same base; its drift budget, reward, entropy, routing and support are read where it has spent the same KL(policy‖base).
 The tilt, which pays most at any drift, is what a penalty on KL(policy‖base) aims at. Controls are paid by chance, or
-alike for everything. Seeds draw the words and all that is sampled.
+alike for everything. Seeds draw text and fit, the words and all that is sampled.
 
-On 2 cores the preset quick takes a minute and a half, paper nine.
+On 2 cores the preset quick takes two and a half minutes.
 """
 
 from __future__ import annotations

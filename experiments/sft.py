@@ -2,9 +2,10 @@
 
 Supervised fine-tuning (SFT) on few to many demonstrations, by the helpful persona and by a stranger who talks like
 nobody. Then, at equal drift, what SFT and RL for helpfulness leave of the persona ``--called``: at prompts like his,
-after a few of his words, and how much fine-tuning on his lines brings him back. Seeds draw lines and the stranger.
+after a few of his words, and how much fine-tuning on his lines brings him back. Seeds draw text and fit,
+lines and the stranger.
 
-On 2 cores the preset quick takes half a minute, paper three and a half.
+On 2 cores the preset quick takes a minute and a half.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class Settings:
     """Settings that every experiment has."""
 
     preset: str = "quick"
-    """quick or paper; how long each takes stands above."""
+    """quick or paper, which has more draws and finer grids; how long quick takes stands above."""
     config: Path | None = None
     """A TOML file of settings; it overrides the preset, flags override it."""
     out: Path = Path("results")
