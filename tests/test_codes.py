@@ -69,6 +69,7 @@ def test_a_code_that_may_not_be_used_is_not():
     assert law.weights[1] == 0 and np.isfinite(law.divergence) and 0.5 < law.agreement < 0.9
 
 
+@pytest.mark.slow_but("2-0.55")
 @pytest.mark.parametrize("num_bits, worth", [(1, 0.7), (2, 0.55), (3, 0.8)])
 def test_what_the_base_says_of_codes_is_what_its_constants_say(num_bits, worth):
     """Up to what other voices slip into."""

@@ -18,6 +18,7 @@ def paths():
     return hull_choices.paths(jax.random.key(2), (BASE, BASE), REWARDS, STRENGTHS, time=2.0, step=1.0)
 
 
+@pytest.mark.slow
 def test_the_budget_s_own_divergence_is_the_budget_s():
     policies, limits = paths()
     budgets, laws = hull_choices.by_divergence(BASE, policies, REWARDS, 1e4)
@@ -29,6 +30,7 @@ def test_the_budget_s_own_divergence_is_the_budget_s():
     np.testing.assert_allclose(laws["strong"], laws["strong_limit"], atol=2e-3)
 
 
+@pytest.mark.slow
 def test_a_common_change_selects_no_more_than_a_mix_for_every_prompt():
     policies, limits = paths()
     common, words = hull_choices.with_common_odds(jax.random.key(3), BASE, policies, STRENGTHS)
@@ -49,6 +51,7 @@ def test_the_base_is_no_one_mix():
     assert 0 < float(distance) <= float(information)
 
 
+@pytest.mark.slow
 def test_other_personas():
     around = persona_choices.personas(jax.random.key(4), BASE)
     around["blurred"] = persona_choices.blurred(

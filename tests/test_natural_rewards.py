@@ -53,6 +53,7 @@ def test_what_right_answers_tell_by_chance(length):
     assert left.std() / np.sqrt(left.size) < 0.02 * explained.mean()
 
 
+@pytest.mark.slow
 def test_a_reward_per_word_is_between_personas_by_no_more_than_r2_and_gains_by_its_law():
     listed, scores = [], jax.random.normal(jax.random.key(3), (5,))
     for length in (1, 2, 4):

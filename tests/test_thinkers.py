@@ -220,6 +220,7 @@ def test_every_rule_trains_it_and_nobody_says_the_impossible(base):
         assert jnp.abs(jnp.exp(log_policy) - jnp.exp(base.log_base)).max() > 1e-4, name
 
 
+@pytest.mark.slow_but("first thought")
 @pytest.mark.parametrize("seen", ["first thought", "everywhere"])
 def test_a_hint_passes_by_the_thoughts_only_if_the_answer_sees_it(seen):
     """Of a policy whose every word is a random one."""

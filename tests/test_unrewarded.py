@@ -36,6 +36,7 @@ def test_who_is_heard_in_the_base_was_called_and_a_persona_takes_what_the_others
     np.testing.assert_allclose(unrewarded.altered(base, larry), by_hand)
 
 
+@pytest.mark.slow
 def test_the_nearest_mix_is_the_hull_s_and_leaves_out_prompts_that_do_not_occur(base):
     new, _ = unrewarded.split(jax.random.key(0), base, 2)
     policy = jax.nn.log_softmax(base.log_base + jax.random.normal(jax.random.key(1), base.log_base.shape))

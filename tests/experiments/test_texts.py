@@ -114,7 +114,7 @@ def test_what_bases_missed_is_claimed_of_every_world_of_people():
             {
                 "gate_divergence": ("seed", gates),
                 "expert_divergence": (("seed", "persona"), experts),
-                datasets.DIVERGED: ("seed", [False]),
+                datasets.DIVERGED: ("seed", [False, False]),
             },
             {"persona": ["ann", "ben"]},
         )

@@ -335,13 +335,13 @@ def test_shapes_that_do_not_fit_are_one_sentence():
     code = """
 import jax.numpy as jnp
 from toypersona.measures import faithfulness, hints
-joint, law, two, three = jnp.zeros((4, 3, 5, 2)), jnp.zeros((4, 5, 2)), jnp.zeros(2, int), jnp.zeros(3, int)
+joint, two, three = jnp.zeros((4, 3, 5, 2)), jnp.zeros(2, int), jnp.zeros(3, int)
 samples = faithfulness.ThoughtSamples(two, two, jnp.zeros(3), two, two, two, two, two)
 for wrong in (
     lambda: faithfulness.faithfulness(joint, joint, three, jnp.zeros(5), jnp.zeros(4), num_thoughts=2),
     lambda: faithfulness.faithfulness_from_samples(samples, num_answers=2),
-    lambda: hints.hint_use(hints.Laws(law, law, three, three, jnp.zeros(5, bool), jnp.zeros(4))),
-    lambda: hints.hint_use_from_samples(hints.HintSamples(two, two > 0, two, two, two, three)),
+    lambda: hints.hint_use(hints.Laws(joint, joint, three, three, jnp.zeros(5, bool), jnp.zeros(4))),
+    lambda: hints.hint_use_from_samples(hints.HintSamples(two, two > 0, two, two, two, two, three)),
 ):
     try:
         wrong()

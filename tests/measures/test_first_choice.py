@@ -35,6 +35,7 @@ def by_hand(policy, base, rho, end):
     return at.sum(), (at * rank).sum() / at.sum(), (pairs * larger).sum() / pairs.sum()
 
 
+@pytest.mark.slow_but("None")
 @pytest.mark.parametrize("end", [END, None])
 def test_every_history_and_every_pair_in_turn(end):
     for seed in range(5):
