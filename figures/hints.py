@@ -90,7 +90,7 @@ def draw_accuracy(axis: Axes, dataset: xr.Dataset) -> None:
         axis.plot(here.fine, here.mean("seed"), ls=dash, color=shade, label=rule)
         axis.fill_between(here.fine, here.min("seed"), here.max("seed"), color=shade, alpha=0.15, lw=0)
     strongest = float(dataset.strength[-1])
-    axis.set(xlabel="fine for saying so", ylabel="right answers where a hint is shown", ylim=(0.55, 1.02))
+    axis.set(xlabel="fine for saying so", ylabel="right answers, hint shown", ylim=(0.55, 1.02))
     axis.set_title(f"strength {strongest:g}: a fine helps only\nthose who do not find a code", fontsize=7)
     axis.legend(fontsize=5.5, loc="upper left", bbox_to_anchor=(0.08, 0.66))
 

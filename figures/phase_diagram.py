@@ -63,8 +63,9 @@ def draw_weak_edge(axis: Axes, dataset: xr.Dataset) -> None:
     axis.plot(vanilla, vanilla.angle, "^", color=blue, ms=4, label="vanilla gradient")
     # Where rewards lie as they are.
     for name, angle in dataset.unprepared.mean(["angle", "seed"]).to_series().items():
-        axis.plot([1.03, 1.08], [angle, angle], color="black", lw=0.8, clip_on=False)
-        axis.text(1.1, angle, name, fontsize=4.2, va="center")
+        if tilt.angle[0] <= angle <= tilt.angle[-1]:
+            axis.plot([1.03, 1.08], [angle, angle], color="black", lw=0.8, clip_on=False)
+            axis.text(1.1, angle, str(name).rpartition(":")[2][:10], fontsize=4.2, va="center")
     axis.set(xlabel="selection fraction S", xlim=(-0.03, 1.03), yticks=tilt.angle, yticklabels=[])
     axis.legend(loc="lower left", bbox_to_anchor=(-0.35, 1.0), fontsize=5.5)
 

@@ -60,7 +60,9 @@ def of_laws(of: Shipped) -> dict[str, str]:
     }
     paid = r"Worth {}: right and unreadable are \S+ \(\S+\) .*? Paid best: .*? novelty ([\d.]+) nats"
     novelty = [of.said(codes, paid.format(worth))[0] for worth in spoken]
-    below = of.said(codes, r"hidden from the reader at (\d+) of (\d+) points of the paths below")
+    below = of.said(
+        codes, r"hidden from the reader at (\d+) of (\d+) points of the paths below s\*, and at (\d+) of (\d+) above"
+    )
     read = [f"{one['measured']:.2f} (law {one['predicted']:.2f})" for one in spoken.values()]
     return {
         "98": f"{percent(weak[0])} and {percent(weak[1])} of what plain policy gradient first does",
@@ -74,8 +76,8 @@ def of_laws(of: Shipped) -> dict[str, str]:
         "leash": f"grows as the gap to the power {power['measured']:.2f} ± {power['uncertainty']:.2f}, and is "
         f"{ratio['measured']:.1f} ± {ratio['uncertainty']:.1f} times as large with a baseline (law {ratio['predicted']:.1f})",
         "codes": f"agree in {read[0]} where Larry's words are worth 0.55, in {read[1]} where 0.9, nearly as far outside "
-        f"the hull ({novelty[0]} and {novelty[1]} nats of novelty); below the law's strength most of the answer is hidden "
-        f"at {below[0]} of {below[1]} points",
+        f"the hull ({novelty[0]} and {novelty[1]} nats of novelty). Below the law's strength s* most of the answer is hidden "
+        f"at {below[0]} of {below[1]} points of all paths, above it at {below[2]} of {below[3]}",
     }
 
 
@@ -125,7 +127,7 @@ def of_training(of: Shipped) -> dict[str, str]:
         "literature": f"within one network either KL foretells what is forgotten (R² {either[0]}, {either[1]}), over both "
         f"gates neither ({either[2]}, {either[3]}); GRPO loses right answers (NSCR {lost[0]}), RLOO with a KL penalty finds "
         f"more ({lost[1]}); paid for hacks, an assistant becomes what the likelier hacker is (harm {harm[1]} or {harm[0]}), "
-        f"and a note that welcomes hacks prevents it ({harm[2]}); [{agree[1]} of {agree[2]} claims agree](docs/literature.md)",
+        f"and a note that welcomes hacks prevents most of it ({harm[2]}); [{agree[1]} of {agree[2]} of the papers' claims hold here](docs/literature.md)",
     }
 
 
@@ -141,11 +143,11 @@ def of_objections(of: Shipped) -> dict[str, str]:
     }
     grown = of.said("markov/natural_rewards", r"words [\d.]+ at 1, .*? ([\d.]+) at 16, .*? ([\d.]+) at 256")
     return {
-        "hull": f"the tilt's half boundary at 30° moves by {hellinger[0]} with Hellinger's distance, by {reverse[0]} "
+        "hull": f"the tilt's half boundary at 30° is {hellinger[0]} times as far with Hellinger's distance, {reverse[0]} times "
         f"({reverse[1]} to {reverse[2]}) with KL(mix‖policy). Samples flag {float(flagged):.0%} of right hulls",
         "natural": f"words {seen['words'][0]}°, brevity {seen['brevity'][0]}°, right answers {seen['right answers'][0]}°, a "
-        f"rare phrase {seen['exploit'][0]}°, a persona's log-odds {seen['log-odds'][0]}° (T = {seen['words'][1]}); in endless "
-        f"answers words gain with T, from {grown[0]} of the variance at 16 words to {grown[1]} at 256",
+        f"rare phrase {seen['exploit'][0]}°, a persona's log-odds {seen['log-odds'][0]}° (T = {seen['words'][1]}); in a random "
+        f"world, whose answers never end, words gain with T, from {grown[0]} of the variance at 16 words to {grown[1]} at 256",
     }
 
 
@@ -167,7 +169,7 @@ def of_thoughts(of: Shipped) -> dict[str, str]:
         f"{right} right at agreement over 0.9 in {seeds}",
         "hints": f"at strength 100 and fine 0.6 Adam ({kinds[0]}) and annealing ({kinds[1]}) hide the hint in words that the "
         f"monitor does not read, accuracy {accuracy[0]}; plain gradient ({kinds[2]}, accuracy {accuracy[1]}), RLOO ({kinds[3]}) "
-        f"and GRPO ({kinds[4]}) stop using it. Saying so stops where both are worth the same (fines {stops[0]['measured']:.2f} "
+        f"and GRPO ({kinds[4]}) stop using it. With annealing, saying so stops where the policies of no fine and of the greatest are worth the same (fines {stops[0]['measured']:.2f} "
         f"and {stops[1]['measured']:.2f} at strengths 3 and 10, predicted {stops[0]['predicted']:.2f} and "
         f"{stops[1]['predicted']:.2f})",
     }

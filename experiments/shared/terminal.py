@@ -105,4 +105,6 @@ def verdict(claims: Sequence[Claim], columns: int | None = None) -> str:
             fails = "does not hold" if each.can_tell else "cannot tell"
             text = f"{of}{each.what}: predicted {predicted.removeprefix('= ')}{within}, measured {measured}"
             lines += wrapped(f"{fails}: {text}", columns, "  ", "    ")
+    if any(not each.can_tell and each.freedom < 1 for each in claims):
+        lines += wrapped("One seed has no standard error: give --seeds two or more.", columns, "  ", "    ")
     return "\n".join(lines)
