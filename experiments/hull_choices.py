@@ -90,7 +90,7 @@ def run(config: Config) -> xr.Dataset:
         budgets, laws = hull_choices.by_divergence(base, paths, reward, FOREVER)
         common, words = hull_choices.with_common_odds(feature_key, base, paths, jnp.asarray(config.strengths))
         one_mix, information = hull_choices.base_as_one_mix(base)
-        around = persona_choices.personas(stranger_key, base)
+        around = persona_choices.personas(jax.random.clone(stranger_key), base)
         stranger = persona_choices.stranger(stranger_key, base)
         for share in config.shares:
             around[f"blurred {share:g}"] = persona_choices.blurred(base.log_personas, stranger, share)

@@ -78,7 +78,7 @@ def run(config: Config) -> xr.Dataset:
             made = natural_rewards.paid(jax.random.clone(reward_key), base, helpful)
             words = words or natural_rewards.scores(made)
             shares = {name: natural_rewards.share(base, along, reward) for name, reward in made.items()}
-            draws = jax.random.split(jax.random.fold_in(right_key, length), config.num_draws)
+            draws = jax.random.split(jax.random.fold_in(jax.random.clone(right_key), length), config.num_draws)
 
             def of_right(key: Key, base: Base = base, along: Directions = along) -> Array:
                 return natural_rewards.share(base, along, natural_rewards.right_answers(key, base, config.right))

@@ -182,7 +182,7 @@ def followed(
 
 def spreading(
     key: Key, parts: Split, persona: int, rates: Float[Array, " R"], *, num_steps: int, num_rewarded: int
-) -> dict[str, Float[Array, "W R"]]:
+) -> dict[str, Array]:
     """SFT on a persona's lines and RLOO for its answers, which read equally many responses in equally many steps.
 
     Args:

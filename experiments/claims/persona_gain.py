@@ -23,7 +23,7 @@ def measured(dataset: xr.Dataset) -> xr.DataArray:
 
 def at_angles(dataset: xr.Dataset) -> xr.DataArray:
     """Kappa at every angle by R² of the rule's own direction: known before any step, and exact."""
-    return np.sqrt(1 / dataset.first_order - 1) / np.tan(np.deg2rad(dataset.angle))
+    return np.sqrt(1 / dataset.first_order.clip(max=1.0) - 1) / np.tan(np.deg2rad(dataset.angle))
 
 
 def missed(dataset: xr.Dataset) -> xr.DataArray:

@@ -25,7 +25,13 @@ SMALL = {
     leash: "--seeds 0 --masses 0.001 0.1 --lock-in.gaps 0.1 0.2 0.4 0.8 --lock-in.num-runs 300",
 }
 TOO_SMALL = {
-    horizon: ("the same between", "half boundary x sqrt(T) / law", "exponent of the half", "collapse on s sqrt(T)"),
+    horizon: (
+        "the same between",
+        "per word: exponent against T",
+        "half boundary x sqrt(T) / law",
+        "exponent of the half",
+        "collapse on s sqrt(T)",
+    ),
     exploit: ("vanilla gradient, tabular: loop's width",),
 }
 """Claims about averages over draws or slow sweeps, of which a small run has too few."""
