@@ -1,6 +1,7 @@
 """Runs an experiment in this process, as its command line would, and draws it in another."""
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ def run(experiment, arguments, capsys):
     with pytest.raises(SystemExit) as stopped:
         command.main(
             experiment.NAME, experiment.__doc__, experiment.PRESETS, experiment.run,
-            ["--no-progress", *arguments.split()],
+            ["--no-progress", *shlex.split(arguments)],
         )  # fmt: skip
     return stopped.value.code, capsys.readouterr()
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import small
@@ -22,7 +23,7 @@ SMALL = {
     "--pretraining.num-lines 1000 --pretraining.num-steps 100 --pretraining.num-restarts 1",
     exploit: "--seeds 0 --masses 0.0001 0.01 0.1 --fractions 0.2 0.5 0.8 1.0 1.2 4.0 --lengths 1 4 --length 2 "
     "--hysteresis.num-steps 40",
-    leash: "--seeds 0 --masses 0.001 0.1 --lock-in.gaps 0.1 0.2 0.4 0.8 --lock-in.num-runs 300",
+    leash: "--seeds 0 --masses 0.001 0.1 --lock-in.gaps 0.2 0.4 0.8 --lock-in.num-runs 200",
 }
 TOO_SMALL = {
     horizon: (
@@ -33,6 +34,7 @@ TOO_SMALL = {
         "collapse on s sqrt(T)",
     ),
     exploit: ("vanilla gradient, tabular: loop's width",),
+    hull_choices: ("largest |S(0+) - R² of one regression",),
 }
 """Claims about averages over draws or slow sweeps, of which a small run has too few."""
 
@@ -40,7 +42,9 @@ TOO_SMALL = {
 @pytest.mark.slow
 @pytest.mark.parametrize("experiment", list(SMALL), ids=lambda experiment: experiment.NAME)
 def test_a_small_run_keeps_its_claims_and_is_drawn(experiment, tmp_path, capsys):
-    code, said = small.run(experiment, f"--out {tmp_path} {SMALL[experiment]}", capsys)
+    # jax takes the keys of a batch of scans for used, those of a single scan not.
+    with jax.debug_key_reuse(experiment is not natural_rewards):
+        code, said = small.run(experiment, f"--out {tmp_path} {SMALL[experiment]}", capsys)
     assert code in (0, 1), said.err
     small.assert_claims_hold(experiment, tmp_path, TOO_SMALL.get(experiment, ()))
     dataset = datasets.load(tmp_path / f"{experiment.NAME}.zarr")

@@ -21,7 +21,8 @@ from toypersona.worlds import larry_bob_alice
 ROOT = Path(__file__).parents[2]
 FEW = "--length 2 --pretraining.num-lines 2000 --pretraining.num-steps 200 --pretraining.num-restarts 1"
 SMALL = {
-    rules: f"{FEW} --seeds 0 1 2 --rates 0.2 --num-steps 60 --num-records 8 --drifts 0.03 0.1",
+    rules: f"{FEW} --seeds 0 1 2 --rates 0.2 --num-steps 60 --num-records 8 --drifts 0.03 0.1 "
+    "--only 'policy gradient' RLOO SFT DPO rejection 'paid alike, RLOO' 'RLOO, gates only'",
     sft: f"{FEW} --seeds 0 1 --lines 2 32 1024 --num-steps 300 --num-records 24 --drifts 0.1 0.3",
     overoptimisation: f"{FEW} --seeds 0 1 2 --sizes 1 2",
     amplification: f"{FEW} --seeds 0 1 --num-steps 300 --num-runs 8",
@@ -30,6 +31,7 @@ SMALL = {
 }
 
 TOO_SMALL = {
+    amplification: ("natural gradient: |share",),
     sft: ("SFT, 0.3 nats: share of his weight left", "RL, 0.3 nats: share of his weight left"),
     literature: (
         *("minus", "gate table: reward's variance", "normal errors", "words errors", "both gates", "tilt:"),
