@@ -85,7 +85,7 @@ def of_training(of: Shipped) -> dict[str, str]:
     """Rules, SFT, over-optimisation and the literature."""
     rules, texts = f"{LARRY}/rules", (SHIPPED.parent / "rules.md").read_text()
     row = {
-        rule: re.findall(r"([-+][\d.]+) ±", re.search(rf"^\| {rule} \|.*$", texts, re.MULTILINE)[0])
+        rule: re.findall(r"([-+][\d.]+) ±", re.findall(rf"^\| {rule} \|.*$", texts, re.MULTILINE)[0])
         for rule in ("tilt", "expert iteration")
     }
     told = re.search(r"Nearest to it: expert iteration, .*? told from none in (\d) of (\d)", texts)
