@@ -60,7 +60,7 @@ figures: env ## remake everything in figures/out
 		$(BIN)/python -m figures.$$name --data $(RESULTS)/$(PRESET) --out figures/out || exit $$?; \
 	done
 
-test: env ## run the tests (four minutes)
+test: env ## run the tests (five minutes)
 	@$(BIN)/python -m pytest -m "not slow"
 
 # Small runs of every experiment, several processes, many samples: with the others they run in CI.
