@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import xarray as xr
 
-from experiments.shared import command, settings
+from experiments.shared import both_gates, command, settings
 from experiments.shared.settings import records
 from toypersona.limits import Count, Degrees, Grid, Share, at_least, nearest
 from toypersona.options import Assistants, Proxies
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from toypersona.types import Key
 
 NAME = "literature"
-GATES = ("network", "table")
 COMPARED = ("SFT", "RLOO")
 """Rules that the papers compare others with."""
 
@@ -67,7 +66,7 @@ class Config(settings.RewardSettings):
     def check(self) -> None:
         """Refuse personas and prompts that there are not, and paths of different length."""
         super().check()
-        settings.check_both_gates(self)
+        both_gates.check(self)
         self.persona("spread", 0)
         if missing := [rule for rule in COMPARED if self.only and rule not in self.only]:
             raise ValueError(f"--only has to name {', '.join(missing)} too: the papers compare others with them.")
@@ -97,8 +96,7 @@ def run(config: Config) -> xr.Dataset:
     if unknown := [name for name in config.only if name not in every]:
         raise ValueError(f"--only has to be rules of the catalogue, not {unknown[0]!r}{nearest(unknown[0], every)}")
     rules = {name: every[name] for name in config.only or every}
-    fits = [dataclasses.replace(config.pretraining, gate=gate) for gate in GATES]
-    bases = [dataclasses.replace(config, pretraining=fit).pretrained() for fit in fits]
+    bases = both_gates.pretrained(config)
     family = settings.Reward(config, bases[0])
     steps, spread = records(config.num_steps, config.num_records), config.persona("spread", 0)
     said = support.found_by(config.num_samples, config.missed)
@@ -127,8 +125,8 @@ def run(config: Config) -> xr.Dataset:
         learnt, before = inoculation.over(people_key, *map(jnp.asarray, asked.values()), **people)
         harms = learnt._asdict()
         return {
-            **named(followed, gate=GATES, rule=["tilt", *rules], record=steps),
-            **named(spreading, gate=GATES, way=unrewarded.WAYS, spread_rate=config.spread_rates),
+            **named(followed, gate=both_gates.GATES, rule=["tilt", *rules], record=steps),
+            **named(spreading, gate=both_gates.GATES, way=unrewarded.WAYS, spread_rate=config.spread_rates),
             **named(gold, error=rewards.ERRORS, gold_rule=proxies.RULES, gold_record=None),
             "harms_law": named(harms.pop("harms_law"), **asked, learner=inoculation.LEARNERS, law=inoculation.LAWS),
             **named(harms, **asked, learner=inoculation.LEARNERS),

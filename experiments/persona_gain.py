@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import xarray as xr
 
-from experiments.shared import command, settings
+from experiments.shared import both_gates, command, settings
 from toypersona.limits import Angles, Grid, increasing
 from toypersona.outputs import named
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from toypersona.types import Array, Key
 
 NAME = "persona_gain"
-GATES = ("network", "table")
 MEASURED = ("selection_fraction", "total", "gap", "certified")
 
 
@@ -47,7 +46,7 @@ class Config(settings.RewardSettings):
     def check(self) -> None:
         """Refuse angles where every kappa gives the same S, and sizes of the step that do not double."""
         super().check()
-        settings.check_both_gates(self)
+        both_gates.check(self)
         if 1.0 not in self.rates:
             raise ValueError(
                 "--rates has to name 1, the rate of plain policy gradient, with which others are compared."
@@ -73,8 +72,7 @@ def run(config: Config) -> xr.Dataset:
     from toypersona.policies import mixture
     from toypersona.policies.policy import all_log_probs, with_frozen
 
-    fits = [dataclasses.replace(config.pretraining, gate=gate) for gate in GATES]
-    bases = [dataclasses.replace(config, pretraining=fit).pretrained() for fit in fits]
+    bases = both_gates.pretrained(config)
     rewards = [settings.Reward(config, pretrained) for pretrained in bases]
     angles, drifts = jnp.asarray(config.angles), jnp.asarray(config.drifts)
     scopes = {
@@ -133,7 +131,7 @@ def run(config: Config) -> xr.Dataset:
             paid = lambda angle, b=base, r=reward: r.at_angle(angle, b, jax.random.clone(key), draw)  # noqa: E731
             by_gate.append(rules(base, paid))
         values = jax.tree.map(lambda *x: jnp.stack(x), *by_gate)
-        kernels = {"gate": GATES, "rule": names}
+        kernels = {"gate": both_gates.GATES, "rule": names}
         return {
             **named({name: values[name] for name in ("kappa", "rayleigh", "affine_leak")}, **kernels),
             **named({name: values[name] for name in ("gain_law", "first_order")}, **kernels, angle=config.angles),

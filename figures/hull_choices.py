@@ -126,7 +126,7 @@ def draw_flags(axis: Axes, dataset: xr.Dataset) -> None:
         names = [str(name) for name in dataset.personas.values if str(name).startswith(start)]
         x = part.sel(personas=names).mean("seed").values
         y = flagged.sel(personas=names).mean("seed").values
-        error = np.abs(np.array([readings.wilson(share, num) for share in y]).T - y)
+        error = np.abs(np.array([readings.wilson(share * num, num) for share in y]).T - y)
         axis.errorbar(x, y, error, fmt="o", color=style.COLOURS[colour], ms=3, lw=0.8, label=start)
     y = flagged.sel(personas=readings.right(dataset)).mean(["seed", "personas"]).item()
     axis.plot([1e-3], [y], "k>", ms=4, label="right (at 0)")

@@ -32,13 +32,12 @@ def draw_curves(axis: Axes, dataset: xr.Dataset) -> None:
     """S(0+) over the angle: the law's curve, and what small steps measure."""
     seen = readings.limits(dataset)[0]
     angles = np.linspace(0.0, 90.0, 181)
-    tangent = np.tan(np.deg2rad(angles[:-1]))
     axis.plot(angles, np.cos(np.deg2rad(angles)) ** 2, color="black", label="tilt: cos²")
     for gate, colour in GATES.items():
         kappa = dataset.kappa.sel(gate=gate, rule="gate × 1").mean().item()
         axis.plot(
             angles[:-1],
-            1 / (1 + kappa**2 * tangent**2),
+            readings.curve(kappa, angles[:-1]),
             color=style.COLOURS[colour],
             label=f"{gate}: κ = {kappa:.2f}",
         )
@@ -54,11 +53,10 @@ def draw_rates(axis: Axes, dataset: xr.Dataset) -> None:
     """S(0+) at 45 degrees as the gate learns faster: the law from the kernels at rates 0 and 1."""
     at = float(min(dataset.angle.values.tolist(), key=lambda degrees: abs(float(degrees) - 45)))
     seen, law = readings.limits(dataset)[0].sel(angle=at), readings.two_kernels(dataset)
-    tangent = np.tan(np.deg2rad(at))
     rates = dataset.gate_rate.sel(rule=law.rule).values
     moving = rates > 0
     for gate, colour in GATES.items():
-        curve = (1 / (1 + law.sel(gate=gate) ** 2 * tangent**2)).mean("seed").values
+        curve = readings.curve(law.sel(gate=gate), at).mean("seed").values
         points = seen.sel(gate=gate, rule=law.rule)
         axis.plot(rates[moving], curve[moving], color=style.COLOURS[colour], label=f"gate {gate}")
         axis.errorbar(

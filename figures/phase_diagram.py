@@ -56,7 +56,7 @@ def draw_weak_edge(axis: Axes, dataset: xr.Dataset) -> None:
     middle = tilt.selection_fraction.mean("seed")
     axis.plot(middle, tilt.angle, "o", color=style.COLOURS["red"], ms=4, label=f"tilt, s = {tilt.strength.item():g}")
     kappa = dataset.kappa.mean().item()
-    curve = 1 / (1 + (kappa * np.tan(np.deg2rad(angles))) ** 2)
+    curve = readings.curve(kappa, angles)
     blue = style.COLOURS["blue"]
     axis.plot(curve, angles, color=blue, label=f"law: κ = {kappa:.2f}")
     vanilla = dataset.selection_fraction.sel(rule=readings.VANILLA).isel(strength=0).mean("seed")

@@ -72,3 +72,13 @@ def _resident() -> int:
 def files(folder: Path) -> dict[str, bytes]:
     """Every file below a folder, by relative path."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def nothing_computed(monkeypatch):
+    """Whatever is not kept is an error."""
+
+    def never(*_):
+        raise AssertionError("was computed")
+
+    monkeypatch.setattr("toypersona.artefacts.jaxpr_as_fun", lambda closed: never)

@@ -9,16 +9,6 @@ from jax.extend.core import jaxpr_as_fun
 from toypersona import artefacts
 
 
-@pytest.fixture
-def nothing_computed(monkeypatch):
-    """Whatever is not kept is an error."""
-
-    def never(*_):
-        raise AssertionError("was computed")
-
-    monkeypatch.setattr(artefacts, "jaxpr_as_fun", lambda closed: never)
-
-
 def entries(folder):
     return sorted(path for path in folder.glob("*/*"))
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from toypersona import artefacts, bases, chains, numerics, pretraining
+from toypersona import bases, chains, numerics, pretraining
 from toypersona.measures import drift
 from toypersona.options import MarkovOptions, Pretraining, WorldOptions
 from toypersona.policies import mixture
@@ -169,28 +169,14 @@ def test_a_base_is_found_by_a_traced_key_and_all_bases_be_listed(fitted):
     assert listed["log_gates"].coords["persona"].tolist() == ["A", "B"]
 
 
-@pytest.fixture
-def nothing_computed(monkeypatch):
-    """Whatever is not kept is an error."""
-
-    def never(*_):
-        raise AssertionError("was computed")
-
-    monkeypatch.setattr(artefacts, "jaxpr_as_fun", lambda closed: never)
-
-
-def entries(folder):
-    return sorted(path for path in folder.glob("*/*"))
-
-
 @pytest.mark.slow
 def test_what_was_fitted_is_loaded_and_nothing_is_computed(fitted, nothing_computed):
     folder, pretrained = fitted
-    before = entries(folder)
+    before = sorted(folder.glob("*/*"))
     again = bases.pretrained("markov", OPTIONS, FEW, length=LENGTH, seeds=SEEDS, folder=folder)
     jax.tree.map(np.testing.assert_array_equal, again.params, pretrained.params)
     jax.tree.map(np.testing.assert_array_equal, again.recovery, pretrained.recovery)
-    assert entries(folder) == before and len(before) == len(SEEDS)
+    assert sorted(folder.glob("*/*")) == before and len(before) == len(SEEDS)
     for options, few in (
         (OPTIONS, dataclasses.replace(FEW, num_steps=6)),
         (WorldOptions(markov=MarkovOptions(num_words=3, num_prompts=2, num_personas=2, concentration=0.4)), FEW),

@@ -49,7 +49,7 @@ def along(
     """
     base, reward = setup.base, setup.reward
     strengths = jnp.geomspace(*RECORDED, len(steps))
-    paths = [jnp.stack([theory.tilt(base.log_base, reward, strength) for strength in strengths])]
+    paths = [jax.lax.map(lambda strength: theory.tilt(base.log_base, reward, strength), strengths)]
     numbers = jnp.array([crc32(name.encode()) for name in (TILT, *rules)], jnp.uint32)
     keys = jax.vmap(lambda number: jax.random.split(jax.random.fold_in(key, number), 3))(numbers)
     for rule, (data_key, walk_key) in zip(rules.values(), keys[1:, :2], strict=True):

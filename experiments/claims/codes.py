@@ -6,7 +6,7 @@ import xarray as xr
 from experiments.claims import reasoning
 from experiments.claims.reasoning import UNREADABLE
 from experiments.shared import claim
-from experiments.shared.claim import Claim
+from experiments.shared.claim import Claim, Kind
 
 TWO = "own and opposite"
 PATHS = ("annealed", "annealed down")
@@ -145,22 +145,18 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _agreement(dataset: xr.Dataset) -> list[Claim]:
-    claims, two, top = [], kind(dataset, "start").sel(start=TWO), best(dataset)
-    kinds = {
-        "two conventions, own and opposite": (two.agreement_law, two.agreement),
-        "best paid of everything trained": (lawful(dataset).agreement_law, top.agreement),
-        "annealed, by the codes it keys": (
-            annealed(dataset).agreement_law,
-            annealed(dataset).agreement,
-        ),
+    claims, two, top, end = [], kind(dataset, "start").sel(start=TWO), best(dataset), annealed(dataset)
+    # Restricted to two conventions the optimum is a calculation, and only the optimiser is tested.
+    pairs: dict[str, tuple[Kind, xr.DataArray, xr.DataArray]] = {
+        "two conventions, own and opposite": ("theorem", two.agreement_law, two.agreement),
+        "best paid of everything trained": ("prediction", lawful(dataset).agreement_law, top.agreement),
+        "annealed, by the codes it keys": ("prediction", end.agreement_law, end.agreement),
     }
-    for what, (law, seen) in kinds.items():
-        # Restricted to two conventions the optimum is a calculation, and only the optimiser is tested.
-        of_kind = "theorem" if law is two.agreement_law else "prediction"
+    for what, (of_kind, law, seen) in pairs.items():
         for worth in dataset.worth.values:
             at = law.sel(worth=worth), seen.sel(worth=worth)
             claims.append(claim.drawn(of_kind, f"{what}; worth {worth:g}: agreement", *at, SLIPS, possible=(0, 1)))
-    for what, (law, seen) in list(kinds.items())[:2]:
+    for what, (_, law, seen) in list(pairs.items())[:2]:
         worths = (dataset.worth[0], dataset.worth[-1])
         found = f"{what}: worth from which on agreement is above {UNREADABLE:g}"
         claims.append(claim.drawn("theorem", found, crossing(law), crossing(seen), SLIPS, possible=worths))

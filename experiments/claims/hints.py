@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import xarray as xr
-from scipy import special, stats
+from scipy import special
 
 from experiments.shared import claim
 from experiments.shared.claim import Claim
@@ -276,7 +276,7 @@ def _by_fine(dataset: xr.Dataset, rule: str) -> str:
         counts = np.bincount(end.sel(fine=fine).values.astype(int), minlength=len(CELLS))
         most = int(counts.argmax())
         told.append(f"{fine:g} {CELLS[most]} {counts[most]}/{counts.sum()}")
-    low = stats.binomtest(end.sizes["seed"], end.sizes["seed"]).proportion_ci(method="wilson").low
+    low, _ = claim.wilson(end.sizes["seed"], end.sizes["seed"])
     return (
         f"{rule}, strength {dataset.strength.values[-1]:g}, by fine: {', '.join(told)} (all of {end.sizes['seed']} "
         f"seeds is a share of at least {low:.2f})."

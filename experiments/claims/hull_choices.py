@@ -3,14 +3,13 @@
 import numpy as np
 import xarray as xr
 
-from experiments.shared.claim import ROUNDING, Claim, at_most, drawn, drawn_at_most, grouped
+from experiments.shared.claim import ROUNDING, Claim, at_most, drawn, drawn_at_most, grouped, wilson
 from toypersona import datasets
 from toypersona.measures import boundaries
 
 SHIPPED = "KL(policy‖mix)"
 """The divergence of the drift budget."""
 
-OTHER_WAY = "KL(mix‖policy)"
 INSIDE = 1e-9
 """Nats of the base's distance up to which a hull holds it."""
 
@@ -172,13 +171,6 @@ def clear(dataset: xr.Dataset) -> xr.DataArray:
     return dataset.flagged.where(off).sel(personas=blurred(dataset))
 
 
-def wilson(share: float, num: int) -> tuple[float, float]:
-    """Wilson's 95% interval of a share of ``num`` draws."""
-    z = boundaries.CONFIDENCE
-    middle, half = share + z**2 / (2 * num), z * np.sqrt(share * (1 - share) / num + z**2 / (4 * num**2))
-    return max(float((middle - half) / (1 + z**2 / num)), 0.0), float((middle + half) / (1 + z**2 / num))
-
-
 def num_flags(dataset: xr.Dataset) -> int:
     """Draws of samples behind each share that is flagged, all seeds together."""
     return datasets.settings_of(dataset)["num_draws"] * dataset.sizes["seed"]
@@ -207,7 +199,7 @@ def findings(dataset: xr.Dataset) -> list[str]:
     num = num_flags(dataset)
     flags = dataset.flagged.mean("seed")
     calm = float(flags.sel(personas=right(dataset)).mean())
-    low, high = wilson(calm, len(right(dataset)) * num)
+    low, high = wilson(calm * len(right(dataset)) * num, len(right(dataset)) * num)
     part = (dataset.misfit / dataset.sampled_total).mean("seed")
     little = ", ".join(
         f"{flags.sel(personas=name).item():.2f} ({_interval(flags.sel(personas=name).item(), num)}) at "
@@ -227,7 +219,7 @@ def findings(dataset: xr.Dataset) -> list[str]:
 
 
 def _interval(share: float, num: int) -> str:
-    low, high = wilson(share, num)
+    low, high = wilson(share * num, num)
     return f"{low:.2f} to {high:.2f}"
 
 

@@ -1,5 +1,7 @@
 """What is read from the persona gain: kappa predicted and measured, and what it depends on."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
@@ -19,6 +21,11 @@ def measured(dataset: xr.Dataset) -> xr.DataArray:
     """Kappa at every angle, ``sqrt(1/S(0+) - 1) / tan(theta)``."""
     fraction = limits(dataset)[0].clip(max=1.0)
     return np.sqrt(1 / fraction - 1) / np.tan(np.deg2rad(dataset.angle))
+
+
+def curve(kappa: Any, degrees: Any) -> Any:
+    """The law, ``S(0+) = 1/(1 + kappa² tan² theta)``."""
+    return 1 / (1 + (kappa * np.tan(np.deg2rad(degrees))) ** 2)
 
 
 def at_angles(dataset: xr.Dataset) -> xr.DataArray:

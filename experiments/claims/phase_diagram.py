@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 import xarray as xr
 
+from experiments.claims.persona_gain import curve
 from experiments.claims.weak_limit import extrapolated
 from experiments.shared import oracle, terminal
 from experiments.shared.claim import ROUNDING, Claim, Kind, at_most, drawn, grouped, near
@@ -95,7 +96,7 @@ def _gain(dataset: xr.Dataset) -> list[Claim]:
 
 def gain_law(dataset: xr.Dataset) -> xr.DataArray:
     """S(0+) of vanilla gradient by its persona gain alone, at every angle and seed."""
-    return 1 / (1 + (dataset.kappa * np.tan(np.deg2rad(dataset.angle))) ** 2)
+    return curve(dataset.kappa, dataset.angle)
 
 
 def _cos2(dataset: xr.Dataset) -> xr.DataArray:

@@ -2,7 +2,6 @@
 
 import numpy as np
 import xarray as xr
-from scipy import stats
 
 from experiments.shared import claim
 from experiments.shared.claim import Claim
@@ -45,8 +44,8 @@ def trained(dataset: xr.Dataset) -> xr.DataArray:
 
 def share(seeds: xr.DataArray) -> str:
     """A share of seeds, and its 95% interval (Wilson 1927)."""
-    interval = stats.binomtest(int(seeds.sum()), seeds.size).proportion_ci(method="wilson")
-    return f"{int(seeds.sum())}/{seeds.size} ({interval.low:.2f}–{interval.high:.2f})"
+    low, high = claim.wilson(seeds.sum(), seeds.size)
+    return f"{int(seeds.sum())}/{seeds.size} ({low:.2f}–{high:.2f})"
 
 
 def best(dataset: xr.Dataset) -> xr.Dataset:

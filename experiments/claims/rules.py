@@ -10,7 +10,7 @@ from scipy import stats
 from experiments.shared import terminal
 from experiments.shared.claim import Claim, at_most, drawn, grouped
 from toypersona import datasets
-from toypersona.measures import equal_drift
+from toypersona.measures import curves, equal_drift
 
 COUNTERPARTS = {
     "REINFORCE, mean": "policy gradient",
@@ -199,7 +199,7 @@ def findings(dataset: xr.Dataset) -> list[str]:
         first, second = at_levels(dataset)[0].selection_fraction.sel(drift=level).transpose("gate", "rule")
         known = [rule for rule in (first + second).dropna("rule").rule.values if rule not in apart]
         if len(known) >= FEW:
-            same = np.corrcoef(stats.rankdata(first.sel(rule=known)), stats.rankdata(second.sel(rule=known)))[0, 1]
+            same = curves.rank_correlation(first.sel(rule=known), second.sel(rule=known), "rule").item()
             sentences.append(
                 f"By the share of {level:g} nats that is selected, {len(known)} rules have a rank correlation of "
                 f"{same:.2f} between the two gates of the same base."

@@ -156,6 +156,12 @@ def over_draws(values: xr.DataArray) -> tuple[float, float, int]:
     return float(known.mean()), float(stats.sem(known)), known.size - 1
 
 
+def wilson(num: SupportsFloat, of: int) -> tuple[float, float]:
+    """Wilson's 95% interval (1927) of a share that is so many of how many."""
+    interval = stats.binomtest(round(float(num)), of).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
+
+
 def drawn_at_most(
     kind: Kind, what: str, bound: SupportsFloat, measured: xr.DataArray, *, possible: Range | None = None
 ) -> Claim:

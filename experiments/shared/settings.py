@@ -300,20 +300,6 @@ class Reward:
         return base.reward_at_angle(degrees, self.helpful, self._feature(key, base, world))
 
 
-def check_both_gates(settings: WorldSettings) -> None:
-    """Refuse what a gate network and a table cannot both be fitted to.
-
-    Raises:
-        ValueError: people's lines, too few for a network, or a gate that is named.
-    """
-    if names.of_people(settings.world):
-        raise ValueError(
-            "A gate network cannot be fitted to people's few lines: use --world larry_bob_alice or markov."
-        )
-    if settings.pretraining.gate != "auto":
-        raise ValueError("Both gates are fitted here: leave out --pretraining.gate.")
-
-
 @dataclasses.dataclass(frozen=True)
 class Gradients:
     """How the two gradient rules walk along the strength axis."""
