@@ -286,6 +286,39 @@ def test_nothing_to_say_is_no_distance_and_no_problems_have_no_answers():
         hulls.project_batch(jnp.zeros((2, 3)), components, batch_size=0)
 
 
+repair = jax.jit(jax.vmap(hulls.repaired))
+
+
+@pytest.mark.slow_but("2-10")
+@pytest.mark.parametrize("num_components, num_seeds", [(1, 2), (2, 10), (4, 10), (16, 10)])
+def test_repaired_personas_are_probabilities_that_mix_to_the_base(num_components, num_seeds):
+    log_base, log_given = problems(num_components, num_seeds)
+    found = repair(log_base, log_given)
+    exact = np.exp(np.asarray(found.log_personas, np.longdouble))
+    sums, weights = exact.sum(axis=2), np.asarray(found.weights)
+    assert found.certified.all()
+    assert (sums <= 1 + 1e-9).all()
+    np.testing.assert_allclose(sums[weights > 0], 1, atol=1e-9, rtol=0)
+    np.testing.assert_allclose(np.einsum("bk,bkn->bn", weights, exact), np.exp(log_base), atol=1e-12, rtol=0)
+    assert jnp.isneginf(found.log_personas[jnp.broadcast_to(jnp.isneginf(log_base)[:, None], log_given.shape)]).all()
+    distance = numerics.kl_divergence(log_base, numerics.log_mix(jnp.log(found.weights), log_given))
+    assert (found.gap < 1e-11).all() and (abs(found.distance - distance) <= found.gap + 1e-14).all()
+    inside = np.repeat([f not in ("off", "far", "impossible") for f in FAMILIES], num_seeds)
+    np.testing.assert_allclose(exact[inside], np.exp(log_given)[inside], atol=1e-9 if num_components < 16 else 2e-9)
+    if num_components > 1:
+        # Some are left out, and then the base leaves out part of what they say.
+        left_out = (weights == 0) & ~inside[:, None]
+        assert left_out.any() and sums[left_out].min() < 0.9
+
+
+def test_what_nobody_given_can_say_cannot_be_repaired():
+    given = jnp.log(jnp.array([[0.5, 0.5, 0.0], [0.1, 0.9, 0.0]]))
+    found = hulls.repaired(jnp.log(jnp.array([0.18, 0.42, 0.4])), given)
+    assert jnp.isposinf(found.distance) and not found.certified and not jnp.isnan(found.log_personas).any()
+    np.testing.assert_allclose(jnp.exp(found.log_personas), 0.6 * jnp.exp(given), atol=1e-12)
+    np.testing.assert_allclose(found.weights, [0.5, 0.5], atol=1e-9)
+
+
 @pytest.mark.parametrize("num_personas, num_outcomes", [(3, 12), (1, 5), (2, 1), (5, 3)])
 def test_tangent_fit_is_least_squares_on_what_the_base_says(num_personas, num_outcomes):
     rng = np.random.default_rng(num_personas)

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from toypersona import interior_point
+from toypersona import interior_point, numerics
 from toypersona.interior_point import MAX_ITERATIONS
 from toypersona.types import Scalar
 
@@ -236,6 +236,60 @@ def _rounding(p: Array, log_p: Array, ratio_to_largest: Array, hull: _Hull) -> t
     terms = p * (1 + b) * (2 * jnp.abs(log_p) + (num_components + 16))
     above = unit * jnp.where((p > 0) & hull.speakable, terms, 0.0).sum()
     return above, 3 * above + unit * num_outcomes * p.sum()
+
+
+class Repaired(NamedTuple):
+    """Personas of which a base is a mix, made from others of which it is none.
+
+    Attributes:
+        log_personas: log p_k = log q_k + log pi0 - log m* [K, N], nats.
+        weights: w* of the nearest mix m* [K]; exactly 0 for whom it leaves out.
+        distance: KL(pi0 ‖ m*), how far the base was from a mix of the personas given, nats, as in ``Projection``; inf
+            where it says what none of them can.
+        gap: the certificate of the distance, nats.
+        certified: the distance is, and every p_k of positive weight sums to 1 within 1e-9.
+    """
+
+    log_personas: Float[Array, "K N"]
+    weights: Float[Array, " K"]
+    distance: Float[Array, ""]
+    gap: Float[Array, ""]
+    certified: Bool[Array, ""]
+
+
+NORMALISED = 1e-9
+"""By how much the sum of a repaired persona may have missed 1."""
+
+
+def repaired(log_base: Float[Array, " N"], log_given: Float[Array, "K N"]) -> Repaired:
+    """The personas given, changed as little as makes the base a mix of them: ``p_k = q_k pi0 / m*``.
+
+    m* is the mix nearest to the base, whose optimality says ``sum_x pi0 q_k/m* = 1`` wherever w*_k > 0: these p_k are
+    probabilities, and ``sum_k w*_k p_k = pi0``. Whom the nearest mix leaves out sums to at most 1, and so do all mixes.
+    What the base cannot say, nobody can. If it is a mix of the personas given, they stay what they are.
+
+    If the base says what none of them can, no repair is possible: the distance is inf, nothing is certified, and the
+    p_k, none of which says it, mix to the base without it. Derivatives are those at fixed weights, so not all there is.
+
+    Args:
+        log_base: log pi0 [N]; -inf allowed.
+        log_given: log q_k [K, N], of personas that sum to one; -inf allowed, also for a whole persona.
+
+    Raises:
+        ValueError: as ``project``.
+    """
+    nearest = project(log_base, log_given, tolerance=None)
+    hull, impossible = _hull(log_given), jnp.isneginf(log_base)
+    sayable = jnp.where(hull.speakable, jnp.exp(log_base), 0.0)
+    fitted = jax.lax.stop_gradient((sayable, hull.components, nearest.weights))
+    with jax.default_matmul_precision("highest"):
+        weights, missed = interior_point.polished(*fitted)
+    log_mix = numerics.log_mix(jnp.log(weights), log_given)
+    unsaid = impossible | jnp.isneginf(log_mix)
+    change = jnp.where(unsaid, -jnp.inf, log_base - jnp.where(unsaid, 0.0, log_mix))
+    log_personas = jnp.where(unsaid[None, :], -jnp.inf, log_given + change[None, :])
+    certified = nearest.certified & (missed <= NORMALISED)
+    return Repaired(log_personas, weights, nearest.distance, nearest.gap, certified)
 
 
 def tangent_fit(
