@@ -2,8 +2,9 @@
 
 A ``Base`` holds its own log-probabilities and those of the personas whose mixes are the hull. The function that makes
 it decides how these are obtained: ``frozen`` takes the personas that a policy holds (``policies.policy.Speakers``), for
-a mixture its frozen experts. ``pretrained`` fits policies to unlabelled text, once: the parameters are kept on disk
-under the fingerprint of the computation that makes them.
+a mixture its frozen experts, for a network itself called by their names; ``spanned`` takes any, and repairs them.
+``pretrained`` fits policies to text, once: the parameters are kept on disk under the fingerprint of the computation
+that makes them.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,11 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from toypersona import artefacts, chains, numerics, pretraining, rewards, trajectories
+from toypersona import artefacts, chains, hulls, numerics, pretraining, rewards, trajectories
 from toypersona.measures import drift
-from toypersona.options import Pretraining, WorldOptions
+from toypersona.options import Network, Pretraining, WorldOptions
 from toypersona.outputs import Output, named
-from toypersona.policies import mixture
+from toypersona.policies import mixture, transformer
 from toypersona.policies.policy import Policy, Speakers, all_log_probs, with_frozen
 from toypersona.rules.rule import Task
 from toypersona.trajectories import MakeRule
@@ -27,11 +28,6 @@ from toypersona.types import Key, Params, Scalar
 from toypersona.worlds import catalogue
 from toypersona.worlds import world as worlds
 from toypersona.worlds.world import Labels, World
-
-FAMILIES: dict[str, Callable[[World, Labels, int, Pretraining], Speakers]] = {
-    "mixture": lambda world, labels, length, options: mixture.for_world(world, labels, length, options.gate),
-}
-"""Kinds of policies that can be pretrained, by name: ``(world, labels, length, options) -> Speakers``."""
 
 OF_BASE = 20
 """Folded into a seed's key where it draws a base: what a point draws with the same key is independent of it."""
@@ -167,6 +163,16 @@ def frozen(
     return Base(speakers, params, labels, prompts, log_prompts, responses, log_gates, log_personas, log_base)
 
 
+def spanned(base: Base, log_given: Float[Array, "C K N"]) -> tuple[Base, hulls.Repaired]:
+    """The same policy with the hull of other personas, repaired so that it lies inside (``hulls.repaired``).
+
+    Returns:
+        The base, and the repair at every prompt: its ``distance`` [C] is how far the policy was from a mix of them.
+    """
+    repaired = jax.vmap(hulls.repaired)(base.log_base, log_given)
+    return base._replace(log_gates=jnp.log(repaired.weights), log_personas=repaired.log_personas), repaired
+
+
 def only(base: Base, which: np.ndarray) -> Base:
     """The same base where no other prompts occur than those where ``which`` [C] is true."""
     prompts = base.prompts[which], numerics.log_normalize(base.log_prompts[which])
@@ -212,6 +218,7 @@ class Pretrained(NamedTuple):
         params: fitted, personas in the order of the true ones.
         recovery: how far the fits are from the truth.
         responses: all V^T of them [N, T].
+        early: of networks, their parameters after each of the steps ``Network.kept``, [W, R, ...]; None of mixtures.
     """
 
     seeds: np.ndarray
@@ -221,6 +228,7 @@ class Pretrained(NamedTuple):
     params: Params
     recovery: pretraining.Recovery
     responses: Int[Array, "N T"]
+    early: Params = None
 
     def place(self, key: Key) -> Int[Array, ""]:
         """The number of the base that was drawn by the seed of a key, ``jax.random.key(seed)`` (may be traced)."""
@@ -252,11 +260,10 @@ class Pretrained(NamedTuple):
 def pretrained(
     name: str,
     options: WorldOptions,
-    pretraining_options: Pretraining,
+    how: Pretraining | Network,
     *,
     length: int,
     seeds: Sequence[int] = (0,),
-    family: str = "mixture",
     folder: Path | None = None,
 ) -> Pretrained:
     """Draw worlds and fit a policy to text from each, or load what was fitted before.
@@ -264,34 +271,64 @@ def pretrained(
     Args:
         name: of the world, as for ``worlds.catalogue.load``.
         options: what it is made of.
-        pretraining_options: how the policy is fitted.
+        how: a mixture is fitted, or a network, to lines of which some name their speaker.
         length: T of the responses that are listed.
         seeds: each draws the world, if it is random, its text and the fit's random starts.
-        family: which of ``FAMILIES``.
         folder: where fitted parameters are kept; fitted anew if None.
 
     Raises:
         ValueError: settings that make no world, one too large to enumerate, or one of a single persona.
     """
-    pretraining_options = pretraining_options.fitting(name)
     keys = [jax.random.split(jax.random.fold_in(jax.random.key(seed), OF_BASE), 3) for seed in seeds]
     each = [catalogue.load(name, options, key=key) for key, _, _ in keys]
     labels = each[0][1]
     if len(labels.personas) < 2:
         raise ValueError("There is nobody to select in a world of one persona: give it two or more.")
     responses = chains.outcomes(each[0][0].log_experts.shape[-1], length)
+    network = isinstance(how, Network)
+    speakers, fit_one = _networks(labels, length, how) if network else _mixtures(name, labels, length, how)
 
-    def speakers(world: World) -> Speakers:
-        return FAMILIES[family](world, labels, length, pretraining_options)
-
-    def fit(world: World, data: Array) -> tuple[Params, pretraining.Recovery]:
-        text_key, fit_key = jax.random.wrap_key_data(data)
-        text = worlds.sample(text_key, world, pretraining_options.line_length, pretraining_options.num_lines)
-        fitted = pretraining.fit_text(fit_key, world, text, speakers(world), pretraining_options, text.tokens.shape[0])
-        return pretraining.align(world, speakers(world), fitted.params, length)
+    def fit(world: World, data: Array) -> tuple[Params, Params, pretraining.Recovery]:
+        params, early = fit_one(world, *jax.random.wrap_key_data(data))
+        return *pretraining.align(world, speakers(world), params, length), early
 
     drawn = [(world, jax.random.key_data(own[1:])) for (world, _), own in zip(each, keys, strict=True)]
-    params, recovery = artefacts.stacked(artefacts.kept(fit, drawn, folder))
-    return Pretrained(
-        np.array(seeds), artefacts.stacked([world for world, _ in each]), labels, speakers, params, recovery, responses
-    )
+    fitted = artefacts.stacked(artefacts.kept(fit, drawn, folder))
+    truths = artefacts.stacked([world for world, _ in each])
+    return Pretrained(np.array(seeds), truths, labels, speakers, *fitted[:2], responses, fitted[2])
+
+
+Fitting = tuple[Callable[[World], Speakers], Callable[[World, Key, Key], tuple[Params, Params]]]
+"""The functions of a policy for a world; ``(world, text key, fit key) -> `` its parameters, and those on the way."""
+
+
+def _mixtures(name: str, labels: Labels, length: int, how: Pretraining) -> Fitting:
+    """Fitted to text of which nobody says who wrote it."""
+    how = how.fitting(name)
+
+    def speakers(world: World) -> Speakers:
+        return mixture.for_world(world, labels, length, how.gate)
+
+    def fit(world: World, text_key: Key, fit_key: Key) -> tuple[Params, Params]:
+        text = worlds.sample(text_key, world, how.line_length, how.num_lines)
+        fitted = pretraining.fit_text(fit_key, world, text, speakers(world), how, text.tokens.shape[0])
+        return fitted.params, None
+
+    return speakers, fit
+
+
+def _networks(labels: Labels, length: int, how: Network) -> Fitting:
+    """Fitted to text of which a share names its speakers."""
+
+    def speakers(world: World) -> Speakers:
+        return transformer.for_world(world, labels, length, how)
+
+    def fit(world: World, text_key: Key, fit_key: Key) -> tuple[Params, Params]:
+        line_key, tag_key = jax.random.split(text_key)
+        text = worlds.sample(line_key, world, length, how.num_lines)
+        counts = pretraining.counted(tag_key, world, text, how.tagged, length)
+        records = (*how.kept, how.num_steps)
+        path = pretraining.fit_counts(fit_key, speakers(world), world.prompts, counts, records, rate=how.learning_rate)
+        return jax.tree.map(lambda x: x[-1], path), jax.tree.map(lambda x: x[:-1], path)
+
+    return speakers, fit

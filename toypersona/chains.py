@@ -197,6 +197,27 @@ def histories(log_probs: Float[Array, "*batch N"], num_words: int, length: int) 
     return jnp.concatenate(masses, axis=-1), jnp.concatenate(following, axis=-2)
 
 
+def listed(log_next: Float[Array, "H V"], length: int) -> Float[Array, " N"]:
+    """Log-probabilities of all V^T responses from next-word laws after every history: ``histories`` backwards.
+
+    Args:
+        log_next: in nats, in the order of ``histories``.
+        length: T.
+    """
+    num_words, start = log_next.shape[-1], 1
+    begun = log_next[0]
+    for position in range(1, length):
+        rows = log_next[start : start + num_words**position]
+        begun, start = (begun[:, None] + rows).reshape(-1), start + rows.shape[0]
+    return begun
+
+
+def history_after(history: Int[Array, ""], word: Int[Array, ""], num_words: int) -> Int[Array, ""]:
+    """The number, in the order of ``histories``, of a history that goes on with one of V words."""
+    # Before the histories of t words stand H_t = 1 + V + ... + V^(t-1), and H_(t+1) = 1 + V H_t.
+    return history * num_words + 1 + word
+
+
 def ended(end: int, num_words: int, length: int) -> Bool[Array, " H"]:
     """Which of the histories, in the order of ``histories``, hold the word that ends a response."""
     begun = [(outcomes(num_words, position) == end).any(axis=-1) for position in range(1, length)]

@@ -5,6 +5,7 @@ Limits of what several settings make together are functions: responses that are 
 
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Annotated
 
 from toypersona.limits import Count, Even, Grid, Limit, Positive, Share, increasing, one_of, within
@@ -252,3 +253,45 @@ class Training:
     """Of that defence: reward for each nat of the base's log-probability of a thought."""
     num_stops: Size = 20
     """Of the defence that stops early: places on the way at which it may."""
+
+
+Kept = Annotated[tuple[int, ...], Limit("different whole numbers from 0 on, increasing", lambda kept: _rising(kept))]
+
+
+def _rising(kept: tuple[int, ...]) -> bool:
+    return all(first < second for first, second in pairwise((-1, *kept)))
+
+
+@dataclass(frozen=True)
+class Network:
+    """A transformer, and how it is fitted: by Adam to the counts of T units of every line, all lines at every step."""
+
+    width: Annotated[int, within(4, 1024)] = 32
+    """D, of the residual stream; a multiple of the heads."""
+    depth: Annotated[int, within(1, 24)] = 2
+    """Blocks of attention and a hidden layer."""
+    num_heads: Annotated[int, within(1, 64)] = 4
+    """Of attention."""
+    tagged: Annotated[float, within(0.0, 1.0)] = 0.5
+    """Share of the lines that name their speaker. Where none do, nobody can be called."""
+    num_lines: Annotated[int, within(1, 10_000_000)] = 100_000
+    """Lines of text sampled from the world. Of few, a network learns by heart what nobody would say again."""
+    num_steps: Annotated[int, within(1, 1_000_000)] = 150
+    """Adam steps."""
+    learning_rate: Positive = 0.01
+    """Adam's, decayed to zero by a cosine."""
+    kept: Kept = (0, 10, 30)
+    """Steps after which parameters are kept too: features of networks that are not or hardly trained."""
+
+    def check(self, flag: str = "network") -> None:
+        """Refuse heads that do not divide the width, and steps that are never taken.
+
+        Raises:
+            ValueError: it names the flags.
+        """
+        if self.width % self.num_heads:
+            raise ValueError(
+                f"--{flag}.width has to be a multiple of --{flag}.num-heads, {self.num_heads}, not {self.width}."
+            )
+        if self.kept and self.kept[-1] >= self.num_steps:
+            raise ValueError(f"--{flag}.kept has to end before --{flag}.num-steps, {self.num_steps}.")

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 from toypersona import chains, numerics
 from toypersona.options import Pretraining
 from toypersona.policies import expectation_maximisation
-from toypersona.policies.policy import Policy, Speakers
+from toypersona.policies.policy import Policy, Speakers, all_log_probs
 from toypersona.types import Key, Params, Scalar
 from toypersona.worlds import world as worlds
 from toypersona.worlds.world import Sample, World
@@ -188,10 +188,80 @@ def fit_text(
     )
 
 
+def counted(key: Key, world: World, text: Sample, tagged: Scalar, length: int) -> Float[Array, "K1 C N"]:
+    """How often each response is begun with, by who is named as its speaker; the last is nobody.
+
+    Args:
+        key: draws the lines that name their speaker.
+        world: its prompts.
+        text: M lines of T words or more.
+        tagged: share of the lines that name their speaker.
+        length: T.
+
+    Returns:
+        Shares of all lines [K + 1, C, N].
+    """
+    (num_prompts, num_personas), num_words = world.log_gates.shape, world.log_experts.shape[-1]
+    named = jax.random.bernoulli(key, tagged, text.persona.shape)
+    caller = jnp.where(named, text.persona, num_personas)
+    said = text.tokens[:, :length] @ num_words ** jnp.arange(length - 1, -1, -1)
+    shape = (num_personas + 1, num_prompts, num_words**length)
+    return jnp.zeros(shape).at[caller, text.prompt_index, said].add(1 / text.persona.size)
+
+
+def fit_counts(
+    key: Key,
+    speakers: Speakers,
+    prompts: Int[Array, "C P"],
+    counts: Float[Array, "K1 C N"],
+    records: tuple[int, ...],
+    *,
+    rate: Scalar,
+) -> Params:
+    """Maximum-likelihood fit of a network to counted lines by Adam, all of them at every step, in float32.
+
+    Where it ends is a base like any other: what is measured of it is in the precision of ``counts``.
+
+    Args:
+        key: for the random start.
+        speakers: the network.
+        prompts: [C, P].
+        counts: as of ``counted``.
+        records: steps after which parameters are returned, increasing from 0 on; the last is the number of steps.
+        rate: learning rate at the start, decayed to zero by a cosine.
+
+    Returns:
+        Parameters with a leading axis, one for each record.
+    """
+    optimizer = optax.adam(optax.cosine_decay_schedule(rate, records[-1]))
+    narrow = counts.astype(jnp.float32)
+
+    def loss(params: Params) -> Float[Array, ""]:
+        missed = lambda log_probs, counts: -jnp.vdot(log_probs, counts)  # noqa: E731
+        by_nobody = missed(all_log_probs(speakers.policy, params, prompts), narrow[-1])
+        called = jax.vmap(speakers.called, (None, 0), 1)(params, prompts)  # pyright: ignore[reportArgumentType]
+        return by_nobody + missed(called, narrow[:-1])
+
+    def step(_: Int[Array, ""], carry: tuple) -> tuple:
+        params, opt_state = carry
+        updates, opt_state = optimizer.update(jax.grad(loss)(params), opt_state)
+        return optax.apply_updates(params, updates), opt_state
+
+    def stretch(carry: tuple, num_steps: Int[Array, ""]) -> tuple[tuple, Params]:
+        carry = jax.lax.fori_loop(0, num_steps, step, carry)
+        return carry, carry[0]
+
+    start = jax.tree.map(lambda x: x.astype(narrow.dtype), speakers.policy.init(key))
+    lengths = jnp.diff(jnp.array(records), prepend=0)
+    path = jax.lax.scan(stretch, (start, optimizer.init(start)), lengths)[1]
+    return jax.tree.map(lambda x: x.astype(counts.dtype), path)
+
+
 def align(world: World, speakers: Speakers, params: Params, length: int) -> tuple[Params, Recovery]:
     """Rename the fitted personas after the true ones that they fit best, and measure how well they do."""
     truth = worlds.log_personas(world, length)
-    fitted = jax.vmap(speakers.log_personas, (None, 0))(params, world.prompts)
+    said = speakers.called or speakers.log_personas
+    fitted = jax.vmap(said, (None, 0))(params, world.prompts)
     order = matching(cross_divergences(world.log_prompts, world.log_gates, truth, fitted, length))
     renamed = speakers.renamed(params, order)
     gates = jax.vmap(speakers.log_gate, (None, 0))(renamed, world.prompts)

@@ -26,6 +26,8 @@ def check(config: WorldSettings) -> None:
         )
     if config.pretraining.gate != "auto":
         raise ValueError("Both gates are fitted here: leave out --pretraining.gate.")
+    if config.policy != "mixture":
+        raise ValueError("Both gates of a mixture are fitted here: leave out --policy.")
 
 
 def pretrained(config: WorldSettings) -> list[Pretrained]:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 import numpy as np
 
 from experiments.shared import user_code
-from toypersona.limits import MOST, Grid, Limit, Positive, at_least, nearest, within
+from toypersona.limits import MOST, Grid, Limit, Positive, at_least, nearest, one_of, within
 from toypersona.options import (
     FEATURES,
     MOST_BITS,
+    Network,
     Pretraining,
     ReasoningOptions,
     Training,
@@ -117,12 +118,22 @@ class WorldSettings(Settings):
     """What the world is made of."""
     length: Annotated[int, within(1, 20)] = 3
     """T, units of a response; all V^T are enumerated."""
+    policy: Annotated[str, one_of("mixture", "transformer")] = "mixture"
+    """mixture (a gate, and an expert for each persona) or transformer (no such parts; it is called by their names)."""
     pretraining: Pretraining = Pretraining()
-    """How the base is fitted."""
+    """How a mixture is fitted."""
+    network: Network = Network()
+    """Size of a transformer, and how it is fitted."""
 
     def check(self) -> None:
-        """Refuse a world that there is not, and what does not fit into memory."""
+        """Refuse a world that there is not, a network that cannot be, and what does not fit into memory."""
         names.personas(self.world, self.options)
+        self.network.check()
+        if self.policy == "transformer" and not self.network.tagged:
+            raise ValueError(
+                "Nobody can be called by name if no line names its speaker, and the hull is made of who is called: "
+                "use --network.tagged above 0, or experiments.transformer."
+            )
         markov = self.options.markov
         if self.world == "markov":
             check_prompts(markov.num_words, max(2, markov.order), markov.num_prompts)
@@ -156,7 +167,8 @@ class WorldSettings(Settings):
         from toypersona import bases
 
         self.say("Fitting the base to text, unless .cache/bases has it ...")
-        kind = self.world, self.options, self.pretraining
+        how = self.network if self.policy == "transformer" else self.pretraining
+        kind = self.world, self.options, how
         found = bases.pretrained(*kind, length=self.length, seeds=self.seeds, folder=CACHE / "bases")
         if names.of_people(self.world):
             self._refuse_strangers(found)

@@ -58,6 +58,18 @@ class Policy(NamedTuple):
     chart: Callable[[Params, Int[Array, "C P"], Float[Array, " C"], Scalar], Chart] | None = None
 
 
+class Read(NamedTuple):
+    """What a network computes at every history of a prompt, in the order of ``chains.histories``.
+
+    Attributes:
+        log_next: log-probabilities of the next word, nats [H, V].
+        stream: the residual stream before each of L blocks and after the last [L + 1, H, D].
+    """
+
+    log_next: Float[Array, "H V"]
+    stream: Float[Array, "L H D"]
+
+
 class Speakers(NamedTuple):
     """A policy together with the personas that it holds: what a base is made of.
 
@@ -65,12 +77,17 @@ class Speakers(NamedTuple):
         policy: the ``Policy``.
         log_gate: ``(params, prompt [P]) -> [K]``, log-probability that the prompt calls for each persona.
         log_personas: ``(params, prompt [P]) -> [K, N]``, each persona's log-probability of every response: of the
-            experts of a mixture, or of the policy itself when it is called by the persona's name.
+            experts of a mixture, or of the policy itself when it is called by the persona's name, repaired
+            (``hulls.repaired``). Mixed by the gates they are the policy.
         init_from_text: ``(key, prompts [M, P], responses [M, L], num_lines []) -> params``, a random start for fitting
             the first lines of a text.
         renamed: ``(params, order [K]) -> params``, the same policy with its personas in another order.
         scopes: by name, which parameters train: pytree prefixes of 1 (trains) and 0 (frozen).
         log_tables: ``(params) -> chains.Table``, the personas' chains [K, U, ..., U, V]; None where they are none.
+        called: ``(params, prompt) -> [K, N]``, a network's own log-probabilities where it is called by each name; None
+            of what has no names.
+        read: ``(params, prompt, caller [] or None) -> Read`` of a network, called by nobody or by the name of a number
+            from 0 to K - 1; None of what is no network.
     """
 
     policy: Policy
@@ -80,6 +97,8 @@ class Speakers(NamedTuple):
     renamed: Callable[[Params, Int[Array, " K"]], Params]
     scopes: Mapping[str, Any]
     log_tables: Callable[[Params], chains.Table] | None = None
+    called: Callable[[Params, Int[Array, " P"]], Float[Array, "K N"]] | None = None
+    read: Callable[..., Read] | None = None
 
 
 def all_log_probs(policy: Policy, params: Params, prompts: Int[Array, "C P"]) -> Float[Array, "C N"]:
