@@ -105,9 +105,9 @@ def transformer(
 
     def read(params: Params, prompt: Int[Array, " P"], caller: Int[Array, ""] | None = None) -> Read:
         units = jnp.concatenate([prompt, jnp.asarray(words)])
-        logits, stream = module.apply(
-            {"params": params}, jnp.asarray(nobody if caller is None else caller), units, sees
-        )
+        asked = jnp.asarray(nobody if caller is None else caller)
+        # Typed as what flax may also return.
+        logits, stream = cast(tuple[Array, Array], module.apply({"params": params}, asked, units, sees))
         return Read(jax.nn.log_softmax(logits[start - 1 :]), stream[:, start - 1 :])
 
     def init(key: Key) -> Params:
