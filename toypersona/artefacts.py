@@ -1,6 +1,8 @@
 """Results of long computations kept on disk, found again by what is computed and from what."""
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,6 +15,9 @@ from toypersona import files, programs
 from toypersona.types import Key
 
 Result = TypeVar("Result")
+
+AT_ONCE = 4
+"""Computations side by side: more would fill the memory."""
 
 
 class ByKey(NamedTuple):
@@ -61,15 +66,23 @@ def kept(compute: Callable[..., Result], calls: Sequence[tuple], folder: Path | 
     closed, shapes = jax.make_jaxpr(compute, return_shape=True)(*calls[0])
     evaluate = jax.jit(jaxpr_as_fun(closed))
 
-    def result(arguments: tuple) -> Result:
-        path = folder and folder / f"jax-{jax.__version__}-{jax.default_backend()}" / programs.fingerprint(
-            closed, arguments
-        )
+    def place_of(arguments: tuple) -> Path | None:
+        version = f"jax-{jax.__version__}-{jax.default_backend()}"
+        return folder and folder / version / programs.fingerprint(closed, arguments)
+
+    def result(call: tuple[tuple, Path | None]) -> Result:
+        arguments, path = call
         if path and path.exists():
             return files.kept_tree(path, shapes)
         computed = jax.tree.unflatten(jax.tree.structure(shapes), evaluate(*jax.tree.leaves(arguments)))
         if path:
-            files.keep_tree(path, computed)
+            files.keep_tree(path, jax.block_until_ready(computed))
         return computed
 
-    return [result(arguments) for arguments in calls]
+    each = [(arguments, place_of(arguments)) for arguments in calls]
+    unknown = [i for i, (_, path) in enumerate(each) if not (path and path.exists())]
+    # The first of them compiles; of small steps one after the other, a core has its fill with one computation.
+    found = {i: result(each[i]) for i in unknown[:1]}
+    with ThreadPoolExecutor(min(AT_ONCE, os.cpu_count() or 1)) as pool:
+        found |= zip(unknown[1:], pool.map(result, [each[i] for i in unknown[1:]]), strict=True)
+    return [found[i] if i in found else result(call) for i, call in enumerate(each)]

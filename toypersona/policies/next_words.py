@@ -55,6 +55,11 @@ def of_logits(init: Callable[[Key], Params], logits: Logits, length: int) -> Pol
     )
 
 
+def of_law(log_law: Float[Array, "C N"], num_words: int, length: int) -> Params:
+    """The parameters at which a table says what some law says of all V^T responses to its prompts, nats [C, N]."""
+    return chains.histories(log_law, num_words, length)[1]
+
+
 def table(prompts: Int[Array, "C P"], num_words: int, length: int) -> Policy:
     """Free logits [C, H, V] of the next word after every history of every known prompt.
 

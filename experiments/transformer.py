@@ -1,0 +1,130 @@
+"""Which laws survive in a network without persona modules? A transformer that read lines, some of which name who speaks.
+
+Its personas are itself, called by name, or the true ones, repaired so that the base is a mix of them. Predicted before
+any step: where each rule first moves it (L1). Measured: how much of weak RL is selection, by what the network was
+trained on and for how long; how far stronger RL walks until half of the drift is no selection; what its activations
+know of the personas and what RL does to them; what it says at a prompt that it never saw. Seeds draw the world, if it
+is random, the text, the network and the rewards.
+
+On 2 cores the preset quick takes four minutes, paper an hour and a half.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import xarray as xr
+
+from experiments.shared import command, settings
+from toypersona.limits import Angles, Count, Positive, Share, increasing, within
+from toypersona.options import Network
+from toypersona.outputs import named
+
+if TYPE_CHECKING:
+    from toypersona.types import Array, Key
+
+NAME = "transformer"
+HULLS = ("truth", "names")
+FEATURES = ("words", "noise")
+STEPWISE = ("SGD", "Adam", "natural gradient")
+MEASURED = ("total", "selection", "switching", "novelty", "hull_distance", "selection_fraction", "gap", "certified")
+
+Shares = Annotated[tuple[Share, ...], increasing(least=-1e-9, kind="shares from 0 to 1")]
+Sizes = tuple[Annotated[int, within(1, 10_000_000)], ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config(settings.RewardSettings):
+    """Settings of the network; it reads ``--network.tagged`` of the lines with names where nothing else is said."""
+
+    policy: Annotated[str, settings.one_of("transformer")] = "transformer"
+    """transformer; the mixture and the tables that it is compared with come by themselves."""
+    angles: Angles = (0.0, 30.0, 60.0, 90.0)
+    """Degrees between the reward and the personas."""
+    tagged: Shares = (0.0, 0.1, 0.5, 1.0)
+    """Shares of the lines that name their speaker; a network for each."""
+    widths: Sizes = ()
+    """A further network for each width."""
+    depths: Sizes = ()
+    """A further network for each number of blocks."""
+    lines: Sizes = ()
+    """A further network for each number of lines that it reads."""
+    drifts: Annotated[tuple[float, ...], increasing(4)] = (0.005, 0.01, 0.02, 0.04)
+    """Sizes of a first step: sqrt(2 KL(policy‖base)) by the prediction, each twice the one before."""
+    step: Positive = 0.15
+    """Length of every later step, sqrt(2 KL), of every rule."""
+    num_steps: Count = 20
+    """Steps of every rule."""
+
+    def check(self) -> None:
+        """Refuse networks that cannot be, and steps that do not double."""
+        super().check()
+        if not np.allclose(np.diff(np.log2(self.drifts)), 1.0):
+            raise ValueError("--drifts has to double at every step.")
+        if self.pretraining.gate not in ("auto", "network"):
+            raise ValueError("The mixture beside it has a gate network: leave out --pretraining.gate.")
+        for _, network in self.networks():
+            network.check()
+
+    def networks(self) -> list[tuple[str, Network]]:
+        """All networks, by what is different about them; ``--network`` itself is the last of the shares that it has."""
+        changed = [(f"{share:g} of lines named", {"tagged": share}) for share in self.tagged]
+        changed += [(f"width {width}", {"width": width}) for width in self.widths]
+        changed += [(f"depth {depth}", {"depth": depth}) for depth in self.depths]
+        changed += [(f"{num:,} lines", {"num_lines": num}) for num in self.lines]
+        return [(name, dataclasses.replace(self.network, **change)) for name, change in changed]
+
+
+PRESETS = {
+    "quick": Config(seeds=tuple(range(8))),
+    "paper": Config(
+        seeds=tuple(range(16)),
+        angles=(0.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0),
+        widths=(16, 64),
+        depths=(1, 4),
+        lines=(1_000, 10_000, 1_000_000),
+        num_steps=40,
+        step=0.1,
+    ),
+}
+
+
+def run(config: Config) -> xr.Dataset:
+    """Fit, predict, step, walk, and read the activations."""
+    import jax
+    import jax.numpy as jnp
+
+    from toypersona import networks
+
+    usual = config.pretrained()
+    mixtures = dataclasses.replace(config, policy="mixture").pretrained()
+    several = {name: dataclasses.replace(config, network=each).pretrained() for name, each in config.networks().items()}
+    reward, angles = settings.Reward(config, usual), jnp.asarray(config.angles)
+
+    def point(key: Key) -> dict[str, Any]:
+        draw = usual.place(key)
+        base, world = usual.base(draw), usual.world_at(draw)
+        noise_key, walk_key, unseen_key = jax.random.split(jax.random.clone(key), 3)
+        noise = jax.random.normal(noise_key, base.log_base.shape)
+
+        def ends(base: Base) -> Float[Array, "2 2 C N"]:
+            """Rewards at 0 and 90 degrees, for each of FEATURES."""
+            affine, words = (reward.at_angle(angle, base, jax.random.clone(key), draw) for angle in (0.0, 90.0))
+            other = base.reward_at_angle(90.0, reward.helpful, noise)
+            return jnp.stack([jnp.stack([affine, words]), jnp.stack([affine, other])])
+
+        limits = [
+            networks.limits(each.base(draw), each.early_at(draw), world, ends, angles) for each in several.values()
+        ]
+        paid = networks.at_angles(ends(base)[0], angles)
+        predicted, steps = jax.lax.map(lambda r: networks.first_steps(base, r, jnp.asarray(config.drifts)), paid)
+        return {
+            **_limits(config, jax.tree.map(lambda *x: jnp.stack(x), *limits)),
+            "first_order": named(predicted, angle=config.angles, rule=networks.KINDS),
+            **_walks(config, base, mixtures.base(draw), paid, walk_key),
+            **networks.unseen(unseen_key, world, base, config.network)._asdict(),
+        }
+
+    return command.sweep(NAME, config, point, {}, constants=usual.recovered(), labels={})

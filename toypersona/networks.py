@@ -1,0 +1,254 @@
+"""A network under weak and strong RL: which way it first moves, by what it was trained on, and where its walk leads.
+
+The same base with other parameters moves another way. ``ways`` lists them: the network itself, its law on the features
+of an untrained or hardly trained network, and a table of next words. What differs between them is the tangent kernel
+``J J^T`` of log-probabilities alone (Jacot, Gabriel and Hongler 2018).
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int
+
+from toypersona import bases, first_order, hulls, numerics, pretraining, theory, trajectories
+from toypersona.bases import Base
+from toypersona.measures.drift import DriftBudget
+from toypersona.options import Network
+from toypersona.policies import next_words, transformer
+from toypersona.policies.policy import Policy, all_log_probs
+from toypersona.rules import clipped, gradient, reinforce
+from toypersona.rules.rule import Task
+from toypersona.trajectories import MakeRule
+from toypersona.types import Key, Params
+from toypersona.worlds import world as worlds
+
+NUM_SAMPLES = 8
+"""Responses to each prompt at every step of a sampled rule."""
+
+DAMPING = 0.1
+"""Of natural gradient, relative to the curvature along the gradient: there are more parameters than next-word laws."""
+
+RULES = {
+    "SGD": gradient.policy_gradient,
+    "Adam": functools.partial(gradient.policy_gradient, optimizer=optax.adam),
+    "RLOO": functools.partial(reinforce.rloo, num_samples=NUM_SAMPLES),
+    "GRPO": functools.partial(clipped.grpo, num_samples=NUM_SAMPLES),
+    "natural gradient": functools.partial(gradient.natural_gradient, damping=DAMPING, tolerance=0.03),
+}
+"""What trains the network, by name."""
+
+
+KINDS = ("vanilla", "adam", "natural")
+"""Rules whose first step is predicted, as ``first_order.step`` calls them."""
+
+
+class Way(NamedTuple):
+    """Parameters at which a policy has the law of a base."""
+
+    policy: Policy
+    params: Params
+
+
+def own(base: Base) -> Way:
+    """The base's own parameters."""
+    return Way(base.policy, base.params)
+
+
+def on_features(base: Base, features: Params) -> Way:
+    """The law of a network on the features of other parameters."""
+    return Way(transformer.grafted(base.speakers, base.params, features, base.length), features)
+
+
+def as_table(base: Base) -> Way:
+    """The base written out as a table of next words."""
+    policy = next_words.table(base.prompts, base.num_words, base.length)
+    return Way(policy, next_words.of_law(base.log_base, base.num_words, base.length))
+
+
+def directions(base: Base, way: Way, rewards: Float[Array, "R C N"]) -> Float[Array, "R C N"]:
+    """Where plain policy gradient first moves log pi for each of some rewards (``first_order.first``)."""
+    law = functools.partial(all_log_probs, way.policy, prompts=base.prompts)
+    first = lambda reward: first_order.first(law, way.params, base.log_prompts, reward)  # noqa: E731
+    return jax.lax.map(first, rewards)
+
+
+def at_angles(ends: Float[Array, "2 C N"], degrees: Float[Array, " A"]) -> Float[Array, "A C N"]:
+    """``cos(theta) u + sin(theta) v`` at every angle: of rewards, and of what is linear in them, such as ``first``."""
+    theta = jnp.deg2rad(degrees)
+    return jnp.tensordot(jnp.stack([jnp.cos(theta), jnp.sin(theta)], axis=1), ends, 1)
+
+
+def weak_limits(
+    base: Base, way: Way, ends: Float[Array, "F 2 C N"], degrees: Float[Array, " A"]
+) -> Float[Array, "F A"]:
+    """S(0+) of plain policy gradient at every angle, by R² of its own direction (law L1).
+
+    Args:
+        base: its hull.
+        way: the parameters that are trained.
+        ends: rewards at 0 and 90 degrees, for each of F features.
+        degrees: angles.
+    """
+    moved = directions(base, way, ends.reshape(-1, *ends.shape[2:])).reshape(ends.shape)
+    limit = lambda moved: theory.weak_limit(base.log_base, base.log_personas, moved, base.log_prompts)  # noqa: E731
+    return jax.lax.map(lambda pair: jax.vmap(limit)(at_angles(pair, degrees)), moved)
+
+
+def in_all_ways(
+    base: Base, early: Params, ends: Callable[[Base], Float[Array, "F 2 C N"]], degrees: Float[Array, " A"]
+) -> Float[Array, "W F A"]:
+    """``weak_limits`` of the network, of its law on the features of every early network, and of the table, in a row.
+
+    Args:
+        base: a network's.
+        early: parameters on the way through pretraining, with a leading axis.
+        ends: the rewards at 0 and 90 degrees on a base, for each of F features.
+        degrees: angles.
+    """
+    paid = ends(base)
+    limits = lambda way: weak_limits(base, way, paid, degrees)  # noqa: E731
+    grafts = jax.lax.map(lambda features: limits(on_features(base, features)), early)
+    return jnp.concatenate([limits(own(base))[None], grafts, limits(as_table(base))[None]])
+
+
+class Limits(NamedTuple):
+    """How much of infinitely weak RL is selection in one network, plain policy gradient.
+
+    Attributes:
+        limit: S(0+) with the hull of the true personas and of those called by name, the ``in_all_ways`` of each
+            [2, W, F, A].
+        early_limit: of the network as it was on the way through pretraining, true personas [R, F, A].
+        misfit: how far the network is from a mix of the true personas, of those called by name, and of itself at their
+            own prompts, nats [3].
+    """
+
+    limit: Float[Array, "2 W F A"]
+    early_limit: Float[Array, "R F A"]
+    misfit: Float[Array, " 3"]
+
+
+def limits(
+    base: Base,
+    early: Params,
+    world: worlds.World,
+    ends: Callable[[Base], Float[Array, "F 2 C N"]],
+    degrees: Float[Array, " A"],
+) -> Limits:
+    """What there is to say of a network before any step; arguments as in ``in_all_ways``, and the world's truth."""
+    around = by_truth(base, world), by_name(base), by_own_prompts(base)
+
+    def of(hull: tuple[Array, Array]) -> Float[Array, "W F A"]:
+        log_gates, log_personas = hull
+        return in_all_ways(base._replace(log_gates=log_gates, log_personas=log_personas), early, ends, degrees)
+
+    def younger(params: Params) -> Float[Array, "F A"]:
+        then = by_truth(base._replace(params=params, log_base=base.law(params)), world)[0]
+        return weak_limits(then, own(then), ends(then), degrees)
+
+    both = jax.tree.map(lambda *x: jnp.stack(x), *[(at.log_gates, at.log_personas) for at, _ in around[:2]])
+    misfit = jnp.stack([base.rho @ repaired.distance for _, repaired in around])
+    return Limits(jax.lax.map(of, both), jax.lax.map(younger, early), misfit)
+
+
+def by_truth(base: Base, world: worlds.World) -> tuple[Base, hulls.Repaired]:
+    """The base with the hull of the world's personas (``bases.spanned``)."""
+    return bases.spanned(base, worlds.log_personas(world, base.length))
+
+
+def by_name(base: Base) -> tuple[Base, hulls.Repaired]:
+    """The network with the hull of itself called by each name: the base as it is, and how far it was from them."""
+    return bases.spanned(base, jax.vmap(base.speakers.called, (None, 0))(base.params, base.prompts))  # pyright: ignore[reportArgumentType]
+
+
+def by_own_prompts(base: Base) -> tuple[Base, hulls.Repaired]:
+    """The base with the hull of what it says at each persona's own prompt, where its gate is largest.
+
+    These laws hold what such a prompt asks for, whoever speaks, and others' voices: a warning, not the measure.
+    """
+    at_own = base.log_base[jnp.argmax(base.log_gates, axis=0)]
+    return bases.spanned(base, jnp.broadcast_to(at_own, base.log_personas.shape))
+
+
+def walk(
+    base: Base,
+    way: Way,
+    make_rule: Callable[..., Any],
+    reward: Float[Array, "C N"],
+    measure: Callable[[Params], Any],
+    *,
+    key: Key,
+    **steps: Any,
+) -> tuple[DriftBudget, Any]:
+    """The drift budgets along a rule's path in steps of equal length, and what else is measured on the way.
+
+    Args:
+        base: where it starts.
+        way: the parameters that are trained.
+        make_rule: ``(task, learning_rate) -> UpdateRule``.
+        reward: [C, N].
+        measure: of the parameters.
+        key: for rules that sample.
+        steps: as in ``trajectories.follow_by_length``.
+    """
+    task = Task(way.policy, base.prompts, base.log_prompts, reward)
+    both = lambda params: (all_log_probs(way.policy, params, base.prompts), measure(params))  # noqa: E731
+    rule: MakeRule = lambda rate: make_rule(task, learning_rate=rate)  # noqa: E731
+    (path, others), _ = trajectories.follow_by_length(rule, both, way.params, task, key=key, **steps)
+    return base.budget_along(path), others
+
+
+def tilts(base: Base, reward: Float[Array, "C N"], strengths: Float[Array, " R"]) -> DriftBudget:
+    """The drift budgets along the tilt."""
+    return base.budget_along(jax.vmap(lambda strength: theory.tilt(base.log_base, reward, strength))(strengths))
+
+
+def first_steps(
+    base: Base, reward: Float[Array, "C N"], drifts: Float[Array, " D"]
+) -> tuple[Float[Array, " 3"], DriftBudget]:
+    """S(0+) of each of ``KINDS`` by R² of its direction, and the budgets of single steps of some lengths [3, D]."""
+    predicted, measured = [], []
+    for kind in KINDS:
+        direction, after = first_order.step(kind, base, base.task(reward), damping=DAMPING)
+        rates = first_order.rates(base.log_base, direction, base.log_prompts, drifts)
+        predicted.append(theory.weak_limit(base.log_base, base.log_personas, direction, base.log_prompts))
+        measured.append(jax.lax.map(lambda rate, after=after: base.budget(after(rate)), rates))
+    return jnp.stack(predicted), jax.tree.map(lambda *x: jnp.stack(x), *measured)
+
+
+class Unseen(NamedTuple):
+    """A network that never saw one of the prompts.
+
+    Attributes:
+        prompt: its number.
+        unseen: KL(world‖network) there, nats.
+        seen: the same of the network that saw it.
+        others: KL(world‖the network's mean law at the other prompts) there, nats: of whoever reads no prompt.
+    """
+
+    prompt: Int[Array, ""]
+    unseen: Float[Array, ""]
+    seen: Float[Array, ""]
+    others: Float[Array, ""]
+
+
+def unseen(key: Key, world: worlds.World, base: Base, how: Network) -> Unseen:
+    """Fit the base's network again to lines of which those at one prompt, drawn by the key, are left out."""
+    text_key, tag_key, fit_key, prompt_key = jax.random.split(key, 4)
+    text = worlds.sample(text_key, world, base.length, how.num_lines)
+    left_out = jax.random.randint(prompt_key, (), 0, base.prompts.shape[0])
+    counts = pretraining.counted(tag_key, world, text, how.tagged, base.length)
+    counts = counts.at[:, left_out].set(0.0)
+    counts = counts / counts.sum()
+    path = pretraining.fit_counts(
+        fit_key, base.speakers, base.prompts, counts, (how.num_steps,), rate=how.learning_rate
+    )
+    said = all_log_probs(base.policy, jax.tree.map(lambda x: x[0], path), base.prompts)
+    truth = worlds.log_base(world, base.length)[left_out]
+    share = jnp.where(jnp.arange(base.prompts.shape[0]) == left_out, -jnp.inf, base.log_prompts)
+    mean = numerics.log_mix(numerics.log_normalize(share), said)
+    missed = lambda law: numerics.kl_divergence(truth, law)  # noqa: E731
+    return Unseen(left_out, missed(said[left_out]), missed(base.log_base[left_out]), missed(mean))
