@@ -224,6 +224,22 @@ def ended(end: int, num_words: int, length: int) -> Bool[Array, " H"]:
     return jnp.concatenate([jnp.zeros(1, bool), *begun])
 
 
+def visits(
+    log_prompts: Float[Array, " C"], log_begun: Float[Array, "C H"], left_out: Bool[Array, " H"] | None = None
+) -> Float[Array, "C H"]:
+    """How often each history of each prompt is read on from: shares [C, H] that sum to 1.
+
+    Args:
+        log_prompts: log rho(c) [C].
+        log_begun: log-probabilities that a response begins so, the first of what ``histories`` returns.
+        left_out: histories that do not count, such as those of ``ended``; all count if None.
+    """
+    come = jnp.exp(log_prompts[:, None] + log_begun)
+    if left_out is not None:
+        come = jnp.where(left_out[None], 0.0, come)
+    return come / come.sum()
+
+
 def sample(
     key: Key, tables: Table, chain: Int[Array, ""] | int, prompt: Int[Array, " P"], length: int
 ) -> Int[Array, " T"]:

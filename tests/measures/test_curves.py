@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import xarray as xr
+from scipy import stats
 
 from toypersona.measures import curves
 
@@ -52,3 +53,24 @@ def test_support_rates_are_wu_s():
     }
     rates = curves.support_rates(xr.Dataset(counts))
     assert (rates.SRR.item(), rates.NDR.item(), rates.NSCR.item()) == pytest.approx((0.6, 0.25, -1 / 6))
+
+
+def test_partial_rank_correlation_is_that_of_what_a_regression_of_ranks_leaves():
+    rng = np.random.default_rng(3)
+    z = rng.normal(size=(2, 40))
+    x, y = z**3 + rng.normal(size=z.shape), np.exp(z) + rng.normal(size=z.shape)
+    x[0, :5] = x[0, 5:10]
+    of_x, of_y, of_z = (xr.DataArray(values, dims=("seed", "record")) for values in (x, y, z))
+    found = curves.partial_rank_correlation(of_x, of_y, of_z, "record")
+    plain = curves.rank_correlation(of_x, of_y, "record")
+    for seed in range(2):
+        a, b, given = (stats.rankdata(values[seed]) for values in (x, y, z))
+        left = [ranks - np.polyval(np.polyfit(given, ranks, 1), given) for ranks in (a, b)]
+        np.testing.assert_allclose(found[seed], np.corrcoef(*left)[0, 1], rtol=1e-9)
+    assert (abs(found - plain) > 0.1).all(), "no power"
+
+
+def test_of_what_the_given_decides_nothing_is_left():
+    x, y = (xr.DataArray(values, dims="record") for values in (X, np.cos(9 * X)))
+    assert np.isnan(curves.partial_rank_correlation(x, y, x**3, "record"))
+    assert np.isnan(curves.partial_rank_correlation(x, y, xr.zeros_like(x), "record"))

@@ -17,6 +17,9 @@ from scipy import stats
 EARLY = 5
 """Records from which the end of a path is foretold: of eight geometrically spaced ones an eighth of the way."""
 
+ROUNDING = 1e-12
+"""A share of a variance below which nothing is left of it."""
+
 Values = Float[np.ndarray, " R"]
 
 
@@ -145,3 +148,14 @@ def rank_correlation(x: xr.DataArray, y: xr.DataArray, along: str) -> xr.DataArr
         return float(np.corrcoef(stats.rankdata(x), stats.rankdata(y))[0, 1]) if varied else np.nan
 
     return xr.apply_ufunc(read, x, y, input_core_dims=[[along]] * 2, vectorize=True)
+
+
+def partial_rank_correlation(x: xr.DataArray, y: xr.DataArray, given: xr.DataArray, along: str) -> xr.DataArray:
+    """Spearman's of what the ranks of ``given`` leave of the ranks of x and y, taken out linearly, along a dimension.
+
+    ``(r_xy - r_xz r_yz) / sqrt((1 - r_xz²) (1 - r_yz²))``; nan where nothing is left of one of the two, or one of the
+    three is the same everywhere.
+    """
+    together, of_x, of_y = (rank_correlation(*pair, along) for pair in ((x, y), (x, given), (y, given)))
+    left = (1 - of_x**2) * (1 - of_y**2)
+    return (together - of_x * of_y) / np.sqrt(left.where(left > ROUNDING))

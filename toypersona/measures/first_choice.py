@@ -55,10 +55,7 @@ def first_choice(
     """
     log_mass, log_next = chains.histories(log_policy, num_words, length)
     _, base_next = chains.histories(log_base, num_words, length)
-    come = jnp.exp(log_prompts[:, None] + log_mass)
-    if end is not None:
-        come = jnp.where(chains.ended(end, num_words, length)[None], 0.0, come)
-    come = come / come.sum()
+    come = chains.visits(log_prompts, log_mass, None if end is None else chains.ended(end, num_words, length))
     choice = log_next.argmax(axis=-1)
     chosen = jnp.take_along_axis(base_next, choice[..., None], axis=-1)
     rank = 1 + (base_next > chosen).sum(axis=-1)
