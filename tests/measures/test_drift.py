@@ -350,3 +350,77 @@ def test_a_path_without_policies_has_no_budgets():
     _, log_base, log_personas = random_problem(8)
     found = drift.budget_along(jnp.zeros((0, C, N)), log_base, log_personas, TOKENS, LOG_PROMPTS)
     assert found.total.shape == (0,) and found.weights.shape == (0, C, K)
+
+
+REPAIRED = jax.jit(
+    lambda policy, base, personas: drift.budget(policy, base, personas, TOKENS, LOG_PROMPTS, repair=True)
+)
+MADE = jax.jit(jax.vmap(hulls.repaired))
+PARTS = ("total", "hull_distance", "token_hull_distance", "selection", "switching", "novelty")
+
+
+def outside(seed, scale=1.0):
+    """A base that is far from all mixes of the personas, and a policy some way off it."""
+    keys = jax.random.split(jax.random.key(seed), 3)
+    log_personas = jax.nn.log_softmax(jax.random.normal(keys[0], (C, K, N)))
+    log_base = jax.nn.log_softmax(jax.random.normal(keys[1], (C, N)))
+    log_policy = jax.nn.log_softmax(log_base + scale * jax.random.normal(keys[2], (C, N)))
+    return log_policy, log_base, log_personas
+
+
+def test_repair_charges_the_policy_only_with_its_own_way():
+    log_policy, log_base, log_personas = outside(0)
+    found = REPAIRED(log_policy, log_base, log_personas)
+    by_hand = MADE(log_base, log_personas).log_personas
+    rho, parts = np.exp(LOG_PROMPTS), []
+    for c in range(C):
+        q, base, policy = (np.exp(x[c]) for x in (log_personas, log_base, log_policy))
+        mix = oracle.nearest(base, q).x @ q
+        np.testing.assert_allclose(jnp.exp(by_hand[c]), q * base / mix, atol=1e-6)
+        parts.append(oracle.nearest(policy, q).fun - policy @ np.log(base / mix))
+    np.testing.assert_allclose(found.hull_distance, rho @ parts, atol=1e-6)
+    for name in PARTS:
+        np.testing.assert_allclose(
+            getattr(found, name), getattr(BUDGET(log_policy, log_base, by_hand), name), atol=1e-12
+        )
+    assert found.certified
+    still = REPAIRED(log_base, log_base, log_personas)
+    assert BUDGET(log_base, log_base, log_personas).hull_distance > 0.2
+    assert abs(still.hull_distance) < 1e-12 and still.selection_fraction == 1 and still.certified
+
+
+@pytest.mark.slow
+def test_with_repair_no_part_is_negative_and_a_path_s_budgets_are_those_of_its_policies():
+    policies, bases, personas = (jnp.stack(x) for x in zip(*(outside(s, 0.1 * 2.0**s) for s in range(6)), strict=True))
+    sparse = jnp.where(jax.random.bernoulli(jax.random.key(1), 0.1, personas.shape), -jnp.inf, personas)
+    personas = jax.nn.log_softmax(sparse.at[:, :, 0].set(personas[:, :, 0]))
+    found = jax.jit(jax.vmap(REPAIRED))(policies, bases, personas)
+    parts = jnp.stack([found.selection, found.switching, found.novelty])
+    assert found.certified.all() and (parts >= -1e-12).all() and (parts[1:] > 1e-4).any(axis=1).all()
+    np.testing.assert_allclose(parts.sum(axis=0), found.total, atol=1e-12)
+    along = drift.budget_along(policies[3][None], bases[3], personas[3], TOKENS, LOG_PROMPTS, repair=True)
+    for name in PARTS:
+        np.testing.assert_allclose(getattr(along, name)[0], getattr(found, name)[3], atol=1e-11)
+
+
+def test_weak_tilt_of_a_base_that_is_no_mix_has_the_predicted_fraction_only_with_repair():
+    _, log_base, log_personas = outside(13)
+    made = MADE(log_base, log_personas)
+    repaired, noise = made.log_personas, jax.random.normal(jax.random.key(4), (C, N))
+    reward = noise + 2 * jnp.exp(repaired[:, 0] - log_base)
+    predicted = theory.weak_limit(log_base, repaired, reward, LOG_PROMPTS)
+    tilted = [theory.tilt(log_base, reward, s) for s in (0.01, 0.02)]
+    at = [REPAIRED(policy, log_base, log_personas).selection_fraction for policy in tilted]
+    np.testing.assert_allclose(2 * at[0] - at[1], predicted, atol=1e-4)
+    assert 0.2 < predicted < 0.8 and (made.weights > 0.01).all()
+    assert BUDGET(tilted[0], log_base, log_personas).selection_fraction < -1000
+
+
+@pytest.mark.slow
+def test_what_cannot_be_repaired_is_not_certified_unless_nobody_asks():
+    log_policy, log_base, log_personas = outside(2)
+    silent = log_personas.at[1, :, 4].set(-jnp.inf)
+    asked = jax.jit(lambda rho: drift.budget(log_policy, log_base, silent, TOKENS, rho, repair=True))
+    found, never = asked(LOG_PROMPTS), asked(jnp.array([0.0, -jnp.inf]))
+    assert jnp.isposinf(found.hull_distance) and not found.certified
+    assert jnp.isfinite(never.hull_distance) and never.certified

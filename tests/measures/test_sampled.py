@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_drift import BUDGET, LOG_PROMPTS, TOKENS, C, K, N, T, V, given_up, random_problem
+from test_drift import BUDGET, LOG_PROMPTS, REPAIRED, TOKENS, C, K, N, T, V, given_up, outside, random_problem
 
 from experiments.shared import oracle
 from toypersona import numerics
@@ -382,14 +382,14 @@ def test_a_policy_that_is_the_base_has_nothing_but_selection(small):
 
 @pytest.mark.parametrize("wrong", [None, "policy", "likeliest", "base", "plain", "token"])
 def test_one_fit_that_is_not_certified_is_enough(small, monkeypatch, wrong):
-    """The policy's fits are asked for first, then the base's; the second of each is the plain one."""
+    """The base's fits are asked for first, then the policy's; the second of each is the plain one."""
     samples, base_samples = small
-    fits = iter(("policy", "likeliest", "base", "plain"))
+    fits = iter(("base", "plain", "policy", "likeliest"))
 
     def nearest(drawn, *_):
         zeros, even = jnp.zeros_like(drawn.log_policy), jnp.full((C, K), 1 / K)
         certified = [jnp.array([True, next(fits) != wrong]) for _ in range(2)]
-        return [control_variates.Nearest(zeros, zeros, even, each) for each in certified]
+        return [control_variates.Nearest(zeros, zeros, even, each, zeros) for each in certified]
 
     monkeypatch.setattr(sampled, "_nearest", nearest)
     novel = jnp.zeros_like(samples.log_policy), jnp.array([True, wrong != "token"])
@@ -468,3 +468,118 @@ def test_float32_samples_and_a_single_persona():
     law = jnp.full((1, 8), jnp.log(0.5))
     alone = sampled.Samples(law, law, (law + 1e-12)[:, None])
     assert sampled.budget_from_samples(alone, alone, jnp.zeros(1)).base_inside
+
+
+REPAIRS = ("weak", "strong", "left out")
+
+
+def to_repair():
+    """Policies of bases that are no mix: 1e-3 nats and one nat toward a persona; and toward one that m* leaves out."""
+    noise = jax.random.normal(jax.random.key(5), (C, N))
+    _, base, personas = outside(0)
+    moved = lambda base, way, by: jax.nn.log_softmax(base + way + by * noise)  # noqa: E731
+    without = moved(0.3 * base + jnp.logaddexp(personas[:, 0], personas[:, 1]), -0.6 * personas[:, 2], 0.0)
+    return {
+        "weak": (moved(base, 0.05 * personas[:, 0], 0.01), base, personas),
+        "strong": (moved(base, personas[:, 0] - base, 0.2), base, personas),
+        "left out": (moved(without, 0.5 * (personas[:, 2] - without), 0.1), without, personas),
+    }
+
+
+def repaired_by_chance(num, draws):
+    """Budgets from samples in each of the cases, with repair."""
+
+    def one(key, case):
+        keys, (policy, base, personas) = jax.random.split(key), case
+        _, samples = draw(keys[0], policy, base, personas, num)
+        _, base_samples = draw(keys[1], base, base, personas, num)
+        return sampled.budget_from_samples(samples, base_samples, LOG_PROMPTS, repair=True)
+
+    keys = jax.random.split(jax.random.key(6), draws)
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), *to_repair().values())
+    each = lambda given: jax.lax.map(lambda c: jax.vmap(lambda k: one(k, c))(jax.random.clone(keys)), given)  # noqa: E731
+    return jax.jit(each)(stacked)
+
+
+@pytest.fixture(scope="module")
+def repaired_from_samples():
+    """Of 1000 samples each, many times; also without what the base's samples add to the errors; and exact values."""
+    whole = repaired_by_chance(1000, 200)
+    jax.clear_caches()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(control_variates, "of_the_repair", lambda *given: jnp.zeros(given[4].shape[1]))
+        policy_only = repaired_by_chance(1000, 200)
+    jax.clear_caches()
+    exact = jax.vmap(REPAIRED)(*(jnp.stack(x) for x in zip(*to_repair().values(), strict=True)))
+    return whole, policy_only, exact
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", REPAIRS)
+def test_with_repair_the_budget_from_samples_is_the_exact_one_within_its_errors(repaired_from_samples, case):
+    whole, policy_only, exact = (jax.tree.map(lambda x: x[REPAIRS.index(case)], x) for x in repaired_from_samples)
+    assert whole.certified.all() and whole.base_inside.mean() > 0.97
+    lowest, highest = {"weak": (5e-4, 2e-3), "strong": (0.7, 1.5), "left out": (0.1, 1.0)}[case]
+    assert lowest < exact.total < highest
+    for name in FITTED:
+        apart = getattr(whole, name) - getattr(exact, name)
+        z = apart / getattr(whole, f"{name}_se")
+        assert abs(apart.mean()) < 0.35 * apart.std(), (name, apart.mean() / apart.std())
+        assert 0.8 < z.std() < 1.25 and 0.6 < abs(z).mean() < 1.0 and abs(z).max() < 5, (name, z.std(), abs(z).max())
+    if case != "left out":
+        too_small = (whole.selection_fraction - exact.selection_fraction) / policy_only.selection_fraction_se
+        assert too_small.std() > 1.4
+    np.testing.assert_allclose(whole.base_distance.mean(), 0, atol=1e-3)
+    z = whole.base_distance / whole.base_distance_se
+    assert 0.4 < z.std() < 1.25
+
+
+@pytest.mark.slow
+def test_the_misfit_is_the_base_s_distance_from_the_personas_as_given(repaired_from_samples):
+    whole, _, _ = repaired_from_samples
+    for at, (_, log_base, log_personas) in enumerate(to_repair().values()):
+        exact = BUDGET(log_base, log_base, log_personas).hull_distance
+        z = (whole.misfit[at] - exact) / whole.misfit_se[at]
+        assert exact > 0.1 and 0.8 < z.std() < 1.25 and abs(z.mean()) < 0.35
+
+
+@pytest.mark.slow
+def test_with_repair_samples_of_another_are_noticed_and_what_no_base_sample_shows():
+    policy, base, personas = to_repair()["strong"]
+    _, samples = draw(jax.random.key(1), policy, base, personas, 400)
+    own, others = (draw(jax.random.key(2), law, base, personas, 400)[1] for law in (base, policy))
+    measured = lambda given, of: estimated_with_repair(given, of._replace(log_policy=of.log_base), LOG_PROMPTS)  # noqa: E731
+    assert measured(samples, own).base_inside
+    assert not measured(samples, others).base_inside
+    # One half was said by another.
+    mixed = jax.tree.map(lambda x, y: jnp.concatenate([x[..., :200], y[..., 200:]], axis=-1), own, others)
+    assert not measured(samples, mixed).base_inside
+    # Words that the first persona alone says, in the policy's samples and in none of the base's.
+    never = own._replace(log_personas=own.log_personas.at[:, 0].add(-20.0))
+    assert not measured(
+        samples._replace(log_personas=samples.log_personas.at[:, 1:, :100].add(-20.0)), never
+    ).base_inside
+    unsayable = own._replace(log_personas=own.log_personas.at[0, :, 3].set(-jnp.inf))
+    found = measured(samples, unsayable)
+    assert not jnp.isfinite(found.misfit) and not found.certified
+
+
+estimated_with_repair = jax.jit(functools.partial(sampled.budget_from_samples, repair=True))
+
+
+def test_of_one_persona_repaired_nothing_is_selection():
+    policy, base, personas = outside(1)
+    drawn = [draw(jax.random.key(i), law, base, personas, 20)[1] for i, law in enumerate((policy, base))]
+    alone = [x._replace(log_personas=x.log_personas[:, :1]) for x in drawn]
+    found = estimated_with_repair(*alone, LOG_PROMPTS)
+    assert found.certified and found.base_inside and found.total > 0.1
+    np.testing.assert_allclose(found.hull_distance, found.total, rtol=2e-3)
+    np.testing.assert_allclose(found.hull_distance_se, found.total_se, rtol=2e-2)
+    assert abs(found.selection_fraction) < 2e-3 and found.selection_fraction_se < 2e-3
+
+
+def test_next_words_of_repaired_personas_are_refused(small):
+    words = jnp.zeros((C, 20, T, V)), jnp.zeros((C, 20, T, K, V))
+    with pytest.raises(ValueError, match="next_words cannot be had with repair") as error:
+        sampled.budget_from_samples(small[0], small[1], LOG_PROMPTS, next_words=words, repair=True)
+    assert str(error.value).count(". ") == 0

@@ -91,51 +91,70 @@ class Nearest(NamedTuple):
         weights: of the nearest mix [K].
         certified: the fit reached its tolerance, of a problem whose weights add up to 1 but for ``BINDING``: within a
             thousandth of a standard error of the minimum.
+        control: c of every sample [M].
     """
 
     terms: Float[Array, " M"]
     optimism: Float[Array, " M"]
     weights: Float[Array, " K"]
     certified: Bool[Array, ""]
+    control: Float[Array, " M"]
 
 
 def nearest(
-    log_p: Float[Array, " M"], log_components: Float[Array, "K M"], tolerance: Scalar, *, most: Scalar = 1.0
+    log_p: Float[Array, " M"],
+    log_components: Float[Array, "K M"],
+    tolerance: Scalar,
+    *,
+    most: Scalar = 1.0,
+    masses: Float[Array, " K"] | None = None,
 ) -> Nearest:
     """The hull distance of a policy from an even number of its samples.
 
     Args:
         log_p: log pi of samples of pi, nats [M].
-        log_components: log p_k of the same samples [K, M]; each has to sum to one over all there is.
+        log_components: log p_k of the same samples [K, M].
         tolerance: nats to which the fit is certified.
         most: largest c; 0 gives the plain form, ``mean log pi/m`` at the likeliest mix.
+        masses: what each p_k sums to over all there is [K]; by default 1.
     """
     num_samples = log_p.shape[0]
+    # 1 - E[m/pi], which the known mean of the control variate lacks of 0.
+    lacking = 0.0 if masses is None else 1 - masses
+
+    def excess(log_mix: Float[Array, " M"], weights: Float[Array, " K"]) -> Float[Array, " M"]:
+        ratio = _ratio(log_mix, log_p)
+        return ratio if masses is None else ratio + weights @ lacking
 
     def refit(control: Float[Array, " M"], _: None) -> tuple[Float[Array, " M"], tuple[Array, ...]]:
-        weights, certified = _fit(log_p, log_components, control, tolerance)
+        weights, certified = _fit(log_p, log_components, control, tolerance, lacking)
         log_mix = numerics.log_mix(jnp.log(weights), log_components)
-        return most * _coefficient(_ratio(log_mix, log_p)), (control, log_mix, weights, certified)
+        return most * _coefficient(excess(log_mix, weights)), (control, log_mix, weights, certified)
 
     # First with c as it is near the hull, then as it is found. In a loop, so that the solver is compiled once.
     start = jnp.full(num_samples, most, log_p.dtype)
     both = jax.lax.scan(refit, start, length=2)[1]
     control, log_mix, weights, certified = jax.tree.map(lambda x: x[-1], both)
-    ratio = _ratio(log_mix, log_p)
-    optimism = _optimism(jnp.exp(log_components - log_mix[None, :]), 1 - control * (1 + ratio), weights)
-    return Nearest(log_p - log_mix + control * ratio + optimism, optimism, weights, certified)
+    slope = 1 - control * (1 + _ratio(log_mix, log_p))
+    optimism = _optimism(jnp.exp(log_components - log_mix[None, :]), slope, weights)
+    terms = log_p - log_mix + control * excess(log_mix, weights) + optimism
+    return Nearest(terms, optimism, weights, certified, control)
 
 
 def _fit(
-    log_p: Float[Array, " M"], log_components: Float[Array, "K M"], control: Float[Array, " M"], tolerance: Scalar
+    log_p: Float[Array, " M"],
+    log_components: Float[Array, "K M"],
+    control: Float[Array, " M"],
+    tolerance: Scalar,
+    lacking: Float[Array, " K"] | float = 0.0,
 ) -> tuple[Float[Array, " K"], Bool[Array, ""]]:
-    """The weights w on the simplex that minimise ``mean[c m/pi - log m]``.
+    """The weights w on the simplex that minimise ``mean[c (m/pi - E m/pi) - log m]``.
 
     ``hulls.project`` minimises ``sum_k w_k - mean log m`` over w >= 0: weights that count a_k instead of 1 are its
     components divided by a_k. The sum of weights is held at 1 by one more outcome, certain under every component.
     """
     num_personas, num_samples = log_components.shape
-    cost = 1 + (control[None, :] * _ratio(log_components, log_p)).mean(axis=1)
+    cost = 1 + (control[None, :] * _ratio(log_components, log_p)).mean(axis=1) + control.mean() * lacking
     cost = (cost + BINDING) / (1 + BINDING)
     sure = jnp.zeros((num_personas, 1), log_components.dtype)
     found = hulls.project(
@@ -161,13 +180,52 @@ def _optimism(
     ratios = jnp.where(active[:, None], ratios, 0.0)
     gradients = ratios * slope[None, :]
     gradients -= jnp.where(active, gradients.mean(axis=1), 0.0)[:, None]
-    hessian = ratios @ ratios.T / num_samples + BINDING * jnp.outer(active, active)
+    return 0.5 * (gradients * (_inverse(ratios, active) @ gradients)).sum(axis=0) / num_samples
+
+
+def _inverse(ratios: Float[Array, "K M"], active: Bool[Array, " K"]) -> Float[Array, "K K"]:
+    """Of the Hessian in the active weights, whose sum is held; ``ratios`` are 0 for the others."""
+    hessian = ratios @ ratios.T / ratios.shape[1] + BINDING * jnp.outer(active, active)
     # Personas that are alike leave a direction without curvature, and without gradient.
     hessian += jnp.diag(jnp.where(active, 1e-9, 1.0))
     # Not by LAPACK: on large batches inside loops it has been seen to wait for itself for ever.
     solve = jax.vmap(interior_point.solve_factored, in_axes=(None, 0))
-    inverse = solve(interior_point.cholesky(hessian), jnp.eye(hessian.shape[0], dtype=hessian.dtype))
-    return 0.5 * (gradients * (inverse @ gradients)).sum(axis=0) / num_samples
+    return solve(interior_point.cholesky(hessian), jnp.eye(hessian.shape[0], dtype=hessian.dtype))
+
+
+def of_the_repair(
+    near: Nearest,
+    log_p: Float[Array, " M"],
+    to_mix: Float[Array, "K M"],
+    log_mix: Float[Array, " M"],
+    base_to_mix: Float[Array, "K B"],
+    weights: Float[Array, " K"],
+) -> Float[Array, " B"]:
+    """What each sample of the base does to a hull distance through w*, the weights by which personas were repaired.
+
+    With ``r_k = q_k/m*`` a sample moves w* by ``H^-1 (r - mean r)``, ``H = mean[r r^T]`` over the base's samples, and
+    the mean of the policy's terms has the slope ``mean[r (1 - c m/pi)]`` in it. What personas without weight in m* sum
+    to is known by the base's samples only; what r of the others says of it is already in w*.
+
+    Args:
+        near: the policy's nearest mix of repaired personas, m.
+        log_p: log pi of its samples, nats [M].
+        to_mix: r of its samples [K, M].
+        log_mix: log m of its samples, nats [M].
+        base_to_mix: r of the base's samples [K, B].
+        weights: w* [K].
+
+    Returns:
+        Nats [B], of mean 0: the mean of as many independent ones is the error.
+    """
+    active = weights > ACTIVE
+    slope = 1 - near.control * (1 + _ratio(log_mix, log_p))
+    gradient = jnp.where(active, (to_mix * slope[None, :]).mean(axis=1), 0.0)
+    rest = base_to_mix - base_to_mix.mean(axis=1, keepdims=True)
+    known = jnp.where(active[:, None], base_to_mix, 0.0)
+    moved = _inverse(known, active) @ jnp.where(active[:, None], rest, 0.0)
+    left = rest - (base_to_mix @ known.T / base_to_mix.shape[1]) @ moved
+    return gradient @ moved - near.control.mean() * (jnp.where(active, 0.0, near.weights) @ left)
 
 
 def pooled(terms: Float[Array, "C M"], rho: Float[Array, " C"]) -> tuple[Float[Array, ""], Float[Array, ""]]:

@@ -63,8 +63,19 @@ def budget(
     log_prompts: Float[Array, " C"],
     *,
     tolerance: float | None = None,
+    repair: bool = False,
 ) -> DriftBudget:
     """The exact drift budget of a policy over all V^T responses.
+
+    With ``repair`` the personas need not mix to the base. At every prompt they are repaired first (``hulls.repaired``):
+    m* the mix of personas q_k nearest to pi0, ``p_k = q_k pi0/m*``. With ``m_w = sum_k w_k q_k``::
+
+        hull_distance = E_c min_w [KL(pi ‖ m_w) - E_pi log(pi0/m*)]
+        selection     = E_c max_w E_pi log(m_w/m*)
+
+    The base's own distance from the hull is carried along and not charged to the policy: of the base itself nothing is
+    left, where without repair S goes to minus infinity as drift gets weak. Whole responses are repaired, and next words
+    are those of the repaired responses, so that no part is negative.
 
     Args:
         log_policy: log pi(x|c) [C, N].
@@ -74,12 +85,15 @@ def budget(
         log_prompts: log rho(c) [C].
         tolerance: nats to which each projection is certified; None, as tightly as float64 can (``hulls.project``).
             In float32 nothing is certified then.
+        repair: repair the personas first; fixed under jit. Nothing is certified where the base says what nobody can.
 
     Raises:
         ValueError: the shapes do not fit, or ``tokens`` is not the full list in lexicographic order.
     """
     size = _check_listing(log_policy.shape, log_base, log_personas, tokens, log_prompts)
-    return _budget(log_policy, log_base, log_personas, size, log_prompts, tolerance, None)[0]
+    mixing, sound = _mixing(log_base, log_personas, log_prompts, repair)
+    spent = _budget(log_policy, log_base, mixing, size, log_prompts, tolerance, None)[0]
+    return spent._replace(certified=spent.certified & sound)
 
 
 def budget_along(
@@ -90,6 +104,7 @@ def budget_along(
     log_prompts: Float[Array, " C"],
     *,
     tolerance: float | None = None,
+    repair: bool = False,
 ) -> DriftBudget:
     """``budget`` of R policies [R, C, N], neighbours on a path; every projection starts from the last one's weights.
 
@@ -97,14 +112,25 @@ def budget_along(
     """
     size = _check_listing(log_policies.shape[1:], log_base, log_personas, tokens, log_prompts)
     num_prompts, num_personas = log_personas.shape[:2]
+    mixing, sound = _mixing(log_base, log_personas, log_prompts, repair)
     num_histories = num_prompts * sum(size[0] ** position for position in range(size[1]))
     middle = jnp.full((num_prompts + num_histories, num_personas), 1 / num_personas)
 
     def next_one(starts: _Starts, log_policy: Float[Array, "C N"]) -> tuple[_Starts, DriftBudget]:
-        spent, weights = _budget(log_policy, log_base, log_personas, size, log_prompts, tolerance, starts)
-        return weights, spent
+        spent, weights = _budget(log_policy, log_base, mixing, size, log_prompts, tolerance, starts)
+        return weights, spent._replace(certified=spent.certified & sound)
 
     return jax.lax.scan(next_one, (middle[:num_prompts], middle[num_prompts:]), log_policies)[1]
+
+
+def _mixing(
+    log_base: Float[Array, "C N"], log_personas: Float[Array, "C K N"], log_prompts: Float[Array, " C"], repair: bool
+) -> tuple[Float[Array, "C K N"], Bool[Array, ""] | bool]:
+    """The personas of whom the base is a mix, and whether they were found wherever anybody asks."""
+    if not repair:
+        return log_personas, True
+    found = jax.vmap(hulls.repaired)(log_base, log_personas)
+    return found.log_personas, (found.certified | jnp.isneginf(log_prompts)).all()
 
 
 _Starts = tuple[Float[Array, "C K"], Float[Array, "H K"]]

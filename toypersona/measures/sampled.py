@@ -5,10 +5,12 @@ known as well as strong: relative errors are about ``sqrt(2/n)`` from n samples.
 persona of the base, the total is without it: they do not show its mean. The token hull distance is the plain mean of
 distances that are exact at every history. Weights that are fitted to the samples make the hull distance too small, by
 what the jackknife puts back. First it is shown that the base itself passes as inside the hull.
+
+A base that is no mix of the personas, as a network's, has them repaired first, by weights fitted to its own samples.
 """
 
+import functools
 from collections import namedtuple
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,11 +19,9 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
 from toypersona import hulls, numerics
-from toypersona.measures import control_variates, drift
+from toypersona.measures import control_variates, drift, sampled_inputs
+from toypersona.measures.sampled_inputs import NextWords, Samples
 from toypersona.types import Scalar
-
-ROUNDING = 1e-5
-"""Nats by which a log-probability may exceed 0, and by how much probabilities of prompts may miss 1."""
 
 UNMOVED = 1e-6
 """Nats below which the base counts as inside: rounding of log-probabilities, and tolerances of fits."""
@@ -29,31 +29,11 @@ UNMOVED = 1e-6
 NEGLIGIBLE = 0.01
 """Share of the drift below which it does: S would change by about as much."""
 
-SCORED_TWICE = 1e-3
-"""Nats by which two evaluations of the same log-probability may differ."""
-
 LIKELIER = 3.0
 """Nats by which samples are likelier without a persona, from which it is not by chance that they lack it."""
 
 
-class Samples(NamedTuple):
-    """Log-probabilities (nats) of M sampled responses to each prompt.
-
-    Attributes:
-        log_policy: under the policy they were drawn from [C, M].
-        log_base: under the base [C, M].
-        log_personas: under each persona [C, K, M].
-    """
-
-    log_policy: Float[Array, "C M"]
-    log_base: Float[Array, "C M"]
-    log_personas: Float[Array, "C K M"]
-
-
-NextWords = tuple[Float[Array, "C M T V"], Float[Array, "C M T K V"]]
-"""Next-word log-probabilities of the policy and of the personas at every position of the samples."""
-
-_DISTANCES = ("total", "hull_distance", "token_hull_distance", "base_distance")
+_DISTANCES = ("total", "hull_distance", "token_hull_distance", "base_distance", "misfit")
 _TOKENS = ("token_hull_distance", "switching", "novelty")
 ESTIMATES = (*_DISTANCES, "selection", "switching", "novelty", "selection_fraction")
 _NUMBERS = [f"{name}{end}" for name in ESTIMATES for end in ("", "_se")]
@@ -72,8 +52,15 @@ class SampledBudget(namedtuple("SampledBudget", [*_NUMBERS, "weights", "fit_exce
         base_inside: the base passes: ``base_distance`` is within 3 standard errors of 0, or below 1% of ``total``, and
             its samples are no likelier under another mix. If it does not, the personas given do not span the base, or
             it did not say these samples, and the other numbers mean nothing.
+        misfit: how far the base is from a mix of the personas as given; without repair that is ``base_distance``.
         certified: every fit of weights reached its tolerance, and every distance is finite. What the policy says and
             the base, or no persona, can makes them infinite or nan.
+
+    With repair the base is a mix of the repaired personas by definition. ``base_distance`` is then how much likelier
+    either half of its samples is under the mix fitted to the other half than under its own, in the mean 0, and
+    ``base_inside`` says three things: that it is within 3 errors of 0; that ``mean m*/pi0`` is 1 within 5 errors, so
+    that these samples are the base's; and that no sample of the policy is as many times likelier under its own nearest
+    mix than under m* as there are samples of the base, which then would not show the weights that count.
     """
 
 
@@ -84,6 +71,7 @@ def budget_from_samples(
     *,
     next_words: NextWords | None = None,
     tolerance: Scalar = 1e-9,
+    repair: bool = False,
 ) -> SampledBudget:
     """The drift budget of a policy known by samples, for models that cannot be enumerated.
 
@@ -99,36 +87,49 @@ def budget_from_samples(
         next_words: next-word log-probabilities of the policy [C, M, T, V] and of the personas [C, M, T, K, V] at every
             position of ``samples``; without them the token hull is not measured.
         tolerance: nats to which each projection is certified. Use float64.
+        repair: repair the personas first (``drift.budget``), with m* fitted to ``base_samples``. Standard errors hold
+            what that adds, about as much as the policy's samples if there are as many of the base.
 
     Raises:
-        ValueError: the shapes do not fit, an odd number of samples or fewer than four; and, outside jit, what cannot
+        ValueError: the shapes do not fit, an odd number of samples or fewer than four, next words of personas to be
+            repaired; and, outside jit, what cannot
             be log-probabilities, prompts whose probabilities do not add up to 1, or base samples that were not drawn
             from the base.
     """
     samples, base_samples = (Samples(*map(jnp.asarray, each)) for each in (samples, base_samples))
-    _check_shapes(samples, base_samples, log_prompts, next_words)
+    sampled_inputs.check_shapes(samples, base_samples, log_prompts, next_words)
+    if repair and next_words is not None:
+        raise ValueError(
+            "next_words cannot be had with repair: what repaired personas say next does not follow from what those "
+            "given say next, so leave out one of the two."
+        )
     if not any(isinstance(x, Tracer) for x in jax.tree.leaves((samples, base_samples, log_prompts, next_words))):
-        _check_values(samples, base_samples, log_prompts, next_words)
-    return _budget(samples, base_samples, log_prompts, next_words, tolerance)
+        sampled_inputs.check_values(samples, base_samples, log_prompts, next_words)
+    return _budget(samples, base_samples, log_prompts, next_words, tolerance, repair)
 
 
-@jax.jit
+@functools.partial(jax.jit, static_argnames="repair")
 def _budget(
     samples: Samples,
     base_samples: Samples,
     log_prompts: Float[Array, " C"],
     next_words: NextWords | None,
     tolerance: Scalar,
+    repair: bool = False,
 ) -> SampledBudget:
     """Compiled once for all calls of the same shapes."""
     wide = jnp.result_type(float)
     given = jax.tree.map(lambda x: x.astype(wide), (samples, base_samples, log_prompts, next_words))
     samples, base_samples, log_prompts, next_words = given
     rho = jnp.exp(log_prompts)
-    near, likeliest = _nearest(samples, tolerance, 1.0, 0.0)
-    base, plain = _nearest(base_samples, tolerance, 1.0, 0.0)
+    base, plain = _nearest(base_samples, None, tolerance, 1.0, 0.0)
+    given, before, masses = base_samples, base.weights, None
+    if repair:
+        samples, base_samples = _repaired(samples, plain.weights), _repaired(base_samples, plain.weights)
+        before, masses = plain.weights, _to_mix(base_samples).mean(axis=2)
+    near, likeliest = _nearest(samples, masses, tolerance, 1.0, 0.0)
     fits = near.certified & likeliest.certified & base.certified & plain.certified
-    spent = _spent(samples, near, likeliest, base)
+    spent = _spent(samples, near, likeliest, before)
     novel, token_certified = jnp.full_like(spent, jnp.nan), jnp.full(rho.shape, True)
     if next_words is not None:
         novel, token_certified = _novelty(*next_words, tolerance)
@@ -139,9 +140,10 @@ def _budget(
         "selection": spent - near.terms,
         "switching": near.terms - novel,
         "novelty": novel,
-        "base_distance": base.terms,
+        "misfit": base.terms,
     }
     pairs = {name: control_variates.pooled(values, rho) for name, values in terms.items()}
+    pairs["base_distance"] = pairs["misfit"]
     total = pairs["total"][0]
     moved = abs(total) > drift.UNMOVED
     scale = jnp.where(moved, total, 1.0)
@@ -149,6 +151,14 @@ def _budget(
     ratio = jnp.where(jnp.isfinite(total), ratio, jnp.nan)
     # The delta method: a ratio has the error of these terms.
     pairs["selection_fraction"] = 1 - ratio, control_variates.pooled((near.terms - ratio * spent) / scale, rho)[1]
+    if repair:
+        error, shown = _of_the_repair(samples, base_samples, near, plain.weights, rho)
+        for name, share in (("hull_distance", 1.0), ("selection", 1.0), ("selection_fraction", 1 / scale)):
+            pairs[name] = pairs[name][0], jnp.hypot(pairs[name][1], error * share)
+        pairs["base_distance"], even, certified = _halves(given, rho, tolerance)
+        inside, fits = shown & even & _own(given, plain.weights, rho), fits & certified
+    else:
+        inside = _inside(*pairs["base_distance"], plain.terms, rho, samples.log_personas.shape[1], total)
     apart = jnp.abs(base_samples.log_policy - base_samples.log_base).max()
     measured = [apart, *(mean for name, (mean, _) in pairs.items() if next_words or name not in _TOKENS)]
     return SampledBudget(
@@ -156,19 +166,20 @@ def _budget(
         **{f"{name}_se": error for name, (_, error) in pairs.items()},
         weights=near.weights,
         fit_excess=control_variates.pooled(near.optimism, rho)[0],
-        base_inside=_inside(*pairs["base_distance"], plain.terms, rho, samples.log_personas.shape[1], total)
-        & (apart <= SCORED_TWICE),
+        base_inside=inside & (apart <= sampled_inputs.SCORED_TWICE),
         certified=(fits & token_certified | (rho == 0)).all() & jnp.isfinite(jnp.stack(measured)).all(),
     )
 
 
-def _nearest(drawn: Samples, tolerance: Scalar, *most: float) -> list[control_variates.Nearest]:
+def _nearest(
+    drawn: Samples, masses: Float[Array, "C K"] | None, tolerance: Scalar, *most: float
+) -> list[control_variates.Nearest]:
     """The nearest mix at every prompt, with each of some largest c in turn."""
-    repeat = lambda x: jnp.concatenate([x] * len(most))  # noqa: E731
+    repeat = lambda x: None if x is None else jnp.concatenate([x] * len(most))  # noqa: E731
     largest = jnp.repeat(jnp.array(most), drawn.log_policy.shape[0])
-    fit = jax.vmap(lambda p, q, c: control_variates.nearest(p, q, tolerance, most=c))
+    fit = jax.vmap(lambda p, q, c, s: control_variates.nearest(p, q, tolerance, most=c, masses=s))
     # All at once, so that the solver is compiled once.
-    found = fit(repeat(drawn.log_policy), repeat(drawn.log_personas), largest)
+    found = fit(repeat(drawn.log_policy), repeat(drawn.log_personas), largest, repeat(masses))
     return [jax.tree.map(lambda x, i=i: jnp.split(x, len(most))[i], found) for i in range(len(most))]
 
 
@@ -176,19 +187,77 @@ def _spent(
     samples: Samples,
     near: control_variates.Nearest,
     likeliest: control_variates.Nearest,
-    base: control_variates.Nearest,
+    before: Float[Array, "C K"],
 ) -> Float[Array, "C M"]:
     """Terms of the total, in the plain form at prompts where a persona of the base is not in the policy's samples.
 
     The nearest mix or the likeliest leaves it out, and the base would hardly have said such samples.
     """
     after = jnp.minimum(near.weights, likeliest.weights)
-    silenced = jax.vmap(control_variates.silenced)(base.weights, after, samples.log_policy, samples.log_personas)
+    silenced = jax.vmap(control_variates.silenced)(before, after, samples.log_policy, samples.log_personas)
     log_mix = jax.vmap(numerics.log_mix)(jnp.log(likeliest.weights), samples.log_personas)
     likelier = (log_mix - samples.log_base).sum(axis=1) > LIKELIER
     silent = silenced & likelier
     terms = jax.vmap(lambda p, q, c: control_variates.divergence(p, q, most=c))
     return terms(samples.log_policy, samples.log_base, jnp.where(silent, 0.0, 1.0))
+
+
+def _repaired(drawn: Samples, weights: Float[Array, "C K"]) -> Samples:
+    """With log p_k = log q_k + log pi0 - log m*; -inf where nobody can say it."""
+    log_mix = numerics.log_mix(jnp.log(weights), drawn.log_personas)
+    unsaid = jnp.isneginf(log_mix) | jnp.isneginf(drawn.log_base)
+    change = jnp.where(unsaid, -jnp.inf, drawn.log_base - jnp.where(unsaid, 0.0, log_mix))
+    log_personas = jnp.where(unsaid[:, None], -jnp.inf, drawn.log_personas + change[:, None])
+    return drawn._replace(log_personas=log_personas)
+
+
+def _to_mix(repaired: Samples) -> Float[Array, "C K M"]:
+    """q_k/m* of samples, which is p_k/pi0; 0 where the base cannot say it."""
+    log_base = repaired.log_base[:, None]
+    return jnp.exp(repaired.log_personas - jnp.where(jnp.isneginf(log_base), 0.0, log_base))
+
+
+def _of_the_repair(
+    samples: Samples,
+    base_samples: Samples,
+    near: control_variates.Nearest,
+    weights: Float[Array, "C K"],
+    rho: Float[Array, " C"],
+) -> tuple[Float[Array, ""], Bool[Array, ""]]:
+    """The part of the hull distance's error that the base's samples make, and whether they show what it hangs on."""
+    log_mix = numerics.log_mix(jnp.log(near.weights), samples.log_personas)
+    terms = jax.vmap(control_variates.of_the_repair)(
+        near, samples.log_policy, _to_mix(samples), log_mix, _to_mix(base_samples), weights
+    )
+    likelier = jnp.where(rho[:, None] > 0, log_mix - samples.log_base, 0.0)
+    return control_variates.pooled(terms, rho)[1], (likelier <= np.log(base_samples.log_base.shape[1])).all()
+
+
+def _halves(
+    given: Samples, rho: Float[Array, " C"], tolerance: Scalar
+) -> tuple[tuple[Float[Array, ""], Float[Array, ""]], Bool[Array, ""], Bool[Array, " C"]]:
+    """How much likelier halves of the base's samples are under the other's mix, its error; whether it is 0; certified.
+
+    Both fits take from it what the jackknife says one of them takes; of the four fourths of a chi-square that are left,
+    all are the same one.
+    """
+    num_prompts, (num_personas, num) = len(rho), given.log_personas.shape[1:]
+    half = num // 4 * 2
+    halves = jax.tree.map(lambda x: jnp.concatenate([x[..., :half], x[..., half : 2 * half]]), given)
+    (own,) = _nearest(halves, None, tolerance, 0.0)
+    mixed = lambda weights: numerics.log_mix(jnp.log(weights), halves.log_personas)  # noqa: E731
+    likelier = mixed(jnp.roll(own.weights, num_prompts, axis=0)) - mixed(own.weights) + 2 * own.optimism
+    mean, spread = control_variates.pooled(jnp.concatenate(jnp.split(likelier, 2), axis=1), rho)
+    error = jnp.sqrt(spread**2 + (rho**2).sum() * 2 * (num_personas - 1) / half**2)
+    certified = own.certified.reshape(2, num_prompts).all(axis=0)
+    return (mean, error), abs(mean) <= jnp.maximum(3 * error, UNMOVED), certified
+
+
+def _own(given: Samples, weights: Float[Array, "C K"], rho: Float[Array, " C"]) -> Bool[Array, ""]:
+    """Whether ``mean m*/pi0`` is 1, as under the base; within 5 errors, because its tails may be heavy."""
+    log_mix = numerics.log_mix(jnp.log(weights), given.log_personas)
+    mean, error = control_variates.pooled(jnp.expm1(log_mix - given.log_base), rho)
+    return abs(mean) <= jnp.maximum(control_variates.MISSING * error, UNMOVED)
 
 
 def _inside(
@@ -207,64 +276,6 @@ def _inside(
     fitted = (rho**2).sum() * (num_personas - 1) / (2 * plain.shape[1] ** 2)
     small = distance <= jnp.maximum(3 * error, jnp.maximum(NEGLIGIBLE * total, UNMOVED))
     return small & (abs(likelier) <= jnp.maximum(3 * jnp.sqrt(spread**2 + fitted), UNMOVED))
-
-
-def _check_shapes(
-    samples: Samples, base_samples: Samples, log_prompts: Array, next_words: tuple[Array, Array] | None
-) -> None:
-    num_prompts, num_personas = log_prompts.size, np.shape(samples.log_personas)[1:2]
-    for name, drawn in (("samples", samples), ("base_samples", base_samples)):
-        num = np.shape(drawn.log_policy)[-1:]
-        wanted = (num_prompts, *num), (num_prompts, *num), (num_prompts, *num_personas, *num)
-        if tuple(map(np.shape, drawn)) != wanted or np.ndim(drawn.log_personas) != 3 or log_prompts.ndim != 1:
-            raise ValueError(
-                f"{name} are log_policy {np.shape(drawn.log_policy)}, log_base {np.shape(drawn.log_base)} and "
-                f"log_personas {np.shape(drawn.log_personas)}: with log_prompts {log_prompts.shape} they have to be "
-                "[prompts, samples] twice and [prompts, personas, samples]."
-            )
-        if num[0] % 2 or num[0] < 4:
-            raise ValueError(f"{num[0]} samples cannot be split in two: draw an even number, >= 4.")
-    if next_words is not None:
-        policy, personas = map(np.shape, next_words)
-        wanted = (*samples.log_policy.shape, *policy[2:3], *num_personas, *policy[3:])
-        if len(policy) != 4 or policy[:2] != samples.log_policy.shape or personas != wanted:
-            raise ValueError(
-                f"next_words are {policy} and {personas}: for samples {samples.log_policy.shape} they have to be "
-                "[prompts, samples, positions, words] and [prompts, samples, positions, personas, words]."
-            )
-
-
-def _check_values(
-    samples: Samples, base_samples: Samples, log_prompts: Array, next_words: tuple[Array, Array] | None
-) -> None:
-    """In numpy, so that nothing is compiled for it."""
-    named = {"log_prompts": log_prompts}
-    named |= {f"samples.{name}": x for name, x in samples._asdict().items()}
-    named |= {f"base_samples.{name}": x for name, x in base_samples._asdict().items()}
-    if next_words is not None:
-        named |= {"next_words of the policy": next_words[0], "next_words of the personas": next_words[1]}
-    for name, given in named.items():
-        values = np.asarray(given)
-        if np.isnan(values).any():
-            raise ValueError(
-                f"{name} has {np.isnan(values).sum()} nan: leave out the samples that could not be scored."
-            )
-        if values.max() > ROUNDING:
-            raise ValueError(
-                f"{name} goes up to {values.max():.3g}, but the logarithm of a probability is never above 0: pass "
-                "log-probabilities in nats, not probabilities."
-            )
-        if name.endswith("log_policy") and np.isneginf(values).any():
-            raise ValueError(f"{name} has -inf: what was drawn from a policy has a probability under it.")
-    mass = np.exp(np.asarray(log_prompts)).sum()
-    if not abs(mass - 1) <= ROUNDING:
-        raise ValueError(f"exp(log_prompts) adds up to {mass:.6g}: pass the logarithms of probabilities, which make 1.")
-    apart = np.abs(np.asarray(base_samples.log_policy) - np.asarray(base_samples.log_base)).max()
-    if not apart <= SCORED_TWICE:
-        raise ValueError(
-            f"base_samples.log_policy and base_samples.log_base are up to {apart:.3g} nats apart: they have to be "
-            "drawn from the base, which then is their policy."
-        )
 
 
 def _novelty(
