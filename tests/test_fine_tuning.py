@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from toypersona import bases, fine_tuning, numerics
+from toypersona import bases, chains, fine_tuning, numerics
 from toypersona.options import WorldOptions
 from toypersona.rules import gradient
 from toypersona.worlds import catalogue
@@ -36,10 +36,18 @@ def test_a_stranger_has_the_persona_s_words_and_is_far_from_everybody(base):
     assert min(numerics.kl_divergence(log_stranger, base.log_personas[:, k]).min() for k in range(3)) > 0.5
 
 
-def test_a_base_whose_personas_are_no_chains_has_no_stranger(base):
-    without = base._replace(speakers=base.speakers._replace(log_tables=None))
-    with pytest.raises(ValueError, match="no chains"):
-        fine_tuning.stranger(jax.random.key(0), without, 0)
+def test_a_stranger_s_chain_is_the_persona_s_with_its_words_permuted(base):
+    """Of a chain, whose table is permuted; after what the persona never says all words are alike."""
+    table, key = base.speakers.log_tables(base.params)[2], jax.random.key(0)
+    permuted = jax.random.permutation(key, table, axis=-1, independent=False)
+    by_hand = jax.vmap(lambda prompt: chains.log_probs(permuted, prompt, 2))(base.prompts)
+    listed = fine_tuning.stranger(jax.random.clone(key), base, 2)
+    np.testing.assert_allclose(listed, by_hand, rtol=1e-9)
+
+    says_one = base._replace(log_personas=jnp.full_like(base.log_personas, -jnp.inf).at[..., 0].set(0.0))
+    log_stranger = fine_tuning.stranger(jax.random.clone(key), says_one, 2)
+    np.testing.assert_allclose(jnp.exp(log_stranger).sum(axis=1), 1, rtol=1e-9)
+    assert (jnp.isfinite(log_stranger).sum(axis=1) == base.num_words).all()
 
 
 def test_many_lines_teach_what_few_do_not(base):

@@ -5,8 +5,9 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from toypersona import first_order, numerics, theory
-from toypersona.policies import mixture, tabular
+from toypersona.policies import mixture, next_words, tabular
 from toypersona.policies.policy import all_log_probs, with_frozen
+from toypersona.rules import gradient
 from toypersona.rules.rule import Task
 
 LOG_PROMPTS = jnp.log(jnp.array([0.5, 0.3, 0.2]))
@@ -36,6 +37,26 @@ def test_directions_as_by_the_whole_jacobian(scope):
     task = Task(policy, PROMPTS, LOG_PROMPTS, REWARD)
     natural = jax.jit(lambda p: first_order.natural(task, p, damping=0.0))(params)
     np.testing.assert_allclose(natural.reshape(-1), jacobian @ solution, atol=1e-6)
+
+
+@pytest.mark.parametrize("dense", [0, 500])
+def test_without_a_chart_it_is_damped_as_the_rule_is(dense, monkeypatch):
+    """By conjugate gradients, and by the eigenvectors of the Fisher matrix."""
+    monkeypatch.setattr(first_order, "DENSE", dense)
+    policy, rate = next_words.table(PROMPTS, 3, 2), 1e-6
+    task, params = Task(policy, PROMPTS, LOG_PROMPTS, REWARD[:, :9]), jax.random.normal(jax.random.key(2), (3, 4, 3))
+
+    @jax.jit
+    def both():
+        rule = gradient.natural_gradient(task, learning_rate=rate, damping=0.1, tolerance=1e-10)
+        after = rule.update(jax.random.key(0), rule.init(params))[0].params
+        law = lambda p: all_log_probs(policy, p, PROMPTS)  # noqa: E731
+        return first_order.natural(task, params, damping=0.1), (law(after) - law(params)) / rate
+
+    predicted, measured = both()
+    np.testing.assert_allclose(predicted, measured, atol=1e-5)
+    # Undamped, the table's natural gradient is the tilt.
+    assert jnp.ptp(predicted - REWARD[:, :9], axis=1).min() > 0.01
 
 
 def test_training_the_gates_alone_is_all_selection():

@@ -24,18 +24,14 @@ def stranger(key: Key, base: Base, persona: int) -> Float[Array, "C N"]:
     """What somebody answers who says a persona's words in each other's places: as predictable, and like nobody.
 
     Args:
-        key: draws which word takes which place.
-        base: its personas are chains.
-        persona: the number of the one whose words are permuted.
-
-    Raises:
-        ValueError: personas that are no chains.
+        key: draws which word takes which place, the same after everything that was said.
+        base: its personas are of any kind.
+        persona: the number of the one whose words are permuted. After what it never says, every word is as likely.
     """
-    if base.speakers.log_tables is None:
-        raise ValueError("A stranger is made of a persona's chain of words, and this policy's personas are no chains.")
-    table = base.speakers.log_tables(base.params)[persona]
-    permuted = jax.random.permutation(key, table, axis=-1, independent=False)
-    return jax.vmap(lambda prompt: chains.log_probs(permuted, prompt, base.length))(base.prompts)
+    _, log_next = chains.histories(base.log_personas[:, persona], base.num_words, base.length)
+    known = jnp.where(jnp.isneginf(log_next).all(axis=-1, keepdims=True), -jnp.log(base.num_words), log_next)
+    permuted = jax.random.permutation(key, known, axis=-1, independent=False)
+    return jax.vmap(chains.listed, (0, None))(permuted, base.length)
 
 
 def on_lines(

@@ -80,13 +80,16 @@ def natural(task: Task, params: Params, *, damping: Scalar = DAMPING) -> Float[A
     moved = lambda x: jnp.where(probs > 0, push_forward(x) / jnp.where(probs > 0, probs, 1.0), 0.0)  # noqa: E731
     along = lambda of, x: ravel_pytree(of(unravel(x)))[0]  # noqa: E731
 
-    def product(vector: Float[Array, " D"]) -> Float[Array, " D"]:
-        (fisher,) = pull_back(rho * moved(vector))
-        return fisher + along(chart.damp, vector) if chart else fisher
-
+    fisher = lambda x: pull_back(rho * moved(x))[0]  # noqa: E731
     paid = jnp.where(mask & (probs > 0), task.table(), 0.0)
     advantages = paid - (probs * paid).sum(axis=-1, keepdims=True)
     (slope,) = pull_back(rho * advantages)
+    square = slope @ slope
+    plain = damping * (slope @ fisher(slope)) / jnp.where(square > 0, square, 1.0)
+
+    def product(vector: Float[Array, " D"]) -> Float[Array, " D"]:
+        return fisher(vector) + (along(chart.damp, vector) if chart else plain * vector)
+
     if flat.size > DENSE:
         precondition = chart and functools.partial(along, chart.invert)
         return moved(jax.scipy.sparse.linalg.cg(product, slope, tol=1e-12, maxiter=2000, M=precondition)[0])

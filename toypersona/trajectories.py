@@ -21,9 +21,6 @@ MakeRule = Callable[[Any], UpdateRule]
 Start = Callable[[Any, Any], UpdateRule]
 """``(learning rate, beta) -> UpdateRule``: a rule with a penalty of beta on KL(pi‖pi0)."""
 
-REFINEMENTS = 4
-"""Times that a step is repeated with its size corrected, so that it has the length asked for."""
-
 
 def follow(
     make_rule: MakeRule, measure: MeasureFn, params: Params, *, key: Key, marks: Float[Array, " R"], max_step: Scalar
@@ -94,6 +91,7 @@ def follow_by_length(
     num_steps: int,
     every: int = 1,
     first_rate: Scalar = 1.0,
+    refinements: int = 4,
 ) -> tuple[Any, dict[str, Array]]:
     """Follow a rule in steps of equal length, so that rules can be compared without a learning rate for each.
 
@@ -110,6 +108,8 @@ def follow_by_length(
         num_steps: a multiple of ``every``.
         every: steps from one record to the next.
         first_rate: the learning rate to try first.
+        refinements: times that every step is repeated with a corrected rate, each as dear as a step; 0 takes it with
+            the rate of the last one.
 
     Returns:
         The measures with a leading axis, and for each record the ``length`` of the last step and its ``learning_rate``.
@@ -133,7 +133,7 @@ def follow_by_length(
             length = taken(rate)[1]
             return jnp.where(length > 0, rate * step / jnp.where(length > 0, length, 1.0), rate)
 
-        rate = jax.lax.fori_loop(0, REFINEMENTS, corrected, rate)
+        rate = jax.lax.fori_loop(0, refinements, corrected, rate)
         after, length = taken(rate)
         return (after, rate), length
 
