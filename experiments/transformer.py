@@ -1,4 +1,4 @@
-"""Which laws survive in a network without persona modules? A transformer that read lines, some of which name who speaks.
+"""Which laws survive in a network without persona modules? A transformer that read lines, some of which name a speaker.
 
 Its personas are itself, called by name, or the true ones, repaired so that the base is a mix of them. Predicted before
 any step: where each rule first moves it (L1). Measured: how much of weak RL is selection, by what the network was
@@ -18,20 +18,29 @@ import numpy as np
 import xarray as xr
 
 from experiments.shared import command, settings
-from toypersona.limits import Angles, Count, Positive, Share, increasing, within
+from toypersona.limits import Angles, Count, Limit, Positive, increasing, one_of, within
 from toypersona.options import Network
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
-    from toypersona.types import Array, Key
+    from toypersona.bases import Base
+    from toypersona.types import Array, Float, Key
 
 NAME = "transformer"
 HULLS = ("truth", "names")
-FEATURES = ("words", "noise")
-STEPWISE = ("SGD", "Adam", "natural gradient")
+FEATURES = ("feature", "noise")
+READERS = ("network", "untrained network", "last word and position")
+HELD_OUT = ("histories", "prompt")
+STEP = ("total", "gap", "certified", "selection_fraction")
 MEASURED = ("total", "selection", "switching", "novelty", "hull_distance", "selection_fraction", "gap", "certified")
 
-Shares = Annotated[tuple[Share, ...], increasing(least=-1e-9, kind="shares from 0 to 1")]
+Shares = Annotated[
+    tuple[float, ...],
+    Limit(
+        "increasing shares from 0 to 1",
+        lambda shares: increasing(1, least=-1.0).holds(shares) and shares[0] >= 0 and shares[-1] <= 1,
+    ),
+]
 Sizes = tuple[Annotated[int, within(1, 10_000_000)], ...]
 
 
@@ -39,8 +48,8 @@ Sizes = tuple[Annotated[int, within(1, 10_000_000)], ...]
 class Config(settings.RewardSettings):
     """Settings of the network; it reads ``--network.tagged`` of the lines with names where nothing else is said."""
 
-    policy: Annotated[str, settings.one_of("transformer")] = "transformer"
-    """transformer; the mixture and the tables that it is compared with come by themselves."""
+    policy: Annotated[str, one_of("transformer")] = "transformer"
+    """transformer; the mixture and the table that it is compared with come by themselves."""
     angles: Angles = (0.0, 30.0, 60.0, 90.0)
     """Degrees between the reward and the personas."""
     tagged: Shares = (0.0, 0.1, 0.5, 1.0)
@@ -57,12 +66,18 @@ class Config(settings.RewardSettings):
     """Length of every later step, sqrt(2 KL), of every rule."""
     num_steps: Count = 20
     """Steps of every rule."""
+    every: Count = 2
+    """Steps from one record to the next; a divisor of the steps."""
 
     def check(self) -> None:
         """Refuse networks that cannot be, and steps that do not double."""
         super().check()
         if not np.allclose(np.diff(np.log2(self.drifts)), 1.0):
             raise ValueError("--drifts has to double at every step.")
+        if self.num_steps % self.every:
+            raise ValueError(f"--every has to divide --num-steps, {self.num_steps}.")
+        if self.network.kept[:1] != (0,):
+            raise ValueError("--network.kept has to begin with 0, the untrained network.")
         if self.pretraining.gate not in ("auto", "network"):
             raise ValueError("The mixture beside it has a gate network: leave out --pretraining.gate.")
         for _, network in self.networks():
@@ -96,17 +111,20 @@ def run(config: Config) -> xr.Dataset:
     import jax
     import jax.numpy as jnp
 
-    from toypersona import networks
+    from toypersona import network_walks, networks
 
     usual = config.pretrained()
     mixtures = dataclasses.replace(config, policy="mixture").pretrained()
-    several = {name: dataclasses.replace(config, network=each).pretrained() for name, each in config.networks().items()}
+    named_as, sizes = zip(*config.networks(), strict=True)
+    several = [dataclasses.replace(config, network=size).pretrained() for size in sizes]
     reward, angles = settings.Reward(config, usual), jnp.asarray(config.angles)
+    drifts, every = jnp.asarray(config.drifts), config.every
 
     def point(key: Key) -> dict[str, Any]:
         draw = usual.place(key)
         base, world = usual.base(draw), usual.world_at(draw)
-        noise_key, walk_key, unseen_key = jax.random.split(jax.random.clone(key), 3)
+        untrained = jax.tree.map(lambda x: x[draw, 0], usual.early)
+        noise_key, walk_key, read_key, unseen_key = jax.random.split(jax.random.clone(key), 4)
         noise = jax.random.normal(noise_key, base.log_base.shape)
 
         def ends(base: Base) -> Float[Array, "2 2 C N"]:
@@ -115,16 +133,36 @@ def run(config: Config) -> xr.Dataset:
             other = base.reward_at_angle(90.0, reward.helpful, noise)
             return jnp.stack([jnp.stack([affine, words]), jnp.stack([affine, other])])
 
-        limits = [
-            networks.limits(each.base(draw), each.early_at(draw), world, ends, angles) for each in several.values()
-        ]
+        limits = networks.limits_of_all(several, draw, ends, angles)
         paid = networks.at_angles(ends(base)[0], angles)
-        predicted, steps = jax.lax.map(lambda r: networks.first_steps(base, r, jnp.asarray(config.drifts)), paid)
+        predicted, steps = jax.lax.map(lambda reward: networks.first_steps(base, reward, drifts), paid)
+        stream = network_walks.stream(read_key, base, world)
+        stride = {"key": walk_key, "step": config.step, "num_steps": config.num_steps, "every": every}
+
+        def walk(reward: Float[Array, "C N"]) -> tuple:
+            return network_walks.walks(base, untrained, mixtures.base(draw), reward, stream.measure, **stride)
+
+        spent, moved = jax.lax.map(walk, paid)
+        records = np.arange(every, config.num_steps + 1, every)
+        walked = {"angle": config.angles, "walk": network_walks.WALKS, "record": records}
+        trained = {"angle": config.angles, "rule": tuple(network_walks.RULES), "record": records}
+        first = {"angle": config.angles, "kind": networks.KINDS}
+        ways = ["trained", *(f"after {step} steps" for step in config.network.kept), "table"]
+        rewards = {"feature": FEATURES, "angle": config.angles}
         return {
-            **_limits(config, jax.tree.map(lambda *x: jnp.stack(x), *limits)),
-            "first_order": named(predicted, angle=config.angles, rule=networks.KINDS),
-            **_walks(config, base, mixtures.base(draw), paid, walk_key),
+            "limit": named(limits.limit, network=named_as, hull=HULLS, way=ways, **rewards),
+            "early_limit": named(limits.early_limit, network=named_as, early=config.network.kept, **rewards),
+            "base_misfit": named(limits.misfit, network=named_as, span=(*HULLS, "own prompts")),
+            "first_order": named(predicted, **first),
+            **named({f"first_{name}": getattr(steps, name) for name in STEP}, **first, drift=config.drifts),
+            **named({name: getattr(spent, name) for name in MEASURED}, **walked),
+            **named(moved, **trained),
+            "readable": named(network_walks.readings(base, stream, untrained), reader=READERS, at=HELD_OUT),
             **networks.unseen(unseen_key, world, base, config.network)._asdict(),
         }
 
-    return command.sweep(NAME, config, point, {}, constants=usual.recovered(), labels={})
+    return command.sweep(NAME, config, point, {}, constants=usual.recovered())
+
+
+if __name__ == "__main__":
+    command.main(NAME, __doc__, PRESETS, run)

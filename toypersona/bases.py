@@ -240,7 +240,11 @@ class Pretrained(NamedTuple):
 
     def base(self, index: Int[Array, ""] | int) -> Base:
         """The base number ``index`` (may be traced)."""
-        world, params = self.world_at(index), jax.tree.map(lambda x: x[index], self.params)
+        return self.base_of(index, jax.tree.map(lambda x: x[index], self.params))
+
+    def base_of(self, index: Int[Array, ""] | int, params: Params) -> Base:
+        """A base of the world number ``index`` with some parameters."""
+        world = self.world_at(index)
         return frozen(self.speakers(world), params, self.labels, world.prompts, world.log_prompts, self.responses)
 
     def listed(self) -> dict[str, Output]:
