@@ -39,7 +39,7 @@ class Transformer(nn.Module):
     def __call__(
         self, caller: Int[Array, ""], units: Int[Array, " R"], sees: Sees
     ) -> tuple[Float[Array, "S V"], Float[Array, "L S D"]]:
-        """Logits of the word after each of S elements, the caller and R units; the stream before and after every block."""
+        """Logits of the word after each of S elements, caller and R units, and the stream before and after blocks."""
         places, seen, real = sees
         width, heads = self.network.width, self.network.num_heads
         units_read, callers, words, num_places = self.sizes
