@@ -195,6 +195,7 @@ def test_a_mix_of_personas_by_the_gates_is_the_base():
     np.testing.assert_allclose(numerics.log_mix(BASE.log_gates, BASE.log_personas), BASE.log_base, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_base_spanned_by_others_is_the_same_policy_and_a_mix_of_theirs_repaired():
     given = jnp.log(jnp.asarray(np.random.default_rng(0).dirichlet(np.ones(9), (2, 2))))
     base, repair = bases.spanned(BASE, given)
