@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from toypersona import bases, chains, numerics, pretraining
+from toypersona import bases, chains, hulls, numerics, pretraining
 from toypersona.measures import drift
-from toypersona.options import MarkovOptions, Pretraining, WorldOptions
-from toypersona.policies import mixture
+from toypersona.options import MarkovOptions, Network, Pretraining, WorldOptions
+from toypersona.policies import mixture, transformer
 from toypersona.policies.policy import all_log_probs
 from toypersona.rules import gradient
 from toypersona.worlds import markov
@@ -193,3 +193,77 @@ def test_one_persona_is_refused():
 
 def test_a_mix_of_personas_by_the_gates_is_the_base():
     np.testing.assert_allclose(numerics.log_mix(BASE.log_gates, BASE.log_personas), BASE.log_base, atol=1e-12)
+
+
+@pytest.mark.slow
+def test_a_base_spanned_by_others_is_the_same_policy_and_a_mix_of_theirs_repaired():
+    given = jnp.log(jnp.asarray(np.random.default_rng(0).dirichlet(np.ones(9), (2, 2))))
+    base, repair = bases.spanned(BASE, given)
+    for c in range(2):
+        nearest = hulls.project(BASE.log_base[c], given[c], tolerance=None)
+        np.testing.assert_allclose(repair.distance[c], nearest.distance, atol=1e-9)
+        mix = numerics.log_mix(jnp.log(nearest.weights), given[c])
+        np.testing.assert_allclose(base.log_personas[c], given[c] + (BASE.log_base[c] - mix)[None], atol=1e-6)
+    np.testing.assert_allclose(numerics.log_mix(base.log_gates, base.log_personas), BASE.log_base, atol=1e-12)
+    assert repair.distance.min() > 0.01, "no power"
+    changed = ("log_gates", "log_personas")
+    same = base._replace(**{name: getattr(BASE, name) for name in changed})
+    assert all(one is other for one, other in zip(same, BASE, strict=True))
+
+
+def test_a_base_spanned_by_its_own_personas_stays_what_it_is():
+    base, repair = bases.spanned(BASE, BASE.log_personas)
+    np.testing.assert_allclose(repair.distance, 0, atol=1e-10)
+    np.testing.assert_allclose(jnp.exp(base.log_gates), jnp.exp(BASE.log_gates), atol=1e-6)
+    np.testing.assert_allclose(base.log_personas, BASE.log_personas, atol=1e-9)
+
+
+NETWORK = Network(width=8, depth=1, num_heads=2, num_lines=500, num_steps=6, kept=(0, 2))
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("networks")
+    return folder, bases.pretrained("markov", OPTIONS, NETWORK, length=LENGTH, seeds=SEEDS, folder=folder)
+
+
+@pytest.mark.slow
+def test_each_pretrained_network_is_its_own_fit_by_hand_with_its_way_there(networks):
+    _, pretrained = networks
+    for index, seed in enumerate(SEEDS):
+        world_key, text_key, fit_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), bases.OF_BASE), 3)
+        world, labels = markov.markov(world_key, num_words=3, num_prompts=2, num_personas=2)
+        line_key, tag_key = jax.random.split(text_key)
+        text = worlds.sample(line_key, world, LENGTH, 500)
+        counts = pretraining.counted(tag_key, world, text, 0.5, LENGTH)
+        speakers = transformer.for_world(world, labels, LENGTH, NETWORK)
+        path = pretraining.fit_counts(fit_key, speakers, world.prompts, counts, (0, 2, 6), rate=NETWORK.learning_rate)
+        ends, early = jax.tree.map(lambda x: x[-1], path), jax.tree.map(lambda x: x[:-1], path)
+        params, recovery = pretraining.align(world, speakers, ends, LENGTH)
+        close = lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)  # noqa: E731
+        jax.tree.map(close, jax.tree.map(lambda x: x[index], pretrained.params), params)  # noqa: B023
+        jax.tree.map(close, jax.tree.map(lambda x: x[index], pretrained.early), early)  # noqa: B023
+        jax.tree.map(close, jax.tree.map(lambda x: x[index], pretrained.recovery), recovery)  # noqa: B023
+
+
+@pytest.mark.slow
+def test_a_network_s_personas_are_itself_called_by_name_repaired(networks):
+    base = networks[1].base(0)
+    np.testing.assert_allclose(base.log_base, base.law(base.params), atol=1e-9)
+    given = jax.vmap(base.speakers.called, (None, 0))(base.params, base.prompts)
+    other, repair = bases.spanned(base, given)
+    assert_same_law(base, other)
+    assert repair.certified.all() and (repair.distance > 1e-6).all()
+    assert base.budget(base.log_base).hull_distance < 1e-10
+
+
+@pytest.mark.slow
+def test_networks_are_loaded_and_those_of_other_sizes_are_others(networks, nothing_computed):
+    folder, pretrained = networks
+    again = bases.pretrained("markov", OPTIONS, NETWORK, length=LENGTH, seeds=SEEDS, folder=folder)
+    same = lambda one: (one.params, one.early, one.recovery)  # noqa: E731
+    jax.tree.map(np.testing.assert_array_equal, same(again), same(pretrained))
+    for change in ({"tagged": 0.4}, {"width": 16}, {"num_steps": 7}):
+        with pytest.raises(AssertionError, match="was computed"):
+            other = dataclasses.replace(NETWORK, **change)
+            bases.pretrained("markov", OPTIONS, other, length=LENGTH, seeds=SEEDS, folder=folder)

@@ -277,3 +277,22 @@ def test_histories_are_summed_one_by_one():
         wanted = after / after.sum() if after.sum() else np.zeros(V)
         np.testing.assert_allclose(np.exp(following[c, place]), wanted)
     np.testing.assert_array_equal(chains.ended(2, V, T), [2 in history for history in begun])
+
+
+def test_next_word_laws_are_listed_back_and_histories_numbered():
+    laws = jnp.log(jnp.asarray(np.random.default_rng(1).dirichlet(np.ones(V**T))))
+    np.testing.assert_allclose(chains.listed(chains.histories(laws, V, T)[1], T), laws, rtol=1e-12)
+    begun = [begun for length in range(T) for begun in itertools.product(range(V), repeat=length)]
+    for history, word in itertools.product(begun[: 1 + V], range(V)):
+        after = chains.history_after(jnp.asarray(begun.index(history)), jnp.asarray(word), V)
+        assert begun[int(after)] == (*history, word)
+
+
+def test_visits_are_shares_of_what_is_not_left_out():
+    begun = np.random.default_rng(2).uniform(size=(2, 4))
+    by_hand = np.array([[0.25], [0.75]]) * begun
+    arguments = jnp.log(jnp.array([0.25, 0.75])), jnp.log(jnp.asarray(begun))
+    np.testing.assert_allclose(chains.visits(*arguments), by_hand / by_hand.sum(), rtol=1e-12)
+    by_hand[:, 2] = 0
+    left_out = jnp.array([False, False, True, False])
+    np.testing.assert_allclose(chains.visits(*arguments, left_out), by_hand / by_hand.sum(), rtol=1e-12)

@@ -1,3 +1,7 @@
+import functools
+from collections.abc import Callable
+from typing import cast
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -6,7 +10,9 @@ import pytest
 from scipy.special import rel_entr
 
 from toypersona import bases, numerics, pretraining
-from toypersona.policies import mixture
+from toypersona.options import Network
+from toypersona.policies import mixture, transformer
+from toypersona.policies.policy import all_log_probs
 from toypersona.worlds import markov
 from toypersona.worlds import world as worlds
 
@@ -153,3 +159,66 @@ def test_the_world_itself_has_no_excess_loss_and_another_policy_its_divergence()
     first = jax.tree.map(lambda x: x[:100], text)
     few = pretraining.excess(WORLD, POLICY.policy, params, text, 100)
     np.testing.assert_allclose(few, pretraining.excess(WORLD, POLICY.policy, params, first), rtol=1e-12)
+
+
+@pytest.mark.parametrize("tagged", [0.0, 0.3, 1.0])
+def test_lines_are_counted_one_by_one_under_the_name_they_give(tagged):
+    """Who is named is drawn; what is said in all, and that nobody goes by another's name, is not."""
+    text = worlds.sample(jax.random.key(10), WORLD, 5, 400)
+    prompts, speakers, tokens = (np.asarray(x) for x in text)
+    found = np.asarray(pretraining.counted(jax.random.key(11), WORLD, text, tagged, 3)) * 400
+    said = np.zeros((2, 3, 64))
+    for c, k, words in zip(prompts, speakers, tokens, strict=True):
+        said[k, c, 16 * words[0] + 4 * words[1] + words[2]] += 1
+    np.testing.assert_allclose(found.sum(axis=0), said.sum(axis=0), atol=1e-9)
+    assert (found[:2] <= said + 1e-9).all()
+    for own, every in zip(found[:2].sum((1, 2)), said.sum((1, 2)), strict=True):
+        assert abs(own - tagged * every) <= 5 * np.sqrt(tagged * (1 - tagged) * every) + 1e-9
+
+
+NETWORK = transformer.for_world(WORLD, LABELS, 2, Network(width=8, depth=1, num_heads=2))
+CALLED = cast(Callable, NETWORK.called)
+BEGUN = worlds.log_personas(WORLD, 2)
+
+
+def shares(tagged):
+    """What would be counted in text without end [K + 1, C, N]."""
+    joint = jnp.exp(WORLD.log_prompts[:, None, None] + WORLD.log_gates[..., None] + BEGUN).swapaxes(0, 1)
+    return jnp.concatenate([tagged * joint, (1 - tagged) * joint.sum(axis=0, keepdims=True)])
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def fit_counts(key, counts, records):
+    return pretraining.fit_counts(key, NETWORK, WORLD.prompts, counts, records, rate=0.03)
+
+
+@pytest.mark.slow
+def test_a_fitted_network_says_what_was_counted_of_everybody():
+    path = fit_counts(jax.random.key(12), shares(0.5), (0, 300))
+    losses = []
+    for record in range(2):
+        params = jax.tree.map(lambda x, record=record: x[record], path)
+        by_name = jax.vmap(CALLED, (None, 0))(params, WORLD.prompts)
+        by_nobody = all_log_probs(NETWORK.policy, params, WORLD.prompts)
+        answered = jnp.exp(WORLD.log_prompts[:, None] + WORLD.log_gates)
+        missed = (answered * numerics.kl_divergence(BEGUN, by_name)).sum()
+        world = numerics.kl_divergence(worlds.log_base(WORLD, 2), by_nobody)
+        losses.append(float(missed + jnp.exp(WORLD.log_prompts) @ world))
+    assert losses[0] > 0.5 and losses[1] < 0.02, losses
+
+
+@pytest.mark.slow
+def test_records_are_on_one_path_and_who_is_never_named_is_never_changed():
+    counts, key = shares(0.0), jax.random.key(13)
+    path, other = (fit_counts(key, counts, records) for records in ((0, 4, 10), (0, 2, 4, 10)))
+    start = NETWORK.policy.init(key)
+
+    def check(of_path, of_other, first):
+        assert of_path.dtype == counts.dtype
+        np.testing.assert_allclose(of_path[0], first, rtol=1e-6)
+        np.testing.assert_allclose(of_path, of_other[jnp.array([0, 2, 3])], rtol=1e-5, atol=1e-7)
+
+    jax.tree.map(check, path, other, start)
+    names = path["callers"]["embedding"]
+    np.testing.assert_array_equal(names[1:, :2], jnp.stack([names[0, :2]] * 2))
+    assert (names[1, 2] != names[0, 2]).all() and (names[2, 2] != names[1, 2]).all()

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from toypersona import chains
-from toypersona.policies import mixture, tabular
+from toypersona.options import Network
+from toypersona.policies import mixture, next_words, tabular, transformer
 from toypersona.policies.policy import all_log_probs, with_frozen
 
 PROMPTS = jnp.array([[4, 1, 3], [3, 2, 2], [0, 4, 1]])
@@ -136,6 +137,34 @@ def test_token_log_probs_add_up_and_are_conditional(gate, order):
 def test_tabular_token_log_probs():
     policy = tabular.tabular(PROMPTS, 3, 3)
     check_tokens(policy, 2 * jax.random.normal(jax.random.key(5), (3, 27)))
+
+
+def by_next_words(name):
+    """A policy given by its next-word laws, compiled, at random parameters."""
+    if name == "table":
+        policy = next_words.table(PROMPTS, 3, 3)
+    else:
+        network = Network(width=8, depth=1, num_heads=2)
+        policy = transformer.transformer(prompt_length=3, network=network, **SHAPE).policy
+    shapes, rng = jax.eval_shape(policy.init, jax.random.key(0)), np.random.default_rng(6)
+    params = jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape) / 2), shapes)
+    compiled = {name: jax.jit(getattr(policy, name)) for name in ("log_prob", "token_log_probs", "log_probs", "probs")}
+    return policy._replace(**compiled), params
+
+
+@pytest.mark.parametrize("name", ["table", "transformer"])
+def test_a_policy_of_next_words_keeps_the_contract(name):
+    policy, params = by_next_words(name)
+    check_tokens(policy, params)
+    np.testing.assert_allclose(policy.log_probs(params, PROMPTS[1]), listed(policy, params, PROMPTS[1])[1], rtol=1e-10)
+    np.testing.assert_allclose(policy.probs(params, PROMPTS[1]), jnp.exp(policy.log_probs(params, PROMPTS[1])))
+    with pytest.raises(ValueError, match="responses have 3 words, not 4"):
+        policy.log_prob(params, PROMPTS[1], jnp.array([0, 1, 2, 0]))
+
+
+@pytest.mark.parametrize("name", ["table", "transformer"])
+def test_samples_of_next_words_follow_their_policy(name):
+    frequencies_match(*by_next_words(name), PROMPTS[1])
 
 
 def check_tokens(policy, params):
