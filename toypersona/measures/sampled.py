@@ -88,7 +88,7 @@ def budget_from_samples(
             position of ``samples``; without them the token hull is not measured.
         tolerance: nats to which each projection is certified. Use float64.
         repair: repair the personas first (``drift.budget``), with m* fitted to ``base_samples``. Standard errors hold
-            what that adds, about as much as the policy's samples if there are as many of the base.
+            what that adds, toward a persona more than the policy's samples do; its bias is of the order of K/M.
 
     Raises:
         ValueError: the shapes do not fit, an odd number of samples or fewer than four, next words of personas to be
