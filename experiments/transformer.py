@@ -147,11 +147,13 @@ def run(config: Config) -> xr.Dataset:
         walked = {"angle": config.angles, "walk": network_walks.WALKS, "record": records}
         trained = {"angle": config.angles, "rule": tuple(network_walks.RULES), "record": records}
         first = {"angle": config.angles, "kind": networks.KINDS}
-        ways = ["trained", *(f"after {step} steps" for step in config.network.kept), "table"]
+        ways = [*(f"after {step} steps" for step in config.network.kept), "trained", "table"]
         rewards = {"feature": FEATURES, "angle": config.angles}
         return {
-            "limit": named(limits.limit, network=named_as, hull=HULLS, way=ways, **rewards),
-            "early_limit": named(limits.early_limit, network=named_as, early=config.network.kept, **rewards),
+            "limit": named(limits.limit, network=named_as, way=ways, hull=HULLS, **rewards),
+            "early_limit": named(
+                limits.early_limit, network=named_as, early=config.network.kept, hull=HULLS, **rewards
+            ),
             "base_misfit": named(limits.misfit, network=named_as, span=(*HULLS, "own prompts")),
             "first_order": named(predicted, **first),
             **named({f"first_{name}": getattr(steps, name) for name in STEP}, **first, drift=config.drifts),
@@ -161,7 +163,7 @@ def run(config: Config) -> xr.Dataset:
             **networks.unseen(unseen_key, world, base, config.network)._asdict(),
         }
 
-    return command.sweep(NAME, config, point, {}, constants=usual.recovered())
+    return command.sweep(NAME, config, point, {}, constants=usual.recovered(), lean=True)
 
 
 if __name__ == "__main__":

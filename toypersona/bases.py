@@ -152,15 +152,17 @@ def frozen(
     responses: Int[Array, "N T"],
 ) -> Base:
     """The base at some parameters; its personas are those that the policy holds there, frozen."""
-    in_prompts = (None, 0)
-    log_gates = jax.vmap(speakers.log_gate, in_prompts)(params, prompts)
-    if responses.shape[0]:
-        log_personas = jax.vmap(speakers.log_personas, in_prompts)(params, prompts)
-        log_base = numerics.log_mix(log_gates, log_personas)
-    else:
-        log_personas = jnp.zeros((*log_gates.shape, 0))
-        log_base = log_personas[:, 0]
-    return Base(speakers, params, labels, prompts, log_prompts, responses, log_gates, log_personas, log_base)
+
+    def laws(params: Params, prompts: Int[Array, "C P"]) -> tuple[Array, Array, Array]:
+        log_gates = jax.vmap(speakers.log_gate, (None, 0))(params, prompts)
+        if not responses.shape[0]:
+            none = jnp.zeros((*log_gates.shape, 0))
+            return log_gates, none, none[:, 0]
+        log_personas = jax.vmap(speakers.log_personas, (None, 0))(params, prompts)
+        return log_gates, log_personas, numerics.log_mix(log_gates, log_personas)
+
+    # Outside of a trace too it is one program: a network's would be fifty small ones.
+    return Base(speakers, params, labels, prompts, log_prompts, responses, *jax.jit(laws)(params, prompts))
 
 
 def spanned(base: Base, log_given: Float[Array, "C K N"]) -> tuple[Base, hulls.Repaired]:

@@ -145,12 +145,11 @@ def walks(
 
     def along(
         base: Base, way: networks.Way, rule: Callable[..., UpdateRule], own_key: Key, measure: Callable
-    ) -> tuple[DriftBudget, dict[str, Array]]:
+    ) -> tuple[Float[Array, "R C N"], dict[str, Array]]:
         task = Task(way.policy, base.prompts, base.log_prompts, reward)
         both = lambda params: (all_log_probs(way.policy, params, base.prompts), measure(params))  # noqa: E731
         make_rule = lambda rate: rule(task, learning_rate=rate)  # noqa: E731
-        (path, others), _ = trajectories.follow_by_length(make_rule, both, way.params, task, key=own_key, **stride)
-        return base.budget_along(path), others
+        return trajectories.follow_by_length(make_rule, both, way.params, task, key=own_key, **stride)[0]
 
     keys = jax.random.split(key, len(RULES))
     network = [along(base, networks.own(base), rule, k, measure) for rule, k in zip(RULES.values(), keys, strict=True)]
@@ -162,5 +161,9 @@ def walks(
     plain = [along(at, way, gradient.policy_gradient, jax.random.key(0), nothing)[0] for at, way in others]
     strengths = jnp.geomspace(*TILTED, num_steps // every)
     tilts = jax.vmap(lambda strength: theory.tilt(base.log_base, reward, strength))(strengths)
-    budgets = [base.budget_along(tilts), *(spent for spent, _ in network), *plain]
-    return stacked(budgets), stacked([others for _, others in network])
+    paths = [tilts, *(path for path, _ in network), *plain]
+    hulls = stacked(
+        [(base.log_base, base.log_personas)] * (len(paths) - 1) + [(mixture.log_base, mixture.log_personas)]
+    )
+    measured = lambda at: base._replace(log_base=at[0][0], log_personas=at[0][1]).budget_along(at[1])  # noqa: E731
+    return jax.lax.map(measured, (hulls, jnp.stack(paths))), stacked([others for _, others in network])

@@ -82,36 +82,19 @@ def weak_limits(
     return jax.lax.map(lambda pair: jax.vmap(limit)(at_angles(pair, degrees)), moved)
 
 
-def in_all_ways(
-    base: Base, early: Params, ends: Callable[[Base], Float[Array, "F 2 C N"]], degrees: Float[Array, " A"]
-) -> Float[Array, "W F A"]:
-    """``weak_limits`` of the network, of its law on the features of every early network, and of the table, in a row.
-
-    Args:
-        base: a network's.
-        early: parameters on the way through pretraining, with a leading axis.
-        ends: the rewards at 0 and 90 degrees on a base, for each of F features.
-        degrees: angles.
-    """
-    paid = ends(base)
-    limits = lambda way: weak_limits(base, way, paid, degrees)  # noqa: E731
-    grafts = jax.lax.map(lambda features: limits(on_features(base, features)), early)
-    return jnp.concatenate([limits(own(base))[None], grafts, limits(as_table(base))[None]])
-
-
 class Limits(NamedTuple):
-    """How much of infinitely weak RL is selection in one network, plain policy gradient.
+    """How much of infinitely weak RL is selection in one network, by plain policy gradient.
 
     Attributes:
-        limit: S(0+) with the hull of the true personas and of those called by name, the ``in_all_ways`` of each
-            [2, W, F, A].
-        early_limit: of the network as it was on the way through pretraining, true personas [R, F, A].
+        limit: S(0+) with the hull of the true personas and of those called by name, of the network's law on the
+            features of every network on the way through pretraining, then its own, and of the table [R + 2, 2, F, A].
+        early_limit: of every network on the way with its own law and features, likewise without the table [R, 2, F, A].
         misfit: how far the network is from a mix of the true personas, of those called by name, and of itself at their
             own prompts, nats [3].
     """
 
-    limit: Float[Array, "2 W F A"]
-    early_limit: Float[Array, "R F A"]
+    limit: Float[Array, "W 2 F A"]
+    early_limit: Float[Array, "R 2 F A"]
     misfit: Float[Array, " 3"]
 
 
@@ -122,20 +105,33 @@ def limits(
     ends: Callable[[Base], Float[Array, "F 2 C N"]],
     degrees: Float[Array, " A"],
 ) -> Limits:
-    """What there is to say of a network before any step; arguments as in ``in_all_ways``, and the world's truth."""
+    """What there is to say of a network before any step.
+
+    Args:
+        base: a network's.
+        early: its parameters on the way through pretraining, with a leading axis R.
+        world: that it read about.
+        ends: the rewards at 0 and 90 degrees on a base, for each of F features.
+        degrees: angles.
+    """
+    by_hull = lambda base, of: jax.lax.map(  # noqa: E731
+        lambda hull: of(base._replace(log_gates=hull[0], log_personas=hull[1])),
+        stacked([(at.log_gates, at.log_personas) for at, _ in (by_truth(base, world), by_name(base))]),
+    )
+
+    def of(pair: tuple[Params, Params]) -> Float[Array, "2 F A"]:
+        law, features = pair
+        then = base._replace(params=law, log_base=base.law(law))
+        return by_hull(then, lambda at: weak_limits(at, on_features(at, features), ends(at), degrees))
+
+    num = jax.tree.leaves(early)[0].shape[0]
+    features = jax.tree.map(lambda x, y: jnp.concatenate([x, y[None], x]), early, base.params)
+    laws = jax.tree.map(lambda x, y: jnp.concatenate([jnp.repeat(y[None], num + 1, axis=0), x]), early, base.params)
+    found = jax.lax.map(of, (laws, features))
+    table = by_hull(base, lambda at: weak_limits(at, as_table(at), ends(at), degrees))
     around = by_truth(base, world), by_name(base), by_own_prompts(base)
-
-    def of(hull: tuple[Array, Array]) -> Float[Array, "W F A"]:
-        log_gates, log_personas = hull
-        return in_all_ways(base._replace(log_gates=log_gates, log_personas=log_personas), early, ends, degrees)
-
-    def younger(params: Params) -> Float[Array, "F A"]:
-        then = by_truth(base._replace(params=params, log_base=base.law(params)), world)[0]
-        return weak_limits(then, own(then), ends(then), degrees)
-
-    both = stacked([(at.log_gates, at.log_personas) for at, _ in around[:2]])
     misfit = jnp.stack([base.rho @ repaired.distance for _, repaired in around])
-    return Limits(jax.lax.map(of, both), jax.lax.map(younger, early), misfit)
+    return Limits(jnp.concatenate([found[: num + 1], table[None]]), found[num + 1 :], misfit)
 
 
 def limits_of_all(
@@ -186,13 +182,14 @@ def first_steps(
     base: Base, reward: Float[Array, "C N"], drifts: Float[Array, " D"]
 ) -> tuple[Float[Array, " 3"], DriftBudget]:
     """S(0+) of each of ``KINDS`` by R² of its direction, and the budgets of single steps of some lengths [3, D]."""
-    predicted, measured = [], []
+    directions, stepped = [], []
     for kind in KINDS:
         direction, after = first_order.step(kind, base, base.task(reward), damping=DAMPING)
+        directions.append(direction)
         rates = first_order.rates(base.log_base, direction, base.log_prompts, drifts)
-        predicted.append(theory.weak_limit(base.log_base, base.log_personas, direction, base.log_prompts))
-        measured.append(jax.lax.map(lambda rate, after=after: base.budget(after(rate)), rates))
-    return jnp.stack(predicted), stacked(measured)
+        stepped.append(jax.lax.map(after, rates))
+    limit = lambda moved: theory.weak_limit(base.log_base, base.log_personas, moved, base.log_prompts)  # noqa: E731
+    return jax.vmap(limit)(jnp.stack(directions)), jax.lax.map(base.budget_along, jnp.stack(stepped))
 
 
 class Unseen(NamedTuple):

@@ -120,30 +120,32 @@ def follow_by_length(
     if num_steps % every:
         raise ValueError(f"A record after every {every} steps does not divide {num_steps} steps: choose a divisor.")
 
-    def one(carry: tuple[RuleState, Array], index: Int[Array, ""]) -> tuple[tuple[RuleState, Array], Array]:
-        state, rate = carry
-        law = lambda state: all_log_probs(task.policy, state.params, task.prompts)  # noqa: E731
-        before, own_key = law(state), jax.random.fold_in(key, index)
+    law = lambda state: all_log_probs(task.policy, state.params, task.prompts)  # noqa: E731
 
-        def taken(rate: Array) -> tuple[RuleState, Array]:
+    def one(carry: tuple[RuleState, Array, Array], index: Int[Array, ""]) -> tuple[tuple, Array]:
+        state, rate, before = carry
+        own_key = jax.random.fold_in(key, index)
+
+        def taken(number: Int[Array, ""], last: tuple) -> tuple:
+            # The last try corrects this one: in a loop, so that rule and law are compiled once.
+            _, rate, length, _ = last
+            known = (number > 0) & (length > 0)
+            rate = jnp.where(known, rate * step / jnp.where(known, length, 1.0), rate)
             after, _ = make_rule(rate).update(jax.random.clone(own_key), state)
-            return after, step_length(law(after), before, task.log_prompts)
+            made = law(after)
+            return after, rate, step_length(made, before, task.log_prompts), made
 
-        def corrected(_: Int[Array, ""], rate: Array) -> Array:
-            length = taken(rate)[1]
-            return jnp.where(length > 0, rate * step / jnp.where(length > 0, length, 1.0), rate)
+        untried = state, rate, jnp.zeros_like(rate), before
+        after, rate, length, made = jax.lax.fori_loop(0, refinements + 1, taken, untried)
+        return (after, rate, made), length
 
-        rate = jax.lax.fori_loop(0, refinements, corrected, rate)
-        after, length = taken(rate)
-        return (after, rate), length
-
-    def stretch(carry: tuple[RuleState, Array], indices: Int[Array, " every"]) -> tuple[Any, Any]:
+    def stretch(carry: tuple, indices: Int[Array, " every"]) -> tuple[Any, Any]:
         carry, lengths = jax.lax.scan(one, carry, indices)
         return carry, (measure(_widened(carry[0].params)), {"length": lengths[-1], "learning_rate": carry[1]})
 
     rate = jnp.asarray(first_rate, jnp.result_type(float))
     start = make_rule(rate).init(params)
-    return jax.lax.scan(stretch, (start, rate), jnp.arange(num_steps).reshape(-1, every))[1]
+    return jax.lax.scan(stretch, (start, rate, law(start)), jnp.arange(num_steps).reshape(-1, every))[1]
 
 
 def by_scope(walk: Callable[[Task], Any], task: Task, scopes: Mapping[str, Any]) -> Any:
