@@ -140,7 +140,7 @@ def walks(
     Returns:
         Budgets with leading axes [W, R], and what was measured along each of ``RULES`` [L, R].
     """
-    stride = {"step": step, "num_steps": num_steps, "every": every, "refinements": 2}
+    stride = {"step": step, "num_steps": num_steps, "every": every, "refinements": 1, "first_rate": 1e-3}
     nothing = lambda params: {}  # noqa: E731
 
     def along(
