@@ -2,8 +2,8 @@
 
 Supervised fine-tuning (SFT) on few to many demonstrations, by the helpful persona and by a stranger who talks like
 nobody. Then, at equal drift, what SFT and RL for helpfulness leave of the persona ``--called``: at prompts like his,
-after a few of his words, and how much fine-tuning on his lines brings him back. Seeds draw text and fit,
-lines and the stranger.
+after a few of his words, and how much fine-tuning on his lines brings him back. A transformer is also called by his
+name, which no training here mentions. Seeds draw text and fit, lines and the stranger.
 
 On 2 cores the preset quick takes a minute and a half.
 """

@@ -288,7 +288,7 @@ def pretrained(
     network = isinstance(how, Network)
     speakers, fit_one = _networks(labels, length, how) if network else _mixtures(name, labels, length, how)
 
-    def fit(world: World, data: Array) -> tuple[Params, Params, pretraining.Recovery]:
+    def fit(world: World, data: Array) -> tuple[Params, pretraining.Recovery, Params]:
         params, early = fit_one(world, *jax.random.wrap_key_data(data))
         return *pretraining.align(world, speakers(world), params, length), early
 

@@ -119,7 +119,8 @@ class WorldSettings(Settings):
     length: Annotated[int, within(1, 20)] = 3
     """T, units of a response; all V^T are enumerated."""
     policy: Annotated[str, one_of("mixture", "transformer")] = "mixture"
-    """mixture (a gate, and an expert for each persona) or transformer (no such parts; it is called by their names)."""
+    """mixture (a gate, and an expert for each persona) or transformer (no such parts; it is called by their names, and
+    takes some ten times as long)."""
     pretraining: Pretraining = Pretraining()
     """How a mixture is fitted."""
     network: Network = Network()
@@ -182,6 +183,9 @@ class WorldSettings(Settings):
             return
         alone = "" if self._heard().shared() else "nobody opens a line as another does, and "
         gate = "" if self.pretraining.fitting(self.world).gate == "table" else "leave out --pretraining.gate, or "
+        helps = gate + lines.remedy(self.options.text, shared=not alone)
+        if self.policy == "transformer":
+            alone, helps = "", "use more --network.num-steps and --network.num-lines"
         worst = pretrained.labels.personas[int(experts.argmax())]
         off = []
         if gates > GATES_OFF:
@@ -189,8 +193,7 @@ class WorldSettings(Settings):
         if experts.max() > EXPERTS_OFF:
             off.append(f"the expert for {worst} is {experts.max():.2g} nats per token off (allowed: {EXPERTS_OFF:g})")
         raise ValueError(
-            f"Pretraining did not find the people who wrote these lines: {alone}{' and '.join(off)}; {gate}"
-            f"{lines.remedy(self.options.text, shared=not alone)}."
+            f"Pretraining did not find the people who wrote these lines: {alone}{' and '.join(off)}; {helps}."
         )
 
     def _heard(self) -> Heard:
