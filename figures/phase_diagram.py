@@ -162,8 +162,14 @@ def _draw_tilt(dataset: xr.Dataset) -> Figure:
 def _draw_rules(dataset: xr.Dataset) -> Figure:
     rules = [rule for rule in dataset.rule.values if rule != "tilt"]
     scopes = len({rule.partition("/")[2] for rule in rules})
-    shape = {"squeeze": False, "sharex": True, "sharey": True}
-    figure, axes = plt.subplots(len(rules) // scopes, scopes, figsize=(style.PAGE, 4.4), layout="constrained", **shape)
+    figure, axes = plt.subplots(
+        *(len(rules) // scopes, scopes),
+        figsize=(style.PAGE, 4.4),
+        layout="constrained",
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+    )
     for axis, rule in zip(axes.flat, rules, strict=True):
         draw_map(axis, dataset, rule)
         kind, scope = rule.split("/")
