@@ -88,7 +88,7 @@ def run(config: Config) -> xr.Dataset:
         if rules == RULES:
             both.append(bases.with_gate_table(base, pretrained.world_at(draw)))
         reward = jnp.stack([paid.at_angle(a, base, jax.random.clone(feature_key), draw) for a in config.angles])
-        walk = {"time": settings.Gradients.vanilla_time, "step": config.vanilla_step}
+        walk = {"time": config.pace * settings.Gradients.vanilla_time, "step": config.pace * config.vanilla_step}
         paths, limits = hull_choices.paths(walk_key, both, reward, jnp.asarray(config.strengths), **walk)
         budgets, laws = hull_choices.by_divergence(base, paths, reward, FOREVER)
         common, words = hull_choices.with_common_odds(feature_key, base, paths, jnp.asarray(config.strengths))

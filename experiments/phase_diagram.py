@@ -71,7 +71,8 @@ def run(config: Config) -> xr.Dataset:
 
     pretrained = config.pretrained()
     rewards = settings.Reward(config, pretrained)
-    strengths = jnp.asarray(config.strengths)
+    strengths, gradients = jnp.asarray(config.strengths), dataclasses.asdict(config.gradients)
+    gradients |= {name: config.pace * gradients[name] for name in ("vanilla_time", "vanilla_step")}
 
     def point(key: Key, *, angle: Array) -> dict[str, Any]:
         feature_key, line_key, noise_key = jax.random.split(key, 3)
@@ -102,7 +103,7 @@ def run(config: Config) -> xr.Dataset:
             }
 
         # Measured after all paths are walked: the solver, slow to compile, is compiled once and not for every rule.
-        paths, residuals = catalogue.along_strengths(base, reward, strengths, **dataclasses.asdict(config.gradients))
+        paths, residuals = catalogue.along_strengths(base, reward, strengths, **gradients)
         along = {"rule": catalogue.strength_rules(base.speakers.scopes), "strength": config.strengths}
         return {
             **named(jax.lax.map(measured, paths) | {"residual": residuals}, **along),
@@ -118,13 +119,14 @@ def run(config: Config) -> xr.Dataset:
             "reward_table": reward,
         }
 
+    labels = {"prompts": pretrained.world.prompts.tolist(), "helpful": rewards.helpful, "pace": config.pace}
     return command.sweep(
         NAME,
         config,
         point,
         {"angle": config.angles},
         constants=pretrained.listed() | pretrained.recovered(),
-        labels=pretrained.labels._asdict() | {"prompts": pretrained.world.prompts.tolist(), "helpful": rewards.helpful},
+        labels=pretrained.labels._asdict() | labels,
     )
 
 

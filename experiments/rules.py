@@ -95,7 +95,10 @@ def run(config: Config) -> xr.Dataset:
         starts = [start]
         if len(gates) > 1:
             starts.append(start._replace(base=bases.with_gate_table(base, pretrained.world_at(draw))))
-        each = [comparison.along(one, rules, jax.random.clone(walk_key), rate=rate, steps=steps) for one in starts]
+        each = [
+            comparison.along(one, rules, jax.random.clone(walk_key), rate=config.pace * rate, steps=steps)
+            for one in starts
+        ]
         along = jax.tree.map(lambda *x: jnp.stack(x), *each)
         tried = named(along.pop("tried"), f"pass@k from {comparison.NUM_TRIES} samples", k=comparison.PASSES)
         along["passes"] = named(along["passes"], "pass@k", k=comparison.PASSES)

@@ -174,7 +174,7 @@ def _draw_rules(dataset: xr.Dataset) -> Figure:
         draw_map(axis, dataset, rule)
         kind, scope = rule.split("/")
         axis.set_title(f"{kind} gradient, {scope}")
-    time = datasets.settings_of(dataset)["gradients"]["vanilla_time"]
+    time = datasets.settings_of(dataset)["gradients"]["vanilla_time"] * datasets.config_of(dataset).get("pace", 1.0)
     plt.setp(axes[:, 0], ylabel="angle, degrees")
     plt.setp(axes[1], xlabel=f"strength s (vanilla: time / {time:g})")
     figure.colorbar(axes[0, 0].collections[0], ax=axes, label="selection fraction S")

@@ -119,8 +119,8 @@ class WorldSettings(Settings):
     length: Annotated[int, within(1, 20)] = 3
     """T, units of a response; all V^T are enumerated."""
     policy: Annotated[str, one_of("mixture", "transformer")] = "mixture"
-    """mixture (a gate, and an expert for each persona) or transformer (no such parts; it is called by their names, and
-    takes some ten times as long)."""
+    """mixture (a gate, and an expert for each persona) or transformer (no such parts; it is called by their names). A
+    transformer's learning rates are a hundredth of those given, and it takes some ten times as long."""
     pretraining: Pretraining = Pretraining()
     """How a mixture is fitted."""
     network: Network = Network()
@@ -131,10 +131,8 @@ class WorldSettings(Settings):
         names.personas(self.world, self.options)
         self.network.check()
         if self.policy == "transformer" and not self.network.tagged:
-            raise ValueError(
-                "Nobody can be called by name if no line names its speaker, and the hull is made of who is called: "
-                "use --network.tagged above 0, or experiments.transformer."
-            )
+            how = "use --network.tagged above 0, or experiments.transformer"
+            raise ValueError(f"Nobody can be called by name if no line names its speaker: {how}.")
         markov = self.options.markov
         if self.world == "markov":
             check_prompts(markov.num_words, max(2, markov.order), markov.num_prompts)
@@ -145,6 +143,11 @@ class WorldSettings(Settings):
         if names.folder(self.world):
             num_outcomes(len(self._heard().words), self.length)
         check_text(self.pretraining.num_lines, self.pretraining.line_length)
+
+    @property
+    def pace(self) -> float:
+        """Learning rates of this policy, in units of a mixture's, at which as many steps spend as much drift."""
+        return 0.01 if self.policy == "transformer" else 1.0
 
     def persona(self, flag: str, otherwise: int) -> int:
         """The number of the persona that a flag names; number ``otherwise`` if it names none.

@@ -66,7 +66,7 @@ def test_a_small_run_keeps_its_claims_and_is_drawn(experiment, tmp_path, capsys)
 @pytest.mark.slow
 def test_a_transformer_is_fine_tuned_and_called_by_name(tmp_path, capsys):
     network = "--policy transformer --network.num-steps 30 --network.width 8 --network.num-heads 2 --network.depth 1"
-    few = "--length 2 --seeds 0 1 --lines 2 32 --num-steps 60 --num-records 8 --drifts 0.02 0.05"
+    few = "--length 2 --seeds 0 1 --lines 2 32 --num-steps 60 --num-records 24 --drifts 0.03 0.1"
     code, said = small.run(sft, f"--out {tmp_path} {network} --network.kept 0 {few}", capsys)
     assert code in (0, 1), said.err
     dataset = datasets.load(tmp_path / "sft.zarr")
