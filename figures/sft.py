@@ -88,9 +88,9 @@ def draw_by_name(axis: Axes, dataset: xr.Dataset) -> None:
     for rule, (colour, _) in LOOKS.items():
         for name, label, dash in (("name", f"by {_called(dataset)}'s name", "-"), ("nobody", "by nobody", ":")):
             values, shade = near[f"{name}_absence"].sel(rule=rule), style.COLOURS[colour]
-            axis.plot(values.drift, values.transpose("drift", "seed"), "o", color=shade, ms=1.5, alpha=0.4)
+            axis.plot(values.drift, values.transpose("drift", "seed"), "o", color=shade, ms=1.5, mew=0, alpha=0.5)
             means = mean[f"{name}_absence"].sel(rule=rule)
-            axis.plot(means.drift, means, dash, color=shade, label=f"{rule}, called {label}")
+            axis.plot(means.drift, means, dash, color=shade, marker="D", ms=3.5, label=f"{rule}, called {label}")
     axis.set(xscale="log", yscale="log", xlabel="drift, KL(policy‖base), nats")
     axis.set_ylabel(f"KL(base‖policy) at {_called(dataset)}'s prompts, nats")
     style.ticks(axis.xaxis, near.drift.values)

@@ -101,7 +101,7 @@ def _at(dataset: xr.Dataset, where: str) -> list[Claim]:
 def _by_name(dataset: xr.Dataset, where: str) -> Claim:
     """Of a network: training moves it less where it is called by his name than where nobody is named."""
     kept = dataset.name_absence / dataset.nobody_absence
-    return drawn_at_most("finding", f"{where}: nats lost under his name / under none", 0.5, kept)
+    return drawn_at_most("finding", f"{where}: nats lost under his name / under none", 0.7, kept)
 
 
 def findings(dataset: xr.Dataset) -> list[str]:

@@ -120,7 +120,7 @@ class WorldSettings(Settings):
     """T, units of a response; all V^T are enumerated."""
     policy: Annotated[str, one_of("mixture", "transformer")] = "mixture"
     """mixture (a gate, and an expert for each persona) or transformer (no such parts; it is called by their names). A
-    transformer's learning rates are a hundredth of those given, and it takes some ten times as long."""
+    transformer's learning rates are 0.003 times those given, and it takes some ten times as long."""
     pretraining: Pretraining = Pretraining()
     """How a mixture is fitted."""
     network: Network = Network()
@@ -147,7 +147,7 @@ class WorldSettings(Settings):
     @property
     def pace(self) -> float:
         """Learning rates of this policy, in units of a mixture's, at which as many steps spend as much drift."""
-        return 0.01 if self.policy == "transformer" else 1.0
+        return 0.003 if self.policy == "transformer" else 1.0
 
     def persona(self, flag: str, otherwise: int) -> int:
         """The number of the persona that a flag names; number ``otherwise`` if it names none.
