@@ -40,9 +40,9 @@ class Transformer(nn.Module):
 
     @nn.compact
     def __call__(
-        self, caller: Int[Array, ""], units: Int[Array, " S-1"], sees: Sees
-    ) -> tuple[Float[Array, "S V"], Float[Array, "L+1 S D"]]:
-        """Logits of the word after each of S elements, and the residual stream before and after every block."""
+        self, caller: Int[Array, ""], units: Int[Array, " R"], sees: Sees
+    ) -> tuple[Float[Array, "S V"], Float[Array, "L S D"]]:
+        """Logits of the word after each of S elements, caller and R units, and the stream before and after blocks."""
         places, seen, real = sees
         width, heads = self.network.width, self.network.num_heads
         units_read, callers, words, num_places = self.sizes
