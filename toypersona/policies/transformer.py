@@ -22,9 +22,6 @@ from toypersona.policies.policy import Policy, Read, Speakers
 from toypersona.types import Key, Params
 from toypersona.worlds.world import Labels, World
 
-SCOPES = {"both": 1.0}
-"""All of it trains: it has no gates and no experts."""
-
 Sees = tuple[np.ndarray, ...]
 """For each element of a sequence: its place, those that it attends to, and which of these are real (the rest pads)."""
 
@@ -131,7 +128,7 @@ def transformer(
         lambda params, prompt: mixed(params, prompt).log_personas,
         lambda key, *_: init(key),
         _renamed,
-        SCOPES,
+        {"both": 1.0},
         called=called,
         read=read,
     )
