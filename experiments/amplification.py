@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 import xarray as xr
 
-from experiments.shared import command, settings
+from experiments.shared import both_gates, command, settings
 from toypersona.limits import Count, Positive, at_least
 from toypersona.outputs import named
 from toypersona.worlds import names
@@ -59,6 +59,7 @@ class Config(settings.RewardSettings):
     def check(self) -> None:
         """Refuse more records than steps, a single seed, and fewer than three personas."""
         super().check()
+        both_gates.check_mixture(self, "Right personas compete here for the gates of a mixture")
         self.persona("wrong", 0)
         if len(names.personas(self.world, self.options)) < 3:
             raise ValueError("Several right personas and a wrong one make three: give a world of three or more.")

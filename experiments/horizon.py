@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from experiments.shared import command, settings
+from experiments.shared import both_gates, command, settings
 from experiments.shared.settings import geometric
 from toypersona import limits
 from toypersona.limits import Counts, Even, Grid
@@ -56,6 +56,7 @@ class Config(settings.WorldSettings):
     def check(self) -> None:
         """Refuse responses that end, sampled lengths without an exact curve, and more samples than fit into memory."""
         super().check()
+        both_gates.check_mixture(self, "At any length only the chains of a mixture's experts are known exactly")
         if self.world != "markov":
             raise ValueError("Responses of this world end, so they do not grow with T: use --world markov.")
         check_text(self.num_samples, self.sampled_lengths[-1])

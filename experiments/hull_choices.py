@@ -76,16 +76,19 @@ def run(config: Config) -> xr.Dataset:
     pretrained = config.pretrained()
     paid = settings.Reward(config, pretrained)
     divergences = [*hull_choices.DIVERGENCES]
-    along: dict[str, Any] = {"rule": RULES, "angle": config.angles, "strength": config.strengths}
+    rules = RULES if config.policy == "mixture" else RULES[:2]
+    along: dict[str, Any] = {"rule": rules, "angle": config.angles, "strength": config.strengths}
     tilts: dict[str, Any] = {"angle": config.angles, "strength": config.strengths}
 
     def point(key: Key) -> dict[str, Any]:
         draw = pretrained.place(key)
         feature_key, walk_key, stranger_key, sample_key = jax.random.split(key, 4)
         base = pretrained.base(draw)
-        both = base, bases.with_gate_table(base, pretrained.world_at(draw))
+        both = [base]
+        if rules == RULES:
+            both.append(bases.with_gate_table(base, pretrained.world_at(draw)))
         reward = jnp.stack([paid.at_angle(a, base, jax.random.clone(feature_key), draw) for a in config.angles])
-        walk = {"time": settings.Gradients.vanilla_time, "step": config.vanilla_step}
+        walk = {"time": config.pace * settings.Gradients.vanilla_time, "step": config.pace * config.vanilla_step}
         paths, limits = hull_choices.paths(walk_key, both, reward, jnp.asarray(config.strengths), **walk)
         budgets, laws = hull_choices.by_divergence(base, paths, reward, FOREVER)
         common, words = hull_choices.with_common_odds(feature_key, base, paths, jnp.asarray(config.strengths))
@@ -104,8 +107,8 @@ def run(config: Config) -> xr.Dataset:
         return {
             **named(budgets, divergence=divergences, **along),
             **named(laws, divergence=divergences, angle=config.angles),
-            "first_order": named(limits[..., 0], rule=RULES, angle=config.angles),
-            "common_first_order": named(limits[..., 1], rule=RULES, angle=config.angles),
+            "first_order": named(limits[..., 0], rule=rules, angle=config.angles),
+            "common_first_order": named(limits[..., 1], rule=rules, angle=config.angles),
             **named(common, **along),
             **words | {"common_words": named(words["common_words"], strength=config.strengths)},
             "one_mix_distance": named(one_mix, "the base's distance from one mix for all prompts", "nats"),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import xarray as xr
 
 from experiments.claims.natural_rewards import ENDLESS
-from experiments.shared import command, settings
+from experiments.shared import both_gates, command, settings
 from toypersona.limits import Counts, Share, within
 from toypersona.outputs import named
 from toypersona.transcripts import END
@@ -46,6 +46,9 @@ class Config(settings.RewardSettings):
     def check(self) -> None:
         """Refuse lengths that nothing could be read from."""
         super().check()
+        both_gates.check_mixture(
+            self, "Responses of any length are listed here, and a transformer reads no more words than it was fitted to"
+        )
         if 1 not in self.long or max(self.long) < 2 * ENDLESS:
             raise ValueError(f"--long has to name 1, and {2 * ENDLESS} or more.")
 

@@ -83,8 +83,8 @@ def run(config: Config) -> xr.Dataset:
             walked = base.follow(
                 lambda size: gradient.policy_gradient(base.task(proxy), learning_rate=size),
                 key=jax.random.key(0),
-                marks=times,
-                max_step=config.max_step,
+                marks=config.pace * times,
+                max_step=config.pace * config.max_step,
             )
             tilted = jax.lax.map(lambda s: theory.tilt(base.log_base, proxy, s), strengths)
             best = jax.lax.map(lambda n: theory.best_of_n(base.log_base, proxy, n), nums)

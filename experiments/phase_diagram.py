@@ -2,7 +2,7 @@
 
 Where on it RL only selects among personas, where it starts to do something that no persona mix does, and how many
 samples would show. By the exact optimum of KL-regularised RL (the tilt), and by vanilla and natural policy gradient on
-the gates, the experts or both. Seeds draw text, fit and reward.
+the gates, the experts or both; of a transformer, which has neither, on all of it. Seeds draw text, fit and reward.
 
 On 2 cores the preset quick takes a minute and a half.
 """
@@ -21,7 +21,9 @@ from toypersona.limits import Angles, increasing
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
+    from toypersona.bases import Base
     from toypersona.types import Array, Key
+    from toypersona.worlds.world import World
 
 NAME = "phase_diagram"
 NUM_LINES = 8
@@ -63,13 +65,14 @@ def run(config: Config) -> xr.Dataset:
     import jax
     import jax.numpy as jnp
 
-    from toypersona import bases, first_order, lock_in, theory
+    from toypersona import first_order, theory
     from toypersona.measures import drift, support
     from toypersona.rules import catalogue
 
     pretrained = config.pretrained()
     rewards = settings.Reward(config, pretrained)
-    strengths = jnp.asarray(config.strengths)
+    strengths, gradients = jnp.asarray(config.strengths), dataclasses.asdict(config.gradients)
+    gradients |= {name: config.pace * gradients[name] for name in ("vanilla_time", "vanilla_step")}
 
     def point(key: Key, *, angle: Array) -> dict[str, Any]:
         feature_key, line_key, noise_key = jax.random.split(key, 3)
@@ -100,15 +103,11 @@ def run(config: Config) -> xr.Dataset:
             }
 
         # Measured after all paths are walked: the solver, slow to compile, is compiled once and not for every rule.
-        paths, residuals = catalogue.along_strengths(base, reward, strengths, **dataclasses.asdict(config.gradients))
-        table = bases.with_gate_table(base, pretrained.world_at(draw))
-        rates = jnp.asarray(config.noise.learning_rates)
-        sizes = {"num_runs": config.noise.num_runs, "num_steps": config.noise.num_steps}
-        along = {"rule": catalogue.strength_rules(), "strength": config.strengths}
-        noise = lock_in.personas(noise_key, table, reward, rates, **sizes)
+        paths, residuals = catalogue.along_strengths(base, reward, strengths, **gradients)
+        along = {"rule": catalogue.strength_rules(base.speakers.scopes), "strength": config.strengths}
         return {
             **named(jax.lax.map(measured, paths) | {"residual": residuals}, **along),
-            "noise_wrong": named(noise, "runs locked onto a wrong persona", learning_rate=config.noise.learning_rates),
+            **_noise(config, noise_key, base, pretrained.world_at(draw), reward),
             "weak_limit": theory.weak_limit(*hull, reward, base.log_prompts),
             "kappa": named(gain.kappa, "persona gain of vanilla gradient"),
             "vanilla_limit": named(
@@ -120,14 +119,29 @@ def run(config: Config) -> xr.Dataset:
             "reward_table": reward,
         }
 
+    labels = {"prompts": pretrained.world.prompts.tolist(), "helpful": rewards.helpful, "pace": config.pace}
     return command.sweep(
         NAME,
         config,
         point,
         {"angle": config.angles},
         constants=pretrained.listed() | pretrained.recovered(),
-        labels=pretrained.labels._asdict() | {"prompts": pretrained.world.prompts.tolist(), "helpful": rewards.helpful},
+        labels=pretrained.labels._asdict() | labels,
     )
+
+
+def _noise(config: Config, key: Key, base: Base, world: World, reward: Array) -> dict[str, Any]:
+    """How often REINFORCE on a table of gates locks onto a wrong persona; a transformer has no gates."""
+    import jax.numpy as jnp
+
+    from toypersona import bases, lock_in
+
+    if config.policy != "mixture":
+        return {}
+    rates, table = config.noise.learning_rates, bases.with_gate_table(base, world)
+    sizes = {"num_runs": config.noise.num_runs, "num_steps": config.noise.num_steps}
+    wrong = lock_in.personas(key, table, reward, jnp.asarray(rates), **sizes)
+    return {"noise_wrong": named(wrong, "runs locked onto a wrong persona", learning_rate=rates)}
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from experiments.shared import command, settings
+from experiments.shared import both_gates, command, settings
 from toypersona.limits import Counts
 from toypersona.options import Pretraining, check_text
 from toypersona.outputs import named
@@ -36,6 +36,9 @@ class Config(settings.WorldSettings):
     def check(self) -> None:
         """Refuse more text than fits into memory."""
         super().check()
+        both_gates.check_mixture(
+            self, "Gates and experts are recovered here from lines of which nobody says who wrote them"
+        )
         check_text(self.amounts[-1], self.pretraining.line_length)
 
 

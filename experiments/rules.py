@@ -68,19 +68,22 @@ PRESETS = {
 
 
 def run(config: Config) -> xr.Dataset:
-    """Walk every rule's path and measure along it, with the gate as it was fitted and, if that reads, as a table."""
+    """Walk every rule's path and measure along it.
+
+    With a mixture's gate as it was fitted and, if that reads, as a table; a transformer has none and stands alone.
+    """
     import jax
     import jax.numpy as jnp
 
     from toypersona import bases, comparison, rewards
     from toypersona.rules import catalogue
 
-    rules, own = user_code.rules(config.only, config.own)
+    rules, own = user_code.rules(config.only, config.own, config.policy)
     user_code.try_rules(own.values(), config.world, config.options, config.length)
     pretrained, steps = config.pretrained(), records(config.num_steps, config.num_records)
     family = settings.Reward(config, pretrained)
     names, fitted = [comparison.TILT, *rules], config.pretraining.fitting(config.world).gate
-    gates = tuple(dict.fromkeys((fitted, "table")))
+    gates = tuple(dict.fromkeys((fitted, "table"))) if config.policy == "mixture" else (config.policy,)
 
     def point(key: Key, *, rate: Array) -> dict[str, Any]:
         feature_key, walk_key, _ = jax.random.split(key, 3)
@@ -89,9 +92,13 @@ def run(config: Config) -> xr.Dataset:
         reward = family.at_angle(config.angle, base, feature_key, draw)
         right = rewards.best_paid(reward, base.log_base, config.right)
         start = catalogue.Setup(base, reward, base.log_personas[:, family.helpful], right, walk_key)
-        table = bases.with_gate_table(base, pretrained.world_at(draw))
-        starts = [start if gate == fitted else start._replace(base=table) for gate in gates]
-        each = [comparison.along(one, rules, jax.random.clone(walk_key), rate=rate, steps=steps) for one in starts]
+        starts = [start]
+        if len(gates) > 1:
+            starts.append(start._replace(base=bases.with_gate_table(base, pretrained.world_at(draw))))
+        each = [
+            comparison.along(one, rules, jax.random.clone(walk_key), rate=config.pace * rate, steps=steps)
+            for one in starts
+        ]
         along = jax.tree.map(lambda *x: jnp.stack(x), *each)
         tried = named(along.pop("tried"), f"pass@k from {comparison.NUM_TRIES} samples", k=comparison.PASSES)
         along["passes"] = named(along["passes"], "pass@k", k=comparison.PASSES)

@@ -2,8 +2,8 @@
 
 Supervised fine-tuning (SFT) on few to many demonstrations, by the helpful persona and by a stranger who talks like
 nobody. Then, at equal drift, what SFT and RL for helpfulness leave of the persona ``--called``: at prompts like his,
-after a few of his words, and how much fine-tuning on his lines brings him back. Seeds draw text and fit,
-lines and the stranger.
+after a few of his words, and how much fine-tuning on his lines brings him back. A transformer is also called by his
+name, which no training here mentions. Seeds draw text and fit, lines and the stranger.
 
 On 2 cores the preset quick takes a minute and a half.
 """
@@ -96,7 +96,7 @@ def _learn(config: Config, base: Base, wanted: Float[Array, "2 C N"], key: Key) 
     from toypersona import fine_tuning
 
     steps = settings.records(config.num_steps, config.num_records // 4)
-    walk = {"steps": jnp.asarray(steps), "learning_rate": config.learning_rate}
+    walk = {"steps": jnp.asarray(steps), "learning_rate": config.pace * config.learning_rate}
     paths, missed = fine_tuning.on_lines(key, base, wanted, config.lines, **walk)
     spent = jax.lax.map(base.budget_along, paths.reshape(-1, *paths.shape[2:]))
     own = jax.vmap(base.budget_along)(wanted[:, None])
@@ -118,12 +118,12 @@ def _call(config: Config, called: Called, task: Task, wanted: Float[Array, "2 C 
     from toypersona.rules import gradient, imitation
 
     base, steps = called.base, settings.records(config.num_steps, config.num_records)
-    walk = {"steps": jnp.asarray(steps), "learning_rate": config.learning_rate}
+    walk = {"steps": jnp.asarray(steps), "learning_rate": config.pace * config.learning_rate}
     line_key, walk_key, back_key, new_key = jax.random.split(key, 4)
     lines = imitation.demonstrations(line_key, wanted[0], base.log_prompts, base.responses, max(config.lines))
     rules = (
-        (lambda size: imitation.sft(task, *lines, learning_rate=size), config.learning_rate),
-        (lambda size: gradient.policy_gradient(task, learning_rate=size), config.rl_rate),
+        (lambda size: imitation.sft(task, *lines, learning_rate=size), walk["learning_rate"]),
+        (lambda size: gradient.policy_gradient(task, learning_rate=size), config.pace * config.rl_rate),
     )
     tuned = fine_tuning.at_drifts(walk_key, base, rules, jnp.asarray(config.drifts), steps=walk["steps"])
     numbers = jnp.arange(len(RULES) * len(config.drifts))

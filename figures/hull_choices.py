@@ -69,7 +69,8 @@ def draw_boundaries(axis: Axes, dataset: xr.Dataset) -> None:
 def draw_common(axis: Axes, dataset: xr.Dataset) -> None:
     """S(0+) with a mix for every prompt against odds that change alike at all."""
     common = readings.weak(dataset.common_fraction)
-    for rule, marker in RULES.items():
+    for rule in map(str, dataset.rule.values):
+        marker = RULES[rule]
         one, other = dataset.first_order.sel(rule=rule), common.sel(rule=rule)
         axis.plot(one.values.ravel(), other.values.ravel(), marker, ms=3, mew=0, alpha=0.6, label=SHORT[rule])
     axis.plot(

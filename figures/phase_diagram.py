@@ -136,7 +136,10 @@ def _draw_tilt(dataset: xr.Dataset) -> Figure:
     edge, chart, noise = (figure.add_axes((left, 0.34, width, 0.54)) for left, width in columns)
     draw_map(chart, dataset, "tilt")
     draw_weak_edge(edge, dataset)
-    draw_noise(noise, dataset)
+    if "noise_wrong" in dataset:
+        draw_noise(noise, dataset)
+    else:
+        noise.set_axis_off()
     edge.set(
         ylabel="angle of the reward to the personas, degrees", yticklabels=[f"{a:g}" for a in dataset.angle.values]
     )
@@ -158,12 +161,20 @@ def _draw_tilt(dataset: xr.Dataset) -> Figure:
 
 def _draw_rules(dataset: xr.Dataset) -> Figure:
     rules = [rule for rule in dataset.rule.values if rule != "tilt"]
-    figure, axes = plt.subplots(2, 3, figsize=(style.PAGE, 4.4), layout="constrained", sharex=True, sharey=True)
+    scopes = len({rule.partition("/")[2] for rule in rules})
+    figure, axes = plt.subplots(
+        *(len(rules) // scopes, scopes),
+        figsize=(style.PAGE, 4.4),
+        layout="constrained",
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+    )
     for axis, rule in zip(axes.flat, rules, strict=True):
         draw_map(axis, dataset, rule)
         kind, scope = rule.split("/")
         axis.set_title(f"{kind} gradient, {scope}")
-    time = datasets.settings_of(dataset)["gradients"]["vanilla_time"]
+    time = datasets.settings_of(dataset)["gradients"]["vanilla_time"] * datasets.config_of(dataset).get("pace", 1.0)
     plt.setp(axes[:, 0], ylabel="angle, degrees")
     plt.setp(axes[1], xlabel=f"strength s (vanilla: time / {time:g})")
     figure.colorbar(axes[0, 0].collections[0], ax=axes, label="selection fraction S")

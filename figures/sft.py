@@ -3,9 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
+import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from experiments.claims import sft as readings
 from figures import style
@@ -80,5 +82,30 @@ def draw_back(axis: Axes, dataset: xr.Dataset) -> None:
     axis.legend(fontsize=5.5)
 
 
+def draw_by_name(axis: Axes, dataset: xr.Dataset) -> None:
+    """What training costs a network's voices: called by his name, and by nobody; draws, and their means."""
+    near, mean = readings.near_drift(dataset), readings.mean_at_drift(dataset)
+    for rule, (colour, _) in LOOKS.items():
+        for name, label, dash in (("name", f"by {_called(dataset)}'s name", "-"), ("nobody", "by nobody", ":")):
+            values, shade = near[f"{name}_absence"].sel(rule=rule), style.COLOURS[colour]
+            axis.plot(values.drift, values.transpose("drift", "seed"), "o", color=shade, ms=1.5, mew=0, alpha=0.5)
+            means = mean[f"{name}_absence"].sel(rule=rule)
+            axis.plot(means.drift, means, dash, color=shade, marker="D", ms=3.5, label=f"{rule}, called {label}")
+    axis.set(xscale="log", yscale="log", xlabel="drift, KL(policy‖base), nats")
+    axis.set_ylabel(f"KL(base‖policy) at {_called(dataset)}'s prompts, nats")
+    style.ticks(axis.xaxis, near.drift.values)
+    axis.legend(fontsize=5.5)
+
+
+def draw(dataset: xr.Dataset) -> dict[str, Figure]:
+    """A page for every policy, and one more for a network."""
+    pages = {"": style.panels(2, 4.6, draw_learning, draw_ends, draw_presence, draw_back)(dataset)}
+    if "name_absence" in dataset:
+        figure, axis = plt.subplots(figsize=(style.COLUMN, 2.6), layout="constrained")
+        draw_by_name(axis, dataset)
+        pages["_by_name"] = figure
+    return pages
+
+
 if __name__ == "__main__":
-    style.main("sft", style.panels(2, 4.6, draw_learning, draw_ends, draw_presence, draw_back), __doc__)
+    style.main("sft", draw, __doc__)

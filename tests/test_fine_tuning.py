@@ -44,7 +44,8 @@ def test_a_stranger_s_chain_is_the_persona_s_with_its_words_permuted(base):
     listed = fine_tuning.stranger(jax.random.clone(key), base, 2)
     np.testing.assert_allclose(listed, by_hand, rtol=1e-9)
 
-    says_one = base._replace(log_personas=jnp.full_like(base.log_personas, -jnp.inf).at[..., 0].set(0.0))
+    one = 2 * base.num_words + 2  # A word that this key puts in another place.
+    says_one = base._replace(log_personas=jnp.full_like(base.log_personas, -jnp.inf).at[..., one].set(0.0))
     log_stranger = fine_tuning.stranger(jax.random.clone(key), says_one, 2)
     np.testing.assert_allclose(jnp.exp(log_stranger).sum(axis=1), 1, rtol=1e-9)
     assert (jnp.isfinite(log_stranger).sum(axis=1) == base.num_words).all()

@@ -113,6 +113,13 @@ def test_a_path_in_equal_steps_does_not_depend_on_the_unit_of_the_learning_rate(
     assert jnp.abs(path[-1] - LOG_BASE).max() > 0.5
 
 
+def test_fewer_refinements_are_coarser_and_none_keeps_the_rate():
+    rule = lambda rate: gradient.policy_gradient(TABLE, learning_rate=rate)  # noqa: E731
+    off = [jnp.abs(in_equal_steps(rule, refinements=num)[1]["length"] / 0.1 - 1).max() for num in (1, 2)]
+    assert off[1] < off[0] / 10 < 0.01
+    np.testing.assert_array_equal(in_equal_steps(rule, refinements=0)[1]["learning_rate"], 1.0)
+
+
 def test_steps_of_a_sampled_rule_are_repeated_with_the_same_draws():
     rule = lambda rate: reinforce.rloo(TABLE, learning_rate=rate)  # noqa: E731
     _, info = in_equal_steps(rule)

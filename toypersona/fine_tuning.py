@@ -153,6 +153,20 @@ class Called(NamedTuple):
         """KL(wanted‖policy) in nats at these prompts: how far they are from being answered as somebody would."""
         return numerics.expectation(self.log_prompts, numerics.kl_divergence(log_wanted, log_policy))
 
+    def by_name(self, params: Params) -> dict[str, Array]:
+        """What a network says to these prompts when it is called by the persona's name; of no network, nothing.
+
+        Returns:
+            ``name_absence``, KL(base called by name‖called by name), and for comparison ``nobody_absence``,
+            KL(base called by nobody‖called by nobody): how much of what they were is lost, nats.
+        """
+        said, base = self.base.speakers.called, self.base
+        if said is None:
+            return {}
+        named = lambda at: jax.vmap(said, (None, 0))(at, base.prompts)[:, self.persona]  # noqa: E731
+        laws = {"name": (named(base.params), named(params)), "nobody": (base.law(base.params), base.law(params))}
+        return {f"{who}_absence": self.absence(after, before) for who, (before, after) in laws.items()}
+
     def bring_back(
         self,
         key: Key,
@@ -195,7 +209,8 @@ class Called(NamedTuple):
 
         Returns:
             The drift ``spent`` in nats, its selection fraction ``tuned_fraction``, ``tuned_certified``; ``presence``
-            [T] and ``absence`` (nats); ``back_absence`` and ``back_nats`` [R] of ``bring_back`` on its own lines.
+            [T] and ``absence`` (nats); ``back_absence`` and ``back_nats`` [R] of ``bring_back`` on its own lines; of a
+            network those of ``by_name``.
         """
         log_policy = self.base.law(params)
         spent = self.base.budget(log_policy)
@@ -208,6 +223,7 @@ class Called(NamedTuple):
             "absence": self.absence(log_policy, self.log_persona),
             "back_absence": back_absence,
             "back_nats": back_nats,
+            **self.by_name(params),
         }
 
 

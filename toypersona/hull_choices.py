@@ -4,7 +4,7 @@ Everything is measured along paths of policies [R, C, N], each projection from t
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -29,18 +29,18 @@ def tilted(base: Base, reward: Float[Array, "C N"], strength: Scalar) -> Float[A
 
 def paths(
     key: Key,
-    both: tuple[Base, Base],
+    both: Sequence[Base],
     rewards: Float[Array, "A C N"],
     strengths: Float[Array, " R"],
     *,
     time: Scalar,
     step: Scalar,
-) -> tuple[Float[Array, "3 A R C N"], Float[Array, "3 A 2"]]:
-    """The policies of the tilt, and of plain policy gradient on both bases (the same policy, with other gates).
+) -> tuple[Float[Array, "L A R C N"], Float[Array, "L A 2"]]:
+    """The policies of the tilt, and of plain policy gradient on one base or both (the same policy, with other gates).
 
     Args:
         key: for rules; none of these draws.
-        both: the base as it is, and with a gate table.
+        both: the base as it is and, if it has gates, with a gate table: L rules with the tilt.
         rewards: of each of A angles.
         strengths: s [R]; learning rates of policy gradient add up to ``time`` as much.
         time: see there.
@@ -96,7 +96,7 @@ def under(divergence: Divergence, base: Base, path: Float[Array, "R C N"]) -> di
 
 
 def by_divergence(
-    base: Base, paths: Float[Array, "3 A R C N"], rewards: Float[Array, "A C N"], forever: Scalar
+    base: Base, paths: Float[Array, "L A R C N"], rewards: Float[Array, "A C N"], forever: Scalar
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """The budgets under each of ``DIVERGENCES``, a leading axis, and what S of the tilt does at both ends.
 
@@ -119,7 +119,7 @@ def by_divergence(
 
 
 def with_common_odds(
-    key: Key, base: Base, paths: Float[Array, "3 A R C N"], strengths: Float[Array, " R"]
+    key: Key, base: Base, paths: Float[Array, "L A R C N"], strengths: Float[Array, " R"]
 ) -> tuple[dict[str, Array], dict[str, Array]]:
     """S where odds change alike at all prompts, also of the tilt for words as they come, drawn by the key.
 

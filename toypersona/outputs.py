@@ -78,6 +78,8 @@ _POLICY = {
     "gate_rate": Quantity("learning rate of the gate, in units of the experts'"),
     "presence": Quantity("weight of the persona called in what is said next", "", ("words",)),
     "absence": Quantity("KL(who is wanted‖policy) at prompts of the persona called", "nats"),
+    "name_absence": Quantity("KL(base‖policy), both called by the persona's name, there", "nats"),
+    "nobody_absence": Quantity("KL(base‖policy), called by nobody, there", "nats"),
     "spent": Quantity("drift spent at the nearest record", "nats"),
     "tuned_fraction": Quantity("selection fraction at the nearest record"),
     "tuned_certified": Quantity("its projections reached their tolerance"),

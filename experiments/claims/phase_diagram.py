@@ -38,8 +38,6 @@ WEAK = 0.2
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """The statements that the map has to satisfy."""
-    gates_only = dataset.hull_distance.sel(rule=[rule for rule in dataset.rule.values if rule.endswith("/gates")])
-    still = at_most("theorem", "largest hull distance, nats (bound: rounding)", ROUNDING, gates_only)
     edges = {
         "Weak edge of the tilt: S(0+) = cos² of the angle": _weak_edge,
         "Weak edge of vanilla gradient: S(0+) = R² of its direction": _vanilla_edge,
@@ -50,9 +48,18 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         *(each for heading, edge in edges.items() if weak for each in grouped(heading, edge(dataset))),
         *grouped("Boundaries of the tilt, first seed: against SciPy's", _tilt_boundaries(dataset)),
         *grouped(f"Strength from which {MANY:,} samples can tell the tilt from every mix", _detectable(dataset)),
-        *grouped("Training of gates only", [still]),
+        *grouped("Training of gates only", _gates_only(dataset)),
         *grouped("Natural gradient, before gates saturate", [_natural(dataset)]),
     ]
+
+
+def _gates_only(dataset: xr.Dataset) -> list[Claim]:
+    """Of policies that have gates."""
+    rules = [rule for rule in dataset.rule.values if rule.endswith("/gates")]
+    if not rules:
+        return []
+    off = dataset.hull_distance.sel(rule=rules)
+    return [at_most("theorem", "largest hull distance, nats (bound: rounding)", ROUNDING, off)]
 
 
 def _natural(dataset: xr.Dataset) -> Claim:
@@ -165,6 +172,10 @@ def findings(dataset: xr.Dataset) -> list[str]:
     angle = min(dataset.angle.values, key=lambda degrees: abs(degrees - 30))
     tilt = dataset.sel(angle=angle, rule="tilt")
     at = boundaries.from_dataset(tilt, num_runs=_num_runs(dataset))
+    noise = []
+    if "noise" in at:
+        where = _place(at.noise, axis="learning rate")
+        noise = [f"REINFORCE on the gates alone locks onto a wrong persona in one run of ten {where}."]
     persona = str(tilt.persona.values[datasets.config_of(dataset)["helpful"]])
     half = _place(at.half, "up to", "at no strength", "at every strength")
     off_the_map = "The weakest strength is too strong for the law on the weak edge: start --strengths lower to test it."
@@ -179,8 +190,7 @@ def findings(dataset: xr.Dataset) -> list[str]:
         f"{persona.capitalize()}'s vertex is reached {_place(at.vertex, 'at')}.",
         f"There, 100 samples could tell the policy from every mix of personas "
         f"{_place(at.detectable.sel(samples=100))}, 10 000 {_place(at.detectable.sel(samples=10_000))}.",
-        f"REINFORCE on the gates alone locks onto a wrong persona in one run of ten "
-        f"{_place(at.noise, axis='learning rate')}.",
+        *noise,
         f"Pretraining missed the true personas by {dataset.expert_divergence.max().item():.2g} nats per token at most "
         f"and the Bayes gates by {dataset.gate_divergence.max().item():.2g} nats.",
     ]

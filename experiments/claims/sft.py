@@ -11,11 +11,15 @@ NEAR = 0.25
 """How far the logarithm of the drift at the nearest record may be from that of the drift asked for."""
 
 
+def near_drift(dataset: xr.Dataset) -> xr.Dataset:
+    """What was recorded after SFT and RL; nan where a draw did not come near the drift asked for."""
+    recorded = [name for name, values in dataset.data_vars.items() if {"rule", "drift"} <= set(values.dims)]
+    return dataset[recorded].where(abs(np.log(dataset.spent / dataset.drift)) < NEAR)
+
+
 def mean_at_drift(dataset: xr.Dataset) -> xr.Dataset:
     """Means over draws of what was recorded after SFT and RL; nan unless all came near the drift asked for."""
-    recorded = [name for name, values in dataset.data_vars.items() if {"rule", "drift"} <= set(values.dims)]
-    near_it = dataset[recorded].where(abs(np.log(dataset.spent / dataset.drift)) < NEAR)
-    return near_it.mean("seed", skipna=False)
+    return near_drift(dataset).mean("seed", skipna=False)
 
 
 def back_again(dataset: xr.Dataset) -> xr.DataArray:
@@ -90,7 +94,14 @@ def _at(dataset: xr.Dataset, where: str) -> list[Claim]:
             by_prompts,
         ),
         drawn_at_most("finding", f"{where}: steps that bring him back / that bring a stranger", 0.1, ratio),
+        *([_by_name(dataset, where)] if "name_absence" in dataset else []),
     ]
+
+
+def _by_name(dataset: xr.Dataset, where: str) -> Claim:
+    """Of a network: training moves it less where it is called by his name than where nobody is named."""
+    kept = dataset.name_absence / dataset.nobody_absence
+    return drawn_at_most("finding", f"{where}: nats lost under his name / under none", 0.7, kept)
 
 
 def findings(dataset: xr.Dataset) -> list[str]:
@@ -119,6 +130,11 @@ def findings(dataset: xr.Dataset) -> list[str]:
                     f"{_steps(here.steps, dataset)} and {here.moved.item():.2f} nats of SFT bring him back, "
                     f"a stranger comes in {_steps(new.mean(), dataset)}."
                 )
+                if "name_absence" in dataset:
+                    sentences.append(
+                        f"Called by name, which no line of {rule} mentions, {called} has lost {here.name_absence:.2g} "
+                        f"nats there; what the network says when nobody is named, {here.nobody_absence:.2g}."
+                    )
     return sentences
 
 

@@ -1,4 +1,7 @@
-"""Bases fitted to the same text with a gate network and with a table: the same policies, other parameters."""
+"""What asks for gates and experts, which only a mixture has.
+
+Such as bases fitted to the same text with a gate network and with a table: the same policies, other parameters.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,16 @@ if TYPE_CHECKING:
 GATES = ("network", "table")
 
 
+def check_mixture(config: WorldSettings, why: str) -> None:
+    """Refuse a policy that has no gates and experts where the question is about them.
+
+    Raises:
+        ValueError: a transformer.
+    """
+    if config.policy != "mixture":
+        raise ValueError(f"{why}: leave out --policy {config.policy}.")
+
+
 def check(config: WorldSettings) -> None:
     """Refuse what a gate network and a table cannot both be fitted to.
 
@@ -26,8 +39,7 @@ def check(config: WorldSettings) -> None:
         )
     if config.pretraining.gate != "auto":
         raise ValueError("Both gates are fitted here: leave out --pretraining.gate.")
-    if config.policy != "mixture":
-        raise ValueError("Both gates of a mixture are fitted here: leave out --policy.")
+    check_mixture(config, "Both gates of a mixture are fitted here")
 
 
 def pretrained(config: WorldSettings) -> list[Pretrained]:

@@ -119,7 +119,8 @@ class WorldSettings(Settings):
     length: Annotated[int, within(1, 20)] = 3
     """T, units of a response; all V^T are enumerated."""
     policy: Annotated[str, one_of("mixture", "transformer")] = "mixture"
-    """mixture (a gate, and an expert for each persona) or transformer (no such parts; it is called by their names)."""
+    """mixture (a gate, and an expert for each persona) or transformer (no such parts; it is called by their names). A
+    transformer's learning rates are 0.003 times those given, and it takes some ten times as long."""
     pretraining: Pretraining = Pretraining()
     """How a mixture is fitted."""
     network: Network = Network()
@@ -130,10 +131,8 @@ class WorldSettings(Settings):
         names.personas(self.world, self.options)
         self.network.check()
         if self.policy == "transformer" and not self.network.tagged:
-            raise ValueError(
-                "Nobody can be called by name if no line names its speaker, and the hull is made of who is called: "
-                "use --network.tagged above 0, or experiments.transformer."
-            )
+            how = "use --network.tagged above 0, or experiments.transformer"
+            raise ValueError(f"Nobody can be called by name if no line names its speaker: {how}.")
         markov = self.options.markov
         if self.world == "markov":
             check_prompts(markov.num_words, max(2, markov.order), markov.num_prompts)
@@ -144,6 +143,11 @@ class WorldSettings(Settings):
         if names.folder(self.world):
             num_outcomes(len(self._heard().words), self.length)
         check_text(self.pretraining.num_lines, self.pretraining.line_length)
+
+    @property
+    def pace(self) -> float:
+        """Learning rates of this policy, in units of a mixture's, at which as many steps spend as much drift."""
+        return 0.003 if self.policy == "transformer" else 1.0
 
     def persona(self, flag: str, otherwise: int) -> int:
         """The number of the persona that a flag names; number ``otherwise`` if it names none.
@@ -182,6 +186,9 @@ class WorldSettings(Settings):
             return
         alone = "" if self._heard().shared() else "nobody opens a line as another does, and "
         gate = "" if self.pretraining.fitting(self.world).gate == "table" else "leave out --pretraining.gate, or "
+        helps = gate + lines.remedy(self.options.text, shared=not alone)
+        if self.policy == "transformer":
+            alone, helps = "", "use more --network.num-steps and --network.num-lines"
         worst = pretrained.labels.personas[int(experts.argmax())]
         off = []
         if gates > GATES_OFF:
@@ -189,8 +196,7 @@ class WorldSettings(Settings):
         if experts.max() > EXPERTS_OFF:
             off.append(f"the expert for {worst} is {experts.max():.2g} nats per token off (allowed: {EXPERTS_OFF:g})")
         raise ValueError(
-            f"Pretraining did not find the people who wrote these lines: {alone}{' and '.join(off)}; {gate}"
-            f"{lines.remedy(self.options.text, shared=not alone)}."
+            f"Pretraining did not find the people who wrote these lines: {alone}{' and '.join(off)}; {helps}."
         )
 
     def _heard(self) -> Heard:

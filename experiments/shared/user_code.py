@@ -72,11 +72,13 @@ def try_feature(name: str, world: str, options: WorldOptions, length: int) -> No
     _tabulated(name, labels, np.asarray(made.prompts), responses)
 
 
-def rules(only: Sequence[str], own: Sequence[str]) -> tuple[dict[str, Entry], dict[str, Entry]]:
+def rules(
+    only: Sequence[str], own: Sequence[str], policy: str = "mixture"
+) -> tuple[dict[str, Entry], dict[str, Entry]]:
     """The rules of the catalogue that ``only`` names, all unless it names one, with the user's own behind them.
 
-    The second dict has the user's own alone. They are called by their functions' names, or as they were given where two
-    rules would share one.
+    Without those that train what a policy of this kind does not have. The second dict has the user's own alone. They
+    are called by their functions' names, or as they were given where two rules would share one.
 
     Raises:
         ValueError: a rule that there is not, or twice the same.
@@ -89,7 +91,12 @@ def rules(only: Sequence[str], own: Sequence[str]) -> tuple[dict[str, Entry], di
     for name in only:
         if name not in catalogue.RULES:
             raise ValueError(f"--only has to be rules of the catalogue, not {name!r}{nearest(name, catalogue.RULES)}")
-    chosen = {name: rule for name, rule in catalogue.RULES.items() if not only or name in only}
+        if policy == "transformer" and catalogue.RULES[name].scope != "both":
+            raise ValueError(
+                f"--only names {name}, which trains {catalogue.RULES[name].scope}: a transformer has none."
+            )
+    known = {name: rule for name, rule in catalogue.RULES.items() if policy == "mixture" or rule.scope == "both"}
+    chosen = {name: rule for name, rule in known.items() if not only or name in only}
     functions = [name.rpartition(":")[2] for name in own]
     users = {}
     for name, function in zip(own, functions, strict=True):

@@ -63,6 +63,21 @@ def test_a_small_run_keeps_its_claims_and_is_drawn(experiment, tmp_path, capsys)
     small.assert_drawn(experiment, tmp_path)
 
 
+@pytest.mark.slow
+def test_a_transformer_is_fine_tuned_and_called_by_name(tmp_path, capsys):
+    network = "--policy transformer --network.num-steps 30 --network.width 8 --network.num-heads 2 --network.depth 1"
+    few = "--length 2 --seeds 0 1 --lines 2 32 --num-steps 60 --num-records 24 --drifts 0.03 0.1"
+    code, said = small.run(sft, f"--out {tmp_path} {network} --network.kept 0 {few}", capsys)
+    assert code in (0, 1), said.err
+    dataset = datasets.load(tmp_path / "sft.zarr")
+    # Nothing mentions his name, so that he changes less under it than the network does when nobody is named.
+    assert (dataset.name_absence > 0).all() and (dataset.name_absence < dataset.nobody_absence).mean() > 0.5
+    assert (dataset.back_absence.isel(back=-1) < dataset.absence).all()
+    assert "Called by name, which no line of SFT mentions, Larry has lost" in said.out
+    small.assert_drawn(sft, tmp_path)
+    assert (tmp_path / "sft_by_name.png").stat().st_size > 10_000
+
+
 def test_a_rule_of_one_s_own_that_is_none():
     base = bases.true(*larry_bob_alice.larry_bob_alice(), length=2)
     zeros = jnp.zeros_like(base.log_base)

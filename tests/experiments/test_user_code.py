@@ -133,6 +133,10 @@ def test_rules_are_chosen_by_name_and_called_by_their_functions(tmp_path):
     assert list(chosen) == ["RLOO", "SFT", *given[:3], "other"] and list(own) == list(chosen)[2:]
     everything, nobody = user_code.rules((), ())
     assert everything == catalogue.RULES and nobody == {}
+    of_a_network, _ = user_code.rules((), (), "transformer")
+    assert everything.keys() - of_a_network.keys() == {"RLOO, gates only"}
+    with pytest.raises(ValueError, match="--only names RLOO, gates only, which trains gates: a transformer has none."):
+        user_code.rules(("RLOO, gates only",), (), "transformer")
     with pytest.raises(ValueError, match="--only has to be rules of the catalogue, not 'RLO': did you mean RLOO"):
         user_code.rules(("RLO",), ())
     with pytest.raises(ValueError, match="--own names .*mine.py:lazy twice"):

@@ -1,5 +1,6 @@
 """Every rule by name: its learning rate, what sets its strength, and what it agrees with."""
 
+import functools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -21,6 +22,9 @@ NUM_SAMPLES = 8
 
 KL = 0.3
 """Of rules with a penalty on KL(pi‖pi0)."""
+
+PLAIN_DAMPING = 0.1
+"""Of the natural gradient of policies without a chart: a network's is the tilt already, and solved in tens of steps."""
 
 NUM_LINES = 4096
 """Demonstrations and judged pairs that offline rules are given."""
@@ -57,6 +61,7 @@ class Entry(NamedTuple):
         exact: its exact counterpart.
         oracle: the independent implementation that its step agrees with in tests.
         knob: what sets its strength beside learning rate and steps.
+        scope: what it trains, by the name that it has in ``policies.policy.Speakers``.
     """
 
     make: Make
@@ -64,6 +69,7 @@ class Entry(NamedTuple):
     exact: str = ""
     oracle: str = ""
     knob: str = ""
+    scope: str = "both"
 
 
 def _sampled(rule: Callable[..., UpdateRule], *, scope: str = "both", **hyperparameters: Any) -> Make:
@@ -140,7 +146,7 @@ RULES = {
     ),
     "RLOO, clipped Adam": Entry(_sampled(reinforce.rloo, optimizer=_clipped_adam), 0.02, "", "optax", "norm"),
     "RLOO, gates only": Entry(
-        _sampled(reinforce.rloo, scope="gates"), 2.0, f"{_EXACT} on the gates", "enumeration", "scope"
+        _sampled(reinforce.rloo, scope="gates"), 2.0, f"{_EXACT} on the gates", "enumeration", "scope", scope="gates"
     ),
     "GRPO": Entry(_sampled(clipped.grpo), 0.5, f"{_EXACT} / standard deviation, M → ∞", "TRL, Tunix", "M"),
     "GRPO, M = 2": Entry(_sampled(clipped.grpo, num_samples=2), 0.5, "", "TRL, Tunix", "M"),
@@ -241,7 +247,7 @@ def along_strengths(
         base: where they start.
         reward: [C, N].
         strengths: s of the tilt; learning rate times steps of natural gradient [R].
-        natural_step: longest step of natural gradient.
+        natural_step: longest step of natural gradient, which is damped by ``PLAIN_DAMPING`` if there is no chart.
         vanilla_time: vanilla gradient is recorded where learning rate times steps is this times the strength.
         vanilla_step: its longest step.
 
@@ -262,7 +268,8 @@ def along_strengths(
 
         return trajectories.by_scope(follow, task, base.speakers.scopes)
 
-    natural = walk(gradient.natural_gradient, strengths, natural_step)
+    damping = gradient.DAMPING if base.policy.chart else PLAIN_DAMPING
+    natural = walk(functools.partial(gradient.natural_gradient, damping=damping), strengths, natural_step)
     vanilla = walk(gradient.policy_gradient, vanilla_time * strengths, vanilla_step)
     alone = tilt[None], jnp.zeros_like(strengths)[None]
     paths, residuals = (jnp.concatenate(x) for x in zip(alone, natural, vanilla, strict=True))
