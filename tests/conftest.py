@@ -14,6 +14,10 @@ if metadata.version("jax").startswith("0.10."):
     # Later ones abort on a flag that they no longer know.
     FLAGS += ["--xla_cpu_use_fusion_emitters=false"]
 os.environ.setdefault("XLA_FLAGS", " ".join(FLAGS))
+# Every program, however small: most are needed by many tests, in both processes, in those started here, and after some
+# were dropped.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(__file__).parents[1] / ".cache" / "jax-tests"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import jax  # noqa: E402  (the platform has to be chosen before jax is imported)
 import pytest  # noqa: E402
@@ -21,15 +25,9 @@ import pytest  # noqa: E402
 # Programs are many small objects: at the default thresholds a tenth of the time goes into looking through them.
 gc.set_threshold(100_000, 20, 50)
 
-CACHE = Path(__file__).parents[1] / ".cache" / "jax-tests"
-
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
-jax.config.update("jax_compilation_cache_dir", str(CACHE))
-# Every program, however small: most are needed by many tests, in both processes, and after some were dropped.
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-
 
 MOST_BYTES, GROWTH = 1.1e9, 1.5e8
 """Memory above which a test process drops its compiled programs, and by how much it has to have grown since."""

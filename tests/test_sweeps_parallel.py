@@ -39,7 +39,8 @@ def start(tmp_path_factory):
     script.write_text(SCRIPT)
 
     def start(out, *arguments, devices=1):
-        environment = os.environ | {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+        flags = f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={devices}"
+        environment = os.environ | {"XLA_FLAGS": flags}
         padded = [*arguments, *["-"] * (3 - len(arguments)), str(devices)]
         command = [sys.executable, str(script), str(out), *padded]
         return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

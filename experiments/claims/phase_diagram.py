@@ -237,6 +237,6 @@ def lines_at(point: xr.Dataset, num: int) -> list[str]:
     prompts = names["prompts"][settings["seeds"].index(int(point.seed))]
     lines = []
     for prompt, number in zip(point.line_prompt.values[:num], point.line_response.values[:num], strict=True):
-        response = transcripts.response_at(number, num_words, length)
+        response = transcripts.response_at(int(number), num_words, length)
         lines.append(transcripts.line(units, names["separator"], prompts[prompt], response, between=" › "))
     return lines

@@ -8,6 +8,7 @@ interrupted. A finished run is merely opened.
 
 import dataclasses
 import importlib
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -153,8 +154,10 @@ def _configure(*, everything: bool = False) -> None:
     if everything:
         jax.config.update("jax_traceback_filtering", "off")
     jax.config.update("jax_enable_x64", True)
-    jax.config.update("jax_compilation_cache_dir", str(CACHE / "jax"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    # Whoever has chosen a cache keeps it.
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(CACHE / "jax"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 def provenance(settings: Settings) -> dict[str, Any]:

@@ -1,16 +1,15 @@
-"""Runs an experiment in this process, as its command line would, and draws it in another."""
+"""Runs an experiment in this process, as its command line would, and draws it."""
 
 import json
+import runpy
 import shlex
-import subprocess
 import sys
-from pathlib import Path
 
+import matplotlib as mpl
 import pytest
 
 from experiments.shared import command
 
-ROOT = Path(__file__).parents[2]
 SURPRISE = 6
 """Standard errors from two or three draws by which a mean may be off."""
 
@@ -45,8 +44,17 @@ def _few(claim):
     return beyond <= claim["allowance"] + SURPRISE * claim["uncertainty"]
 
 
+def draw(experiment, data, out):
+    """As its command line does, in this process: most of another's time would go into its imports."""
+    name = f"figures.{experiment.NAME}"
+    # A module that somebody has imported would be run a second time, which is a warning.
+    sys.modules.pop(name, None)
+    with pytest.MonkeyPatch.context() as patch, mpl.rc_context():
+        patch.setattr(sys, "argv", [name, "--data", str(data), "--out", str(out)])
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+
 def assert_drawn(experiment, folder):
-    """Its figure is made of its dataset, without a warning."""
-    drawing = [sys.executable, "-W", "error", "-m", f"figures.{experiment.NAME}", "--data", folder, "--out", folder]
-    subprocess.run(list(map(str, drawing)), cwd=ROOT, check=True, capture_output=True)
+    """Its figure is made of its dataset, without a warning, which is an error in every test."""
+    draw(experiment, folder, folder)
     assert (folder / f"{experiment.NAME}.png").stat().st_size > 20_000

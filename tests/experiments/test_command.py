@@ -12,7 +12,7 @@ import pytest
 import small
 from conftest import files
 
-from experiments import job_array, phase_diagram
+from experiments import job_array, phase_diagram, pretraining
 from experiments.shared import claim, command, oracle, user_code
 from toypersona import datasets, provenance
 from toypersona.options import Pretraining
@@ -20,6 +20,7 @@ from toypersona.rules import catalogue
 
 ROOT = Path(__file__).parents[2]
 SMALL = "--length 2 --angles 0 30 --seeds 0 --strengths 0.01 0.02 1.0 4.0 --noise.num-runs 2 --noise.num-steps 5"
+PRETRAINING = "--amounts 200 2000 --seeds 0"
 QUICKLY = "--no-progress --pretraining.num-lines 1000 --pretraining.num-steps 200 --pretraining.num-restarts 1"
 
 
@@ -41,6 +42,12 @@ def refusal(arguments, capsys):
 def small_map(tmp_path_factory):
     out = tmp_path_factory.mktemp("map")
     return out, start("phase_diagram", "--out", out, *SMALL.split(), *QUICKLY.split())
+
+
+@pytest.fixture(scope="module")
+def small_pretraining(tmp_path_factory):
+    out = tmp_path_factory.mktemp("pretraining")
+    return out, start("pretraining", "--out", out, *PRETRAINING.split(), *QUICKLY.split())
 
 
 @pytest.mark.slow
@@ -90,9 +97,10 @@ def test_another_run_in_the_same_folder_is_refused(small_map, change, capsys):
 @pytest.mark.slow
 def test_figures_of_a_small_map_are_the_same_bytes_again(small_map, tmp_path):
     data, _ = small_map
-    for out in (tmp_path / "a", tmp_path / "b"):
-        command = [sys.executable, "-W", "error", "-m", "figures.phase_diagram", "--data", str(data), "--out", str(out)]
-        subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    given = ["--data", str(data), "--out", str(tmp_path / "a")]
+    command = [sys.executable, "-W", "error", "-m", "figures.phase_diagram", *given]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    small.draw(phase_diagram, data, tmp_path / "b")
     made = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert made == [f"phase_diagram{part}.{kind}" for part in ("", "_rules") for kind in ("pdf", "png")]
     for name in made:
@@ -100,13 +108,12 @@ def test_figures_of_a_small_map_are_the_same_bytes_again(small_map, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_small_pretraining_run_and_its_figure(tmp_path):
-    finished = start("pretraining", "--out", tmp_path, "--amounts", 200, 2000, "--seeds", 0, *QUICKLY.split())
+def test_a_small_pretraining_run_and_its_figure(small_pretraining, tmp_path):
+    data, finished = small_pretraining
     assert "unlabelled lines of larry_bob_alice" in finished.stdout, finished.stderr
-    dataset = datasets.load(tmp_path / "pretraining.zarr")
+    dataset = datasets.load(data / "pretraining.zarr")
     assert dataset.policy_divergence.values[1] < dataset.policy_divergence.values[0]
-    command = [sys.executable, "-m", "figures.pretraining", "--data", str(tmp_path), "--out", str(tmp_path)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    small.draw(pretraining, data, tmp_path)
     assert (tmp_path / "pretraining.png").stat().st_size > 10_000
 
 
@@ -114,7 +121,7 @@ def test_a_small_pretraining_run_and_its_figure(tmp_path):
 def test_a_feature_that_leaves_nothing_beside_the_personas_is_refused(tmp_path, capsys):
     file = tmp_path / "mine.py"
     file.write_text("def constant(prompt, response):\n    return 1.0\n")
-    said = refusal(f"--out {tmp_path / 'out'} --length 2 --feature {file}:constant", capsys)
+    said = refusal(f"--out {tmp_path / 'out'} --length 2 --seeds 0 --feature {file}:constant", capsys)
     assert "can be paid for all of --feature" in said and not (tmp_path / "out").exists()
 
 
@@ -231,14 +238,15 @@ def test_a_run_of_other_code_is_opened_and_says_so(small_map, monkeypatch, capsy
     assert code in (0, 1) and "was computed by other code than today's" in said.out
 
 
-@pytest.mark.slow
 def test_a_changed_file_of_the_user_s_is_another_run(tmp_path, capsys):
-    file, settings = tmp_path / "mine.py", [*SMALL.split(), *QUICKLY.split(), "--angles", "30"]
+    """Whatever the run computed."""
+    file = tmp_path / "mine.py"
     file.write_text("def friends(prompt, response):\n    return response.count('friend')\n")
-    settings += ["--out", str(tmp_path / "out"), "--feature", f"{file}:friends"]
-    assert start("phase_diagram", *settings).returncode in (0, 1)
+    given = ["--no-progress", *QUICKLY.split()[1:], "--out", str(tmp_path), "--feature", f"{file}:friends"]
+    settings = command.parse("", "", phase_diagram.PRESETS, given)
+    command.sweep(phase_diagram.NAME, settings, lambda key: {"one": 1.0}, {})
     file.write_text("def friends(prompt, response):\n    return 2 * len(response)\n")
-    assert "what --feature names has changed" in refusal(" ".join(settings), capsys)
+    assert "what --feature names has changed" in refusal(" ".join(given[1:]), capsys)
 
 
 @pytest.mark.slow
@@ -295,7 +303,7 @@ def test_the_independent_solver_knows_personas_who_share_no_word():
 def test_a_users_own_feature_sees_words(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text("def friends(prompt, response):\n    return response.count('friend') + (prompt[0] == 'oi')\n")
-    config = phase_diagram.Config(length=2, pretraining=Pretraining(100, num_steps=5, num_restarts=1))
+    config = phase_diagram.Config(length=2, seeds=(0,), pretraining=Pretraining(100, num_steps=5, num_restarts=1))
     pretrained = config.pretrained()
     value = user_code.feature(f"{file}:friends", pretrained)(jax.random.key(0), pretrained.base(0), 0)
     units, responses = pretrained.labels.units, pretrained.responses
@@ -315,13 +323,13 @@ def test_presets_exist():
 
 
 @pytest.mark.slow
-def test_a_local_job_array_makes_the_bytes_of_one_process(small_map, tmp_path):
-    alone, _ = small_map
-    given = ["--out", tmp_path, *SMALL.split(), *QUICKLY.split()]
-    finished = start("job_array", "phase_diagram", "--tasks", 2, "--cluster", "local", "--", *given)
+def test_a_local_job_array_makes_the_bytes_of_one_process(small_pretraining, tmp_path):
+    alone, _ = small_pretraining
+    given = ["--out", tmp_path, *PRETRAINING.split(), *QUICKLY.split()]
+    finished = start("job_array", "pretraining", "--tasks", 2, "--cluster", "local", "--", *given)
     assert finished.returncode == 0, finished.stderr
-    assert f"When all are done: {sys.executable} -m experiments.phase_diagram --out {tmp_path}" in finished.stdout
-    assert files(tmp_path / "phase_diagram.zarr") == files(alone / "phase_diagram.zarr")
+    assert f"When all are done: {sys.executable} -m experiments.pretraining --out {tmp_path}" in finished.stdout
+    assert files(tmp_path / "pretraining.zarr") == files(alone / "pretraining.zarr")
 
 
 @pytest.mark.parametrize(
