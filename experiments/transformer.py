@@ -50,9 +50,11 @@ class Config(settings.RewardSettings):
 
     policy: Annotated[str, one_of("transformer")] = "transformer"
     """transformer; the mixture and the table that it is compared with come by themselves."""
-    angles: Angles = (0.0, 30.0, 60.0, 90.0)
-    """Degrees between the reward and the personas."""
-    tagged: Shares = (0.0, 0.1, 0.5, 1.0)
+    angles: Angles = (0.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0)
+    """Degrees between the reward and the personas, of infinitely weak RL."""
+    walked: Angles = (30.0, 60.0)
+    """Degrees at which RL is carried on."""
+    tagged: Shares = (0.0, 0.5)
     """Shares of the lines that name their speaker; a network for each."""
     widths: Sizes = ()
     """A further network for each width."""
@@ -60,13 +62,13 @@ class Config(settings.RewardSettings):
     """A further network for each number of blocks."""
     lines: Sizes = ()
     """A further network for each number of lines that it reads."""
-    drifts: Annotated[tuple[float, ...], increasing(4)] = (0.005, 0.01, 0.02, 0.04)
+    drifts: Annotated[tuple[float, ...], increasing(3)] = (0.005, 0.01, 0.02)
     """Sizes of a first step: sqrt(2 KL(policy‖base)) by the prediction, each twice the one before."""
-    step: Positive = 0.15
-    """Length of every later step, sqrt(2 KL), of every rule."""
-    num_steps: Count = 20
-    """Steps of every rule."""
-    every: Count = 2
+    step: Positive = 0.25
+    """Length of every step of a walk, sqrt(2 KL), whatever the rule."""
+    num_steps: Count = 11
+    """Steps of a walk."""
+    every: Count = 1
     """Steps from one record to the next; a divisor of the steps."""
 
     def check(self) -> None:
@@ -96,12 +98,14 @@ PRESETS = {
     "quick": Config(seeds=tuple(range(8))),
     "paper": Config(
         seeds=tuple(range(16)),
-        angles=(0.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0),
+        walked=(0.0, 30.0, 60.0, 90.0),
+        tagged=(0.0, 0.1, 0.5, 1.0),
         widths=(16, 64),
         depths=(1, 4),
         lines=(1_000, 10_000, 1_000_000),
-        num_steps=40,
-        step=0.1,
+        num_steps=44,
+        every=4,
+        step=0.0625,
     ),
 }
 
@@ -134,7 +138,7 @@ def run(config: Config) -> xr.Dataset:
             return jnp.stack([jnp.stack([affine, words]), jnp.stack([affine, other])])
 
         limits = networks.limits_of_all(several, draw, ends, angles)
-        paid = networks.at_angles(ends(base)[0], angles)
+        paid = networks.at_angles(ends(base)[0], jnp.asarray(config.walked))
         predicted, steps = jax.lax.map(lambda reward: networks.first_steps(base, reward, drifts), paid)
         stream = network_walks.stream(read_key, base, world)
         stride = {"key": walk_key, "step": config.step, "num_steps": config.num_steps, "every": every}
@@ -144,9 +148,9 @@ def run(config: Config) -> xr.Dataset:
 
         spent, moved = jax.lax.map(walk, paid)
         records = np.arange(every, config.num_steps + 1, every)
-        walked = {"angle": config.angles, "walk": network_walks.WALKS, "record": records}
-        trained = {"angle": config.angles, "rule": tuple(network_walks.RULES), "record": records}
-        first = {"angle": config.angles, "kind": networks.KINDS}
+        walked = {"walked": config.walked, "walk": network_walks.WALKS, "record": records}
+        trained = {"walked": config.walked, "rule": tuple(network_walks.RULES), "record": records}
+        first = {"walked": config.walked, "kind": networks.KINDS}
         ways = [*(f"after {step} steps" for step in config.network.kept), "trained", "table"]
         rewards = {"feature": FEATURES, "angle": config.angles}
         return {

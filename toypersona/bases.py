@@ -333,6 +333,7 @@ def _networks(labels: Labels, length: int, how: Network) -> Fitting:
         line_key, tag_key = jax.random.split(text_key)
         text = worlds.sample(line_key, world, length, how.num_lines)
         counts = pretraining.counted(tag_key, world, text, how.tagged, length)
+        counts = counts if how.tagged else counts[-1:]
         records = (*how.kept, how.num_steps)
         path = pretraining.fit_counts(fit_key, speakers(world), world.prompts, counts, records, rate=how.learning_rate)
         return jax.tree.map(lambda x: x[-1], path), jax.tree.map(lambda x: x[:-1], path)

@@ -31,7 +31,7 @@ RULES = {
     "Adam": functools.partial(gradient.policy_gradient, optimizer=optax.adam),
     "RLOO": functools.partial(reinforce.rloo, num_samples=NUM_SAMPLES),
     "GRPO": functools.partial(clipped.grpo, num_samples=NUM_SAMPLES),
-    "natural gradient": functools.partial(gradient.natural_gradient, damping=networks.DAMPING, tolerance=0.03),
+    "natural gradient": functools.partial(gradient.natural_gradient, damping=networks.DAMPING, tolerance=0.1),
 }
 """What trains the network, by name."""
 

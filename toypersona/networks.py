@@ -193,35 +193,35 @@ def first_steps(
 
 
 class Unseen(NamedTuple):
-    """A network that never saw one of the prompts.
+    """Networks that read no names, and one of them not a single line at one of the prompts.
 
     Attributes:
-        prompt: its number.
         unseen: KL(world‖network) there, nats.
-        seen: the same of the network that saw it.
-        others: KL(world‖the network's mean law at the other prompts) there, nats: of whoever reads no prompt.
+        seen: the same of the network that read lines there too.
+        others: KL(world‖its mean law at the other prompts) there, nats: of whoever reads no prompt.
     """
 
-    prompt: Int[Array, ""]
     unseen: Float[Array, ""]
     seen: Float[Array, ""]
     others: Float[Array, ""]
 
 
 def unseen(key: Key, world: worlds.World, base: Base, how: Network) -> Unseen:
-    """Fit the base's network again to lines of which those at one prompt, drawn by the key, are left out."""
+    """Fit the base's network twice to the same lines, the second time without those at a prompt drawn by the key."""
     text_key, tag_key, fit_key, prompt_key = jax.random.split(key, 4)
+    num_prompts = base.prompts.shape[0]
     text = worlds.sample(text_key, world, base.length, how.num_lines)
-    left_out = jax.random.randint(prompt_key, (), 0, base.prompts.shape[0])
-    counts = pretraining.counted(tag_key, world, text, how.tagged, base.length)
-    counts = counts.at[:, left_out].set(0.0)
-    counts = counts / counts.sum()
-    path = pretraining.fit_counts(
-        fit_key, base.speakers, base.prompts, counts, (how.num_steps,), rate=how.learning_rate
-    )
-    said = all_log_probs(base.policy, jax.tree.map(lambda x: x[0], path), base.prompts)
-    truth = worlds.log_base(world, base.length)[left_out]
-    share = jnp.where(jnp.arange(base.prompts.shape[0]) == left_out, -jnp.inf, base.log_prompts)
-    mean = numerics.log_mix(numerics.log_normalize(share), said)
-    missed = lambda law: numerics.kl_divergence(truth, law)  # noqa: E731
-    return Unseen(left_out, missed(said[left_out]), missed(base.log_base[left_out]), missed(mean))
+    all_lines = pretraining.counted(tag_key, world, text, 0.0, base.length)[-1:]
+    here = jnp.arange(num_prompts) == jax.random.randint(prompt_key, (), 0, num_prompts)
+    without = jnp.where(here[None, :, None], 0.0, all_lines)
+
+    def law(counts: Float[Array, "1 C N"]) -> Float[Array, "C N"]:
+        steps = (how.num_steps,)
+        path = pretraining.fit_counts(fit_key, base.speakers, base.prompts, counts, steps, rate=how.learning_rate)
+        return all_log_probs(base.policy, jax.tree.map(lambda x: x[0], path), base.prompts)
+
+    full, partial = jax.lax.map(law, jnp.stack([all_lines, without / without.sum()]))
+    elsewhere = numerics.log_normalize(jnp.where(here, -jnp.inf, base.log_prompts))
+    mean = numerics.log_mix(elsewhere, partial)
+    missed = lambda said: numerics.kl_divergence(worlds.log_base(world, base.length), said)[jnp.argmax(here)]  # noqa: E731
+    return Unseen(missed(partial), missed(full), missed(jnp.broadcast_to(mean, full.shape)))

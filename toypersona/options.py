@@ -276,11 +276,11 @@ class Network:
     """Share of the lines that name their speaker. Where none do, nobody can be called."""
     num_lines: Annotated[int, within(1, 10_000_000)] = 100_000
     """Lines of text sampled from the world. Of few, a network learns by heart what nobody would say again."""
-    num_steps: Annotated[int, within(1, 1_000_000)] = 150
+    num_steps: Annotated[int, within(1, 1_000_000)] = 100
     """Adam steps."""
     learning_rate: Positive = 0.01
     """Adam's, decayed to zero by a cosine."""
-    kept: Kept = (0, 10, 30)
+    kept: Kept = (0, 20)
     """Steps after which parameters are kept too: features of networks that are not or hardly trained."""
 
     def check(self, flag: str = "network") -> None:

@@ -73,7 +73,7 @@ def run(
             only where they are named.
         config: whatever else decides the numbers, JSON-able: a store made with another one is refused.
         progress: show a progress bar where stderr is a terminal, one tick a point.
-        lean: on a CPU, compile in a third of the time what then may be slower (``programs.LEAN_OPTIONS``): for few long
+        lean: on a CPU, compile in half of the time what then may be slower (``programs.LEAN_OPTIONS``): for few long
             points.
 
     Returns:

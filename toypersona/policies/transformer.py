@@ -7,13 +7,14 @@ with squared ReLU (So et al. 2021), which is smooth and has no exponential. Attr
 """
 
 import functools
+import math
 from typing import cast
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from toypersona import chains, hulls
 from toypersona.options import Network
@@ -26,8 +27,34 @@ Sees = tuple[np.ndarray, ...]
 """For each element of a sequence: its place, those that it attends to, and which of these are real (the rest pads)."""
 
 
+class Block(nn.Module):
+    """Causal self-attention, then a hidden layer of four times the width."""
+
+    network: Network
+
+    @nn.compact
+    def __call__(
+        self, stream: Float[Array, "S D"], seen: Int[Array, "S A"], real: Bool[Array, "S A"]
+    ) -> tuple[Float[Array, "S D"], Float[Array, "S D"]]:
+        """The residual stream [S, D] after this block, twice: for the next one and to be looked at.
+
+        Each element attends to those whose numbers are ``seen`` and which are ``real``.
+        """
+        width, heads, dtype = self.network.width, self.network.num_heads, jnp.result_type(float)
+        dense, norm = (functools.partial(part, param_dtype=dtype) for part in (nn.Dense, nn.RMSNorm))
+        queries, keys, values = jnp.split(dense(3 * width, use_bias=False)(norm()(stream)), 3, axis=-1)
+        apart = lambda x: x.reshape(*x.shape[:-1], heads, -1)  # noqa: E731
+        fits = jnp.einsum("shd,sahd->sah", apart(queries), apart(keys[seen])) / math.sqrt(width // heads)
+        attention = jax.nn.softmax(jnp.where(real[..., None], fits, -jnp.inf), axis=1)
+        heard = jnp.einsum("sah,sahd->shd", attention, apart(values[seen]))
+        stream = stream + dense(width)(heard.reshape(-1, width))
+        hidden = dense(4 * width)(norm()(stream))
+        stream = stream + dense(width)(hidden * nn.relu(hidden))
+        return stream, stream
+
+
 class Transformer(nn.Module):
-    """Causal self-attention and a hidden layer of four times the width, ``depth`` times.
+    """Embeds caller, units and places, ``depth`` blocks, and the next word's logits.
 
     ``sizes`` are U units that are read, K + 1 callers (nobody is the last), V words and the number of places.
     """
@@ -37,31 +64,26 @@ class Transformer(nn.Module):
 
     @nn.compact
     def __call__(
-        self, caller: Int[Array, ""], units: Int[Array, " R"], sees: Sees
+        self, caller: Int[Array, ""], units: Int[Array, " M"], sees: Sees
     ) -> tuple[Float[Array, "S V"], Float[Array, "L S D"]]:
-        """Logits of the word after each of S elements, caller and R units, and the stream before and after blocks."""
-        places, seen, real = sees
-        width, heads = self.network.width, self.network.num_heads
+        """Logits of the word after each of S = M + 1 elements, and the residual stream before and after every block."""
+        places, seen, real = map(jnp.asarray, sees)
         units_read, callers, words, num_places = self.sizes
-        dtype = jnp.result_type(float)
-        embed, dense, norm = (
-            functools.partial(nn.Embed, features=width, param_dtype=dtype),
-            functools.partial(nn.Dense, param_dtype=dtype),
-            functools.partial(nn.RMSNorm, param_dtype=dtype),
-        )
+        embed = functools.partial(nn.Embed, features=self.network.width, param_dtype=jnp.result_type(float))
         called = embed(callers, name="callers")(caller)
         read = jnp.concatenate([called[None], embed(units_read, name="units")(units)])
-        stream = [read + embed(num_places, name="places")(places)]
-        for _ in range(self.network.depth):
-            queries, keys, values = jnp.split(dense(3 * width, use_bias=False)(norm()(stream[-1])), 3, axis=-1)
-            apart = lambda x: x.reshape(*x.shape[:-1], heads, -1)  # noqa: E731
-            fits = jnp.einsum("shd,sahd->sah", apart(queries), apart(keys[seen])) / np.sqrt(width // heads)
-            attention = jax.nn.softmax(jnp.where(real[..., None], fits, -jnp.inf), axis=1)
-            heard = jnp.einsum("sah,sahd->shd", attention, apart(values[seen]))
-            middle = stream[-1] + dense(width)(heard.reshape(-1, width))
-            hidden = dense(4 * width)(norm()(middle))
-            stream.append(middle + dense(width)(hidden * nn.relu(hidden)))
-        return dense(words, name="next")(norm()(stream[-1])), jnp.stack(stream)
+        start = read + embed(num_places, name="places")(places)
+        # Blocks are compiled once, however many there are.
+        blocks = nn.scan(
+            Block,
+            variable_axes={"params": 0},
+            split_rngs={"params": True},
+            in_axes=nn.broadcast,  # pyright: ignore[reportArgumentType]
+            length=self.network.depth,
+        )
+        end, after = blocks(self.network, name="blocks")(start, seen, real)
+        logits = nn.Dense(words, name="next", param_dtype=end.dtype)(nn.RMSNorm(param_dtype=end.dtype)(end))
+        return logits, jnp.concatenate([start[None], after])
 
 
 def tree(start: int, num_words: int, length: int) -> tuple[np.ndarray, Sees]:
