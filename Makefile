@@ -15,7 +15,7 @@ LOCKS := requirements/main.lock requirements/text.lock $(if $(filter-out cpu,$(A
 # Errors are shown, warnings are not: about indexes that this machine does not have, root, paths.
 PIP := $(PYTHON) -m pip --python $(BIN)/python install -qq --disable-pip-version-check
 
-.PHONY: help env map test test-quick test-slow test-all lint figures bench peers lock clean
+.PHONY: help env map test test-quick test-slow lint figures bench peers lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do printf 'make %-11s %s\n' "$$name" "$$what"; done
@@ -67,10 +67,6 @@ test: env ## run the tests (five minutes)
 # half of what the other has left, in the middle of a file if need be.
 test-slow: env ## run the slow tests: small runs of every experiment
 	@$(BIN)/python -m pytest -m slow --dist=worksteal
-
-# In one go: collected once, and fast and slow tests of a file share what is compiled.
-test-all: env ## run fast and slow tests, as CI does
-	@$(BIN)/python -m pytest --dist=worksteal
 
 QUICK := worlds rules/test_rule.py $(addprefix measures/test_,equal_drift.py boundaries.py support.py hints.py) \
 	$(addsuffix .py,$(addprefix test_,limits files transcripts outputs numerics layers rewards programs datasets right_answers takeover))

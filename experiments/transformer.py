@@ -31,6 +31,7 @@ HULLS = ("truth", "names")
 FEATURES = ("feature", "noise")
 READERS = ("network", "untrained network", "last word and position")
 HELD_OUT = ("histories", "prompt")
+SPANS = (*HULLS, "own prompts")
 STEP = ("total", "gap", "certified", "selection_fraction")
 MEASURED = ("total", "selection", "switching", "novelty", "hull_distance", "selection_fraction", "gap", "certified")
 
@@ -52,7 +53,7 @@ class Config(settings.RewardSettings):
     """transformer; the mixture and the table that it is compared with come by themselves."""
     angles: Angles = (0.0, 15.0, 30.0, 45.0, 60.0, 75.0, 90.0)
     """Degrees between the reward and the personas, of infinitely weak RL."""
-    walked: Angles = (30.0, 60.0)
+    walked: Angles = (30.0,)
     """Degrees at which RL is carried on."""
     tagged: Shares = (0.0, 0.5)
     """Shares of the lines that name their speaker; a network for each."""
@@ -121,53 +122,66 @@ def run(config: Config) -> xr.Dataset:
     mixtures = dataclasses.replace(config, policy="mixture").pretrained()
     named_as, sizes = zip(*config.networks(), strict=True)
     several = [dataclasses.replace(config, network=size).pretrained() for size in sizes]
-    reward, angles = settings.Reward(config, usual), jnp.asarray(config.angles)
-    drifts, every = jnp.asarray(config.drifts), config.every
+    reward = settings.Reward(config, usual)
+    stride = {"step": config.step, "num_steps": config.num_steps, "every": config.every}
+
+    def ends(base: Base, key: Key) -> Float[Array, "2 2 C N"]:
+        """Rewards at 0 and 90 degrees, for each of FEATURES."""
+        draw, noise = usual.place(key), jax.random.normal(jax.random.fold_in(key, 1), base.log_base.shape)
+        affine, words = (reward.at_angle(angle, base, jax.random.clone(key), draw) for angle in (0.0, 90.0))
+        return jnp.array([[affine, words], [affine, base.reward_at_angle(90.0, reward.helpful, noise)]])
+
+    def paid(base: Base, key: Key) -> Float[Array, "A C N"]:
+        return networks.at_angles(ends(base, key)[0], jnp.asarray(config.walked))
+
+    def limits(key: Key) -> networks.Limits:
+        paid = lambda base: ends(base, jax.random.clone(key))  # noqa: E731
+        return networks.limits_of_all(several, usual.place(key), paid, jnp.asarray(config.angles))
+
+    def steps(key: Key) -> tuple:
+        base = usual.base(usual.place(key))
+        first = lambda reward: networks.first_steps(base, reward, jnp.asarray(config.drifts))  # noqa: E731
+        return jax.lax.map(first, paid(base, key))
+
+    def walks(key: Key) -> tuple:
+        draw = usual.place(key)
+        base, mixture, untrained = usual.base(draw), mixtures.base(draw), usual.untrained(draw)
+        walk_key, read_key = jax.random.split(jax.random.fold_in(key, 2))
+        stream = network_walks.stream(read_key, base, usual.world_at(draw))
+        walk = lambda reward: network_walks.walks(  # noqa: E731
+            base, untrained, mixture, reward, stream.measure, key=walk_key, **stride
+        )
+        return *jax.lax.map(walk, paid(base, key)), network_walks.readings(base, stream, untrained)
+
+    def unseen(key: Key) -> networks.Unseen:
+        draw = usual.place(key)
+        own_key = jax.random.fold_in(key, 3)
+        return networks.unseen(own_key, usual.world_at(draw), usual.base(draw), config.network)
+
+    # Each by itself: as one program they take several times as long to compile.
+    parts = config.each_seed(limits, steps, walks, unseen)
 
     def point(key: Key) -> dict[str, Any]:
-        draw = usual.place(key)
-        base, world = usual.base(draw), usual.world_at(draw)
-        untrained = jax.tree.map(lambda x: x[draw, 0], usual.early)
-        noise_key, walk_key, read_key, unseen_key = jax.random.split(jax.random.clone(key), 4)
-        noise = jax.random.normal(noise_key, base.log_base.shape)
-
-        def ends(base: Base) -> Float[Array, "2 2 C N"]:
-            """Rewards at 0 and 90 degrees, for each of FEATURES."""
-            affine, words = (reward.at_angle(angle, base, jax.random.clone(key), draw) for angle in (0.0, 90.0))
-            other = base.reward_at_angle(90.0, reward.helpful, noise)
-            return jnp.stack([jnp.stack([affine, words]), jnp.stack([affine, other])])
-
-        limits = networks.limits_of_all(several, draw, ends, angles)
-        paid = networks.at_angles(ends(base)[0], jnp.asarray(config.walked))
-        predicted, steps = jax.lax.map(lambda reward: networks.first_steps(base, reward, drifts), paid)
-        stream = network_walks.stream(read_key, base, world)
-        stride = {"key": walk_key, "step": config.step, "num_steps": config.num_steps, "every": every}
-
-        def walk(reward: Float[Array, "C N"]) -> tuple:
-            return network_walks.walks(base, untrained, mixtures.base(draw), reward, stream.measure, **stride)
-
-        spent, moved = jax.lax.map(walk, paid)
-        records = np.arange(every, config.num_steps + 1, every)
+        (weak, early, misfit), (predicted, first), (spent, moved, readable), missed = (part.at(key) for part in parts)
+        kept, records = config.network.kept, np.arange(config.every, config.num_steps + 1, config.every)
+        ways = [*(f"after {step} steps" for step in kept), "trained", "table"]
+        rewards = {"hull": HULLS, "feature": FEATURES, "angle": config.angles}
+        kinds = {"walked": config.walked, "kind": networks.KINDS}
         walked = {"walked": config.walked, "walk": network_walks.WALKS, "record": records}
-        trained = {"walked": config.walked, "rule": tuple(network_walks.RULES), "record": records}
-        first = {"walked": config.walked, "kind": networks.KINDS}
-        ways = [*(f"after {step} steps" for step in config.network.kept), "trained", "table"]
-        rewards = {"feature": FEATURES, "angle": config.angles}
+        ruled = {"walked": config.walked, "rule": tuple(network_walks.RULES), "record": records}
         return {
-            "limit": named(limits.limit, network=named_as, way=ways, hull=HULLS, **rewards),
-            "early_limit": named(
-                limits.early_limit, network=named_as, early=config.network.kept, hull=HULLS, **rewards
-            ),
-            "base_misfit": named(limits.misfit, network=named_as, span=(*HULLS, "own prompts")),
-            "first_order": named(predicted, **first),
-            **named({f"first_{name}": getattr(steps, name) for name in STEP}, **first, drift=config.drifts),
+            "limit": named(weak, network=named_as, way=ways, **rewards),
+            "early_limit": named(early, network=named_as, early=kept, **rewards),
+            "base_misfit": named(misfit, network=named_as, span=SPANS),
+            "first_order": named(predicted, **kinds),
+            **named({f"first_{name}": getattr(first, name) for name in STEP}, **kinds, drift=config.drifts),
             **named({name: getattr(spent, name) for name in MEASURED}, **walked),
-            **named(moved, **trained),
-            "readable": named(network_walks.readings(base, stream, untrained), reader=READERS, at=HELD_OUT),
-            **networks.unseen(unseen_key, world, base, config.network)._asdict(),
+            **named(moved, **ruled),
+            "readable": named(readable, reader=READERS, held_out=HELD_OUT),
+            **missed._asdict(),
         }
 
-    return command.sweep(NAME, config, point, {}, constants=usual.recovered(), lean=True)
+    return command.sweep(NAME, config, point, {}, constants=usual.recovered())
 
 
 if __name__ == "__main__":

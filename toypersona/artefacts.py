@@ -16,6 +16,12 @@ from toypersona.types import Key
 
 Result = TypeVar("Result")
 
+LEAN = {"xla_backend_optimization_level": 1}
+if jax.__version__.startswith("0.10."):
+    # Later ones do not know it.
+    LEAN |= {"xla_cpu_use_fusion_emitters": False}
+"""Compiler options on a CPU for long programs that few results are needed of: a transformer's steps are as fast."""
+
 AT_ONCE = 4
 """Computations side by side: more would fill the memory."""
 
@@ -47,14 +53,16 @@ def stacked(trees: Sequence[Result]) -> Result:
     return jax.tree.map(lambda *x: jnp.stack(x), *trees)
 
 
-def for_each_key(compute: Callable[[Key], Any], keys: Key, folder: Path | None) -> ByKey:
-    """A computation for each of some different keys [S], one after the other, each kept by itself as by ``kept``."""
+def for_each_key(compute: Callable[[Key], Any], keys: Key, folder: Path | None, *, lean: bool = False) -> ByKey:
+    """A computation for each of some different keys [S], each kept by itself as by ``kept``."""
     data = jax.random.key_data(keys)
-    results = kept(lambda one: compute(jax.random.wrap_key_data(one)), [(one,) for one in data], folder)
+    results = kept(lambda one: compute(jax.random.wrap_key_data(one)), [(one,) for one in data], folder, lean=lean)
     return ByKey(data, stacked(results))
 
 
-def kept(compute: Callable[..., Result], calls: Sequence[tuple], folder: Path | None) -> list[Result]:
+def kept(
+    compute: Callable[..., Result], calls: Sequence[tuple], folder: Path | None, *, lean: bool = False
+) -> list[Result]:
     """The result of every call of a computation, loaded if it was kept before; traced and compiled once.
 
     Args:
@@ -62,9 +70,11 @@ def kept(compute: Callable[..., Result], calls: Sequence[tuple], folder: Path | 
         calls: the arguments of each, all of the same shapes.
         folder: where results are kept, each under the version of jax, the platform and the fingerprint of the traced
             computation and its arguments, so that other settings, texts or code never find it; computed anew if None.
+        lean: compile in half of the time what then may be slower (``LEAN``).
     """
     closed, shapes = jax.make_jaxpr(compute, return_shape=True)(*calls[0])
-    evaluate = jax.jit(jaxpr_as_fun(closed))
+    options = LEAN if lean and jax.default_backend() == "cpu" else None
+    evaluate = jax.jit(jaxpr_as_fun(closed), compiler_options=options)
 
     def place_of(arguments: tuple) -> Path | None:
         version = f"jax-{jax.__version__}-{jax.default_backend()}"

@@ -249,6 +249,10 @@ class Pretrained(NamedTuple):
         world = self.world_at(index)
         return frozen(self.speakers(world), params, self.labels, world.prompts, world.log_prompts, self.responses)
 
+    def untrained(self, index: Int[Array, ""] | int) -> Params:
+        """A network's parameters at the first of the steps that were kept."""
+        return jax.tree.map(lambda x: x[index, 0], self.early)
+
     def listed(self) -> dict[str, Output]:
         """What every base says of every response: log-probabilities with a leading dimension ``seed``, by name."""
         names = ("log_prompts", "log_gates", "log_personas", "log_base")

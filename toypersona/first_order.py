@@ -60,7 +60,7 @@ def first(
     return jax.jvp(log_probs, (params,), (precondition(gradient),))[1]
 
 
-def natural(task: Task, params: Params, *, damping: Scalar = DAMPING) -> Float[Array, "C N"]:
+def natural(task: Task, params: Params, *, damping: Scalar = DAMPING, tolerance: float = 1e-12) -> Float[Array, "C N"]:
     """Where natural gradient first moves log pi: ``d = J (F + D)^+ J^T (rho pi0 A)`` (Amari 1998), as ``first`` has it.
 
     With the rule it shares the policy's logits and D, not the solver: the Fisher matrix ``F = J^T diag(rho pi0) J`` is
@@ -70,6 +70,7 @@ def natural(task: Task, params: Params, *, damping: Scalar = DAMPING) -> Float[A
         task: its reward is listed.
         params: where it starts.
         damping: as in ``rules.gradient.natural_gradient``.
+        tolerance: of conjugate gradients, relative to the slope.
     """
     policy, rho, mask = task.policy, jnp.exp(task.log_prompts)[:, None], task.log_prompts[:, None] > -jnp.inf
     chart = policy.chart and policy.chart(params, task.prompts, task.log_prompts, damping)
@@ -92,7 +93,7 @@ def natural(task: Task, params: Params, *, damping: Scalar = DAMPING) -> Float[A
 
     if flat.size > DENSE:
         precondition = chart and functools.partial(along, chart.invert)
-        return moved(jax.scipy.sparse.linalg.cg(product, slope, tol=1e-12, maxiter=2000, M=precondition)[0])
+        return moved(jax.scipy.sparse.linalg.cg(product, slope, tol=tolerance, maxiter=2000, M=precondition)[0])
     matrix = jax.lax.map(product, jnp.eye(flat.size, dtype=flat.dtype), batch_size=64)
     # What is rarely chosen has small entries: what is singular shows only where all are of one size.
     size = jnp.sqrt(jnp.diagonal(matrix))
@@ -107,7 +108,7 @@ def adam(gradient: Params, *, epsilon: float = 1e-8) -> Params:
 
 
 def step(
-    kind: str, base: Base, task: Task, *, damping: Scalar = DAMPING
+    kind: str, base: Base, task: Task, *, damping: Scalar = DAMPING, tolerance: float = 1e-10
 ) -> tuple[Float[Array, "C N"], Callable[[Scalar], Float[Array, "C N"]]]:
     """Where an exact rule first moves the base, and the policy after one step of it.
 
@@ -116,6 +117,7 @@ def step(
         base: where it starts.
         task: its policy with what trains free, and the reward.
         damping: of the natural gradient.
+        tolerance: to which it is solved.
 
     Returns:
         d as by ``first``, and ``(learning rate) -> log pi(x|c)``.
@@ -125,8 +127,8 @@ def step(
     predict, make_rule = {
         "vanilla": (along, gradient.policy_gradient),
         "natural": (
-            functools.partial(natural, task, base.params, damping=damping),
-            functools.partial(gradient.natural_gradient, damping=damping, tolerance=1e-10),
+            functools.partial(natural, task, base.params, damping=damping, tolerance=tolerance / 100),
+            functools.partial(gradient.natural_gradient, damping=damping, tolerance=tolerance),
         ),
         "adam": (
             functools.partial(along, precondition=adam),

@@ -184,7 +184,7 @@ def first_steps(
     """S(0+) of each of ``KINDS`` by R² of its direction, and the budgets of single steps of some lengths [3, D]."""
     directions, stepped = [], []
     for kind in KINDS:
-        direction, after = first_order.step(kind, base, base.task(reward), damping=DAMPING)
+        direction, after = first_order.step(kind, base, base.task(reward), damping=DAMPING, tolerance=1e-5)
         directions.append(direction)
         rates = first_order.rates(base.log_base, direction, base.log_prompts, drifts)
         stepped.append(jax.lax.map(after, rates))

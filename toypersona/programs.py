@@ -31,9 +31,6 @@ CPU_OPTIONS = (
     ("xla_cpu_experimental_ynn_fusion_type", "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"),
     ("xla_cpu_prefer_vector_width", 512),
 )
-LEAN_OPTIONS = (("xla_backend_optimization_level", 1), ("xla_cpu_use_fusion_emitters", False))
-"""For long programs of which few points are needed: half of the compiling, and a transformer's steps are as fast."""
-
 CPU_BATCH, BATCH = 32, 1024
 """Short points computed side by side, on a CPU and elsewhere."""
 
@@ -171,14 +168,7 @@ def compiled(
     return lambda values: ready(jax.device_put(dict(values), device))
 
 
-def measured(
-    program: Program,
-    first: Callable[[int], Mapping[str, np.ndarray]],
-    num_points: int,
-    device: Any,
-    *,
-    lean: bool = False,
-) -> Plan:
+def measured(program: Program, first: Callable[[int], Mapping[str, np.ndarray]], num_points: int, device: Any) -> Plan:
     """Batch size, block size and compiler options for a sweep on this device.
 
     One point is compiled and timed. Batches with the fast options for CPUs pay where points are short and many: 3 to 5
@@ -190,7 +180,6 @@ def measured(
         first: the first few points of the grid, as many as asked for (the last one repeated).
         num_points: in the whole grid.
         device: to measure on.
-        lean: on a CPU, compile with ``LEAN_OPTIONS`` and compute and keep points one by one, without measuring.
     """
     num_bytes = sum(math.prod(one.value.shape) * one.value.dtype.itemsize for one in program.outputs.values())
     most = min(num_points, MOST_POINTS, max(1, BLOCK_BYTES // num_bytes))
@@ -207,8 +196,6 @@ def measured(
     if device.platform != "cpu":
         return timed(min(BATCH, most), ())[0]
     start = time.perf_counter()
-    if lean:
-        return Plan(1, 1, LEAN_OPTIONS)
     single, seconds = timed(1, ())
     compiling = time.perf_counter() - start
     if seconds >= HEAVY or seconds * num_points <= compiling:

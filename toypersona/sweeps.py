@@ -45,7 +45,6 @@ def run(
     constants: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | None = None,
     progress: bool = True,
-    lean: bool = False,
 ) -> xr.Dataset:
     """Evaluate a function on every point of a grid.
 
@@ -73,8 +72,6 @@ def run(
             only where they are named.
         config: whatever else decides the numbers, JSON-able: a store made with another one is refused.
         progress: show a progress bar where stderr is a terminal, one tick a point.
-        lean: on a CPU, compile in half of the time what then may be slower (``programs.LEAN_OPTIONS``): for few long
-            points.
 
     Returns:
         The dataset; from ``out`` numbers are read when they are used. Where other processes have not finished their
@@ -96,11 +93,11 @@ def run(
         made_by = provenance.of(config or {}, grid[SEED].tolist()) | {"program_sha256": program.fingerprint}
         layout = _layout(grid, program.outputs, constants or {})
         if out is None:
-            plan = _plan(program, grid, chunk, lean)
+            plan = _plan(program, grid, chunk)
             store: Store = datasets.in_memory(_cut(layout, grid, plan), made_by, plan._asdict())
         else:
             store = Path(out)
-            plan = _on_disk(store, layout, made_by, program, grid, chunk, resume, lean)
+            plan = _on_disk(store, layout, made_by, program, grid, chunk, resume)
         try:
             _compute(program, grid, plan, store, (index, count), bar)
         except KeyboardInterrupt as stop:
@@ -138,13 +135,12 @@ def _on_disk(
     grid: Mapping[str, np.ndarray],
     chunk: int | None,
     resume: bool,
-    lean: bool,
 ) -> Plan:
     """Make the store or check that it is this run's; how its blocks are computed."""
     if path.exists() and not resume:
         raise datasets.RunMismatch(f"{path} exists and resume is off; {datasets.way_out(path)}")
     if not path.exists():
-        plan = _plan(program, grid, chunk, lean)
+        plan = _plan(program, grid, chunk)
         try:
             datasets.create(path, _cut(layout, grid, plan), made_by, plan._asdict())
         except ValueError:
@@ -152,21 +148,20 @@ def _on_disk(
             if not path.exists():
                 raise
     # What was measured elsewhere or before still decides, because the numbers depend on it in their last bits.
-    plan = Plan.of(datasets.plan(path)) if chunk is None else _plan(program, grid, chunk, lean)
+    plan = Plan.of(datasets.plan(path)) if chunk is None else _plan(program, grid, chunk)
     datasets.check_same(path, _cut(layout, grid, plan), made_by, plan._asdict())
     return plan
 
 
-def _plan(program: Program, grid: Mapping[str, np.ndarray], chunk: int | None, lean: bool) -> Plan:
+def _plan(program: Program, grid: Mapping[str, np.ndarray], chunk: int | None) -> Plan:
     if chunk is not None:
         size = math.prod(grids.block_shape(grids.shape(grid), chunk))
-        return Plan(size, size, programs.LEAN_OPTIONS if lean else ())
+        return Plan(size, size)
     return programs.measured(
         program,
         lambda size: grids.points(grid, tuple(slice(0, n) for n in grids.block_shape(grids.shape(grid), size)), size),
         math.prod(grids.shape(grid)),
         jax.local_devices()[0],
-        lean=lean,
     )
 
 

@@ -34,7 +34,6 @@ def sweep(
     *,
     constants: Mapping[str, Any] | None = None,
     labels: Mapping[str, Any] | None = None,
-    lean: bool = False,
 ) -> xr.Dataset:
     """Compute ``settings.out / NAME.zarr``, or continue what is there; other arguments as in ``sweeps.run``.
 
@@ -52,7 +51,6 @@ def sweep(
         constants=constants,
         config=provenance(settings) | dict(labels or {}),
         progress=settings.progress,
-        lean=lean,
     )
 
 
