@@ -18,7 +18,11 @@ WALKS = {
     "table": "red",
     "mixture": "red",
 }
-KINDS = {"vanilla": ("SGD", "blue", "o"), "adam": ("Adam", "purple", "^"), "natural": ("natural gradient", "black", "s")}
+KINDS = {
+    "vanilla": ("SGD", "blue", "o"),
+    "adam": ("Adam", "purple", "^"),
+    "natural": ("natural gradient", "black", "s"),
+}
 
 
 def band(axis: Axes, x: np.ndarray, values: xr.DataArray, colour: str, dash: str, label: str) -> None:
@@ -54,9 +58,13 @@ def draw_gains(axis: Axes, dataset: xr.Dataset) -> None:
             mean, half = readings.interval(each)
             colour = style.COLOURS[colour]
             axis.plot(each, np.full(each.size, row + shift), ".", color=colour, ms=2.5, alpha=0.5)
-            axis.errorbar(mean, row + shift, xerr=half, fmt="o", color=colour, ms=3.5, label=feature if row == 0 else None)
+            axis.errorbar(
+                mean, row + shift, xerr=half, fmt="o", color=colour, ms=3.5, label=feature if row == 0 else None
+            )
     axis.axvline(0.0, color="grey", lw=0.6)
-    axis.set_yticks(range(len(readings.gains(dataset))), [f"less {name}" for name in readings.gains(dataset)], fontsize=5.5)
+    axis.set_yticks(
+        range(len(readings.gains(dataset))), [f"less {name}" for name in readings.gains(dataset)], fontsize=5.5
+    )
     axis.set(xlabel=f"S(0+) of the network less that of others, {at:g}°", title="b  persona gain")
     axis.legend(title="orthogonal part", title_fontsize=6, loc="best")
 
@@ -78,9 +86,21 @@ def draw_walks(axis: Axes, dataset: xr.Dataset) -> None:
     for number, (walk, colour) in enumerate(WALKS.items()):
         one = dataset.sel(walked=at, walk=walk)
         dash = style.DASHES[(0, 0, 1, 2, 3, 2, 0, 0, 1)[number]]
-        axis.plot(one.total.mean("seed"), one.selection_fraction.mean("seed"), ls=dash, color=style.COLOURS[colour], label=walk)
+        axis.plot(
+            one.total.mean("seed"),
+            one.selection_fraction.mean("seed"),
+            ls=dash,
+            color=style.COLOURS[colour],
+            label=walk,
+        )
     axis.axhline(0.5, color="grey", lw=0.6)
-    axis.set(xlabel="drift, nats", ylabel="selection fraction S", xlim=(0, 3.5), ylim=(0, 1), title=f"d  stronger RL, {at:g}°")
+    axis.set(
+        xlabel="drift, nats",
+        ylabel="selection fraction S",
+        xlim=(0, 3.5),
+        ylim=(0, 1),
+        title=f"d  stronger RL, {at:g}°",
+    )
     axis.legend(fontsize=5.2, ncols=2)
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -21,6 +22,9 @@ if jax.__version__.startswith("0.10."):
     # Later ones do not know it.
     LEAN |= {"xla_cpu_use_fusion_emitters": False}
 """Compiler options on a CPU for long programs that few results are needed of: a transformer's steps are as fast."""
+
+DISK = Lock()
+"""Trees are written one by one: orbax mixes up what several threads write at once."""
 
 AT_ONCE = 4
 """Computations side by side: more would fill the memory."""
@@ -86,7 +90,9 @@ def kept(
             return files.kept_tree(path, shapes)
         computed = jax.tree.unflatten(jax.tree.structure(shapes), evaluate(*jax.tree.leaves(arguments)))
         if path:
-            files.keep_tree(path, jax.block_until_ready(computed))
+            jax.block_until_ready(computed)
+            with DISK:
+                files.keep_tree(path, computed)
         return computed
 
     each = [(arguments, place_of(arguments)) for arguments in calls]

@@ -5,7 +5,7 @@ import xarray as xr
 from scipy import stats
 
 from experiments.claims.weak_limit import extrapolated
-from experiments.shared.claim import Claim, at_most, drawn, drawn_at_most, grouped, over_draws
+from experiments.shared.claim import Claim, at_most, drawn_at_most, grouped
 from toypersona.measures import curves, equal_drift
 
 EXACT = 1e-4
@@ -95,8 +95,71 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     """What holds without modules, and what does not."""
     return [
         *grouped("L1 in a network: S(0+) = R² of the rule's own direction", _first(dataset)),
-        *grouped("The base and its personas", _base(dataset)),
         *grouped("Persona gain: S(0+) of plain gradient less that of others, true personas", _gains(dataset)),
-        *grouped("Stronger RL", _walks(dataset)),
-        *grouped("Activations", _activations(dataset)),
+        *grouped("Stronger RL: nats at which half of the drift is no selection", _halves(dataset)),
+        *grouped("Activations, and a prompt that was not read", _inside(dataset)),
     ]
+
+
+def _first(dataset: xr.Dataset) -> list[Claim]:
+    predicted, measured = first_steps(dataset)
+    names = {"vanilla": "SGD", "adam": "Adam", "natural": "natural gradient"}
+    off = abs(predicted - measured)
+    steps = [at_most("theorem", f"|S(0+) - R²|, {names[kind]}, largest", EXACT, off.sel(kind=kind)) for kind in names]
+    damped = abs(predicted.sel(kind="natural") - np.cos(np.deg2rad(dataset.walked)) ** 2)
+    return [
+        *steps,
+        at_most("prediction", "|S(0+) - cos²|, natural gradient: more parameters than next words", 0.1, damped),
+    ]
+
+
+def _gains(dataset: xr.Dataset) -> list[Claim]:
+    at, made = middle_angle(dataset), []
+    for name, gain in gains(dataset).items():
+        for feature in dataset.feature.values:
+            one = gain.sel(angle=at, feature=feature)
+            made.append(
+                drawn_at_most(
+                    "prediction", f"less {name}, {feature}, {at:g} degrees: minus the gain", 0.0, -one, possible=(-1, 1)
+                )
+            )
+    return made
+
+
+def _halves(dataset: xr.Dataset) -> list[Claim]:
+    spent, angle = halves(dataset), float(dataset.walked.values[0])
+    ratio = lambda walk: spent.sel(walk=walk) - spent.sel(walk="SGD")  # noqa: E731
+    return [
+        drawn_at_most(
+            "prediction", f"{walk} less SGD on the network, {angle:g} degrees, nats", 0.0, ratio(walk).sel(walked=angle)
+        )
+        for walk in ("untrained features", "table")
+    ]
+
+
+def _inside(dataset: xr.Dataset) -> list[Claim]:
+    tell, read = stream_correlations(dataset), dataset.readable
+    own, *others = (read.sel(reader=reader, held_out="histories") for reader in dataset.reader.values)
+    return [
+        *(
+            drawn_at_most("prediction", f"R² at held-out histories: {name} less the network", 0.0, other - own)
+            for name, other in zip(dataset.reader.values[1:], others, strict=True)
+        ),
+        drawn_at_most(
+            "prediction",
+            "minus Spearman's correlation of the distance off the persona plane with total drift",
+            -0.7,
+            -tell["total drift"],
+        ),
+        drawn_at_most(
+            "finding",
+            "KL at a prompt that was not read, less that of a network that reads no prompt, nats",
+            0.0,
+            dataset.unseen - dataset.others,
+        ),
+    ]
+
+
+def findings(dataset: xr.Dataset) -> list[str]:
+    """What a reader should take away."""
+    return []

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
@@ -31,8 +30,6 @@ from toypersona.options import (
 from toypersona.worlds import lines, names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from toypersona.artefacts import ByKey
     from toypersona.bases import Base, Pretrained
     from toypersona.types import Array, Key
@@ -104,19 +101,6 @@ class Settings:
     def report(self) -> list[str]:
         """Sentences on what was read, to print before anything is computed."""
         return []
-
-    def each_seed(self, *parts: Callable[[Key], Any]) -> list[ByKey]:
-        """What several long functions of a key return for every seed, computed side by side and kept on disk."""
-        import jax
-        import jax.numpy as jnp
-
-        from toypersona import artefacts
-
-        keys = jax.vmap(jax.random.key)(jnp.asarray(self.seeds))
-        self.say("Computing every seed, unless .cache/parts has it ...")
-        compute = lambda part: artefacts.for_each_key(part, keys, CACHE / "parts", lean=True)  # noqa: E731
-        with ThreadPoolExecutor() as pool:
-            return list(pool.map(compute, parts))
 
     def say(self, sentence: str) -> None:
         """Tell whoever sits at a terminal what takes a while."""
