@@ -6,6 +6,7 @@ PRESET ?= quick
 WORLD ?= larry_bob_alice
 WORLDS ?= larry_bob_alice speakers markov
 MAPS := phase_diagram pretraining rules hull_choices natural_rewards
+GATED := persona_gain transformer
 LAWS := weak_limit horizon exploit leash
 TRAINING := sft overoptimisation amplification literature
 THOUGHTS := reasoning codes hints
@@ -51,7 +52,7 @@ draw = set -e; for name in $(1); do \
 # Everything that figures/out holds. A gate network cannot be fitted to the few lines of speakers.
 figures: env ## remake everything in figures/out
 	@for world in $(WORLDS); do $(call draw,$(MAPS),$$world,--world $$world); done
-	@for world in $(filter-out speakers,$(WORLDS)); do $(call draw,persona_gain,$$world,--world $$world); done
+	@for world in $(filter-out speakers,$(WORLDS)); do $(call draw,$(GATED),$$world,--world $$world); done
 	@$(call draw,$(TRAINING),larry_bob_alice)
 	@mkdir -p docs && mv figures/out/larry_bob_alice/literature.md docs/
 	@$(call draw,$(LAWS),laws)

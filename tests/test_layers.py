@@ -26,7 +26,8 @@ LAYERS = [
     {"toypersona.right_answers", "toypersona.takeover", "toypersona.comparison", "toypersona.codes"},
     {"toypersona.unrewarded", "toypersona.proxies", "toypersona.inoculation"},
     {"toypersona.hull_choices", "toypersona.natural_rewards"},
-    {"toypersona.persona_choices"},
+    {"toypersona.persona_choices", "toypersona.networks"},
+    {"toypersona.network_walks"},
     {"experiments.shared"},
     {"experiments", "benchmarks"},
 ]

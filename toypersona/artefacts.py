@@ -1,10 +1,7 @@
 """Results of long computations kept on disk, found again by what is computed and from what."""
 
-import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Lock
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -22,12 +19,6 @@ if jax.__version__.startswith("0.10."):
     # Later ones do not know it.
     LEAN |= {"xla_cpu_use_fusion_emitters": False}
 """Compiler options on a CPU for long programs that few results are needed of: a transformer's steps are as fast."""
-
-DISK = Lock()
-"""Trees are written one by one: orbax mixes up what several threads write at once."""
-
-AT_ONCE = 4
-"""Computations side by side: more would fill the memory."""
 
 
 class ByKey(NamedTuple):
@@ -80,25 +71,15 @@ def kept(
     options = LEAN if lean and jax.default_backend() == "cpu" else None
     evaluate = jax.jit(jaxpr_as_fun(closed), compiler_options=options)
 
-    def place_of(arguments: tuple) -> Path | None:
-        version = f"jax-{jax.__version__}-{jax.default_backend()}"
-        return folder and folder / version / programs.fingerprint(closed, arguments)
+    version = f"jax-{jax.__version__}-{jax.default_backend()}"
 
-    def result(call: tuple[tuple, Path | None]) -> Result:
-        arguments, path = call
+    def result(arguments: tuple) -> Result:
+        path = folder and folder / version / programs.fingerprint(closed, arguments)
         if path and path.exists():
             return files.kept_tree(path, shapes)
         computed = jax.tree.unflatten(jax.tree.structure(shapes), evaluate(*jax.tree.leaves(arguments)))
         if path:
-            jax.block_until_ready(computed)
-            with DISK:
-                files.keep_tree(path, computed)
+            files.keep_tree(path, computed)
         return computed
 
-    each = [(arguments, place_of(arguments)) for arguments in calls]
-    unknown = [i for i, (_, path) in enumerate(each) if not (path and path.exists())]
-    # The first of them compiles; of small steps one after the other, a core has its fill with one computation.
-    found = {i: result(each[i]) for i in unknown[:1]}
-    with ThreadPoolExecutor(min(AT_ONCE, os.cpu_count() or 1)) as pool:
-        found |= zip(unknown[1:], pool.map(result, [each[i] for i in unknown[1:]]), strict=True)
-    return [found[i] if i in found else result(call) for i, call in enumerate(each)]
+    return [result(arguments) for arguments in calls]

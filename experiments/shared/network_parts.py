@@ -6,8 +6,7 @@ As one program they would take several times as long to compile.
 from __future__ import annotations
 
 import dataclasses
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 
@@ -112,8 +111,5 @@ def computed(config: NetworkSettings, several: Sequence[tuple[str, Network]]) ->
     keys = jax.vmap(jax.random.key)(jnp.asarray(config.seeds))
     config.say("Following every seed, unless .cache/parts has it ...")
 
-    def each(part: Any) -> ByKey:
-        return artefacts.for_each_key(part, keys, settings.CACHE / "parts", lean=True)
-
-    with ThreadPoolExecutor() as pool:
-        return usual, list(pool.map(each, (limits, steps, walks, unseen)))
+    parts = limits, steps, walks, unseen
+    return usual, [artefacts.for_each_key(part, keys, settings.CACHE / "parts", lean=True) for part in parts]
