@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from toypersona.types import Key
 
 NAME = "transformer"
-HULLS = ("truth", "names")
+TRUTH, NAMES = 0, 1
+"""The hull of the true personas, and of those called by name, which is none where no line names its speaker."""
+
 FEATURES = ("feature", "noise")
 READERS = ("network", "untrained network", "last word and position")
 HELD_OUT = ("histories", "prompt")
-SPANS = (*HULLS, "own prompts")
+SPANS = ("truth", "names", "own prompts")
 STEP = ("total", "gap", "certified", "selection_fraction")
 MEASURED = ("total", "selection", "switching", "novelty", "hull_distance", "selection_fraction", "gap", "certified")
 
@@ -60,11 +62,13 @@ class Config(network_parts.NetworkSettings):
     def check(self) -> None:
         """Refuse networks that cannot be."""
         super().check()
+        if self.network.tagged not in self.tagged:
+            raise ValueError(f"--tagged has to name --network.tagged, {self.network.tagged:g}, with which RL goes on.")
         for _, network in self.networks():
             network.check()
 
     def networks(self) -> list[tuple[str, Network]]:
-        """All networks, by what is different about them; ``--network`` itself is the last of the shares that it has."""
+        """All networks, by what is different about them; those of the shares first."""
         changed = [(f"{share:g} of lines named", {"tagged": share}) for share in self.tagged]
         changed += [(f"width {width}", {"width": width}) for width in self.widths]
         changed += [(f"depth {depth}", {"depth": depth}) for depth in self.depths]
@@ -99,13 +103,14 @@ def run(config: Config) -> xr.Dataset:
         names = [name for name, _ in config.networks()]
         kept, records = config.network.kept, np.arange(config.every, config.num_steps + 1, config.every)
         ways = [*(f"after {step} steps" for step in kept), "trained", "table"]
-        rewards = {"hull": HULLS, "feature": FEATURES, "angle": config.angles}
+        rewards = {"feature": FEATURES, "angle": config.angles}
         kinds = {"walked": config.walked, "kind": networks.KINDS}
         walked = {"walked": config.walked, "walk": network_walks.WALKS, "record": records}
         ruled = {"walked": config.walked, "rule": tuple(network_walks.RULES), "record": records}
         return {
-            "limit": named(weak, network=names, way=ways, **rewards),
-            "early_limit": named(early, network=names, early=kept, **rewards),
+            "limit": named(weak[:, :, TRUTH], network=names, way=ways, **rewards),
+            "limit_by_name": named(weak[config.tagged.index(config.network.tagged), :, NAMES], way=ways, **rewards),
+            "early_limit": named(early[:, :, TRUTH], network=names, early=kept, **rewards),
             "base_misfit": named(misfit, network=names, span=SPANS),
             "first_order": named(predicted, **kinds),
             **named({f"first_{name}": getattr(first, name) for name in STEP}, **kinds, drift=config.drifts),

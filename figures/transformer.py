@@ -34,8 +34,8 @@ def band(axis: Axes, x: np.ndarray, values: xr.DataArray, colour: str, dash: str
 
 def draw_angles(axis: Axes, dataset: xr.Dataset) -> None:
     """S(0+) of plain gradient over the angle."""
-    few, many = readings.named_share(dataset)
-    limit, angle = dataset.limit.sel(hull="truth", feature="feature"), dataset.angle.values
+    few, many = readings.compared(dataset)
+    limit, angle = dataset.limit.sel(feature="feature"), dataset.angle.values
     axis.plot(angle, readings.tilt(dataset), color="black", ls=":", label="tilt: cos²")
     shown = {
         f"network, {many}": (many, "trained", "blue", "-"),
@@ -52,7 +52,7 @@ def draw_angles(axis: Axes, dataset: xr.Dataset) -> None:
 def draw_gains(axis: Axes, dataset: xr.Dataset) -> None:
     """What plain gradient on the network selects more than others, at 60 degrees, paired by seed."""
     at = readings.middle_angle(dataset)
-    for row, (name, gain) in enumerate(readings.gains(dataset).items()):
+    for row, gain in enumerate(readings.gains(dataset).values()):
         for shift, (feature, colour) in zip((0.15, -0.15), (("feature", "blue"), ("noise", "green")), strict=True):
             each = gain.sel(feature=feature, angle=at)
             mean, half = readings.interval(each)
@@ -97,7 +97,7 @@ def draw_walks(axis: Axes, dataset: xr.Dataset) -> None:
     axis.set(
         xlabel="drift, nats",
         ylabel="selection fraction S",
-        xlim=(0, 3.5),
+        xlim=(0, 3.2),
         ylim=(0, 1),
         title=f"d  stronger RL, {at:g}°",
     )

@@ -6,13 +6,17 @@ from scipy import stats
 
 from experiments.claims.weak_limit import extrapolated
 from experiments.shared.claim import Claim, at_most, drawn_at_most, grouped
+from toypersona import datasets
 from toypersona.measures import curves, equal_drift
 
-EXACT = 1e-4
+EXACT = 1e-5
 """What three small steps may miss of S(0+)."""
 
-PLAIN = ("SGD", "untrained features", "table", "mixture")
-"""Walks of plain policy gradient: what differs is the parametrisation alone."""
+ORTHOGONAL = {"feature": "paid for the feature", "noise": "paid for single answers"}
+"""What rewards pay for beside the personas: the feature, or a number for every response."""
+
+DRIFT, DISTANCE, NOVELTY = "total drift", "hull distance, total drift taken out", "novelty, total drift taken out"
+"""What the distance off the persona plane is compared with."""
 
 
 def interval(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
@@ -23,7 +27,7 @@ def interval(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
 
 def middle_angle(dataset: xr.Dataset) -> float:
     """The angle nearest to 60 degrees, where the tilt selects a quarter."""
-    return float(min(dataset.angle.values.tolist(), key=lambda degrees: abs(degrees - 60)))
+    return float(min(dataset.angle.values.tolist(), key=lambda degrees: abs(float(degrees) - 60)))
 
 
 def first_steps(dataset: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
@@ -36,42 +40,44 @@ def tilt(dataset: xr.Dataset) -> xr.DataArray:
     return np.cos(np.deg2rad(dataset.angle)) ** 2
 
 
-def named_share(dataset: xr.Dataset) -> tuple[str, str]:
-    """The networks of the smallest and the largest share of lines that name their speaker."""
-    shares = [str(name) for name in dataset.network.values if str(name).endswith("of lines named")]
-    return shares[0], shares[-1]
+def compared(dataset: xr.Dataset) -> tuple[str, str]:
+    """The network of the fewest lines that name their speaker, and the one with which RL goes on."""
+    return str(dataset.network.values[0]), f"{datasets.settings_of(dataset)['network']['tagged']:g} of lines named"
 
 
 def gains(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
-    """By how much S(0+) of plain gradient on the trained network exceeds others', paired by seed.
+    """By how much S(0+) of plain gradient on the network exceeds others', paired by seed [seed, feature, angle].
 
-    With the hull of the true personas, which every network has: [seed, feature, angle].
+    With the hull of the true personas, which every network has.
     """
-    few, many = named_share(dataset)
-    limit = dataset.limit.sel(hull="truth")
-    own = limit.sel(network=many, way="trained")
-    compared = {
+    few, usual = compared(dataset)
+    own = dataset.limit.sel(network=usual, way="trained", drop=True)
+    others = {
         "the tilt": tilt(dataset),
-        "the same base on untrained features": limit.sel(network=many, way=untrained(dataset)),
-        "a table of next words": limit.sel(network=many, way="table"),
+        "itself on untrained features": dataset.limit.sel(network=usual, way=untrained(dataset), drop=True),
+        "a table of next words": dataset.limit.sel(network=usual, way="table", drop=True),
+        f"a network with {few}": dataset.limit.sel(network=few, way="trained", drop=True),
     }
-    if few != many:
-        compared[f"a network with {few}"] = limit.sel(network=few, way="trained")
-    return {
-        name: (own - other).drop_vars(["network", "way", "hull"], errors="ignore") for name, other in compared.items()
-    }
+    return {name: own - other for name, other in others.items() if few != usual or "network" not in name}
 
 
 def untrained(dataset: xr.Dataset) -> str:
-    """The way whose features are those of the network before any training."""
+    """The way that trains the features of the network as it was before pretraining."""
     return str(dataset.way.values[0])
 
 
 def halves(dataset: xr.Dataset) -> xr.DataArray:
-    """Nats at which S falls through 1/2 [walked, walk, seed]; 0 where it is below from the first step on."""
-    spent = equal_drift.half_spent(dataset)
+    """Nats at which S falls through 1/2 [walked, walk, seed]; inf where a walk ends before.
+
+    0 where it is below from the first step on.
+    """
     below = dataset.selection_fraction.isel(record=0, drop=True) < 0.5
-    return spent.where(~below, 0.0)
+    return equal_drift.half_spent(dataset).where(~below, 0.0)
+
+
+def at_least(dataset: xr.Dataset) -> xr.DataArray:
+    """``halves``, of walks that end before the drift at their end."""
+    return xr.ufuncs.minimum(halves(dataset), dataset.total.isel(record=-1, drop=True))
 
 
 def stream_correlations(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
@@ -83,11 +89,9 @@ def stream_correlations(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
     together = xr.merge([walks, dataset[["off", "along"]]], join="exact").stack(place=("walked", "rule", "record"))
     off, total = together.off, together.total
     return {
-        "total drift": curves.rank_correlation(off, total, "place"),
-        "hull distance, total drift taken out": curves.partial_rank_correlation(
-            off, together.hull_distance, total, "place"
-        ),
-        "novelty, total drift taken out": curves.partial_rank_correlation(off, together.novelty, total, "place"),
+        DRIFT: curves.rank_correlation(off, total, "place"),
+        DISTANCE: curves.partial_rank_correlation(off, together.hull_distance, total, "place"),
+        NOVELTY: curves.partial_rank_correlation(off, together.novelty, total, "place"),
     }
 
 
@@ -114,52 +118,105 @@ def _first(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _gains(dataset: xr.Dataset) -> list[Claim]:
-    at, made = middle_angle(dataset), []
-    for name, gain in gains(dataset).items():
-        for feature in dataset.feature.values:
-            one = gain.sel(angle=at, feature=feature)
-            made.append(
-                drawn_at_most(
-                    "prediction", f"less {name}, {feature}, {at:g} degrees: minus the gain", 0.0, -one, possible=(-1, 1)
-                )
-            )
-    return made
+    at = middle_angle(dataset)
+    return [
+        drawn_at_most(
+            "prediction",
+            f"{name} less the network, {ORTHOGONAL[feature]}, {at:g} degrees",
+            0.0,
+            -gain.sel(angle=at, feature=feature),
+            possible=(-1, 1),
+        )
+        for name, gain in gains(dataset).items()
+        for feature in dataset.feature.values
+    ]
 
 
 def _halves(dataset: xr.Dataset) -> list[Claim]:
-    spent, angle = halves(dataset), float(dataset.walked.values[0])
-    ratio = lambda walk: spent.sel(walk=walk) - spent.sel(walk="SGD")  # noqa: E731
+    spent, angle = at_least(dataset).isel(walked=0), float(dataset.walked.values[0])
+    own, most = spent.sel(walk="SGD"), float(spent.max())
     return [
         drawn_at_most(
-            "prediction", f"{walk} less SGD on the network, {angle:g} degrees, nats", 0.0, ratio(walk).sel(walked=angle)
+            "prediction",
+            f"SGD, {walk} less SGD, {angle:g} degrees",
+            0.0,
+            spent.sel(walk=walk) - own,
+            possible=(-most, most),
         )
         for walk in ("untrained features", "table")
     ]
 
 
 def _inside(dataset: xr.Dataset) -> list[Claim]:
-    tell, read = stream_correlations(dataset), dataset.readable
-    own, *others = (read.sel(reader=reader, held_out="histories") for reader in dataset.reader.values)
+    tell, read = stream_correlations(dataset), dataset.readable.sel(held_out="histories")
+    more = read.sel(reader="untrained network") - read.sel(reader="network")
     return [
-        *(
-            drawn_at_most("prediction", f"R² at held-out histories: {name} less the network", 0.0, other - own)
-            for name, other in zip(dataset.reader.values[1:], others, strict=True)
-        ),
+        drawn_at_most("prediction", "R² of reading who is talking: the untrained network less the network", 0.0, more),
         drawn_at_most(
             "prediction",
-            "minus Spearman's correlation of the distance off the persona plane with total drift",
+            "off the persona plane: minus its rank correlation with drift",
             -0.7,
-            -tell["total drift"],
+            -tell[DRIFT],
+            possible=(-1, 1),
         ),
         drawn_at_most(
-            "finding",
-            "KL at a prompt that was not read, less that of a network that reads no prompt, nats",
-            0.0,
-            dataset.unseen - dataset.others,
+            "finding", f"off the persona plane: rank correlation with {NOVELTY}", 0.5, tell[NOVELTY], possible=(-1, 1)
         ),
     ]
 
 
 def findings(dataset: xr.Dataset) -> list[str]:
     """What a reader should take away."""
-    return []
+    few, usual = compared(dataset)
+    at, ways = (
+        middle_angle(dataset),
+        {"trained": "the network", untrained(dataset): "it on untrained features", "table": "a table"},
+    )
+    said = []
+    for feature in dataset.feature.values:
+        here = dataset.limit.sel(angle=at, feature=feature)
+        each = [f"{name} {_mean(here.sel(network=usual, way=way))}" for way, name in ways.items()]
+        each += [f"a network with {few} {_mean(here.sel(network=few, way='trained'))}"] if few != usual else []
+        said.append(
+            f"{ORTHOGONAL[feature].capitalize()}, {at:g} degrees: weak plain gradient selects, tilt "
+            f"{np.cos(np.deg2rad(at)) ** 2:.2f}, {', '.join(each)}."
+        )
+    affine = dataset.limit.isel(angle=0, feature=0).sel(network=usual, way="trained")
+    spent, angle = at_least(dataset).isel(walked=0), float(dataset.walked.values[0])
+    tell, misfit = stream_correlations(dataset), dataset.base_misfit.sel(network=usual)
+    read = dataset.readable
+    return [
+        *said,
+        f"A reward at {dataset.angle.values[0]:g} degrees: {_mean(affine)} is selection: what only tells who should be "
+        "talking leaves the hull at first order too.",
+        f"Half of the drift is no selection, {angle:g} degrees, from so many nats on (where a walk ends, at least): "
+        + ", ".join(f"{walk} {_mean(spent.sel(walk=walk))}" for walk in dataset.walk.values)
+        + ".",
+        "Who is talking, read from the activations at histories (at a prompt) held out: "
+        + "; ".join(
+            f"{reader} R² {_mean(read.sel(reader=reader, held_out='histories'))} "
+            f"({_mean(read.sel(reader=reader, held_out='prompt'))})"
+            for reader in dataset.reader.values
+        )
+        + ".",
+        "The distance off the persona plane follows, by rank, "
+        + ", ".join(f"{name} {_mean(value)}" for name, value in tell.items())
+        + ": a meter of drift, not of the exit.",
+        f"At a prompt that it never read the network is {_mean(dataset.unseen)} nats off, {_mean(dataset.seen)} "
+        f"if it did; its mean law at the other prompts {_mean(dataset.others)}.",
+        "The base is "
+        + ", ".join(
+            f"{_mean(misfit.sel(span=span))} nats from mixes of {name}"
+            for span, name in (
+                ("truth", "the true personas"),
+                ("names", "itself called by names"),
+                ("own prompts", "itself at their own prompts"),
+            )
+        )
+        + ".",
+    ]
+
+
+def _mean(values: xr.DataArray) -> str:
+    """The mean over seeds and its standard error."""
+    return f"{values.mean().item():.2f} ± {(values.std(ddof=1) / np.sqrt(values.size)).item():.2f}"

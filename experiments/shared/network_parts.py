@@ -37,7 +37,7 @@ class NetworkSettings(settings.RewardSettings):
     """Sizes of a first step: sqrt(2 KL(policy‖base)) by the prediction, each twice the one before."""
     step: Positive = 0.25
     """Length of every step of a walk, sqrt(2 KL), whatever the rule."""
-    num_steps: Count = 11
+    num_steps: Count = 14
     """Steps of a walk."""
     every: Count = 1
     """Steps from one record to the next; a divisor of the steps."""
