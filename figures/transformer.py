@@ -45,8 +45,9 @@ def draw_angles(axis: Axes, dataset: xr.Dataset) -> None:
     }
     for label, (network, way, colour, dash) in shown.items():
         band(axis, angle, limit.sel(network=network, way=way), colour, dash, label)
-    axis.set(xlabel="angle of the reward, degrees", ylabel="S(0+)", ylim=(-0.03, 1.03), title="a  weak RL, by angle")
-    axis.legend(fontsize=5.5)
+    axis.set(xlabel="angle of the reward, degrees", ylabel="S(0+)", ylim=(-0.03, 1.6), title="a  weak RL, by angle")
+    axis.set_yticks([0.0, 0.5, 1.0])
+    axis.legend(fontsize=5.5, loc="upper right")
 
 
 def draw_gains(axis: Axes, dataset: xr.Dataset) -> None:
@@ -63,10 +64,15 @@ def draw_gains(axis: Axes, dataset: xr.Dataset) -> None:
             )
     axis.axvline(0.0, color="grey", lw=0.6)
     axis.set_yticks(
-        range(len(readings.gains(dataset))), [f"less {name}" for name in readings.gains(dataset)], fontsize=5.5
+        range(len(readings.gains(dataset))),
+        [
+            f"less {name}".replace(" with ", "\nwith ").replace(" on ", "\non ").replace(" of next", "\nof next")
+            for name in readings.gains(dataset)
+        ],
+        fontsize=5.5,
     )
-    axis.set(xlabel=f"S(0+) of the network less that of others, {at:g}°", title="b  persona gain")
-    axis.legend(title="orthogonal part", title_fontsize=6, loc="best")
+    axis.set(xlabel=f"S(0+) gained, {at:g}°", title="b  persona gain")
+    axis.legend(fontsize=5.5, loc="lower left", bbox_to_anchor=(0.0, 0.42))
 
 
 def draw_laws(axis: Axes, dataset: xr.Dataset) -> None:
@@ -98,10 +104,11 @@ def draw_walks(axis: Axes, dataset: xr.Dataset) -> None:
         xlabel="drift, nats",
         ylabel="selection fraction S",
         xlim=(0, 3.2),
-        ylim=(0, 1),
+        ylim=(-0.45, 1),
         title=f"d  stronger RL, {at:g}°",
     )
-    axis.legend(fontsize=5.2, ncols=2)
+    axis.set_yticks([0.0, 0.5, 1.0])
+    axis.legend(fontsize=5.2, ncols=2, loc="lower left")
 
 
 def draw_readable(axis: Axes, dataset: xr.Dataset) -> None:
@@ -112,8 +119,12 @@ def draw_readable(axis: Axes, dataset: xr.Dataset) -> None:
             label = f"held-out {place}" if row == 0 else None
             axis.errorbar(mean, row + shift, xerr=half, fmt="o", color=style.COLOURS[colour], ms=3.5, label=label)
     axis.axvline(0.0, color="grey", lw=0.6)
-    axis.set_yticks(range(dataset.reader.size), dataset.reader.values, fontsize=6)
-    axis.set(xlabel="R² of reading who is talking", title="e  activations know the personas", ylim=(2.6, -0.6))
+    axis.set_yticks(
+        range(dataset.reader.size),
+        [str(reader).replace(" ", "\n", 1) for reader in dataset.reader.values],
+        fontsize=5.5,
+    )
+    axis.set(xlabel="R² of reading who is talking", title="e  activations", ylim=(2.6, -0.6))
     axis.legend()
 
 
@@ -123,7 +134,7 @@ def draw_stream(axis: Axes, dataset: xr.Dataset) -> None:
         off, total = dataset.off.sel(rule=rule), dataset.total.sel(walk=rule)
         x, y = (values.mean("seed").values.reshape(-1) for values in (total, off))
         axis.plot(x, y, ".", color=style.COLOURS[colour], ms=4, label=str(rule))
-    axis.set(xlabel="total drift, nats", ylabel="off the persona plane", title="f  a meter of drift, not of the exit")
+    axis.set(xlabel="total drift, nats", ylabel="off the persona plane", title="f  a meter of drift")
     axis.legend(fontsize=5.5)
 
 

@@ -5,12 +5,15 @@ import xarray as xr
 from scipy import stats
 
 from experiments.claims.weak_limit import extrapolated
-from experiments.shared.claim import Claim, at_most, drawn_at_most, grouped
+from experiments.shared.claim import Claim, at_most, drawn, drawn_at_most, grouped
 from toypersona import datasets
 from toypersona.measures import curves, equal_drift
 
 EXACT = 1e-5
 """What three small steps may miss of S(0+)."""
+
+ALIKE = 0.1
+"""A rank correlation that tells nothing."""
 
 ORTHOGONAL = {"feature": "paid for the feature", "noise": "paid for single answers"}
 """What rewards pay for beside the personas: the feature, or a number for every response."""
@@ -134,17 +137,10 @@ def _gains(dataset: xr.Dataset) -> list[Claim]:
 
 def _halves(dataset: xr.Dataset) -> list[Claim]:
     spent, angle = at_least(dataset).isel(walked=0), float(dataset.walked.values[0])
-    own, most = spent.sel(walk="SGD"), float(spent.max())
-    return [
-        drawn_at_most(
-            "prediction",
-            f"SGD, {walk} less SGD, {angle:g} degrees",
-            0.0,
-            spent.sel(walk=walk) - own,
-            possible=(-most, most),
-        )
-        for walk in ("untrained features", "table")
-    ]
+    sooner = spent.sel(walk="untrained features") - spent.sel(walk="SGD")
+    most = float(spent.max())
+    what = f"SGD on untrained features less SGD on the network, {angle:g} degrees"
+    return [drawn_at_most("prediction", what, 0.0, sooner, possible=(-most, most))]
 
 
 def _inside(dataset: xr.Dataset) -> list[Claim]:
@@ -159,9 +155,7 @@ def _inside(dataset: xr.Dataset) -> list[Claim]:
             -tell[DRIFT],
             possible=(-1, 1),
         ),
-        drawn_at_most(
-            "finding", f"off the persona plane: rank correlation with {NOVELTY}", 0.5, tell[NOVELTY], possible=(-1, 1)
-        ),
+        drawn("finding", f"off the persona plane: rank correlation with {NOVELTY}", 0.0, tell[NOVELTY], ALIKE),
     ]
 
 
