@@ -303,7 +303,7 @@ def pretrained(
         return *pretraining.align(world, speakers(world), params, length), early
 
     drawn = [(world, jax.random.key_data(own[1:])) for (world, _), own in zip(each, keys, strict=True)]
-    fitted = artefacts.stacked(artefacts.kept(fit, drawn, folder))
+    fitted = artefacts.stacked(artefacts.kept(fit, drawn, folder, lean=network))
     truths = artefacts.stacked([world for world, _ in each])
     return Pretrained(np.array(seeds), truths, labels, speakers, *fitted[:2], responses, fitted[2])
 
