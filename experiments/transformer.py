@@ -18,6 +18,7 @@ import numpy as np
 import xarray as xr
 
 from experiments.shared import command, network_parts
+from toypersona import limits
 from toypersona.limits import Limit, increasing, within
 from toypersona.options import Network
 from toypersona.outputs import named
@@ -39,8 +40,8 @@ MEASURED = ("total", "selection", "switching", "novelty", "hull_distance", "sele
 Shares = Annotated[
     tuple[float, ...],
     Limit(
-        "increasing shares from 0 to 1",
-        lambda shares: increasing(1, least=-1.0).holds(shares) and shares[0] >= 0 and shares[-1] <= 1,
+        "increasing shares from 0 to below 1",
+        lambda shares: increasing(1, least=-1.0).holds(shares) and shares[0] >= 0 and shares[-1] < 1,
     ),
 ]
 Sizes = tuple[Annotated[int, within(1, 10_000_000)], ...]
@@ -65,6 +66,7 @@ class Config(network_parts.NetworkSettings):
         if self.network.tagged not in self.tagged:
             raise ValueError(f"--tagged has to name --network.tagged, {self.network.tagged:g}, with which RL goes on.")
         for _, network in self.networks():
+            limits.check(network)
             network.check()
 
     def networks(self) -> list[tuple[str, Network]]:
@@ -81,7 +83,7 @@ PRESETS = {
     "paper": Config(
         seeds=tuple(range(16)),
         walked=(0.0, 30.0, 60.0, 90.0),
-        tagged=(0.0, 0.1, 0.5, 1.0),
+        tagged=(0.0, 0.1, 0.5, 0.9),
         widths=(16, 64),
         depths=(1, 4),
         lines=(1_000, 10_000, 1_000_000),

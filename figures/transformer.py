@@ -39,7 +39,7 @@ def draw_angles(axis: Axes, dataset: xr.Dataset) -> None:
     axis.plot(angle, readings.tilt(dataset), color="black", ls=":", label="tilt: cos²")
     shown = {
         f"network, {many}": (many, "trained", "blue", "-"),
-        f"network, {few}": (few, "trained", "blue", "--"),
+        **({f"network, {few}": (few, "trained", "blue", "--")} if few != many else {}),
         "untrained features": (many, readings.untrained(dataset), "orange", "-."),
         "table of next words": (many, "table", "red", "-"),
     }
@@ -88,9 +88,9 @@ def draw_laws(axis: Axes, dataset: xr.Dataset) -> None:
 
 def draw_walks(axis: Axes, dataset: xr.Dataset) -> None:
     """S over the drift spent at the smallest angle."""
-    at = dataset.walked.values[0]
+    at, walks = readings.carried_on(dataset)
     for number, (walk, colour) in enumerate(WALKS.items()):
-        one = dataset.sel(walked=at, walk=walk)
+        one = walks.sel(walk=walk)
         dash = style.DASHES[(0, 0, 1, 2, 3, 2, 0, 0, 1)[number]]
         axis.plot(
             one.total.mean("seed"),
@@ -112,7 +112,7 @@ def draw_walks(axis: Axes, dataset: xr.Dataset) -> None:
 
 
 def draw_readable(axis: Axes, dataset: xr.Dataset) -> None:
-    """What can be read of the personas, and what RL leaves of the reading."""
+    """What can be read of the personas."""
     for row, reader in enumerate(dataset.reader.values):
         for shift, (place, colour) in zip((0.15, -0.15), (("histories", "blue"), ("prompt", "orange")), strict=True):
             mean, half = readings.interval(dataset.readable.sel(reader=reader, held_out=place))
@@ -129,12 +129,12 @@ def draw_readable(axis: Axes, dataset: xr.Dataset) -> None:
 
 
 def draw_stream(axis: Axes, dataset: xr.Dataset) -> None:
-    """The distance off the persona plane against total drift, and against novelty at that drift."""
+    """The distance off the persona plane against total drift."""
     for rule, colour in zip(dataset.rule.values, ("blue", "purple", "green", "orange", "black"), strict=True):
         off, total = dataset.off.sel(rule=rule), dataset.total.sel(walk=rule)
         x, y = (values.mean("seed").values.reshape(-1) for values in (total, off))
         axis.plot(x, y, ".", color=style.COLOURS[colour], ms=4, label=str(rule))
-    axis.set(xlabel="total drift, nats", ylabel="off the persona plane", title="f  a meter of drift")
+    axis.set(xlabel="total drift, nats", ylabel="off the persona plane", title="f  what RL does to them")
     axis.legend(fontsize=5.5)
 
 

@@ -272,8 +272,9 @@ class Network:
     """Blocks of attention and a hidden layer."""
     num_heads: Annotated[int, within(1, 64)] = 4
     """Of attention."""
-    tagged: Annotated[float, within(0.0, 1.0)] = 0.5
-    """Share of the lines that name their speaker. Where none do, nobody can be called."""
+    tagged: Annotated[float, Limit("from 0 to below 1", lambda share: 0 <= share < 1)] = 0.5
+    """Share of the lines that name their speaker. Where none do, nobody can be called; where all did, there would be no
+    base, which is called by nobody."""
     num_lines: Annotated[int, within(1, 10_000_000)] = 100_000
     """Lines of text sampled from the world. Of few, a network learns by heart what nobody would say again."""
     num_steps: Annotated[int, within(1, 1_000_000)] = 100

@@ -5,21 +5,15 @@ import xarray as xr
 from scipy import stats
 
 from experiments.claims.weak_limit import extrapolated
-from experiments.shared.claim import Claim, at_most, drawn, drawn_at_most, grouped
+from experiments.shared.claim import Claim, at_most, drawn_at_most, grouped
 from toypersona import datasets
 from toypersona.measures import curves, equal_drift
 
 EXACT = 1e-5
 """What three small steps may miss of S(0+)."""
 
-ALIKE = 0.1
-"""A rank correlation that tells nothing."""
-
 ORTHOGONAL = {"feature": "paid for the feature", "noise": "paid for single answers"}
 """What rewards pay for beside the personas: the feature, or a number for every response."""
-
-DRIFT, DISTANCE, NOVELTY = "total drift", "hull distance, total drift taken out", "novelty, total drift taken out"
-"""What the distance off the persona plane is compared with."""
 
 
 def interval(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
@@ -69,33 +63,42 @@ def untrained(dataset: xr.Dataset) -> str:
     return str(dataset.way.values[0])
 
 
+def carried_on(dataset: xr.Dataset) -> tuple[float, xr.Dataset]:
+    """The walks at the angle nearest to 30 degrees, and that angle."""
+    angle = float(min(dataset.walked.values.tolist(), key=lambda degrees: abs(float(degrees) - 30)))
+    return angle, dataset.sel(walked=angle)
+
+
 def halves(dataset: xr.Dataset) -> xr.DataArray:
-    """Nats at which S falls through 1/2 [walked, walk, seed]; inf where a walk ends before.
+    """Nats at which S falls through 1/2 [walk, seed] on the walks ``carried_on``.
 
-    0 where it is below from the first step on.
+    0 where it is below from the first step on; where it never falls, the drift at the end, which is less.
     """
-    below = dataset.selection_fraction.isel(record=0, drop=True) < 0.5
-    return equal_drift.half_spent(dataset).where(~below, 0.0)
-
-
-def at_least(dataset: xr.Dataset) -> xr.DataArray:
-    """``halves``, of walks that end before the drift at their end."""
-    return xr.ufuncs.minimum(halves(dataset), dataset.total.isel(record=-1, drop=True))
+    walks = carried_on(dataset)[1]
+    spent, end = equal_drift.half_spent(walks), walks.total.isel(record=-1, drop=True)
+    below = walks.selection_fraction.isel(record=0, drop=True) < 0.5
+    return xr.ufuncs.minimum(spent, end).where(~below, 0.0)
 
 
 def stream_correlations(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
-    """Spearman's correlation of the distance off the persona plane with what else was measured on the walks, by seed.
+    """Rank correlation of the distance off the persona plane with what else was measured on the walks, by seed.
 
-    With total drift, and with hull distance and novelty, total drift taken out.
+    Over rules and records together everything grows with the number of steps: so also over rules after equally many
+    steps, mean of all.
     """
-    walks = dataset[["total", "hull_distance", "novelty"]].sel(walk=dataset.rule.values).rename(walk="rule")
-    together = xr.merge([walks, dataset[["off", "along"]]], join="exact").stack(place=("walked", "rule", "record"))
-    off, total = together.off, together.total
-    return {
-        DRIFT: curves.rank_correlation(off, total, "place"),
-        DISTANCE: curves.partial_rank_correlation(off, together.hull_distance, total, "place"),
-        NOVELTY: curves.partial_rank_correlation(off, together.novelty, total, "place"),
-    }
+    walks = dataset[["total", "novelty"]].sel(walk=dataset.rule.values).rename(walk="rule")
+    together = xr.merge([walks, dataset[["off"]]], join="exact")
+    pooled, steps = together.stack(place=("walked", "rule", "record")), together.record.broadcast_like(together.off)
+    by_rule = together.stack(place=("walked", "rule"))
+    found = {"drift": curves.rank_correlation(pooled.off, pooled.total, "place")}
+    found["the number of steps"] = curves.rank_correlation(
+        pooled.off, steps.stack(place=("walked", "rule", "record")), "place"
+    )
+    for name in ("total", "novelty"):
+        which = "drift" if name == "total" else name
+        each = curves.rank_correlation(by_rule.off, by_rule[name], "place")
+        found[f"{which} after equally many steps"] = each.mean("record")
+    return found
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
@@ -104,7 +107,6 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
         *grouped("L1 in a network: S(0+) = R² of the rule's own direction", _first(dataset)),
         *grouped("Persona gain: S(0+) of plain gradient less that of others, true personas", _gains(dataset)),
         *grouped("Stronger RL: nats at which half of the drift is no selection", _halves(dataset)),
-        *grouped("Activations", _inside(dataset)),
     ]
 
 
@@ -133,25 +135,11 @@ def _gains(dataset: xr.Dataset) -> list[Claim]:
 
 
 def _halves(dataset: xr.Dataset) -> list[Claim]:
-    spent, angle = at_least(dataset).isel(walked=0), float(dataset.walked.values[0])
+    spent, angle = halves(dataset), carried_on(dataset)[0]
     sooner = spent.sel(walk="untrained features") - spent.sel(walk="SGD")
     most = float(spent.max())
     what = f"SGD on untrained features less SGD on the network, {angle:g} degrees"
     return [drawn_at_most("prediction", what, 0.0, sooner, possible=(-most, most))]
-
-
-def _inside(dataset: xr.Dataset) -> list[Claim]:
-    tell = stream_correlations(dataset)
-    return [
-        drawn_at_most(
-            "prediction",
-            "off the persona plane: minus its rank correlation with drift",
-            -0.7,
-            -tell[DRIFT],
-            possible=(-1, 1),
-        ),
-        drawn("finding", f"off the persona plane: rank correlation with {NOVELTY}", 0.0, tell[NOVELTY], ALIKE),
-    ]
 
 
 def findings(dataset: xr.Dataset) -> list[str]:
@@ -170,17 +158,26 @@ def findings(dataset: xr.Dataset) -> list[str]:
             f"{ORTHOGONAL[feature].capitalize()}, {at:g} degrees: weak plain gradient selects, tilt "
             f"{np.cos(np.deg2rad(at)) ** 2:.2f}, {', '.join(each)}."
         )
+    pure = dataset.angle.values[0] == 0
     affine = dataset.limit.isel(angle=0, feature=0).sel(network=usual, way="trained")
-    spent, angle = at_least(dataset).isel(walked=0), float(dataset.walked.values[0])
+    by_name = dataset.limit_by_name.sel(way="trained", angle=at, feature="feature")
+    early = dataset.early_limit.sel(network=usual, angle=at, feature="feature")
+    angle, walks = carried_on(dataset)
+    spent, natural = halves(dataset), walks.first_order.sel(kind="natural")
     tell, misfit = stream_correlations(dataset), dataset.base_misfit.sel(network=usual)
-    read = dataset.readable
-    natural = dataset.first_order.sel(kind="natural").isel(walked=0)
+    read, left = dataset.readable, walks.reading.sel(rule="SGD").isel(record=-1)
     return [
         *said,
+        f"As the network was after {', '.join(str(step) for step in dataset.early.values)} steps of pretraining: "
+        f"{', '.join(_mean(early.sel(early=step)) for step in dataset.early.values)}; with the hull of those called by "
+        f"name it selects {_mean(by_name)}.",
+        *(
+            [f"A reward at 0 degrees: {_mean(affine)} is selection; the rest leaves the hull at first order."]
+            if pure
+            else []
+        ),
         f"Natural gradient, as damped here, at {angle:g} degrees: {_mean(natural)}, the tilt "
         f"{np.cos(np.deg2rad(angle)) ** 2:.2f}.",
-        f"A reward at {dataset.angle.values[0]:g} degrees: {_mean(affine)} is selection: what only tells who should be "
-        "talking leaves the hull at first order too.",
         f"Half of the drift is no selection, {angle:g} degrees, from so many nats on (where a walk ends, at least): "
         + ", ".join(f"{walk} {_mean(spent.sel(walk=walk))}" for walk in dataset.walk.values)
         + ".",
@@ -190,22 +187,15 @@ def findings(dataset: xr.Dataset) -> list[str]:
             f"({_mean(read.sel(reader=reader, held_out='prompt'))})"
             for reader in dataset.reader.values
         )
-        + ".",
-        "The distance off the persona plane follows, by rank, "
+        + f"; the same reading of the network after SGD to the end {_mean(left)}.",
+        "Rank correlation of the distance off the persona plane: with "
         + ", ".join(f"{name} {_mean(value)}" for name, value in tell.items())
-        + ": a meter of drift, not of the exit.",
+        + ".",
         f"At a prompt that it never read the network is {_mean(dataset.unseen)} nats off, {_mean(dataset.seen)} "
         f"if it did; its mean law at the other prompts {_mean(dataset.others)}.",
-        "The base is "
-        + ", ".join(
-            f"{_mean(misfit.sel(span=span))} nats from mixes of {name}"
-            for span, name in (
-                ("truth", "the true personas"),
-                ("names", "itself called by names"),
-                ("own prompts", "itself at their own prompts"),
-            )
-        )
-        + ".",
+        f"The base is {_mean(misfit.sel(span='truth'))} nats from mixes of the true personas, "
+        f"{_mean(misfit.sel(span='names'))} of itself called by names, {_mean(misfit.sel(span='own prompts'))} of itself at "
+        "their own prompts.",
     ]
 
 

@@ -51,8 +51,8 @@ class NetworkSettings(settings.RewardSettings):
             raise ValueError(f"--every has to divide --num-steps, {self.num_steps}.")
         if self.network.kept[:1] != (0,):
             raise ValueError("--network.kept has to begin with 0, the untrained network.")
-        if self.pretraining.gate not in ("auto", "network"):
-            raise ValueError("The mixture beside it has a gate network: leave out --pretraining.gate.")
+        if self.length < 2:
+            raise ValueError("--length has to be 2 or more: histories are held out by their first word.")
 
 
 def computed(config: NetworkSettings, several: Sequence[tuple[str, Network]]) -> tuple[Pretrained, list[ByKey]]:
@@ -65,11 +65,13 @@ def computed(config: NetworkSettings, several: Sequence[tuple[str, Network]]) ->
     import jax
     import jax.numpy as jnp
 
-    from toypersona import artefacts, network_walks, networks
+    from toypersona import artefacts, bases, network_walks, networks
 
     usual = config.pretrained()
     mixtures = dataclasses.replace(config, policy="mixture").pretrained()
-    others = [dataclasses.replace(config, network=size).pretrained() for _, size in several]
+    # Networks that read no names, or little, are not refused: that is what is asked of them.
+    kind = {"length": config.length, "seeds": config.seeds, "folder": settings.CACHE / "bases"}
+    others = [bases.pretrained(config.world, config.options, size, **kind) for _, size in several]
     reward = settings.Reward(config, usual)
     stride = {"step": config.step, "num_steps": config.num_steps, "every": config.every}
 

@@ -117,8 +117,9 @@ COMMANDS = [
     # What the other experiments refuse.
     ("persona_gain", "--policy transformer", "Both gates of a mixture are fitted here: leave out --policy transf…"),
     ("transformer", "--policy mixture", "--policy has to be one of transformer, not 'mixture'."),
+    ("transformer", "--length 1", "--length has to be 2 or more: histories are held out by their first word."),
     ("transformer", "--widths 30", "--network.width has to be a multiple of --network.num-heads, 4, not 30."),
-    ("transformer", "--tagged 0 2", "--tagged has to be increasing shares from 0 to 1, not 0.0 2.0."),
+    ("transformer", "--tagged 0 2", "--tagged has to be increasing shares from 0 to below 1, not 0.0 2.0."),
     ("transformer", "--tagged 0 0.1", "--tagged has to name --network.tagged, 0.5, with which RL goes on."),
     ("transformer", "--every 3", "--every has to divide --num-steps, 14."),
     ("transformer", "--network.kept 10 20", "--network.kept has to begin with 0, the untrained network."),

@@ -48,18 +48,18 @@ def by_hand(params, caller, prompt, words):
     embedded = np.stack([params["callers"]["embedding"][caller], *(params["units"]["embedding"][u] for u in units)])
     stream = [embedded + params["places"]["embedding"][: len(embedded)]]
     for block in range(NETWORK.depth):
-        of = lambda name, number: params[f"{name}_{number}"]  # noqa: E731
-        dense = [of("Dense", 4 * block + i) for i in range(4)]
-        made = norm(of("RMSNorm", 2 * block), stream[-1]) @ dense[0]["kernel"]
+        own = jax.tree.map(lambda x, block=block: x[block], params["blocks"])
+        dense = [own[f"Dense_{i}"] for i in range(4)]
+        made = norm(own["RMSNorm_0"], stream[-1]) @ dense[0]["kernel"]
         heard = []
         for head in range(2):
             q, k, v = (made[:, 8 * part + 4 * head : 8 * part + 4 * head + 4] for part in range(3))
             fits = np.where(np.tri(len(q), dtype=bool), np.exp(q @ k.T / 2), 0)
             heard.append(fits / fits.sum(axis=1, keepdims=True) @ v)
         middle = stream[-1] + np.concatenate(heard, axis=1) @ dense[1]["kernel"] + dense[1]["bias"]
-        hidden = norm(of("RMSNorm", 2 * block + 1), middle) @ dense[2]["kernel"] + dense[2]["bias"]
+        hidden = norm(own["RMSNorm_1"], middle) @ dense[2]["kernel"] + dense[2]["bias"]
         stream.append(middle + np.maximum(hidden, 0) ** 2 @ dense[3]["kernel"] + dense[3]["bias"])
-    said = norm(params[f"RMSNorm_{2 * NETWORK.depth}"], stream[-1]) @ params["next"]["kernel"] + params["next"]["bias"]
+    said = norm(params["RMSNorm_0"], stream[-1]) @ params["next"]["kernel"] + params["next"]["bias"]
     return said - np.log(np.exp(said).sum(axis=1, keepdims=True)), np.stack(stream)
 
 
