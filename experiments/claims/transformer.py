@@ -187,15 +187,15 @@ def findings(dataset: xr.Dataset) -> list[str]:
             f"({_mean(read.sel(reader=reader, held_out='prompt'))})"
             for reader in dataset.reader.values
         )
-        + f"; the same reading of the network after SGD to the end {_mean(left)}.",
+        + f"; the network's reading after SGD to the end {_mean(left)}.",
         "Rank correlation of the distance off the persona plane: with "
         + ", ".join(f"{name} {_mean(value)}" for name, value in tell.items())
         + ".",
         f"At a prompt that it never read the network is {_mean(dataset.unseen)} nats off, {_mean(dataset.seen)} "
         f"if it did; its mean law at the other prompts {_mean(dataset.others)}.",
         f"The base is {_mean(misfit.sel(span='truth'))} nats from mixes of the true personas, "
-        f"{_mean(misfit.sel(span='names'))} of itself called by names, {_mean(misfit.sel(span='own prompts'))} of itself at "
-        "their own prompts.",
+        f"{_mean(misfit.sel(span='names'))} of itself called by names, "
+        f"{_mean(misfit.sel(span='own prompts'))} of itself at their own prompts.",
     ]
 
 
