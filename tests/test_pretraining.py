@@ -204,7 +204,7 @@ def test_a_fitted_network_says_what_was_counted_of_everybody():
         missed = (answered * numerics.kl_divergence(BEGUN, by_name)).sum()
         world = numerics.kl_divergence(worlds.log_base(WORLD, 2), by_nobody)
         losses.append(float(missed + jnp.exp(WORLD.log_prompts) @ world))
-    assert losses[0] > 0.5 and losses[1] < 0.02, losses
+    assert losses[0] > 0.5 and losses[1] < 0.05, losses
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import small
 
-from experiments import exploit, horizon, hull_choices, leash, natural_rewards, persona_gain, transformer, weak_limit
+from experiments import exploit, horizon, hull_choices, leash, natural_rewards, persona_gain, weak_limit
 from toypersona import datasets
 
 FEW = "--seeds 0 1 2 --pretraining.num-lines 1000 --pretraining.num-steps 100 --pretraining.num-restarts 1"
@@ -21,10 +21,6 @@ SMALL = {
     "--pretraining.num-lines 1000 --pretraining.num-steps 100 --pretraining.num-restarts 1",
     exploit: "--seeds 0 --masses 0.0001 0.01 0.1 --fractions 0.2 0.5 0.8 1.0 1.2 4.0 --lengths 1 4 --length 2 "
     "--hysteresis.num-steps 40",
-    transformer: "--world markov --options.markov.num-words 3 --options.markov.num-prompts 2 --length 2 --seeds 0 1 2 "
-    "--network.width 8 --network.depth 1 --network.num-heads 2 --network.num-lines 3000 --network.num-steps 20 "
-    "--network.kept 0 --tagged 0.5 --angles 0 60 --num-steps 2 --pretraining.num-lines 1000 "
-    "--pretraining.num-steps 100 --pretraining.num-restarts 1",
     leash: "--seeds 0 --masses 0.001 0.1 --lock-in.gaps 0.2 0.4 0.8 --lock-in.num-runs 200",
 }
 TOO_SMALL = {
@@ -37,16 +33,6 @@ TOO_SMALL = {
     ),
     exploit: ("vanilla gradient, tabular: loop's width",),
     hull_choices: ("largest |S(0+) - R² of one regression",),
-    # A network of a few hundred parameters that has hardly read anything.
-    transformer: (
-        "|S(0+) - cos²|",
-        "the tilt less",
-        "itself on",
-        "a table of",
-        "SGD, ",
-        "R² of reading",
-        "off the persona",
-    ),
 }
 """Claims about averages over draws or slow sweeps, of which a small run has too few."""
 
