@@ -70,7 +70,6 @@ def kept(
     closed, shapes = jax.make_jaxpr(compute, return_shape=True)(*calls[0])
     options = LEAN if lean and jax.default_backend() == "cpu" else None
     evaluate = jax.jit(jaxpr_as_fun(closed), compiler_options=options)
-
     version = f"jax-{jax.__version__}-{jax.default_backend()}"
 
     def result(arguments: tuple) -> Result:

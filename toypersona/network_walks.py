@@ -18,23 +18,19 @@ from toypersona.bases import Base
 from toypersona.measures import activations
 from toypersona.measures.drift import DriftBudget
 from toypersona.policies.policy import all_log_probs
-from toypersona.rules import clipped, gradient, reinforce
+from toypersona.rules import catalogue, clipped, gradient, reinforce
 from toypersona.rules.rule import Task, UpdateRule
 from toypersona.types import Key, Params, Scalar
 from toypersona.worlds import world as worlds
 
-NUM_SAMPLES = 8
-"""Responses to each prompt at every step of a sampled rule."""
-
 RULES = {
     "SGD": gradient.policy_gradient,
     "Adam": functools.partial(gradient.policy_gradient, optimizer=optax.adam),
-    "RLOO": functools.partial(reinforce.rloo, num_samples=NUM_SAMPLES),
-    "GRPO": functools.partial(clipped.grpo, num_samples=NUM_SAMPLES),
-    "natural gradient": functools.partial(gradient.natural_gradient, damping=networks.DAMPING, tolerance=0.1),
+    "RLOO": functools.partial(reinforce.rloo, num_samples=catalogue.NUM_SAMPLES),
+    "GRPO": functools.partial(clipped.grpo, num_samples=catalogue.NUM_SAMPLES),
+    "natural gradient": functools.partial(gradient.natural_gradient, damping=catalogue.PLAIN_DAMPING, tolerance=0.1),
 }
 """What trains the network, by name."""
-
 
 WALKS = ("tilt", *RULES, "untrained features", "table", "mixture")
 """Whose drift is compared: the tilt and ``RULES`` on the network, and SGD on the same base with other parameters."""
@@ -50,7 +46,7 @@ class Stream(NamedTuple):
         at: ``(params) -> activations [S, D]``, called by nobody.
         base: those of the base [S, D].
         named: of the base called by each name [S, K, D].
-        visits: how often the base comes there [S].
+        visits: how often the base comes there, shares [S].
         truth: P(persona | prompt, history) of the world [C, H, K].
         parts: what is fitted and held out.
         linear: the reading of ``truth`` from ``base``, fitted on ``parts.fitted``.
@@ -88,13 +84,13 @@ def stream(key: Key, base: Base, world: worlds.World) -> Stream:
         return made.reshape(-1, made.shape[-1])
 
     named = jax.vmap(lambda caller: at(base.params, caller), out_axes=1)(jnp.arange(base.num_personas))
-    log_begun = base.log_prompts[:, None] + chains.histories(base.log_base, *size.values())[0]
+    visits = chains.visits(base.log_prompts, chains.histories(base.log_base, **size)[0])
     truth = activations.responsibilities(world.log_gates, worlds.log_personas(world, base.length), **size)
     left_out = jax.random.randint(prompt_key, (), 0, num_prompts)
     parts = activations.split(split_key, left_out, num_prompts=num_prompts, **size)
-    own, visits = at(base.params), jnp.exp(log_begun).reshape(-1)
-    linear = activations.fit(own, truth.reshape(own.shape[0], -1), visits * parts.fitted.reshape(-1))
-    return Stream(at, own, named, visits, truth, parts, linear)
+    own = at(base.params)
+    linear = activations.fit(own, truth.reshape(own.shape[0], -1), (visits * parts.fitted).reshape(-1))
+    return Stream(at, own, named, visits.reshape(-1), truth, parts, linear)
 
 
 def readings(base: Base, stream: Stream, untrained: Params) -> Float[Array, "3 2"]:
@@ -103,11 +99,12 @@ def readings(base: Base, stream: Stream, untrained: Params) -> Float[Array, "3 2
     Read from the network's activations, from those of an untrained one, and from the last word and its position.
     """
     shape = *stream.truth.shape[:2], -1
-    words = jnp.broadcast_to(
-        activations.last_words(base.num_words, base.length),
-        (shape[0], *[shape[1], 1 + base.num_words * (base.length - 1)]),
+    words = activations.last_words(base.num_words, base.length)
+    features = (
+        stream.base.reshape(shape),
+        stream.at(untrained).reshape(shape),
+        jnp.broadcast_to(words, (shape[0], *words.shape)),
     )
-    features = stream.base.reshape(shape), stream.at(untrained).reshape(shape), words
     visits = stream.visits.reshape(shape[:2])
     return jnp.stack([jnp.stack(activations.scores(x, stream.truth, visits, stream.parts)) for x in features])
 

@@ -1,7 +1,7 @@
 """A network before any RL: which way it would first move, and what that owes to what it was trained on.
 
-The same base with other parameters moves another way. ``ways`` lists them: the network itself, its law on the features
-of an untrained or hardly trained network, and a table of next words. What differs between them is the tangent kernel
+The same base with other parameters moves another way (``Way``): the network itself, its law on the features of an
+untrained or hardly trained network, and a table of next words. What differs between them is the tangent kernel
 ``J J^T`` of log-probabilities alone (Jacot, Gabriel and Hongler 2018).
 """
 
@@ -20,11 +20,9 @@ from toypersona.measures.drift import DriftBudget
 from toypersona.options import Network
 from toypersona.policies import next_words, transformer
 from toypersona.policies.policy import Policy, all_log_probs
+from toypersona.rules import catalogue
 from toypersona.types import Key, Params
 from toypersona.worlds import world as worlds
-
-DAMPING = 0.1
-"""Of natural gradient, relative to the curvature along the gradient: there are more parameters than next-word laws."""
 
 KINDS = ("vanilla", "adam", "natural")
 """Rules whose first step is predicted, as ``first_order.step`` calls them."""
@@ -114,22 +112,27 @@ def limits(
         ends: the rewards at 0 and 90 degrees on a base, for each of F features.
         degrees: angles.
     """
-    by_hull = lambda base, of: jax.lax.map(  # noqa: E731
-        lambda hull: of(base._replace(log_gates=hull[0], log_personas=hull[1])),
-        stacked([(at.log_gates, at.log_personas) for at, _ in (by_truth(base, world), by_name(base))]),
-    )
+
+    def by_hull(spanned: Sequence[Base], way: Callable[[Base], Way]) -> Float[Array, "2 F A"]:
+        """Limits with each hull of the same base, compiled once."""
+
+        def of(hull: tuple[Array, Array]) -> Float[Array, "F A"]:
+            at = spanned[0]._replace(log_gates=hull[0], log_personas=hull[1])
+            return weak_limits(at, way(at), ends(at), degrees)
+
+        return jax.lax.map(of, stacked([(at.log_gates, at.log_personas) for at in spanned]))
 
     def of(pair: tuple[Params, Params]) -> Float[Array, "2 F A"]:
         law, features = pair
         then = base._replace(params=law, log_base=base.law(law))
-        return by_hull(then, lambda at: weak_limits(at, on_features(at, features), ends(at), degrees))
+        return by_hull([by_truth(then, world)[0], by_name(then)[0]], lambda at: on_features(at, features))
 
     num = jax.tree.leaves(early)[0].shape[0]
     features = jax.tree.map(lambda x, y: jnp.concatenate([x, y[None], x]), early, base.params)
     laws = jax.tree.map(lambda x, y: jnp.concatenate([jnp.repeat(y[None], num + 1, axis=0), x]), early, base.params)
     found = jax.lax.map(of, (laws, features))
-    table = by_hull(base, lambda at: weak_limits(at, as_table(at), ends(at), degrees))
     around = by_truth(base, world), by_name(base), by_own_prompts(base)
+    table = by_hull([at for at, _ in around[:2]], as_table)
     misfit = jnp.stack([base.rho @ repaired.distance for _, repaired in around])
     return Limits(jnp.concatenate([found[: num + 1], table[None]]), found[num + 1 :], misfit)
 
@@ -184,7 +187,9 @@ def first_steps(
     """S(0+) of each of ``KINDS`` by R² of its direction, and the budgets of single steps of some lengths [3, D]."""
     directions, stepped = [], []
     for kind in KINDS:
-        direction, after = first_order.step(kind, base, base.task(reward), damping=DAMPING, tolerance=1e-5)
+        direction, after = first_order.step(
+            kind, base, base.task(reward), damping=catalogue.PLAIN_DAMPING, tolerance=1e-5
+        )
         directions.append(direction)
         rates = first_order.rates(base.log_base, direction, base.log_prompts, drifts)
         stepped.append(jax.lax.map(after, rates))

@@ -5,7 +5,7 @@ import xarray as xr
 from scipy import stats
 
 from experiments.claims.weak_limit import extrapolated
-from experiments.shared.claim import Claim, at_most, drawn_at_most, grouped
+from experiments.shared.claim import Claim, at_most, drawn_at_most, grouped, over_draws
 from toypersona import datasets
 from toypersona.measures import curves, equal_drift
 
@@ -22,9 +22,14 @@ def interval(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
     return values.mean("seed"), values.std("seed", ddof=1) / np.sqrt(num) * stats.t.ppf(0.975, num - 1)
 
 
+def nearest(angles: xr.DataArray, degrees: float) -> float:
+    """The angle nearest to some degrees."""
+    return float(min(angles.values.tolist(), key=lambda angle: abs(float(angle) - degrees)))
+
+
 def middle_angle(dataset: xr.Dataset) -> float:
     """The angle nearest to 60 degrees, where the tilt selects a quarter."""
-    return float(min(dataset.angle.values.tolist(), key=lambda degrees: abs(float(degrees) - 60)))
+    return nearest(dataset.angle, 60)
 
 
 def first_steps(dataset: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
@@ -65,7 +70,7 @@ def untrained(dataset: xr.Dataset) -> str:
 
 def carried_on(dataset: xr.Dataset) -> tuple[float, xr.Dataset]:
     """The walks at the angle nearest to 30 degrees, and that angle."""
-    angle = float(min(dataset.walked.values.tolist(), key=lambda degrees: abs(float(degrees) - 30)))
+    angle = nearest(dataset.walked, 30)
     return angle, dataset.sel(walked=angle)
 
 
@@ -114,8 +119,7 @@ def _first(dataset: xr.Dataset) -> list[Claim]:
     predicted, measured = first_steps(dataset)
     names = {"vanilla": "SGD", "adam": "Adam", "natural": "natural gradient"}
     off = abs(predicted - measured)
-    steps = [at_most("theorem", f"|S(0+) - R²|, {names[kind]}, largest", EXACT, off.sel(kind=kind)) for kind in names]
-    return steps
+    return [at_most("theorem", f"|S(0+) - R²|, {names[kind]}, largest", EXACT, off.sel(kind=kind)) for kind in names]
 
 
 def _gains(dataset: xr.Dataset) -> list[Claim]:
@@ -145,10 +149,8 @@ def _halves(dataset: xr.Dataset) -> list[Claim]:
 def findings(dataset: xr.Dataset) -> list[str]:
     """What a reader should take away."""
     few, usual = compared(dataset)
-    at, ways = (
-        middle_angle(dataset),
-        {"trained": "the network", untrained(dataset): "it on untrained features", "table": "a table"},
-    )
+    at = middle_angle(dataset)
+    ways = {"trained": "the network", untrained(dataset): "it on untrained features", "table": "a table"}
     said = []
     for feature in dataset.feature.values:
         here = dataset.limit.sel(angle=at, feature=feature)
@@ -201,4 +203,5 @@ def findings(dataset: xr.Dataset) -> list[str]:
 
 def _mean(values: xr.DataArray) -> str:
     """The mean over seeds and its standard error."""
-    return f"{values.mean().item():.2f} ± {(values.std(ddof=1) / np.sqrt(values.size)).item():.2f}"
+    mean, error, _ = over_draws(values)
+    return f"{mean:.2f} ± {error:.2f}"

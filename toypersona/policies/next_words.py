@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from toypersona import chains
-from toypersona.policies.policy import Policy
+from toypersona.policies.policy import Policy, known_row
 from toypersona.types import Key, Params
 
 Logits = Callable[[Params, Int[Array, " P"]], Float[Array, "H V"]]
@@ -72,9 +72,5 @@ def table(prompts: Int[Array, "C P"], num_words: int, length: int) -> Policy:
     """
     num_histories = sum(num_words**position for position in range(length))
 
-    def logits(params: Params, prompt: Int[Array, " P"]) -> Float[Array, "H V"]:
-        same = (prompts == prompt[None, :]).all(axis=-1)
-        return jnp.where(same.any(), params[jnp.argmax(same)], jnp.nan)
-
     shape = (prompts.shape[0], num_histories, num_words)
-    return of_logits(lambda key: jnp.zeros(shape), logits, length)
+    return of_logits(lambda key: jnp.zeros(shape), lambda params, prompt: known_row(params, prompts, prompt), length)

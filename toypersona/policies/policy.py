@@ -101,6 +101,12 @@ class Speakers(NamedTuple):
     read: Callable[..., Read] | None = None
 
 
+def known_row(rows: Float[Array, "C *rest"], prompts: Int[Array, "C P"], prompt: Int[Array, " P"]) -> Array:
+    """The row of a table that belongs to a prompt; nan for a prompt that is none of those known [C, P]."""
+    same = (prompts == prompt[None, :]).all(axis=-1)
+    return jnp.where(same.any(), rows[jnp.argmax(same)], jnp.nan)
+
+
 def all_log_probs(policy: Policy, params: Params, prompts: Int[Array, "C P"]) -> Float[Array, "C N"]:
     """Log pi(x|c) in nats of every response to every prompt, [C, N]."""
     return jax.vmap(policy.log_probs, in_axes=(None, 0))(params, prompts)

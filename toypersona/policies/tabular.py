@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int
 
 from toypersona import chains
 from toypersona.policies import information
-from toypersona.policies.policy import Chart, Policy
+from toypersona.policies.policy import Chart, Policy, known_row
 from toypersona.types import Key, Params, Scalar
 
 
@@ -31,8 +31,7 @@ def tabular(prompts: Int[Array, "C P"], num_words: int, length: int) -> Policy:
     def log_probs(params: Params, prompt: Int[Array, " P"]) -> Float[Array, " N"]:
         if prompt.shape != prompts.shape[1:]:
             raise ValueError(f"This table knows prompts of {prompts.shape[1]} units, not of {prompt.shape[0]}.")
-        same = (prompts == prompt[None, :]).all(axis=-1)
-        return jnp.where(same.any(), jax.nn.log_softmax(params[jnp.argmax(same)]), jnp.nan)
+        return jax.nn.log_softmax(known_row(params, prompts, prompt))
 
     def log_begun(joint: Float[Array, " N"], tokens: Int[Array, " t"]) -> Float[Array, ""]:
         """That a response begins with some words."""
