@@ -410,7 +410,7 @@ def test_too_few_newton_steps_are_not_certified(monkeypatch, which):
     given_up(monkeypatch, which)
     # Other functions, or the programs compiled before would be found, and those that give up by others.
     budget = inspect.unwrap(sampled._budget)
-    monkeypatch.setattr(sampled, "_budget", jax.jit(lambda *given: budget(*given)))
+    monkeypatch.setattr(sampled, "_budget", jax.jit(lambda *given: budget(*given), static_argnums=5))
     found = jax.jit(lambda words: sampled.budget_from_samples(samples, samples, LOG_PROMPTS, next_words=words))(words)
     assert not found.certified
 
