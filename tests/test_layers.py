@@ -13,7 +13,7 @@ LAYERS = [
     {"toypersona.types", "toypersona.limits", "toypersona.outputs", "toypersona.transcripts"},
     {"toypersona.files", "toypersona.provenance"},
     {"toypersona.numerics", "toypersona.interior_point", "toypersona.options", "toypersona.datasets"},
-    {"toypersona.chains", "toypersona.hulls"},
+    {"toypersona.chains", "toypersona.hulls", "toypersona.linear_programme", "toypersona.simplex"},
     {"toypersona.alpha_divergences", "toypersona.common_odds"},
     {"toypersona.tilted", "toypersona.parity", "toypersona.worlds"},
     {"toypersona.policies", "toypersona.rewards", "toypersona.theory", "toypersona.long_answers"},
