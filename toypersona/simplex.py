@@ -1,8 +1,10 @@
 """The minimum of a smooth convex function of weights on the simplex, with its certificate.
 
 A primal-dual interior point with Mehrotra's predictor and corrector (Mehrotra 1992), the sum of the weights held at 1.
-By the slopes f_k at weights w the value there is within ``sum_k w_k f_k - min_k f_k`` of the minimum (Frank and Wolfe
-1956; Jaggi 2013). float64; the certificate does not count rounding of the slopes.
+Where its long steps do not arrive, as where a function is nearly linear but for kinks, Newton's method follows the
+logarithmic barrier with a search along each step, which is slower and safe. By the slopes f_k at weights w the value
+there is within ``sum_k w_k f_k - min_k f_k`` of the minimum (Frank and Wolfe 1956; Jaggi 2013). float64; the certificate
+does not count rounding of the slopes.
 """
 
 from collections.abc import Callable
@@ -19,6 +21,15 @@ MAX_ITERATIONS = 100
 
 WARM = 1e-3
 """A warm start keeps this much weight on everybody."""
+
+CAREFUL_ITERATIONS = 300
+"""Of the safe method, after the fast one."""
+
+HALVINGS = 24
+"""How often a safe step may be halved."""
+
+OVERSHOT = 0.25
+"""Part of the slope along a safe step that may be left at its end with the other sign."""
 
 CENTRED = 0.1
 """Smallest complementarity w_k s_k to start from, in units of the gap."""
@@ -51,6 +62,7 @@ def minimise(
     *,
     tolerance: Scalar,
     initial_weights: Float[Array, " K"] | None = None,
+    max_iterations: int = MAX_ITERATIONS,
 ) -> Minimum:
     """The best weights found; who is not allowed has a weight of 0.
 
@@ -60,6 +72,7 @@ def minimise(
         dtype: of the weights.
         tolerance: iterations stop when the gap is at most this.
         initial_weights: a warm start [K].
+        max_iterations: after so many of the fast method, the safe one starts anew.
     """
 
     def evaluate(weights: Float[Array, " K"]) -> tuple[Array, Array, Array]:
@@ -79,9 +92,9 @@ def minimise(
     slopes, hessian, gap = evaluate(start)
     multipliers = jnp.maximum(slopes - start @ slopes, 0.0) + CENTRED * gap
     first = _Iterate(start, multipliers, slopes, hessian, start, gap, jnp.zeros((), int))
-    going = lambda s: (s.gap > tolerance) & (s.iteration < MAX_ITERATIONS)  # noqa: E731
+    going = lambda s: (s.gap > tolerance) & (s.iteration < max_iterations)  # noqa: E731
     last = jax.lax.while_loop(going, iterate, first)
-    return Minimum(last.best, last.gap)
+    return _careful(function, allowed, start, Minimum(last.best, last.gap), tolerance)
 
 
 def _step(state: _Iterate, allowed: Bool[Array, " K"]) -> tuple[Float[Array, " K"], Float[Array, " K"]]:
@@ -112,3 +125,46 @@ def _reach(x: Float[Array, " K"], dx: Float[Array, " K"]) -> Float[Array, ""]:
     """The longest step up to 1/``TO_BOUNDARY`` that keeps x + step dx >= 0."""
     ratio = jnp.where(x > 0, -dx / jnp.where(x > 0, x, 1.0), 0.0)
     return 1 / jnp.maximum(ratio.max(), interior_point.TO_BOUNDARY)
+
+
+def _careful(
+    function: Slopes, allowed: Bool[Array, " K"], start: Float[Array, " K"], found: Minimum, tolerance: Scalar
+) -> Minimum:
+    """The barrier ``f(w) - mu sum_k log w_k`` minimised for smaller and smaller mu; what was found already, if good."""
+    count = jnp.maximum(allowed.sum(), 1)
+
+    def inverse(w: Array) -> Array:
+        return jnp.where(allowed, 1 / jnp.where(allowed, w, 1.0), 0.0)
+
+    def iterate(state: tuple[Array, ...]) -> tuple[Array, ...]:
+        w, mu, best, least, iteration = state
+        slopes, hessian = function(w)
+        gap = jnp.maximum(w @ slopes - jnp.where(allowed, slopes, jnp.inf).min(), 0.0)
+        best, least = jnp.where(gap < least, w, best), jnp.minimum(gap, least)
+        wanted = jnp.where(allowed, slopes - w @ slopes - mu * inverse(w), 0.0)
+        both = allowed[:, None] & allowed[None, :]
+        curvature = jnp.diag(jnp.where(allowed, mu * inverse(w) ** 2, 1.0))
+        factor = interior_point.cholesky(jnp.where(both, hessian, 0.0) + curvature)
+        even = interior_point.solve_factored(factor, allowed.astype(w.dtype))
+        along = interior_point.solve_factored(factor, -wanted)
+        dw = jnp.where(allowed, along - even * (along.sum() / even.sum()), 0.0)
+        longest = jnp.minimum(interior_point.TO_BOUNDARY * _reach(w, dw), 1.0)
+        lengths = longest * 0.5 ** jnp.arange(HALVINGS)
+
+        def slope(length: Array) -> Array:
+            there = w + length * dw
+            return (function(there)[0] - mu * inverse(there)) @ dw
+
+        fall = -(wanted @ dw)
+        fine = jax.vmap(slope)(lengths) <= OVERSHOT * fall
+        length = jnp.where(fine.any(), lengths[jnp.argmax(fine)], 0.0)
+        w = w + length * dw
+        # Near the barrier's minimum, or where rounding hides it.
+        settled = (fall <= 0.25 * mu) | ~fine.any()
+        return w / w.sum(), jnp.where(settled, 0.1 * mu, mu), best, least, iteration + 1
+
+    slopes, _ = function(start)
+    mu = jnp.maximum(start @ slopes - jnp.where(allowed, slopes, jnp.inf).min(), tolerance) / count
+    going = lambda s: (s[3] > tolerance) & (s[4] < CAREFUL_ITERATIONS)  # noqa: E731
+    last = jax.lax.while_loop(going, iterate, (start, mu, *found, jnp.zeros((), int)))
+    return Minimum(last[2], last[3])

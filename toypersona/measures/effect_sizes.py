@@ -8,8 +8,8 @@ For one prompt, with ``m_w = sum_k w_k p_k`` and w on the simplex::
     exponential     = min_w KL(pi ‖ prod_k p_k^{w_k} / Z_w), nats: the distance from personas whose logits are averaged
 
 ``total_variation <= unsaid``, and ``total_variation <= sqrt(hull distance / 2)`` (Pinsker). The first two are linear
-programmes, whose duals are tests that prove the lower bound: kappa is ``min E_pi y`` over ``y >= 0`` with ``E_k y >= 1``
-for every persona, total variation ``max (min_k E_k y - E_pi y)`` over ``0 <= y <= 1``.
+programmes, whose duals are tests that prove the lower bound: kappa is ``min E_pi y`` over ``y >= 0`` with
+``E_k y >= 1`` for every persona, total variation ``max (min_k E_k y - E_pi y)`` over ``0 <= y <= 1``.
 
 The third is convex in w, because log Z is. Personas combine so in networks, whose logits are nearly linear in what they
 represent (Golowich, Liu and Shetty 2025); weights are on the simplex, so that personas are the corners as in the other
@@ -28,6 +28,9 @@ from toypersona.types import Scalar
 
 NEVER = 40.0
 """Nats by which a persona makes some response likelier than the policy, from which it has no part in kappa: 4e-18."""
+
+FAST = 25
+"""Iterations after which the exponential hull's fast solver has failed: log Z is nearly linear but for kinks."""
 
 UNIT = 2.0**-53
 """The largest relative error of one rounding in float64."""
@@ -130,7 +133,8 @@ def unsaid(log_p: Float[Array, " N"], log_personas: Float[Array, "K N"], *, tole
     never, silent = jnp.isneginf(log_p), jnp.isneginf(log_personas)
     log_ratio = jnp.where(silent, -jnp.inf, log_personas - jnp.where(never, 0.0, log_p)[None])
     log_ratio = jnp.where(never[None] & ~silent, jnp.inf, log_ratio)
-    part = ~silent.all(axis=1) & (log_ratio.max(axis=1) <= NEVER)
+    speaks = ~silent.all(axis=1)
+    part = speaks & (log_ratio.max(axis=1) <= NEVER)
     ratio = jnp.exp(jnp.where(part[:, None], log_ratio, -jnp.inf))
     # As kappa is at most 1, a bound of 2 on what a mix may take of any response changes nothing.
     room = 1 / jnp.maximum(ratio.max(axis=0), 0.5)
@@ -146,7 +150,9 @@ def unsaid(log_p: Float[Array, " N"], log_personas: Float[Array, "K N"], *, tole
     rounding = _rounding(log_p, log_personas)
     smallest = jnp.where(part.any(), found.lower, 0.0) * (1 - rounding)
     largest = jnp.where(part.any(), found.upper, 0.0) * (1 + rounding) + num_personas * jnp.exp(-NEVER)
-    weights = jnp.where(part.any(), jnp.where(part, found.multipliers, 0.0), 1.0)
+    weights = jnp.where(
+        part.any(), jnp.where(part, found.multipliers, 0.0), jnp.where(speaks | ~speaks.any(), 1.0, 0.0)
+    )
     # Of the ratio pi/size, which the scaled programme's test multiplies, back to a function of responses.
     size = jnp.where(never, 0.0, log_p) + jnp.log(jnp.maximum(ratio.max(axis=0), 0.5))
     test = jnp.where(never, jnp.inf, found.variables * jnp.exp(-size))
@@ -226,7 +232,7 @@ def exponential(log_p: Float[Array, " N"], log_personas: Float[Array, "K N"], *,
         return mean - wanted, (apart * probs[None]) @ apart.T
 
     with jax.default_matmul_precision("highest"):
-        found = simplex.minimise(function, allowed, policy.dtype, tolerance=tolerance)
+        found = simplex.minimise(function, allowed, policy.dtype, tolerance=tolerance, max_iterations=FAST)
     weights = jnp.where(allowed.any(), found.weights, 1 / allowed.size)
     upper = jnp.where(allowed.any(), numerics.kl_divergence(log_p, blend(weights)), jnp.inf)
     broken = jnp.isnan(log_p).any() | jnp.isnan(log_personas).any()
