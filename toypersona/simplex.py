@@ -3,8 +3,8 @@
 A primal-dual interior point with Mehrotra's predictor and corrector (Mehrotra 1992), the sum of the weights held at 1.
 Where its long steps do not arrive, as where a function is nearly linear but for kinks, Newton's method follows the
 logarithmic barrier with a search along each step, which is slower and safe. By the slopes f_k at weights w the value
-there is within ``sum_k w_k f_k - min_k f_k`` of the minimum (Frank and Wolfe 1956; Jaggi 2013). float64; the certificate
-does not count rounding of the slopes.
+there is within ``sum_k w_k f_k - min_k f_k`` of the minimum (Frank and Wolfe 1956; Jaggi 2013). float64; rounding of
+the slopes is not counted.
 """
 
 from collections.abc import Callable

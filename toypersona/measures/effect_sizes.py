@@ -32,9 +32,6 @@ NEVER = 40.0
 FAST = 25
 """Iterations after which the exponential hull's fast solver has failed: log Z is nearly linear but for kinks."""
 
-UNIT = 2.0**-53
-"""The largest relative error of one rounding in float64."""
-
 
 class Effect(NamedTuple):
     """An effect size of one prompt, or averaged over prompts (then weights and test have a leading axis C).
@@ -147,7 +144,7 @@ def unsaid(log_p: Float[Array, " N"], log_personas: Float[Array, "K N"], *, tole
 
     least, no_bound = jnp.where(part, 1.0, -1.0), jnp.full_like(log_p, jnp.inf)
     found = linear_programme.solve(room, scaled, least, no_bound, certify, tolerance)
-    rounding = _rounding(log_p, log_personas)
+    rounding = numerics.rounding(log_p, log_personas)
     smallest = jnp.where(part.any(), found.lower, 0.0) * (1 - rounding)
     largest = jnp.where(part.any(), found.upper, 0.0) * (1 + rounding) + num_personas * jnp.exp(-NEVER)
     weights = jnp.where(
@@ -194,7 +191,7 @@ def total_variation(
     least = jnp.where(part, 0.0, -1.0)
     found = linear_programme.solve(cost, matrix, least, jnp.ones_like(cost), certify, tolerance)
     lower, upper = -found.upper, -found.lower
-    alone, rounding = ~part.any(), _rounding(log_p, log_personas)
+    alone, rounding = ~part.any(), numerics.rounding(log_p, log_personas)
     lower, upper = (jnp.where(alone, 1.0, bound) for bound in (lower - rounding, upper + rounding))
     test = jnp.minimum(found.variables[:-1], 1.0)
     return _effect(lower, upper, mix(found.multipliers), test, log_p, log_personas, tolerance)
@@ -247,12 +244,6 @@ def _check(p: tuple[int, ...], personas: tuple[int, ...]) -> None:
             f"Cannot compare log_p {p} with log_personas {personas}: pass one policy [N] and at least one persona "
             "[K, N], and vmap over the rest."
         )
-
-
-def _rounding(log_p: Float[Array, " N"], log_personas: Float[Array, "K N"]) -> Float[Array, ""]:
-    """By how much probabilities and their sums may be wrong, relative to their own size."""
-    size = jnp.maximum(*(jnp.abs(jnp.where(jnp.isneginf(logs), 0.0, logs)).max() for logs in (log_p, log_personas)))
-    return UNIT * (sum(log_personas.shape) + 8 + 2 * size)
 
 
 def _effect(
