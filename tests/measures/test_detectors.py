@@ -130,6 +130,15 @@ def test_a_bet_is_fair_against_every_persona_and_grows_by_the_hull_distance(stre
     assert bet.growth == pytest.approx(float(distance), abs=1e-11)
 
 
+def test_any_test_is_made_fair():
+    log_test = 3 * REWARD[0]
+    log_factors, gap = jax.jit(detectors.fair)(log_test, LOG_PERSONAS[0])
+    means = np.exp(LOG_PERSONAS[0]) @ np.exp(log_factors)
+    assert means.max() <= 1 and means.max() == pytest.approx(1.0, abs=1e-12)
+    assert gap == pytest.approx(np.log((np.exp(LOG_PERSONAS[0]) @ np.exp(log_test)).max()))
+    np.testing.assert_allclose(detectors.fair(-jnp.ones(NUM_OUTCOMES), LOG_PERSONAS[0])[0], -1.0)
+
+
 def test_a_bet_on_a_wrong_mix_is_fair_as_well(monkeypatch):
     """Of any weights the excess is taken off: only the growth suffers."""
     even = hulls.project(LOG_BASE[0], LOG_PERSONAS[0])

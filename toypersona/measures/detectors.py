@@ -106,7 +106,7 @@ class Bet(NamedTuple):
     """The log-optimal bet against every mix, at every prompt.
 
     Attributes:
-        log_factors: ``ln(pi/m*) - ln(1 + gap)`` of every response [C, N], what one sample adds to the log e-process.
+        log_factors: ``ln(pi/m*) - gap`` of every response [C, N], what one sample adds to the log e-process.
         growth: mean of it under the policy, nats a sample: the hull distance, but for the gaps.
         gap: ``ln max_k E_k[pi/m*]`` at every prompt, and rounding [C].
         weights: of m* [C, K].
@@ -133,11 +133,30 @@ def bet(log_policy: Float[Array, "C N"], log_personas: Float[Array, "C K N"], lo
     """
     _check(log_policy.shape, log_personas.shape, log_policy.shape)
     log_ratio, weights, certified = jax.vmap(_against_nearest)(log_policy, log_personas)
-    gap = jax.vmap(_most)(log_ratio, log_personas)
-    gap = jnp.maximum(gap, 0.0) + jax.vmap(numerics.rounding)(log_policy, log_personas)
-    log_factors = log_ratio - gap[:, None]
+    log_factors, gap = jax.vmap(fair)(log_ratio, log_personas)
     growth = numerics.expectation(log_prompts, numerics.expectation(log_policy, log_factors))
     return Bet(log_factors, growth, gap, weights, certified.all())
+
+
+def fair(
+    log_test: Float[Array, " N"], log_personas: Float[Array, "K N"]
+) -> tuple[Float[Array, " N"], Float[Array, ""]]:
+    """Any positive function f of responses as a bet against every mix, ``ln f - ln max(1, max_k E_k f)``.
+
+    Its mean is at most 1 under every persona, so under every mix: a product of them over samples is an e-process. It
+    grows in the mean under a policy only if f proves that the policy is outside, ``E_pi f > max_k E_k f``, and the more
+    the nearer f is to pi/m*. A classifier's odds will do.
+
+    Args:
+        log_test: ln f of all responses to a prompt [N]; inf where no persona can say it.
+        log_personas: log p_k [K, N].
+
+    Returns:
+        What one sample adds to the log e-process [N], and what was taken off, rounded up.
+    """
+    finite = jnp.where(jnp.isposinf(log_test), -jnp.inf, log_test)
+    gap = jnp.maximum(_most(log_test, log_personas), 0.0) + numerics.rounding(finite, log_personas)
+    return log_test - gap, gap
 
 
 def _against_nearest(
