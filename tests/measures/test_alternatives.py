@@ -152,9 +152,9 @@ HELD_OUT = jax.jit(
 def test_the_held_out_distance_is_unbiased_and_its_error_honest():
     rho = np.exp(LOG_PROMPTS)
     reward = jax.random.normal(jax.random.key(7), INSIDE.shape)
-    for seed, law in enumerate((INSIDE, theory.tilt(INSIDE, reward, 0.3), STRANGER)):
+    for law, num in ((INSIDE, 200), (theory.tilt(INSIDE, reward, 0.3), 200), (STRANGER, 40)):
         truth = rho @ jax.vmap(lambda p, q: hulls.project(p, q, tolerance=None))(law, PERSONAS).distance
-        found = HELD_OUT(law, drawn(8 + seed, law, 250, 200))
+        found = HELD_OUT(law, drawn(8 + num, law, 250, num))
         values = np.asarray(found.value)
         spread = values.std() / np.sqrt(250)
         assert abs(values.mean() - truth) < 4 * spread + 0.03 * truth + 1e-9
@@ -167,7 +167,7 @@ def test_a_shift_alarms_inside_the_hull_where_an_e_value_does_not():
     policy = numerics.log_mix(jnp.log(jnp.array([[0.95, 0.05, 0.0], [0.9, 0.0, 0.1]])), PERSONAS)
     before, after = drawn(20, base, 1, 400)[0], drawn(21, policy, 1, 400)[0]
     values = [-jnp.take_along_axis(base, x, axis=1) for x in (after, before)]
-    found = alternatives.shift(*values, LOG_PROMPTS)
+    found = alternatives.shift(values[0], values[1], LOG_PROMPTS)
     rho = np.exp(LOG_PROMPTS)
     mean = [rho @ np.asarray(x).mean(axis=1) for x in values]
     error = np.sqrt(sum(rho**2 @ (np.asarray(x).std(axis=1, ddof=1) ** 2 / 400) for x in values))

@@ -7,9 +7,12 @@ For one prompt, with ``m_w = sum_k w_k p_k`` and w on the simplex::
     total_variation = min_w 1/2 sum_x |pi - m_w|: by how much the probability of some event is out of all mixes' reach
     exponential     = min_w KL(pi ‖ prod_k p_k^{w_k} / Z_w), nats: the distance from personas whose logits are averaged
 
-``total_variation <= unsaid``, and ``total_variation <= sqrt(hull distance / 2)`` (Pinsker). The first two are linear
-programmes, whose duals are tests that prove the lower bound: kappa is ``min E_pi y`` over ``y >= 0`` with
-``E_k y >= 1`` for every persona, total variation ``max (min_k E_k y - E_pi y)`` over ``0 <= y <= 1``.
+Where pi avoids a response that every mix gives, ``unsaid`` is near 1 however small the response's share: of ratios it
+takes the worst. ``total_variation`` is the share of the policy, ``sum_x (pi - m_w)_+``, that no mix covers; it is at
+most ``unsaid``, and at most ``sqrt(hull distance / 2)`` (Pinsker).
+
+The first two are linear programmes, whose duals are tests that prove the lower bound: kappa is ``min E_pi y`` over
+``y >= 0`` with ``E_k y >= 1`` for every persona, total variation ``max (min_k E_k y - E_pi y)`` over ``0 <= y <= 1``.
 
 The third is convex in w, because log Z is. Personas combine so in networks, whose logits are nearly linear in what they
 represent (Golowich, Liu and Shetty 2025); weights are on the simplex, so that personas are the corners as in the other
