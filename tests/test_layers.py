@@ -13,9 +13,9 @@ LAYERS = [
     {"toypersona.types", "toypersona.limits", "toypersona.outputs", "toypersona.transcripts"},
     {"toypersona.files", "toypersona.provenance"},
     {"toypersona.numerics", "toypersona.interior_point", "toypersona.options", "toypersona.datasets"},
-    {"toypersona.chains", "toypersona.hulls"},
+    {"toypersona.chains", "toypersona.hulls", "toypersona.linear_programme", "toypersona.simplex"},
     {"toypersona.alpha_divergences", "toypersona.common_odds"},
-    {"toypersona.tilted", "toypersona.parity", "toypersona.worlds"},
+    {"toypersona.tilted", "toypersona.parity", "toypersona.worlds", "toypersona.detection"},
     {"toypersona.policies", "toypersona.rewards", "toypersona.theory", "toypersona.long_answers"},
     {"toypersona.pretraining", "toypersona.rules", "toypersona.measures", "toypersona.programs"},
     {"toypersona.trajectories", "toypersona.grids", "toypersona.artefacts"},
@@ -35,6 +35,7 @@ LAYERS = [
 
 WITHOUT_JAX = {
     "toypersona.datasets",
+    "toypersona.detection",
     "toypersona.files",
     "toypersona.limits",
     "toypersona.measures.boundaries",

@@ -1,3 +1,5 @@
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -127,3 +129,15 @@ def test_a_mix_and_its_derivative_are_those_of_the_responsibilities():
     share = np.asarray(joint / np.where(possible, mixed, 1)[:, None], float)
     for slopes, right in zip(back(jnp.array(possible, float)), (share.sum(axis=2), share), strict=True):
         np.testing.assert_allclose(slopes, right, atol=1e-12)
+
+
+def test_rounding_bounds_what_sums_of_probabilities_miss():
+    rng = np.random.default_rng(0)
+    for size in (3, 300):
+        logs = rng.normal(size=(2, size)) * 30
+        exact = [math.fsum(math.exp(x) for x in row) for row in logs]
+        sums = jnp.exp(jnp.asarray(logs)).sum(axis=1)
+        bound = float(numerics.rounding(jnp.asarray(logs)))
+        assert (np.abs(sums / np.array(exact) - 1) <= bound).all() and bound < 1e-12
+    same = numerics.rounding(jnp.array([-3.0, -jnp.inf]))
+    assert same == numerics.rounding(jnp.array([-3.0, -1.0]))

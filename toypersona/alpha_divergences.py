@@ -17,18 +17,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
-from toypersona import hulls, interior_point, numerics
+from toypersona import hulls, numerics, simplex
 from toypersona.types import Scalar
-
-MAX_ITERATIONS = 100
-
-WARM = 1e-3
-"""A warm start keeps this much weight on everybody."""
-
-CENTRED = 0.1
-"""Smallest complementarity w_k s_k to start from, in units of the gap."""
 
 
 class Divergence(NamedTuple):
@@ -74,16 +66,6 @@ class Nearest(NamedTuple):
     certified: Bool[Array, ""]
 
 
-class _Iterate(NamedTuple):
-    weights: Float[Array, " K"]
-    multipliers: Float[Array, " K"]
-    slopes: Float[Array, " K"]
-    hessian: Float[Array, "K K"]
-    best: Float[Array, " K"]
-    gap: Float[Array, ""]
-    iteration: Int[Array, ""]
-
-
 def project(
     divergence: Divergence,
     log_p: Float[Array, " N"],
@@ -93,8 +75,6 @@ def project(
     initial_weights: Float[Array, " K"] | None = None,
 ) -> Nearest:
     """The nearest mix of K components to p.
-
-    A primal-dual interior point with Mehrotra's predictor and corrector, the sum of the weights held at 1.
 
     Args:
         divergence: one of ``DIVERGENCES``.
@@ -115,7 +95,7 @@ def project(
 
     order = divergence.order
 
-    def evaluate(weights: Float[Array, " K"]) -> tuple[Array, Array, Array]:
+    def function(weights: Float[Array, " K"]) -> tuple[Array, Array]:
         mixed = weights @ scaled
         said = mixed > 0
         log_ratio = jnp.log(jnp.where(said, mixed, 1.0)) + largest - jnp.where(impossible, 0.0, log_p)
@@ -123,58 +103,13 @@ def project(
         slope = jnp.where(impossible, 1 / order, -jnp.expm1(-order * log_ratio) / order) if order else log_ratio
         left = jnp.where(impossible & (order > 0), 0.0, jnp.exp(-order * log_ratio))
         size = jnp.where(said, jnp.exp(largest), 0.0)
-        slopes = scaled @ (size * slope)
         curved = size * left / jnp.where(said, mixed, 1.0)
-        gap = weights @ slopes - jnp.where(allowed, slopes, jnp.inf).min()
-        return slopes, (scaled * curved[None, :]) @ scaled.T, jnp.maximum(gap, 0.0)
+        return scaled @ (size * slope), (scaled * curved[None, :]) @ scaled.T
 
-    def iterate(state: _Iterate) -> _Iterate:
-        weights, multipliers = _step(state, allowed)
-        slopes, hessian, gap = evaluate(weights)
-        best, least = jnp.where(gap < state.gap, weights, state.best), jnp.minimum(gap, state.gap)
-        return _Iterate(weights, multipliers, slopes, hessian, best, least, state.iteration + 1)
-
-    start = jnp.ones(scaled.shape[0], scaled.dtype) if initial_weights is None else jnp.maximum(initial_weights, WARM)
-    start = jnp.where(allowed, start, 0.0)
-    start = start / jnp.where(allowed.any(), start.sum(), 1.0)
-    slopes, hessian, gap = evaluate(start)
-    multipliers = jnp.maximum(slopes - start @ slopes, 0.0) + CENTRED * gap
-    first = _Iterate(start, multipliers, slopes, hessian, start, gap, jnp.zeros((), int))
-    going = lambda s: (s.gap > tolerance) & (s.iteration < MAX_ITERATIONS)  # noqa: E731
-    last = jax.lax.while_loop(going, iterate, first)
-    distance = divergence.between(log_p, numerics.log_mix(jnp.log(last.best), log_components))
+    found = simplex.minimise(function, allowed, scaled.dtype, tolerance=tolerance, initial_weights=initial_weights)
+    distance = divergence.between(log_p, numerics.log_mix(jnp.log(found.weights), log_components))
     distance = jnp.where(allowed.any(), distance, jnp.inf)
-    return Nearest(last.best, distance, last.gap, (last.gap <= tolerance) & jnp.isfinite(distance))
-
-
-def _step(state: _Iterate, allowed: Bool[Array, " K"]) -> tuple[Float[Array, " K"], Float[Array, " K"]]:
-    """The next weights, which sum to one, and multipliers; who is not allowed keeps a weight of 0."""
-    w, s = jnp.where(allowed, state.weights, 1.0), jnp.where(allowed, state.multipliers, 0.0)
-    both, num = allowed[:, None] & allowed[None, :], jnp.maximum(allowed.sum(), 1)
-    factor = interior_point.cholesky(jnp.where(both, state.hessian, 0.0) + jnp.diag(jnp.where(allowed, s / w, 1.0)))
-    even = interior_point.solve_factored(factor, allowed.astype(w.dtype))
-    # Measured from their mean, of which the multiplier of the sum takes what is left.
-    slopes = jnp.where(allowed, state.slopes - state.weights @ state.slopes, 0.0)
-
-    def direction(complementarity: Array) -> tuple[Array, Array]:
-        along = interior_point.solve_factored(factor, jnp.where(allowed, complementarity / w - slopes, 0.0))
-        dw = along - even * (along.sum() / even.sum())
-        return dw, jnp.where(allowed, complementarity / w - s - s * dw / w, 0.0)
-
-    dw, ds = direction(jnp.zeros_like(w))
-    mu = (w @ s) / num
-    predicted = (w + _reach(w, dw) * dw) @ (s + _reach(s, ds) * ds) / num
-    dw, ds = direction(mu * (predicted / jnp.where(mu > 0, mu, 1.0)) ** 3 - dw * ds)
-    longest = jnp.where(state.iteration < interior_point.PATIENCE, 1.0, 0.5)
-    w = jnp.where(allowed, w + jnp.minimum(longest, interior_point.TO_BOUNDARY * _reach(w, dw)) * dw, 0.0)
-    s = s + jnp.minimum(longest, interior_point.TO_BOUNDARY * _reach(s, ds)) * ds
-    return w / w.sum(), s
-
-
-def _reach(x: Float[Array, " K"], dx: Float[Array, " K"]) -> Float[Array, ""]:
-    """The longest step up to 1/``TO_BOUNDARY`` that keeps x + step dx >= 0."""
-    ratio = jnp.where(x > 0, -dx / jnp.where(x > 0, x, 1.0), 0.0)
-    return 1 / jnp.maximum(ratio.max(), interior_point.TO_BOUNDARY)
+    return Nearest(found.weights, distance, found.gap, (found.gap <= tolerance) & jnp.isfinite(distance))
 
 
 def weak_slope(

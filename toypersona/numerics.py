@@ -4,6 +4,8 @@ KL(p‖q) = sum_x p (expm1(-l) + l) with l = log p - log q. Every term is non-ne
 where the textbook form sum_x p l loses all its digits.
 """
 
+import math
+
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
@@ -82,3 +84,14 @@ def log_mix(
 def alike(values: Float[Array, " N"]) -> Bool[Array, ""]:
     """Whether all are the same, up to rounding."""
     return jnp.ptp(values) <= CONSTANT * jnp.finfo(values.dtype).eps * jnp.abs(values).max()
+
+
+def rounding(*log_probs: Float[Array, "..."]) -> Float[Array, ""]:
+    """By how much sums of these probabilities, of their products and ratios may be wrong, relative to their own size.
+
+    To first order in the unit: each exponential is wrong by its exponent's size, and a sum adds all its terms one after
+    the other at worst. Log-probabilities of -inf are exact.
+    """
+    sizes = [jnp.abs(jnp.where(jnp.isneginf(logs), 0.0, logs)).max() for logs in log_probs]
+    unit = max(float(jnp.finfo(logs.dtype).eps) for logs in log_probs) / 2
+    return unit * (8 + max(math.prod(logs.shape[-2:]) for logs in log_probs) + 2 * jnp.stack(sizes).sum())
