@@ -201,8 +201,8 @@ def _reports(given: argparse.Namespace, tables: "list[Table]", again: "list[Tabl
             distance, error = each.value("base_distance")
             raise ValueError(
                 f"{given.base or given.files[0]}: the base is no mix of these personas, or did not say what is logged "
-                f"as its own ({distance:.3g} ± {error:.2g} nats outside): --repair mends personas that the base has in a "
-                "form of its own; otherwise add those that are missing."
+                f"as its own ({distance:.3g} ± {error:.2g} nats outside): --repair mends personas that the base has in "
+                "a form of its own; otherwise add those that are missing."
             )
     return found
 

@@ -44,7 +44,9 @@ def number(value: float, error: float = math.nan) -> str:
         return "not known"
     if math.isinf(value):
         return "infinite" if value > 0 else "-infinite"
-    if not (math.isfinite(error) and error > 0):
+    if abs(value) < ROUNDING:
+        return "0"
+    if not (math.isfinite(error) and error >= ROUNDING):
         return f"{value:.3g}"
     return f"{value:.{min(max(1 - math.floor(math.log10(error)), 0), 6)}f}"
 
@@ -105,8 +107,8 @@ def _base(report: "Report") -> str:
     said = f"What it said is {apart} from the nearest mix."
     if report.repaired:
         said = (
-            f"As the personas are given, it is {_measured(report, 'misfit')} nats from one. They are repaired, so that it "
-            f"is one by definition; halves of what it said agree on its mix within {apart}."
+            f"As they are given, it is {_measured(report, 'misfit')} nats from one. They are repaired, so that it is "
+            f"one by definition; halves of what it said agree on its mix within {apart}."
         )
     if not report.base_inside:
         said = f"NOT SHOWN, so that no other number means much. {said}"
@@ -117,7 +119,8 @@ def _base(report: "Report") -> str:
 
 def _budget(report: "Report") -> str:
     floors = {} if report.floor is None else report.floor._asdict()
-    rows = [("nats a response", "estimate", "std. error", *(["noise floor", ""] if floors else []))]
+    more = ["noise floor", ""] if floors else []
+    rows: list[tuple[str, ...]] = [("nats a response", "estimate", "std. error", *more)]
     for name, words in ROWS:
         value, error = report.value(name)
         if name in ("switching", "novelty") and math.isnan(value):
@@ -169,7 +172,7 @@ def _lights(report: "Report") -> str:
     if report.words:
         rows = [("Words that light up", "nats a response", "mean log π/m*", "count")]
         rows += [
-            (_short(repr(w.word), 30), f"{w.nats:.3f}", f"{w.ratio:.2f}", str(w.count)) for w in report.words[:SHOWN]
+            (_short(repr(w.word), 30), f"{w.nats:.3f}", f"{w.ratio:.2f}", str(w.num)) for w in report.words[:SHOWN]
         ]
         lines.append(_columns(rows))
         if len(report.by_prompt) > 1:
@@ -178,6 +181,8 @@ def _lights(report: "Report") -> str:
                 for prompt, words in list(report.by_prompt.items())[:SHOWN]
             ]
             lines.append(_wrapped("; ".join(each), "By prompt: "))
+    if not report.lit:
+        return "Nothing lights up: no response is likelier than under the nearest mix."
     rows = [("Responses that light up", "log π/m*")]
     room = width() - 16
     rows += [(_short(f"{one.prompt}: {one.response}", room), f"{one.nats:.2f}") for one in report.lit[:SHOWN]]
@@ -190,8 +195,7 @@ def _shares(weights: np.ndarray) -> list[str]:
 
 def _measured(report: "Report", name: str) -> str:
     value, error = report.value(name)
-    small = abs(value) < ROUNDING and error < ROUNDING
-    return f"less than {ROUNDING:g}" if small else f"{number(value, error)} ± {number(error)}"
+    return f"{number(value, error)} ± {number(error)}"
 
 
 def _short(text: str, most: int) -> str:

@@ -26,17 +26,20 @@ from toypersona.readers.tables import Scores, Table
 WORDS, RESPONSES = 12, 8
 """How many of what lights up are kept."""
 
+DARK = 1e-4
+"""Nats below which nothing lights up."""
+
 EXACT = 1e-3
 """Nats by which a response has to be likelier than under every persona; scoring twice may ask for more."""
 
 
 class Word(NamedTuple):
-    """A token that lights up: ``nats`` a response is its part of the distance, ``ratio`` the mean of its log pi/m*."""
+    """A token that lights up: ``nats`` a response is its part of the distance, ``ratio`` its mean log pi/m*."""
 
     word: str
     nats: float
     ratio: float
-    count: int
+    num: int
     prompt: str
 
 
@@ -228,9 +231,9 @@ def _lit(table: Table, ratio: np.ndarray) -> list[Lit]:
             one = table.responses[c][i]
             said = one.text or (None if one.words is None else "".join(one.words))
             prompt, name = one.key.prompt, said or f"response {one.key.response}"
-        found.setdefault((prompt, name), float(ratio[c, i]))
-        if len(found) == RESPONSES:
+        if len(found) == RESPONSES or not ratio[c, i] > DARK:
             break
+        found.setdefault((prompt, name), float(ratio[c, i]))
     return [Lit(*key, nats) for key, nats in found.items()]
 
 
@@ -258,7 +261,7 @@ def _words(table: Table, weights: np.ndarray, before: np.ndarray | None) -> tupl
 
 
 def _brightest(words: list[Word]) -> list[Word]:
-    return sorted((word for word in words if word.nats > 0), key=lambda word: -word.nats)[:WORDS]
+    return sorted((word for word in words if word.nats > DARK), key=lambda word: -word.nats)[:WORDS]
 
 
 def _has_tokens(response: Response) -> bool:

@@ -1,9 +1,9 @@
 """Arrays of numpy (``.npz``), log-probabilities in nats.
 
-``log_policy`` [C, M], ``log_base`` [C, M] and ``log_personas`` [C, K, M] are of M responses that the policy said to each
-prompt, ``base_log_base`` [C, B] and ``base_log_personas`` [C, K, B] of what the base said. Optional are ``log_prompts``
-[C], ``personas`` [K] and ``prompts`` [C] (names), and next-word log-probabilities of the policy ``next_policy``
-[C, M, T, V] and of personas ``next_personas`` [C, M, T, K, V], by which switching is told from novelty.
+``log_policy`` [C, M], ``log_base`` [C, M] and ``log_personas`` [C, K, M] are of M responses that the policy said to
+each prompt, ``base_log_base`` [C, B] and ``base_log_personas`` [C, K, B] of what the base said. Optional are
+``log_prompts`` [C], ``personas`` [K] and ``prompts`` [C] (names), and next-word log-probabilities of the policy
+``next_policy`` [C, M, T, V] and of personas ``next_personas`` [C, M, T, K, V], by which switching is told from novelty.
 """
 
 import zipfile
@@ -25,8 +25,8 @@ def read(path: Path) -> Table:
         ValueError: it is damaged, or arrays are missing or do not fit.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            found = dict(file)
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as parts:
+            found = dict(parts)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise refused(str(path), f"it is no whole .npz file of numbers ({error}).") from error
     for name in NEEDED:

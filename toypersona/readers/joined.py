@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from toypersona.readers import completion_columns, completions, inspect_logs, lm_evaluation
-from toypersona.readers.scored import BASE, POLICY, Key, Log, Response, Scored, opened, refused
+from toypersona.readers.scored import BASE, POLICY, Key, Log, Response, Scored, opened, refused, rows
 
 FORMATS = (
     "JSON lines with log_probs, .npz, an inspect log (.json), lm-evaluation-harness samples (.jsonl), completions of "
@@ -42,7 +42,8 @@ def format_of(path: Path) -> str:
         if row is None and "," in first and not first.startswith(("{", "[")):
             return "columns"
         if first.startswith("{") and row is None:
-            return "own"
+            # Its reader says where it is broken.
+            next(rows(path))
     if isinstance(row, dict):
         for name, mark in (("own", "log_probs"), ("own", "toypersona"), ("inspect", "eval"), ("samples", "resps")):
             if mark in row:
@@ -75,11 +76,11 @@ def read(paths: Mapping[str, Path]) -> Log:
     found: dict[str, dict[Key, Scored]] = {}
     temperatures: dict[str, float] = {}
     for model, path in paths.items():
-        rows, temperature = _of_one(path, f"the {model}" if model in (POLICY, BASE) else f"persona {model}")
+        read_here, temperature = _of_one(path, f"the {model}" if model in (POLICY, BASE) else f"persona {model}")
         if temperature is not None:
             temperatures[model] = temperature
         found[model] = {}
-        for scored in rows:
+        for scored in read_here:
             if scored.key in found[model]:
                 raise refused(
                     scored.where, f"{scored.key} is there twice, as it was at {found[model][scored.key].where}."
@@ -122,7 +123,7 @@ def _joined(key: Key, found: Mapping[str, Mapping[Key, Scored]], paths: Mapping[
             f"{key} is scored with its context, and so nobody knows where it begins: let the {key.sampled_from}'s file "
             "be what it said, with logprobs.",
         )
-    scores = {model: _as_said(rows[key], said) for model, rows in found.items()}
+    scores = {model: _as_said(each[key], said) for model, each in found.items()}
     personas = {model: scores[model] for model in paths if model not in (POLICY, BASE)}
     return Response(key, said.where, scores[POLICY], scores[BASE], personas, said.words, said.text)
 

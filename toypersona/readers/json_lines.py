@@ -55,11 +55,12 @@ def _header(row: dict[str, Any], where: str) -> tuple[float | None, dict[str, fl
             )
         temperature = next(iter(temperature.values()), None)
     if temperature is not None:
-        _number({"temperature": temperature}, "temperature", where)
+        temperature = _number({"temperature": temperature}, "temperature", where)
     if weights is not None:
         field(row, "prompt_weights", where, dict)
-        for prompt in weights:
-            if _number(weights, prompt, where) < 0:
+        weights = {prompt: _number(weights, prompt, where) for prompt in weights}
+        for prompt, weight in weights.items():
+            if weight < 0:
                 raise refused(where, f"the weight of prompt {prompt} is below 0.")
     return temperature, weights, row.get("tokenizer")
 

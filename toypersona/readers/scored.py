@@ -172,7 +172,7 @@ def log_probs(value: Any, where: str, whose: str) -> np.ndarray:
             f"the log-probability under {whose} is {found.max():.4g}, but the logarithm of a probability is never "
             "above 0: pass log-probabilities in nats, neither probabilities nor their negative logarithms.",
         )
-    return found if isinstance(value, list) else found[0]
+    return found if isinstance(value, list) else found.reshape(())
 
 
 def named(name: Any, where: str) -> Key:
