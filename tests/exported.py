@@ -38,12 +38,13 @@ def by_token(log_law):
     return np.diff(np.stack([np.zeros_like(prefixes[0]), *prefixes], axis=-1), axis=-1)
 
 
-def lines(num, *, policy=None, num_base=None, tokens=True, seed=0, step=None, base_too=True):
+def lines(num, *, policy=None, log_base=None, num_base=None, tokens=True, seed=0, step=None, base_too=True):
     """Rows of JSON lines: ``num`` responses to every prompt of the policy, and of the base."""
     base, tilted, _ = toy()
     policy = tilted if policy is None else policy
     rng = np.random.default_rng(seed)
-    log_base, log_personas = np.asarray(base.log_base), np.asarray(base.log_personas)
+    log_base = np.asarray(base.log_base if log_base is None else log_base)
+    log_personas = np.asarray(base.log_personas)
     models = {"policy": by_token(policy), "base": by_token(log_base)}
     personas = {name: by_token(log_personas[:, k]) for k, name in enumerate(base.labels.personas)}
     given = (lambda x: [float(v) for v in x]) if tokens else (lambda x: float(x.sum()))

@@ -199,8 +199,9 @@ def _reports(given: argparse.Namespace, tables: "list[Table]", again: "list[Tabl
     for each in found:
         if not each.base_inside and not given.repair:
             distance, error = each.value("base_distance")
+            pooled = ", pooled over prompts," if given.pool else ""
             raise ValueError(
-                f"{given.base or given.files[0]}: the base is no mix of these personas, or did not say what is logged "
+                f"{given.base or given.files[0]}: the base{pooled} is no mix of these personas, or did not say what is logged "
                 f"as its own ({distance:.3g} ± {error:.2g} nats outside): --repair mends personas that the base has in "
                 "a form of its own; otherwise add those that are missing."
             )

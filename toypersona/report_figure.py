@@ -1,6 +1,7 @@
 """A report as one figure: the budget, the nearest mixes, what lights up; several steps are curves over training."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,7 +48,10 @@ def draw(reports: Sequence["Report"], path: Path) -> None:
             for axis, panel in zip(axes, (_budget, _mixes, _ratios, _words), strict=True):
                 panel(axis, reports[0])
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=160, metadata={"Software": None})
+        with warnings.catch_warnings():
+            # Words may be of any script; the font has not all of them.
+            warnings.filterwarnings("ignore", message=".*[Gg]lyph.*missing")
+            figure.savefig(path, dpi=160, metadata={"Software": None})
 
 
 def _budget(axis: Axes, report: "Report") -> None:
@@ -78,7 +82,9 @@ def _mixes(axis: Axes, report: "Report") -> None:
     left = np.zeros(len(rows))
     for k, persona in enumerate(read.personas):
         widths = np.array([row[k] for row in rows])
-        axis.barh(range(len(rows)), widths, left=left, color=COLOURS[k % len(COLOURS)], height=0.7, label=persona)
+        axis.barh(
+            range(len(rows)), widths, left=left, color=COLOURS[k % len(COLOURS)], height=0.7, label=_short(persona, 16)
+        )
         left += widths
     axis.set_yticks(range(len(rows)), names)
     axis.invert_yaxis()
@@ -172,4 +178,5 @@ def _evidence_path(axis: Axes, reports: Sequence["Report"]) -> None:
 
 def _short(text: str, most: int) -> str:
     text = " ".join(text.split())
-    return text if len(text) <= most else f"{text[: most - 3]}..."
+    # Two dollar signs would be a formula.
+    return (text if len(text) <= most else f"{text[: most - 3]}...").replace("$", r"\$")
