@@ -94,7 +94,7 @@ def outside():
 def test_a_base_outside_is_refused_unless_repaired(capsys, tmp_path):
     run = exported.write(tmp_path / "run.jsonl", exported.lines(NUM, log_base=outside(), policy=outside()), HEADER)
     out, err = ran(capsys, run, code=2)
-    assert out == "" and err.count("\n") == 1 and "--repair mends personas" in err and str(run) in err
+    assert out == "" and err.count("\n") == 1 and "or --repair those" in err and str(run) in err
     out, _ = ran(capsys, run, "--repair")
     assert "They are repaired" in " ".join(out.split())
 
@@ -106,6 +106,19 @@ def test_what_cannot_be_trusted_is_said_and_ends_with_1(capsys, tmp_path):
     out, _ = ran(capsys, run, "--json", tmp_path / "run.json", code=1)
     assert "NOT CERTIFIED" in out and "infinite" in out
     assert json.loads((tmp_path / "run.json").read_text())["steps"][0]["estimates"]["total"]["value"] == "inf"
+
+
+@pytest.mark.parametrize("repair", [False, True])
+def test_what_no_persona_can_say_is_a_proof(capsys, tmp_path, repair):
+    rows = exported.lines(NUM)
+    for scores in rows[7]["log_probs"]["personas"].values():
+        scores[1] = float("-inf")
+    run = exported.write(tmp_path / "run.jsonl", rows, HEADER)
+    out, _ = ran(capsys, run, "--json", tmp_path / "run.json", *(["--repair"] if repair else []), code=1)
+    assert "After 360 samples: yes, for sure: it said what no persona can say." in " ".join(out.split())
+    found = json.loads((tmp_path / "run.json").read_text())["steps"][0]
+    assert found["log_e_value"] == found["responses"][0]["nats"] == found["words"][0]["nats"] == "inf"
+    assert found["responses"][0]["response"] == rows[7]["response"]
 
 
 def test_scored_twice(run, capsys, tmp_path):

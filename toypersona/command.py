@@ -65,9 +65,15 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command with these arguments, or those of the command line, and exit."""
     given = _parser().parse_args(arguments)
     try:
-        sys.exit(_measure(given))
+        code = _measure(given)
+        sys.stdout.flush()
+        sys.exit(code)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
+    except BrokenPipeError:
+        # Whoever reads has enough; the interpreter must not find the pipe again when it ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
     except OSError as error:
         print(f"error: {error.filename}: {error.strerror}.", file=sys.stderr)
     except KeyboardInterrupt:
@@ -201,9 +207,9 @@ def _reports(given: argparse.Namespace, tables: "list[Table]", again: "list[Tabl
             distance, error = each.value("base_distance")
             pooled = ", pooled over prompts," if given.pool else ""
             raise ValueError(
-                f"{given.base or given.files[0]}: the base{pooled} is no mix of these personas, or did not say what is logged "
-                f"as its own ({distance:.3g} ± {error:.2g} nats outside): --repair mends personas that the base has in "
-                "a form of its own; otherwise add those that are missing."
+                f"{given.base or given.files[0]}: the base{pooled} is no mix of these personas, or did not say what is "
+                f"logged as its own ({distance:.3g} ± {error:.2g} nats outside): add missing personas, or --repair those "
+                "that the base has in a form of its own; --repeat tells scoring noise from it."
             )
     return found
 

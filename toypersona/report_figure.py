@@ -109,13 +109,14 @@ def _ratios(axis: Axes, report: "Report") -> None:
 
 def _words(axis: Axes, report: "Report") -> None:
     if report.words:
-        shown = [(repr(word.word), word.nats) for word in report.words[:SHOWN]]
+        shown = [(repr(word.word), word.nats) for word in report.words if math.isfinite(word.nats)]
         axis.set_xlabel("nats a response (part of log π/m*)")
         axis.set_title("Words that light up")
     else:
-        shown = [(f"{one.prompt}: {one.response}", one.nats) for one in report.lit[:SHOWN]]
+        shown = [(f"{one.prompt}: {one.response}", one.nats) for one in report.lit if math.isfinite(one.nats)]
         axis.set_xlabel("log π/m*, nats")
         axis.set_title("Responses that light up")
+    shown = shown[:SHOWN]
     axis.barh(range(len(shown)), [nats for _, nats in shown], color=COLOURS[3], height=0.6)
     axis.set_yticks(range(len(shown)), [_short(name, 24) for name, _ in shown])
     axis.invert_yaxis()

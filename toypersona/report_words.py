@@ -65,6 +65,8 @@ def sentence(report: "Report") -> str:
     start = f"After {num} samples: "
     if math.isnan(log_evidence) or log_evidence <= 0:
         return start + "nothing speaks against a mix of the personas (e-value below 1)."
+    if math.isinf(log_evidence):
+        return start + "yes, for sure: it said what no persona can say."
     odds = f"one in {times(log_evidence)}; no mix of the personas looks as strange more often than that"
     if log_evidence <= noise:
         return f"{start}{odds}, but scoring noise alone may do it (log e-value {log_evidence:.1f}, noise {noise:.1f})."
@@ -146,7 +148,7 @@ def _budget(report: "Report") -> str:
 
 def _outside(report: "Report") -> str:
     text = _wrapped(sentence(report), "Is the policy outside? ")
-    if report.proofs:
+    if report.proofs and math.isfinite(report.log_evidence):
         text += "\n" + _wrapped(
             f"{report.proofs} responses are likelier under it than under every persona: each is a proof, if the "
             "log-probabilities are exact."
@@ -239,13 +241,20 @@ def jsonable(report: "Report") -> dict[str, Any]:
         "log_e_value": _plain(report.log_evidence),
         "e_value_in_words": sentence(report),
         "proofs": report.proofs,
-        "responses": [one._asdict() for one in report.lit],
-        "words": [word._asdict() for word in report.words],
-        "words_by_prompt": {prompt: [word._asdict() for word in words] for prompt, words in report.by_prompt.items()},
-        "noise_floor": None if report.floor is None else report.floor._asdict(),
-        "rewards": None if report.rewards is None else dict(zip(("policy", "base"), report.rewards, strict=True)),
+        "responses": [_named(one) for one in report.lit],
+        "words": [_named(word) for word in report.words],
+        "words_by_prompt": {prompt: [_named(word) for word in words] for prompt, words in report.by_prompt.items()},
+        "noise_floor": None if report.floor is None else _named(report.floor),
+        "rewards": None
+        if report.rewards is None
+        else {who: _estimate(*each) for who, each in zip(("policy", "base"), report.rewards, strict=True)},
         "notes": list(read.notes),
     }
+
+
+def _named(parts: Any) -> dict[str, Any]:
+    """A named tuple, its numbers as they can stand in JSON."""
+    return {name: _plain(part) if isinstance(part, float) else part for name, part in parts._asdict().items()}
 
 
 def _estimate(value: float, error: float) -> dict[str, float | str | None]:

@@ -170,17 +170,24 @@ def log_evidence(samples: Scores, before: np.ndarray | None) -> float:
             times pi0/m*.
 
     Returns:
-        Nats, rounded down; -inf where a mix explains a response that the policy does not.
+        Nats, rounded down; inf if it said what no persona can.
     """
+    if np.isneginf(samples.log_personas.max(axis=1) + _repair(samples, before)).any():
+        return np.inf
     _, most = likeliest(jnp.asarray(samples.log_personas))
     return float((samples.log_policy - _repair(samples, before)).sum() - np.asarray(most).sum())
 
 
 def _repair(samples: Scores, before: np.ndarray | None) -> np.ndarray:
-    """Log pi0/m* of responses [C, M], by which repaired personas exceed those given; 0 without repair."""
+    """Log pi0/m* of responses [C, M], by which repaired personas exceed those given; 0 without repair.
+
+    What the base cannot say, no repaired persona can.
+    """
     if before is None:
         return np.zeros_like(samples.log_policy)
-    return samples.log_base - _log_mix(samples, before)
+    log_mix = _log_mix(samples, before)
+    unsaid = np.isneginf(samples.log_base) | np.isneginf(log_mix)
+    return np.where(unsaid, -np.inf, samples.log_base - np.where(unsaid, 0.0, log_mix))
 
 
 def _log_mix(samples: Scores, weights: np.ndarray) -> np.ndarray:
@@ -190,7 +197,7 @@ def _log_mix(samples: Scores, weights: np.ndarray) -> np.ndarray:
 
 def to_mix(samples: Scores, weights: np.ndarray, before: np.ndarray | None) -> np.ndarray:
     """Log pi/m of responses, m the mix by weights [C, K] of the (repaired) personas, nats [C, M]."""
-    return samples.log_policy - _log_mix(samples, weights) - _repair(samples, before)
+    return samples.log_policy - (_log_mix(samples, weights) + _repair(samples, before))
 
 
 def _floor(table: Table, again: Table, weights: np.ndarray, before: np.ndarray, repair: bool) -> Floor:
@@ -216,7 +223,7 @@ def _proofs(table: Table, before: np.ndarray | None, again: Table | None) -> int
     margin = np.full(table.samples.log_policy.shape, np.inf)
     for each in (table, again):
         if each is not None:
-            above = each.samples.log_policy - _repair(each.samples, before) - each.samples.log_personas.max(axis=1)
+            above = each.samples.log_policy - (each.samples.log_personas.max(axis=1) + _repair(each.samples, before))
             margin = np.minimum(margin, above)
     return int((margin > EXACT).sum())
 
@@ -279,10 +286,11 @@ def _token_ratios(response: Response, weights: np.ndarray, before: np.ndarray | 
             return np.logaddexp.reduce(np.log(mix)[:, None] + prefixes, axis=0)
 
     log_mix = mixed(weights)
-    if before is not None:
-        log_mix = log_mix + np.cumsum(response.base) - mixed(before)
     # Behind what no persona says, nothing can be told.
     with np.errstate(invalid="ignore"):
+        if before is not None:
+            mended = log_mix + np.cumsum(response.base) - mixed(before)
+            log_mix = np.where(np.isneginf(log_mix) | np.isnan(mended), -np.inf, mended)
         ratios = response.policy - np.diff(log_mix, prepend=0.0)
     return np.where(np.isnan(ratios), 0.0, ratios)
 
