@@ -161,6 +161,7 @@ def test_a_base_outside_is_seen_and_repaired(folder, repaired):
     close(found, exact, most=6)
     assert found.trusted and found.value("misfit")[0] > 3 * found.value("misfit")[1]
     assert "They are repaired" in " ".join(report_words.table(found).split())
+    assert table.responses is not None
     row = table.responses[0][0]
     tokens = reports._token_ratios(row, found.budget.weights[0], found.base_weights[0])
     ratio = reports.to_mix(table.samples, np.asarray(found.budget.weights), found.base_weights)
@@ -187,6 +188,7 @@ def test_scoring_twice_gives_the_floor_below_which_nothing_is_claimed(folder):
     rows = exported.lines(NUM, policy=np.asarray(exported.toy()[0].log_base))
     first, again = (read(folder, noisy(rows, 0.2, seed))[0] for seed in (1, 2))
     found = reports.report(first, again=again)
+    assert found.floor is not None
     total, error = found.value("total")
     assert 0.02 < total < found.floor.total < 0.2, "noise of 0.2 nats makes drift of 0.04 of none"
     assert total > 3 * error, "which its own error does not know"
@@ -219,6 +221,7 @@ def test_rewards_are_means_over_prompts_with_errors(folder):
         row["reward"] = i % 3
     found = reports.report(read(folder, rows)[0])
     rho = np.array(list(WEIGHTS.values()))
+    assert found.rewards is not None
     (mean, error), _ = found.rewards
     given = np.array([row["reward"] for row in rows[: 6 * NUM]]).reshape(6, NUM)
     np.testing.assert_allclose(mean, rho @ given.mean(axis=1))

@@ -6,12 +6,13 @@ interrupted.
 """
 
 import argparse
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from toypersona.readers.tables import Table
@@ -199,6 +200,7 @@ def _reports(given: argparse.Namespace, tables: "list[Table]", again: "list[Tabl
     import jax
 
     jax.config.update("jax_enable_x64", True)
+    _keep_programs(jax.config.update)
     from toypersona import reports
 
     found = [reports.report(one, repair=given.repair, again=two) for one, two in zip(tables, again, strict=True)]
@@ -212,6 +214,18 @@ def _reports(given: argparse.Namespace, tables: "list[Table]", again: "list[Tabl
                 "that the base has in a form of its own; --repeat tells scoring noise from it."
             )
     return found
+
+
+def _keep_programs(update: Callable[[str, Any], None]) -> None:
+    """Compile once for all logs of as many responses, prompts and personas, where there is room for that."""
+    from toypersona import files
+
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "toypersona" / "jax"
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        with contextlib.suppress(ValueError):
+            files.check_writable(folder)
+            update("jax_compilation_cache_dir", str(folder))
+            update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 def _print(reports: "list[Report]") -> None:

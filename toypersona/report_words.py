@@ -85,7 +85,7 @@ def table(report: "Report") -> str:
 
 def path(reports: Sequence["Report"]) -> str:
     """Several steps of training, one a line."""
-    rows = [("step", "drift", "hull distance", "S", "log e-value", *reports[0].table.personas)]
+    rows: list[tuple[str, ...]] = [("step", "drift", "hull distance", "S", "log e-value", *reports[0].table.personas)]
     for each in reports:
         estimates = [_measured(each, name) for name in ("total", "hull_distance", "selection_fraction")]
         mix = [f"{w:.2f}" for w in each.pooled_weights]

@@ -1,6 +1,7 @@
 """A small good log, its damage, and what the command says of it."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ def lines(change):
     return write
 
 
-def arrays(**change):
+def arrays(**change) -> dict[str, Any]:
     base = np.log(np.full((2, 4), 0.25))
     found = {"log_policy": base, "log_base": base, "log_personas": np.log(np.full((2, 3, 4), 0.25))}
     found |= {"base_log_base": base, "base_log_personas": found["log_personas"]} | change

@@ -4,6 +4,7 @@ import gzip
 import json
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -133,7 +134,7 @@ def test_a_damaged_file_is_refused_in_one_sentence(tmp_path, capsys, name):
         raise ValueError(err)
 
 
-ARRAYS = {
+ARRAYS: dict[str, tuple[dict[str, Any], str]] = {
     "missing": (arrays(log_base=None), "it has no array log_base"),
     "unknown": (arrays(rewards=np.zeros(2)), "it has an array rewards, which is none of"),
     "shape": (arrays(log_base=np.zeros((2, 6))), r"log_base is \(2, 6\), but by log_personas"),
