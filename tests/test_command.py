@@ -39,7 +39,7 @@ def test_the_table_says_all_in_words_and_a_figure_lies_beside_the_file(run, caps
     for part in (
         "Is the base a mix of the personas? Yes.",
         "drift: KL(policy‖base)",
-        "After 360 samples: one in 10^",
+        "After 360 samples: at most one in 10^",
         "Words that light up",
     ):
         assert part in out
@@ -74,14 +74,16 @@ def test_several_steps_are_a_path(capsys, tmp_path):
     base, _, _ = exported.toy()
     rows = exported.lines(NUM, step=10)
     rows += exported.lines(NUM, policy=exported.inside(), step=5, base_too=False)
+    rows += exported.lines(NUM, policy=np.asarray(base.log_base), step=0, base_too=False)
     run = exported.write(tmp_path / "run.jsonl", rows, HEADER)
     out, _ = ran(capsys, run, "--json", tmp_path / "run.json")
     lines = out.splitlines()
-    assert [line.split()[0] for line in lines[:4]] == ["Over", "step", "5", "10"]
+    assert [line.split()[0] for line in lines[:5]] == ["Over", "step", "0", "5", "10"]
+    assert "not known" in lines[2] and "±" not in lines[2].replace("0 ± 0", ""), "of no drift, no share is selection"
     assert "Step 10: 360 responses" in out
     steps = json.loads((tmp_path / "run.json").read_text())["steps"]
-    assert [step["step"] for step in steps] == [5, 10]
-    assert steps[0]["estimates"]["hull_distance"]["value"] < 1e-6 < steps[1]["estimates"]["hull_distance"]["value"]
+    assert [step["step"] for step in steps] == [0, 5, 10]
+    assert steps[1]["estimates"]["hull_distance"]["value"] < 1e-6 < steps[2]["estimates"]["hull_distance"]["value"]
     assert (tmp_path / "run.measure.png").exists()
 
 
@@ -124,6 +126,14 @@ def test_what_no_persona_can_say_is_a_proof(capsys, tmp_path, repair):
 def test_scored_twice(run, capsys, tmp_path):
     out, _ = ran(capsys, run, "--repeat", run, "--figure", tmp_path / "x.png")
     assert "noise floor" in out and "not claimed" not in out
+
+
+@pytest.mark.slow
+def test_a_reader_that_stops_early_stops_nothing(run, tmp_path):
+    figure = tmp_path / "run.png"
+    line = f"{sys.executable} -u -m toypersona.command measure {run} --figure {figure} | true"
+    done = subprocess.run(["bash", "-c", f"set -o pipefail; {line}"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "") and figure.exists()
 
 
 def test_it_is_the_project_s_one_console_command():

@@ -152,6 +152,7 @@ def repaired():
     return outside, moved, exact
 
 
+@pytest.mark.slow
 def test_a_base_outside_is_seen_and_repaired(folder, repaired):
     outside, moved, exact = repaired
     table = read(folder, exported.lines(NUM, policy=moved, log_base=outside))[0]
@@ -199,6 +200,7 @@ def test_scoring_twice_gives_the_floor_below_which_nothing_is_claimed(folder):
     assert exact.floor == (0, 0, 0, 0, 0)
 
 
+@pytest.mark.slow
 def test_pooled_prompts_share_one_mix(folder):
     """A base with a mix of its own at every prompt is none of one mix for all, and is repaired."""
     base = exported.toy()[0]

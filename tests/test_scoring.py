@@ -56,11 +56,13 @@ def recipe(monkeypatch):
     """Everything that the page defines."""
     softmax = lambda x, dim, dtype: scipy.special.log_softmax(x, axis=dim).astype(dtype)  # noqa: E731
     parts = {"no_grad": contextlib.nullcontext, "tensor": lambda x, device: np.array(x), "log_softmax": softmax}
-    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(float32=np.float32, **parts))
-    monkeypatch.setitem(sys.modules, "vllm", types.SimpleNamespace(SamplingParams=lambda **kwargs: kwargs))
     names = {}
-    for block in BLOCKS:
-        exec(block, names)
+    # Only while it is imported: SciPy asks whatever is called torch for its arrays.
+    with monkeypatch.context() as patched:
+        patched.setitem(sys.modules, "torch", types.SimpleNamespace(float32=np.float32, **parts))
+        patched.setitem(sys.modules, "vllm", types.SimpleNamespace(SamplingParams=lambda **kwargs: kwargs))
+        for block in BLOCKS:
+            exec(block, names)
     return names
 
 

@@ -54,7 +54,12 @@ def _parser() -> _Parser:
     )
     how.add_argument("--pool", action="store_true", help="one mix for all prompts; one response to each is enough")
     how.add_argument("--trim", action="store_true", help="leave out what some prompts have more of than others")
-    how.add_argument("--repeat", type=Path, metavar="FILE", help="the same responses scored again: the noise floor")
+    how.add_argument(
+        "--repeat",
+        type=Path,
+        metavar="FILE",
+        help="the same responses scored again, all models in one file: the noise floor",
+    )
     out = measure.add_argument_group("what to write")
     out.add_argument("--json", metavar="FILE", help="all numbers, - for the terminal instead of the table")
     out.add_argument("--figure", type=Path, metavar="FILE", help="a PNG, by default beside the first file")
@@ -66,15 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command with these arguments, or those of the command line, and exit."""
     given = _parser().parse_args(arguments)
     try:
-        code = _measure(given)
-        sys.stdout.flush()
-        sys.exit(code)
+        sys.exit(_measure(given))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
-    except BrokenPipeError:
-        # Whoever reads has enough; the interpreter must not find the pipe again when it ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except OSError as error:
         print(f"error: {error.filename}: {error.strerror}.", file=sys.stderr)
     except KeyboardInterrupt:
@@ -94,17 +93,18 @@ def _measure(given: argparse.Namespace) -> int:
             files.check_writable(path.parent)
     reports = _reports(given, tables, again)
     if given.json == "-":
-        print(files.as_json(_jsonable(reports)), end="")
+        _say(files.as_json(_jsonable(reports)).rstrip())
     else:
-        _print(reports)
+        _say(_table(reports))
     if given.json not in (None, "-"):
         files.write_json(Path(given.json), _jsonable(reports))
-        print(f"Numbers {given.json}")
+        _say(f"Numbers {given.json}")
     if figure is not None:
         from toypersona import report_figure
 
         report_figure.draw(reports, figure)
-        print(f"Figure {figure}", file=sys.stderr if given.json == "-" else sys.stdout)
+        if given.json != "-":
+            _say(f"Figure {figure}")
     return 0 if all(each.trusted for each in reports) else 1
 
 
@@ -210,8 +210,8 @@ def _reports(given: argparse.Namespace, tables: "list[Table]", again: "list[Tabl
             pooled = ", pooled over prompts," if given.pool else ""
             raise ValueError(
                 f"{given.base or given.files[0]}: the base{pooled} is no mix of these personas, or did not say what is "
-                f"logged as its own ({distance:.3g} ± {error:.2g} nats outside): add missing personas, or --repair those "
-                "that the base has in a form of its own; --repeat tells scoring noise from it."
+                f"logged as its own ({distance:.3g} ± {error:.2g} nats outside): add missing personas, or --repair "
+                "those that the base has in a form of its own; --repeat tells scoring noise from it."
             )
     return found
 
@@ -228,12 +228,19 @@ def _keep_programs(update: Callable[[str, Any], None]) -> None:
             update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
-def _print(reports: "list[Report]") -> None:
+def _table(reports: "list[Report]") -> str:
     from toypersona import report_words
 
-    if len(reports) > 1:
-        print(report_words.path(reports), end="\n\n")
-    print(report_words.table(reports[-1]))
+    along = [report_words.path(reports)] if len(reports) > 1 else []
+    return "\n\n".join([*along, report_words.table(reports[-1])])
+
+
+def _say(text: str) -> None:
+    """Print it; where whoever reads has enough, go on without."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _jsonable(reports: "list[Report]") -> dict:

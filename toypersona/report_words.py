@@ -67,9 +67,11 @@ def sentence(report: "Report") -> str:
         return start + "nothing speaks against a mix of the personas (e-value below 1)."
     if math.isinf(log_evidence):
         return start + "yes, for sure: it said what no persona can say."
-    odds = f"one in {times(log_evidence)}; no mix of the personas looks as strange more often than that"
+    odds = f"at most one in {times(log_evidence)} that a mix of the personas looks this strange"
     if log_evidence <= noise:
-        return f"{start}{odds}, but scoring noise alone may do it (log e-value {log_evidence:.1f}, noise {noise:.1f})."
+        return (
+            f"{start}{odds}, but scoring noise alone may do that (log e-value {log_evidence:.1f}, noise {noise:.1f})."
+        )
     if log_evidence - noise < TOLD:
         return f"{start}{odds}, which tells nothing yet; more samples may."
     caveat = " The repair was itself fitted to samples, so that this is approximate." if report.repaired else ""
@@ -90,7 +92,7 @@ def path(reports: Sequence["Report"]) -> str:
         estimates = [_measured(each, name) for name in ("total", "hull_distance", "selection_fraction")]
         mix = [f"{w:.2f}" for w in each.pooled_weights]
         rows.append((f"{each.table.step:g}", *estimates, number(each.log_evidence), *mix))
-    return "Over training (nats; the nearest mix to the right)\n" + _columns(rows)
+    return "Over training (nats; each e-value is for its step alone; the nearest mix to the right)\n" + _columns(rows)
 
 
 def _head(report: "Report") -> str:
@@ -197,7 +199,7 @@ def _shares(weights: np.ndarray) -> list[str]:
 
 def _measured(report: "Report", name: str) -> str:
     value, error = report.value(name)
-    return f"{number(value, error)} ± {number(error)}"
+    return number(value) if math.isnan(value) else f"{number(value, error)} ± {number(error)}"
 
 
 def _short(text: str, most: int) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from toypersona import hulls
-from toypersona.measures import sampled, sampled_inputs
+from toypersona.measures import drift, sampled, sampled_inputs
 from toypersona.readers.scored import Response
 from toypersona.readers.tables import Scores, Table
 
@@ -91,7 +91,9 @@ class Report(NamedTuple):
     rewards: tuple[tuple[float, float], tuple[float, float]] | None
 
     def value(self, name: str) -> tuple[float, float]:
-        """An estimate of the budget and its standard error."""
+        """An estimate of the budget and its standard error; of no drift, no share is selection."""
+        if name == "selection_fraction" and abs(float(self.budget.total)) <= drift.UNMOVED:
+            return np.nan, np.nan
         return float(getattr(self.budget, name)), float(getattr(self.budget, f"{name}_se"))
 
     @property
@@ -212,10 +214,10 @@ def _floor(table: Table, again: Table, weights: np.ndarray, before: np.ndarray, 
 
     mend = before if repair else None
     outside = to_mix(table.samples, weights, mend) - to_mix(again.samples, weights, mend)
-    drift = (table.samples.log_policy - table.samples.log_base) - (again.samples.log_policy - again.samples.log_base)
+    moved = (table.samples.log_policy - table.samples.log_base) - (again.samples.log_policy - again.samples.log_base)
     base = to_mix(table.base_samples, before, None) - to_mix(again.base_samples, before, None)
     evidence = float((outside**2).sum() / 2 + abs(outside.sum()))
-    return Floor(noise(drift), noise(outside), noise(drift - outside), noise(base), evidence)
+    return Floor(noise(moved), noise(outside), noise(moved - outside), noise(base), evidence)
 
 
 def _proofs(table: Table, before: np.ndarray | None, again: Table | None) -> int:
