@@ -119,7 +119,7 @@ def test_what_no_persona_can_say_is_a_proof(capsys, tmp_path, repair):
     out, _ = ran(capsys, run, "--json", tmp_path / "run.json", *(["--repair"] if repair else []), code=1)
     assert "After 360 samples: yes, for sure: it said what no persona can say." in " ".join(out.split())
     found = json.loads((tmp_path / "run.json").read_text())["steps"][0]
-    assert found["log_e_value"] == found["responses"][0]["nats"] == found["words"][0]["nats"] == "inf"
+    assert found["log_evidence"] == found["responses"][0]["nats"] == found["words"][0]["nats"] == "inf"
     assert found["responses"][0]["response"] == rows[7]["response"]
 
 

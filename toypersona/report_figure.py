@@ -173,7 +173,7 @@ def _mix_path(axis: Axes, reports: Sequence["Report"]) -> None:
 def _evidence_path(axis: Axes, reports: Sequence["Report"]) -> None:
     axis.plot(_steps(reports), [each.log_evidence / math.log(10) for each in reports], "o-", ms=3, color=COLOURS[3])
     axis.axhline(math.log10(20), color="black", ls=":", lw=1)
-    axis.set_ylabel("log₁₀ e-value")
+    axis.set_ylabel("evidence, log₁₀")
     axis.set_title("Evidence that no mix says this; dotted: one in 20")
 
 

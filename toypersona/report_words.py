@@ -29,6 +29,8 @@ ROWS = (
 ROUNDING = 1e-6
 """Nats that are no more than that."""
 
+MILLION = math.log(1e6)
+
 TOLD = math.log(20)
 """Of log E, from which it is called evidence."""
 
@@ -53,29 +55,29 @@ def number(value: float, error: float = math.nan) -> str:
 
 def times(log_evidence: float) -> str:
     """How rarely evidence of this strength comes up by chance, as a number of times."""
-    if log_evidence < math.log(1e6):
+    if log_evidence <= MILLION:
         return f"{float(f'{math.exp(log_evidence):.2g}'):,.0f}"
     return f"10^{math.floor(log_evidence / math.log(10))}"
 
 
 def sentence(report: "Report") -> str:
-    """The e-value in words."""
+    """The evidence that it is outside, in words."""
     num, log_evidence = report.table.samples.log_policy.size, report.log_evidence
     noise = 0.0 if report.floor is None else report.floor.log_evidence
     start = f"After {num} samples: "
     if math.isnan(log_evidence) or log_evidence <= 0:
-        return start + "nothing speaks against a mix of the personas (e-value below 1)."
+        return start + "nothing speaks against a mix of the personas (an e-value below 1)."
     if math.isinf(log_evidence):
         return start + "yes, for sure: it said what no persona can say."
-    odds = f"at most one in {times(log_evidence)} that a mix of the personas looks this strange"
+    # Farther out than that nobody knows how normal the error of a repair is.
+    known = min(log_evidence, MILLION) if report.repaired else log_evidence
+    odds = f"at most one in {times(known)} that a mix of the personas looks this strange"
     if log_evidence <= noise:
-        return (
-            f"{start}{odds}, but scoring noise alone may do that (log e-value {log_evidence:.1f}, noise {noise:.1f})."
-        )
+        return f"{start}{odds}, but scoring noise alone may do that ({log_evidence:.1f} nats, noise {noise:.1f})."
     if log_evidence - noise < TOLD:
         return f"{start}{odds}, which tells nothing yet; more samples may."
-    caveat = " The repair was itself fitted to samples, so that this is approximate." if report.repaired else ""
-    return f"{start}{odds}.{caveat}"
+    caveat = " (to first order, because the repair is known by samples only)" if report.repaired else ""
+    return f"{start}{odds}{caveat}."
 
 
 def table(report: "Report") -> str:
@@ -87,12 +89,12 @@ def table(report: "Report") -> str:
 
 def path(reports: Sequence["Report"]) -> str:
     """Several steps of training, one a line."""
-    rows: list[tuple[str, ...]] = [("step", "drift", "hull distance", "S", "log e-value", *reports[0].table.personas)]
+    rows: list[tuple[str, ...]] = [("step", "drift", "hull distance", "S", "evidence", *reports[0].table.personas)]
     for each in reports:
         estimates = [_measured(each, name) for name in ("total", "hull_distance", "selection_fraction")]
         mix = [f"{w:.2f}" for w in each.pooled_weights]
         rows.append((f"{each.table.step:g}", *estimates, number(each.log_evidence), *mix))
-    return "Over training (nats; each e-value is for its step alone; the nearest mix to the right)\n" + _columns(rows)
+    return "Over training (nats; evidence is for each step alone; the nearest mix to the right)\n" + _columns(rows)
 
 
 def _head(report: "Report") -> str:
@@ -240,8 +242,8 @@ def jsonable(report: "Report") -> dict[str, Any]:
         "weights": by_prompt(budget.weights),
         "base_weights": by_prompt(report.base_weights),
         "pooled_weights": by_persona(report.pooled_weights),
-        "log_e_value": _plain(report.log_evidence),
-        "e_value_in_words": sentence(report),
+        "log_evidence": _plain(report.log_evidence),
+        "evidence_in_words": sentence(report),
         "proofs": report.proofs,
         "responses": [_named(one) for one in report.lit],
         "words": [_named(word) for word in report.words],

@@ -2,12 +2,11 @@
 
 Beside the budget (``measures.sampled``) it has, in nats:
 
-- the e-value ``log E = sum_i log pi(x_i) - max_w sum_i log sum_k w_k p_k(x_i)``, weights free for each prompt. If the
-  policy were some mix, ``P(E >= 1/alpha) <= alpha`` (universal inference: Wasserman, Ramdas, Balakrishnan 2020). The
-  maximum is taken from above, by the certificate of ``hulls.project``;
+- the evidence that it is outside (``measures.evidence``), whose exponential is an e-value;
 - what lights up: ``log pi/m*`` of responses, and of their tokens. Of a prefix, m* is the mix of the personas'
   probabilities of it, so that a response's value is the sum of its tokens';
-- responses that are likelier than under any persona: no mix says them as often;
+- responses that are likelier than under any persona: no mix says them as often. With repaired personas they prove
+  nothing, because these are known by samples only;
 - the noise floor: what scoring twice changes, from which on nothing is claimed.
 """
 
@@ -16,10 +15,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
-from toypersona import hulls
-from toypersona.measures import drift, sampled, sampled_inputs
+from toypersona.measures import drift, evidence, sampled, sampled_inputs
 from toypersona.readers.scored import Response
 from toypersona.readers.tables import Scores, Table
 
@@ -52,7 +49,7 @@ class Lit(NamedTuple):
 
 
 class Floor(NamedTuple):
-    """What scoring noise alone can make of a number, nats; of the e-value's logarithm for all responses together."""
+    """What scoring noise alone can make of a number, nats; of the evidence for all responses together."""
 
     total: float
     hull_distance: float
@@ -69,8 +66,8 @@ class Report(NamedTuple):
         budget: the drift budget with standard errors, nats.
         repaired: the personas were repaired first.
         base_weights: the mix that is likeliest to have said what the base said [C, K].
-        log_evidence: log E, nats; corrected by the gap of its maximum.
-        proofs: how many responses are likelier than under every persona.
+        log_evidence: nats; no mix of the personas exceeds L more often than ``exp(-L)``.
+        proofs: how many responses are likelier than under every persona; None where personas are repaired.
         lit: responses that light up, the brightest first.
         words: tokens that light up, the largest part of the distance first; none without log-probabilities by token.
         by_prompt: the same within each prompt.
@@ -83,7 +80,7 @@ class Report(NamedTuple):
     repaired: bool
     base_weights: np.ndarray
     log_evidence: float
-    proofs: int
+    proofs: int | None
     lit: list[Lit]
     words: list[Word]
     by_prompt: dict[str, list[Word]]
@@ -134,18 +131,22 @@ def report(table: Table, *, repair: bool = False, again: Table | None = None) ->
         else (jnp.asarray(table.next_words[0]), jnp.asarray(table.next_words[1])),
         repair=repair,
     )
-    before = np.asarray(likeliest(jnp.asarray(table.base_samples.log_personas))[0])
+    before = np.asarray(evidence.likeliest(jnp.asarray(table.base_samples.log_personas))[0])
     weights = np.asarray(budget.weights)
     ratio = to_mix(table.samples, weights, before if repair else None)
     floor = None if again is None else _floor(table, again, weights, before, repair)
+    if repair:
+        log_evidence = evidence.log_evidence_repaired(table.samples, table.base_samples, before)
+    else:
+        log_evidence = evidence.log_evidence(table.samples)
     words, by_prompt = _words(table, weights, before if repair else None)
     return Report(
         table,
         jax.tree.map(np.asarray, budget),
         repair,
         before,
-        log_evidence(table.samples, before if repair else None),
-        _proofs(table, before if repair else None, again),
+        log_evidence,
+        None if repair else _proofs(table, again),
         _lit(table, ratio),
         words,
         by_prompt,
@@ -154,52 +155,9 @@ def report(table: Table, *, repair: bool = False, again: Table | None = None) ->
     )
 
 
-@jax.jit
-def likeliest(log_personas: Float[Array, "C K M"]) -> tuple[Float[Array, "C K"], Float[Array, " C"]]:
-    """The likeliest mix at each prompt, and the greatest log-likelihood of its M responses there can be, nats."""
-    num = log_personas.shape[2]
-    uniform = jnp.full((log_personas.shape[0], num), -jnp.log(num))
-    found = hulls.project_batch(uniform, log_personas, tolerance=1e-9)
-    return found.weights, -num * (found.distance - found.gap + jnp.log(num))
-
-
-def log_evidence(samples: Scores, before: np.ndarray | None) -> float:
-    """Log E that the policy is no mix of the personas, weights free for each prompt.
-
-    Args:
-        samples: what it said.
-        before: the base's mix m* [C, K], by which personas are repaired: then their mixes are those of the given ones
-            times pi0/m*.
-
-    Returns:
-        Nats, rounded down; inf if it said what no persona can.
-    """
-    if np.isneginf(samples.log_personas.max(axis=1) + _repair(samples, before)).any():
-        return np.inf
-    _, most = likeliest(jnp.asarray(samples.log_personas))
-    return float((samples.log_policy - _repair(samples, before)).sum() - np.asarray(most).sum())
-
-
-def _repair(samples: Scores, before: np.ndarray | None) -> np.ndarray:
-    """Log pi0/m* of responses [C, M], by which repaired personas exceed those given; 0 without repair.
-
-    What the base cannot say, no repaired persona can.
-    """
-    if before is None:
-        return np.zeros_like(samples.log_policy)
-    log_mix = _log_mix(samples, before)
-    unsaid = np.isneginf(samples.log_base) | np.isneginf(log_mix)
-    return np.where(unsaid, -np.inf, samples.log_base - np.where(unsaid, 0.0, log_mix))
-
-
-def _log_mix(samples: Scores, weights: np.ndarray) -> np.ndarray:
-    with np.errstate(divide="ignore"):
-        return np.logaddexp.reduce(np.log(weights)[:, :, None] + samples.log_personas, axis=1)
-
-
 def to_mix(samples: Scores, weights: np.ndarray, before: np.ndarray | None) -> np.ndarray:
     """Log pi/m of responses, m the mix by weights [C, K] of the (repaired) personas, nats [C, M]."""
-    return samples.log_policy - (_log_mix(samples, weights) + _repair(samples, before))
+    return samples.log_policy - (evidence.log_mix(samples, weights) + evidence.repair(samples, before))
 
 
 def _floor(table: Table, again: Table, weights: np.ndarray, before: np.ndarray, repair: bool) -> Floor:
@@ -216,17 +174,16 @@ def _floor(table: Table, again: Table, weights: np.ndarray, before: np.ndarray, 
     outside = to_mix(table.samples, weights, mend) - to_mix(again.samples, weights, mend)
     moved = (table.samples.log_policy - table.samples.log_base) - (again.samples.log_policy - again.samples.log_base)
     base = to_mix(table.base_samples, before, None) - to_mix(again.base_samples, before, None)
-    evidence = float((outside**2).sum() / 2 + abs(outside.sum()))
-    return Floor(noise(moved), noise(outside), noise(moved - outside), noise(base), evidence)
+    together = float((outside**2).sum() / 2 + abs(outside.sum()))
+    return Floor(noise(moved), noise(outside), noise(moved - outside), noise(base), together)
 
 
-def _proofs(table: Table, before: np.ndarray | None, again: Table | None) -> int:
+def _proofs(table: Table, again: Table | None) -> int:
     """Responses that are likelier under the policy than under every persona, in both scorings."""
     margin = np.full(table.samples.log_policy.shape, np.inf)
     for each in (table, again):
         if each is not None:
-            above = each.samples.log_policy - (each.samples.log_personas.max(axis=1) + _repair(each.samples, before))
-            margin = np.minimum(margin, above)
+            margin = np.minimum(margin, each.samples.log_policy - each.samples.log_personas.max(axis=1))
     return int((margin > EXACT).sum())
 
 
