@@ -7,7 +7,8 @@ import numpy as np
 import peers
 import pytest
 
-from toypersona.readers import arrays, joined, json_lines, tables
+from toypersona.measures import sampled_inputs
+from toypersona.readers import arrays, joined, json_lines, scored, tables
 
 MODELS = ("policy", "base", "larry", "bob", "alice")
 FORMATS = {
@@ -126,3 +127,7 @@ def test_the_format_is_told_from_what_is_in_the_file(tmp_path, rows):
     row = json.loads(peers.completions(rows, "policy").splitlines()[0])["response"]["body"]
     (tmp_path / "plain").write_text(json.dumps(row | {"id": "p/1"}))
     assert joined.format_of(tmp_path / "plain") == "completions"
+
+
+def test_readers_allow_the_rounding_that_the_estimators_do():
+    assert scored.ROUNDING == sampled_inputs.ROUNDING
