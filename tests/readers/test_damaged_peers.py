@@ -86,6 +86,16 @@ PEERS = {
         lambda text: text.replace('{"103": ', '{"7": {"logprob": -0.1, "rank": 1, "decoded_token": "u"}, "103": '),
         r"ask for prompt_logprobs=0",
     ),
+    "ids of other tokens": (
+        "vllm",
+        lambda text: text.replace('"prompt_logprobs": [', '"prompt_token_ids": [1, 2], "prompt_logprobs": ['),
+        r"line 1: its parts do not stand where this format has them",
+    ),
+    "several answers": (
+        "vllm",
+        lambda text: changed(text, ('"choices": [', '"choices": [{}, ')),
+        r"line 1: it has 2 choices: ask for n=1",
+    ),
     "failed request": (
         "vllm",
         lambda text: changed(text, ('"response": {', '"response": null, "was": {')),

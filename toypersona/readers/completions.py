@@ -19,16 +19,13 @@ def _one(where: str, row: dict[str, Any], whose: str) -> Scored:
     body = field(row, "response", where, dict) if "response" in row else row
     body = body.get("body", body)
     key = named(row.get("custom_id", body.get("id")), where)
-    choices = field(body, "choices", where, list)
-    if len(choices) != 1:
+    if len(choices := field(body, "choices", where, list)) != 1:
         raise refused(where, f"it has {len(choices)} choices: ask for n=1, so that each has an id of its own.")
-    scored = choices[0].get("prompt_logprobs") or body.get("prompt_logprobs")
-    if scored:
+    if scored := choices[0].get("prompt_logprobs") or body.get("prompt_logprobs"):
         ids = choices[0].get("prompt_token_ids") or body.get("prompt_token_ids") or [None] * len(scored)
         pairs = [_token(place, number, where) for place, number in zip(scored[1:], ids[1:], strict=True)]
-        return Scored(
-            key, where, log_probs([x for _, x in pairs], where, whose), tuple(w for w, _ in pairs), None, True
-        )
+        scores = log_probs([value for _, value in pairs], where, whose)
+        return Scored(key, where, scores, tuple(word for word, _ in pairs), whole=True)
     values, words = (field(choices[0], f"logprobs.{name}", where, list) for name in ("token_logprobs", "tokens"))
     if values and values[0] is None:
         made_up = len(values) - field(body, "usage.completion_tokens", where, int)

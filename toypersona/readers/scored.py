@@ -196,7 +196,9 @@ def understood(one: Callable[..., Scored], where: str, row: Any, whose: str) -> 
     """
     try:
         return one(where, row, whose)
-    except (AttributeError, KeyError, IndexError, TypeError) as error:
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+        if str(error).startswith(where):
+            raise
         raise refused(where, f"its parts do not stand where this format has them ({error}).") from error
 
 
