@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [
-    {"toypersona.types", "toypersona.limits", "toypersona.outputs", "toypersona.transcripts"},
+    {"toypersona.types", "toypersona.limits", "toypersona.outputs", "toypersona.transcripts", "toypersona.readers"},
     {"toypersona.files", "toypersona.provenance"},
     {"toypersona.numerics", "toypersona.interior_point", "toypersona.options", "toypersona.datasets"},
     {"toypersona.chains", "toypersona.hulls", "toypersona.linear_programme", "toypersona.simplex"},
@@ -18,9 +18,9 @@ LAYERS = [
     {"toypersona.tilted", "toypersona.parity", "toypersona.worlds", "toypersona.detection"},
     {"toypersona.policies", "toypersona.rewards", "toypersona.theory", "toypersona.long_answers"},
     {"toypersona.pretraining", "toypersona.rules", "toypersona.measures", "toypersona.programs"},
-    {"toypersona.trajectories", "toypersona.grids", "toypersona.artefacts"},
-    {"toypersona.sweeps"},
-    {"toypersona.bases"},
+    {"toypersona.trajectories", "toypersona.grids", "toypersona.artefacts", "toypersona.reports"},
+    {"toypersona.sweeps", "toypersona.report_words", "toypersona.report_figure"},
+    {"toypersona.bases", "toypersona.command"},
     {"toypersona.rules.catalogue", "toypersona.lock_in", "toypersona.thinkers", "toypersona.horizons"},
     {"toypersona.defences", "toypersona.competition", "toypersona.first_order", "toypersona.fine_tuning"},
     {"toypersona.right_answers", "toypersona.takeover", "toypersona.comparison", "toypersona.codes"},
@@ -34,6 +34,7 @@ LAYERS = [
 """From the lowest; a module imports from lower layers, and from its own entry."""
 
 WITHOUT_JAX = {
+    "toypersona.command",
     "toypersona.datasets",
     "toypersona.detection",
     "toypersona.files",
@@ -44,6 +45,11 @@ WITHOUT_JAX = {
     "toypersona.options",
     "toypersona.outputs",
     "toypersona.provenance",
+    "toypersona.readers.arrays",
+    "toypersona.readers.joined",
+    "toypersona.readers.json_lines",
+    "toypersona.report_figure",
+    "toypersona.report_words",
     "toypersona.transcripts",
     "toypersona.worlds.encodings",
     "toypersona.worlds.lines",
@@ -117,7 +123,8 @@ def test_flax_stays_in_policies_and_files_in_datasets(path):
         assert not any(n.startswith("flax") for n in names)
         assert not re.search(r"""\[["'](experts|gate)["']\]""", path.read_text()), "a policy's parameters are its own"
     assert not any(n.startswith("flax.nnx") for n in names)
-    if name.startswith("toypersona") and name.rpartition(".")[2] not in ("datasets", "files", "provenance"):
+    reads = name.startswith("toypersona.readers.") or name.rpartition(".")[2] in ("datasets", "files", "provenance")
+    if name.startswith("toypersona") and not reads:
         assert not any(n.startswith(("zarr", "xarray.open", "json", "orbax")) for n in names)
 
 

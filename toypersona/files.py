@@ -98,7 +98,12 @@ def kept_tree(path: Path, like: Any) -> Any:
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON as ``write_text`` does."""
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, as_json(content))
+
+
+def as_json(content: Any) -> str:
+    """JSON as it is written, with its last line ended."""
+    return json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,0 +1,133 @@
+"""Every format gives the arrays that the format of its own gives."""
+
+import json
+
+import exported
+import numpy as np
+import peers
+import pytest
+
+from toypersona.measures import sampled_inputs
+from toypersona.readers import arrays, joined, json_lines, scored, tables
+
+MODELS = ("policy", "base", "larry", "bob", "alice")
+FORMATS = {
+    "inspect": (peers.inspect_log, "json"),
+    "lm-evaluation-harness": (peers.lm_evaluation, "jsonl"),
+    "vllm": (peers.completions, "jsonl"),
+    "echo": (lambda rows, model: peers.completions(rows, model, echo=True), "jsonl"),
+    "bayesft": (peers.columns, "csv"),
+}
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return exported.lines(6, num_base=8)
+
+
+def own(tmp_path, rows, **how):
+    (table,) = tables.tables(json_lines.read(exported.write(tmp_path / "own.jsonl", rows)), **how)
+    return table
+
+
+def same(one, two):
+    for name in ("samples", "base_samples"):
+        for a, b in zip(getattr(one, name), getattr(two, name), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-9)
+    assert (one.personas, one.prompts) == (two.personas, two.prompts)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_what_peers_write_is_read_as_the_own_format(tmp_path, rows, name):
+    write, end = FORMATS[name]
+    paths = {model: tmp_path / f"{model}.{end}" for model in MODELS}
+    for model, path in paths.items():
+        path.write_text(write(rows, model), encoding="utf-8")
+    (table,) = tables.tables(joined.read(paths))
+    same(table, own(tmp_path, rows))
+    assert table.responses is not None
+    words = table.responses[0][0].words
+    assert words is None or list(words) == rows[0]["tokens"]
+    assert (words is None) == (name in ("lm-evaluation-harness", "bayesft"))
+
+
+def test_sums_lists_and_packed_files_are_the_same(tmp_path, rows):
+    table = own(tmp_path, rows)
+    packed = json_lines.read(exported.write(tmp_path / "own.jsonl.gz", exported.lines(6, num_base=8, tokens=False)))
+    same(table, tables.tables(packed)[0])
+    base = exported.toy()[0]
+    spelt = {" ".join(base.labels.units[u] for u in said): n for n, said in enumerate(np.asarray(base.responses))}
+    n = [spelt[row["response"]] for row in rows[6:12]]
+    np.testing.assert_allclose(table.samples.log_personas[1], np.asarray(base.log_personas)[1][:, n], atol=1e-9)
+    np.testing.assert_allclose(table.samples.log_base[1], np.asarray(base.log_base)[1, n], atol=1e-9)
+
+
+def test_a_header_has_the_prompts_weights_and_several_files_are_one(tmp_path, rows):
+    header = {"toypersona": 1, "temperature": 0.7, "tokenizer": "words", "prompt_weights": exported.weights()}
+    said = {who: [row for row in rows if row["sampled_from"] == who] for who in ("policy", "base")}
+    logs = [json_lines.read(exported.write(tmp_path / f"{who}.jsonl", each, header)) for who, each in said.items()]
+    (table,) = tables.tables(tables.merged(logs))
+    np.testing.assert_allclose(np.exp(table.log_prompts), list(exported.weights().values()), atol=1e-9)
+    assert logs[0].temperature == 0.7 and table._replace(log_prompts=0).samples.log_policy.shape == (6, 6)
+
+
+def test_arrays_are_read_as_they_are(tmp_path, rows):
+    table = own(tmp_path, rows)
+    np.savez(
+        tmp_path / "run.npz",
+        log_policy=table.samples.log_policy, log_base=table.samples.log_base, log_personas=table.samples.log_personas,
+        base_log_base=table.base_samples.log_base, base_log_personas=table.base_samples.log_personas,
+        personas=np.array(table.personas), prompts=np.array(table.prompts),
+    )  # fmt: skip
+    same(arrays.read(tmp_path / "run.npz"), table)
+
+
+def test_pooled_all_responses_count_once_and_one_a_prompt_is_enough(tmp_path):
+    rows = [row | {"prompt_id": f"p{i}"} for i, row in enumerate(exported.lines(4, base_too=False))]
+    rows += [
+        row | {"prompt_id": f"p{i}"}
+        for i, row in enumerate(r for r in exported.lines(4) if r["sampled_from"] == "base")
+    ]
+    table = own(tmp_path, rows, pool=True)
+    assert table.pooled == 24 and table.samples.log_policy.shape == (1, 24)
+    sums = [sum(row["log_probs"]["policy"]) for row in rows[:24]]
+    np.testing.assert_allclose(np.sort(table.samples.log_policy[0]), np.sort(sums))
+    assert "one mix is assumed for all 24 prompts" in table.notes[0]
+    with pytest.raises(ValueError, match=r"1 responses of the policy to p0 are too few: .*--pool"):
+        own(tmp_path, rows)
+
+
+def test_what_some_prompts_have_more_of_is_left_out_only_if_asked(tmp_path, rows):
+    with pytest.raises(ValueError, match=r"has 6 responses of the policy, .* has 5: --trim takes the first 4 of each"):
+        own(tmp_path, rows[1:])
+    table = own(tmp_path, rows[1:], trim=True)
+    assert table.samples.log_policy.shape == (6, 4) and table.base_samples.log_policy.shape == (6, 8)
+    assert "11 of 35 responses of the policy are left out: 4 of each prompt count." in table.notes
+
+
+def test_steps_of_training_share_what_the_base_said(tmp_path):
+    rows = exported.lines(4, step=200) + exported.lines(4, step=50, seed=1, base_too=False)
+    found = tables.tables(json_lines.read(exported.write(tmp_path / "own.jsonl", rows)))
+    assert [table.step for table in found] == [50, 200]
+    same(found[0]._replace(samples=found[1].samples), found[1])
+    assert not np.array_equal(found[0].samples.log_policy, found[1].samples.log_policy)
+
+
+def test_the_format_is_told_from_what_is_in_the_file(tmp_path, rows):
+    kinds = {
+        name: (write, kind)
+        for (name, (write, _)), kind in zip(
+            FORMATS.items(), ("inspect", "samples", "completions", "completions", "columns"), strict=True
+        )
+    }
+    for name, (write, kind) in kinds.items():
+        path = tmp_path / f"{name}.log"
+        path.write_text(write(rows, "larry"), encoding="utf-8")
+        assert joined.format_of(path) == kind
+    row = json.loads(peers.completions(rows, "policy").splitlines()[0])["response"]["body"]
+    (tmp_path / "plain").write_text(json.dumps(row | {"id": "p/1"}))
+    assert joined.format_of(tmp_path / "plain") == "completions"
+
+
+def test_readers_allow_the_rounding_that_the_estimators_do():
+    assert scored.ROUNDING == sampled_inputs.ROUNDING

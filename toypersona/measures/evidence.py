@@ -1,0 +1,89 @@
+"""The evidence in samples that a policy is no mix of personas: a likelihood ratio that no mix can often make large.
+
+``log E = sum_i log pi(x_i) - max_w sum_i log sum_k w_k p_k(x_i)``, weights free for each prompt. If the policy is some
+mix, ``P(E >= 1/alpha) <= alpha`` (universal inference: Wasserman, Ramdas, Balakrishnan 2020). The maximum is taken from
+above, by the certificate of ``hulls.project``, so that rounding and fits that stop early cannot raise the evidence.
+
+Personas that were repaired (``hulls.repaired``) hang on m*, the mix nearest to the base, which is fitted to the base's
+samples: an error in it moves every term the same way. To first order the move is normal with a known spread s, so that
+``log E >= L + z s`` has a probability of at most ``exp(-L) + exp(-z^2/2)``; both are made equal.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from toypersona import hulls
+from toypersona.readers.tables import Scores
+
+ACTIVE = 1e-6
+"""Smallest weight of a persona that is in the base's mix."""
+
+
+@jax.jit
+def likeliest(log_personas: Float[Array, "C K M"]) -> tuple[Float[Array, "C K"], Float[Array, " C"]]:
+    """The likeliest mix at each prompt, and the greatest log-likelihood of its M responses there can be, nats."""
+    num = log_personas.shape[2]
+    uniform = jnp.full((log_personas.shape[0], num), -jnp.log(num))
+    found = hulls.project_batch(uniform, log_personas, tolerance=1e-9)
+    return found.weights, -num * (found.distance - found.gap + jnp.log(num))
+
+
+def log_evidence(samples: Scores) -> float:
+    """Log E that what said the samples is no mix of the personas, nats, rounded down.
+
+    It is inf if it said what no persona can.
+    """
+    if np.isneginf(samples.log_personas.max(axis=1)).any():
+        return np.inf
+    _, most = likeliest(jnp.asarray(samples.log_personas))
+    return float(samples.log_policy.sum() - np.asarray(most).sum())
+
+
+def log_evidence_repaired(samples: Scores, base_samples: Scores, weights: np.ndarray) -> float:
+    """The same against mixes of repaired personas: no mix exceeds L more often than ``exp(-L)``, to first order.
+
+    Args:
+        samples: what the policy said.
+        base_samples: what the base said, by which the personas were repaired.
+        weights: of m*, the base's mix [C, K].
+    """
+    ratio = log_evidence(Scores(samples.log_policy - repair(samples, weights), samples.log_base, samples.log_personas))
+    if not 0 < ratio < np.inf:
+        return ratio
+    spread = np.sqrt(sum(map(_variance, samples.log_personas, base_samples.log_personas, weights)))
+    deviations = np.sqrt(spread**2 + 2 * ratio) - spread
+    return float(deviations**2 / 2 - np.log(2))
+
+
+def _variance(log_personas: np.ndarray, log_base_personas: np.ndarray, weights: np.ndarray) -> float:
+    """Of ``sum_i log m*(x_i)`` over what the base might have said instead, at one prompt.
+
+    With ``r_k = q_k/m*`` a sample of the base moves w* by ``H^-1 (r - 1)/B``, ``H = mean[r r^T]``.
+    """
+    active = weights > ACTIVE
+    log_mixes = [
+        np.logaddexp.reduce(np.log(weights[active])[:, None] + q[active]) for q in (log_personas, log_base_personas)
+    ]
+    said, base = (np.exp(q[active] - m) for q, m in zip((log_personas, log_base_personas), log_mixes, strict=True))
+    moved = np.linalg.pinv(base @ base.T / base.shape[1]) @ (base - 1) / base.shape[1]
+    return float(((said.sum(axis=1) @ moved) ** 2).sum())
+
+
+def repair(samples: Scores, weights: np.ndarray | None) -> np.ndarray:
+    """Log pi0/m* of responses [C, M], by which repaired personas exceed those given; 0 without weights of m* [C, K].
+
+    What the base cannot say, no repaired persona can.
+    """
+    if weights is None:
+        return np.zeros_like(samples.log_policy)
+    mix = log_mix(samples, weights)
+    unsaid = np.isneginf(samples.log_base) | np.isneginf(mix)
+    return np.where(unsaid, -np.inf, samples.log_base - np.where(unsaid, 0.0, mix))
+
+
+def log_mix(samples: Scores, weights: np.ndarray) -> np.ndarray:
+    """Log-probabilities of responses under the mix of the personas given by weights [C, K], nats [C, M]."""
+    with np.errstate(divide="ignore"):
+        return np.logaddexp.reduce(np.log(weights)[:, :, None] + samples.log_personas, axis=1)
