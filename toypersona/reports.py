@@ -131,14 +131,14 @@ def report(table: Table, *, repair: bool = False, again: Table | None = None) ->
         else (jnp.asarray(table.next_words[0]), jnp.asarray(table.next_words[1])),
         repair=repair,
     )
-    before = np.asarray(evidence.likeliest(jnp.asarray(table.base_samples.log_personas))[0])
+    before = np.asarray(evidence.e_value(table.base_samples).weights)
     weights = np.asarray(budget.weights)
     ratio = to_mix(table.samples, weights, before if repair else None)
     floor = None if again is None else _floor(table, again, weights, before, repair)
     if repair:
         log_evidence = evidence.log_evidence_repaired(table.samples, table.base_samples, before)
     else:
-        log_evidence = evidence.log_evidence(table.samples)
+        log_evidence = float(evidence.e_value(table.samples).log_e)
     words, by_prompt = _words(table, weights, before if repair else None)
     return Report(
         table,

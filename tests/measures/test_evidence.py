@@ -49,7 +49,7 @@ def test_it_is_the_likelihood_ratio_against_the_likeliest_mix(toy):
         most -= scipy.optimize.minimize(
             law, np.zeros(3), method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-9}
         ).fun
-    ratio, found = samples.log_policy.sum() - most, evidence.log_evidence(samples)
+    ratio, found = samples.log_policy.sum() - most, float(evidence.e_value(samples).log_e)
     assert found <= ratio + 1e-6 and found == pytest.approx(ratio, abs=1e-4) and found > ALARM
 
 
@@ -57,7 +57,7 @@ def test_it_never_alarms_at_a_mix_whose_law_is_known(toy):
     """The likeliest mix is at least as likely as the true one, whatever was said."""
     rng = np.random.default_rng(1)
     laws = (mixed(rng.dirichlet(np.full(3, 0.3), size=6), toy[2]) for _ in range(200))
-    assert max(evidence.log_evidence(scores(rng, law, toy[1], toy[2], NUM)) for law in laws) <= 1e-6
+    assert max(float(evidence.e_value(scores(rng, law, toy[1], toy[2], NUM)).log_e) for law in laws) <= 1e-6
 
 
 def test_what_no_persona_can_say_is_a_proof(toy):
@@ -65,7 +65,7 @@ def test_what_no_persona_can_say_is_a_proof(toy):
     samples.log_personas[2, :, 5] = -np.inf
     base = samples._replace(log_policy=samples.log_base)
     weights = np.full((6, 3), 1 / 3)
-    assert evidence.log_evidence(samples) == evidence.log_evidence_repaired(samples, base, weights) == np.inf
+    assert float(evidence.e_value(samples).log_e) == evidence.log_evidence_repaired(samples, base, weights) == np.inf
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +84,10 @@ def test_with_a_repair_fitted_to_samples_it_misleads_as_rarely_as_it_says(toy, o
     for _ in range(100):
         samples = scores(rng, mixed(np.array(target), repaired), log_base, toy[2], NUM)
         base = scores(rng, log_base, log_base, toy[2], NUM)
-        weights = np.asarray(evidence.likeliest(jnp.asarray(base.log_personas))[0])
+        weights = np.asarray(evidence.e_value(base).weights)
         found.append(evidence.log_evidence_repaired(samples, base, weights))
         shifted = samples.log_policy - evidence.repair(samples, weights)
-        naive.append(evidence.log_evidence(samples._replace(log_policy=shifted)))
+        naive.append(float(evidence.e_value(samples._replace(log_policy=shifted)).log_e))
     assert np.mean(np.array(naive) > ALARM) > 0.1, "without the error of the repair it would mislead"
     assert np.mean(np.array(found) > ALARM) <= 0.05
 
@@ -97,10 +97,10 @@ def test_with_a_repair_it_still_sees_what_is_far_outside(toy, outside):
     rng = np.random.default_rng(3)
     law = np.asarray(jax.nn.log_softmax(jnp.asarray(log_base + 1.5 * rng.normal(size=log_base.shape))))
     samples, base = scores(rng, law, log_base, toy[2], 400), scores(rng, log_base, log_base, toy[2], 400)
-    weights = np.asarray(evidence.likeliest(jnp.asarray(base.log_personas))[0])
+    weights = np.asarray(evidence.e_value(base).weights)
     found = evidence.log_evidence_repaired(samples, base, weights)
     shifted = samples.log_policy - evidence.repair(samples, exact)
-    assert 5 * ALARM < found < evidence.log_evidence(samples._replace(log_policy=shifted))
+    assert 5 * ALARM < found < float(evidence.e_value(samples._replace(log_policy=shifted)).log_e)
 
 
 def test_the_spread_of_the_repair_is_that_of_many_draws(toy, outside):
@@ -110,7 +110,7 @@ def test_the_spread_of_the_repair_is_that_of_many_draws(toy, outside):
     sums, spreads = [], []
     for _ in range(200):
         base = scores(rng, log_base, log_base, toy[2], 400)
-        weights = np.asarray(evidence.likeliest(jnp.asarray(base.log_personas))[0])
+        weights = np.asarray(evidence.e_value(base).weights)
         sums.append(evidence.log_mix(samples, weights).sum())
         spreads.append(np.sqrt(sum(map(evidence._variance, samples.log_personas, base.log_personas, weights))))
     assert np.mean(spreads) == pytest.approx(np.std(sums), rel=0.2)

@@ -1,8 +1,4 @@
-"""The evidence in samples that a policy is no mix of personas: a likelihood ratio that no mix can often make large.
-
-``log E = sum_i log pi(x_i) - max_w sum_i log sum_k w_k p_k(x_i)``, weights free for each prompt. If the policy is some
-mix, ``P(E >= 1/alpha) <= alpha`` (universal inference: Wasserman, Ramdas, Balakrishnan 2020). The maximum is taken from
-above, by the certificate of ``hulls.project``, so that rounding and fits that stop early cannot raise the evidence.
+"""The evidence in a log of samples that a policy is no mix of personas: ``detectors.e_value``, also of repaired ones.
 
 Personas that were repaired (``hulls.repaired``) hang on m*, the mix nearest to the base, which is fitted to the base's
 samples: an error in it moves every term the same way. To first order the move is normal with a known spread s, so that
@@ -12,44 +8,31 @@ samples: an error in it moves every term the same way. To first order the move i
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 
-from toypersona import hulls
+from toypersona.measures import detectors
 from toypersona.readers.tables import Scores
 
 ACTIVE = 1e-6
 """Smallest weight of a persona that is in the base's mix."""
 
 
-@jax.jit
-def likeliest(log_personas: Float[Array, "C K M"]) -> tuple[Float[Array, "C K"], Float[Array, " C"]]:
-    """The likeliest mix at each prompt, and the greatest log-likelihood of its M responses there can be, nats."""
-    num = log_personas.shape[2]
-    uniform = jnp.full((log_personas.shape[0], num), -jnp.log(num))
-    found = hulls.project_batch(uniform, log_personas, tolerance=1e-9)
-    return found.weights, -num * (found.distance - found.gap + jnp.log(num))
+_compiled = jax.jit(detectors.e_value)
 
 
-def log_evidence(samples: Scores) -> float:
-    """Log E that what said the samples is no mix of the personas, nats, rounded down.
-
-    It is inf if it said what no persona can.
-    """
-    if np.isneginf(samples.log_personas.max(axis=1)).any():
-        return np.inf
-    _, most = likeliest(jnp.asarray(samples.log_personas))
-    return float(samples.log_policy.sum() - np.asarray(most).sum())
+def e_value(samples: Scores) -> detectors.EValue:
+    """That what said the samples is no mix of the personas, with the mix that is likeliest to have said them."""
+    return _compiled(jnp.asarray(samples.log_policy), jnp.asarray(samples.log_personas))
 
 
 def log_evidence_repaired(samples: Scores, base_samples: Scores, weights: np.ndarray) -> float:
-    """The same against mixes of repaired personas: no mix exceeds L more often than ``exp(-L)``, to first order.
+    """``ln E`` against mixes of repaired personas, nats: none exceeds L more often than ``exp(-L)``, to first order.
 
     Args:
         samples: what the policy said.
         base_samples: what the base said, by which the personas were repaired.
         weights: of m*, the base's mix [C, K].
     """
-    ratio = log_evidence(Scores(samples.log_policy - repair(samples, weights), samples.log_base, samples.log_personas))
+    ratio = float(e_value(samples._replace(log_policy=samples.log_policy - repair(samples, weights))).log_e)
     if not 0 < ratio < np.inf:
         return ratio
     spread = np.sqrt(sum(map(_variance, samples.log_personas, base_samples.log_personas, weights)))
