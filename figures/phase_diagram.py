@@ -32,7 +32,7 @@ def draw_map(axis: Axes, dataset: xr.Dataset, rule: str) -> None:
     shade = one.selection_fraction.mean("seed")
     mesh = axis.pcolormesh(one.strength, one.angle, shade, vmin=0, vmax=1, shading="nearest", rasterized=True)
     mesh.set_edgecolor("face")
-    found = boundaries.from_dataset(one).sel(bound="middle")
+    found = boundaries.from_dataset(one, mixes=readings.mixes(dataset)).sel(bound="middle")
     outline = [withStroke(linewidth=2.6, foreground="black")]
     for label, (take, colour, dash) in BOUNDARIES.items():
         _draw_boundary(axis, take(found), one.strength, dash, color=colour, lw=1.5, label=label, path_effects=outline)

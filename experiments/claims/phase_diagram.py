@@ -9,7 +9,7 @@ from experiments.claims.persona_gain import curve
 from experiments.claims.weak_limit import extrapolated
 from experiments.shared import oracle, terminal
 from experiments.shared.claim import ROUNDING, Claim, Kind, at_most, drawn, grouped, near
-from toypersona import datasets, transcripts
+from toypersona import datasets, detection, transcripts
 from toypersona.measures import boundaries
 
 RESIDUAL = 1e-2
@@ -129,14 +129,20 @@ def edge_is_weak(dataset: xr.Dataset) -> bool:
     return bool((np.abs(total[..., 1] / total[..., 0] - 1) < WEAK).all())
 
 
+def mixes(dataset: xr.Dataset) -> tuple[int, int]:
+    """How many prompts have weights of their own, and how many personas there are: nobody knows the mix."""
+    return dataset.sizes["prompt"], dataset.sizes["persona"]
+
+
 def _detectable(dataset: xr.Dataset) -> list[Claim]:
-    """It takes ``sqrt(2 ln(1/alpha) / n) / sin(theta)``, where that is weak and on the map.
+    """It takes ``sqrt(2 (ln(1/alpha) + C (K - 1)/2) / n) / sin(theta)``, where that is weak and on the map.
 
     For the hull distance of weak RL is ``s² sin²(theta) / 2`` of a standardised reward.
     """
-    seen = boundaries.from_dataset(dataset.sel(rule="tilt")).detectable.sel(samples=MANY, bound="middle")
+    tilt, nats = dataset.sel(rule="tilt"), detection.boundary(boundaries.ALPHA, *mixes(dataset)).nats
+    seen = boundaries.from_dataset(tilt, mixes=mixes(dataset)).detectable.sel(samples=MANY, bound="middle")
     sine, strengths = np.sin(np.deg2rad(dataset.angle)), dataset.strength.values
-    law = np.sqrt(2 * np.log(1 / boundaries.ALPHA) / MANY) / sine.where(sine > 0)
+    law = np.sqrt(2 * nats / MANY) / sine.where(sine > 0)
     return [
         drawn("theorem", f"at {angle:g}°", at, seen.sel(angle=angle), LOWEST * at, possible=(0, 2 * at))
         for angle, at in zip(dataset.angle.values, law.values, strict=True)
@@ -171,7 +177,8 @@ def findings(dataset: xr.Dataset) -> list[str]:
     """What a reader should take away."""
     angle = dataset.angle.sel(angle=30, method="nearest").item()
     tilt = dataset.sel(angle=angle, rule="tilt")
-    at = boundaries.from_dataset(tilt, num_runs=_num_runs(dataset))
+    at = boundaries.from_dataset(tilt, num_runs=_num_runs(dataset), mixes=mixes(dataset))
+    known = boundaries.from_dataset(tilt).detectable
     noise = []
     if "noise" in at:
         where = _place(at.noise, axis="learning rate")
@@ -189,7 +196,8 @@ def findings(dataset: xr.Dataset) -> list[str]:
         f"At {angle:g}° RL is mostly persona selection {half}; "
         f"{persona.capitalize()}'s vertex is reached {_place(at.vertex, 'at')}.",
         f"There, 100 samples could tell the policy from every mix of personas "
-        f"{_place(at.detectable.sel(samples=100))}, 10 000 {_place(at.detectable.sel(samples=10_000))}.",
+        f"{_place(at.detectable.sel(samples=100))}, 10 000 {_place(at.detectable.sel(samples=10_000))}; from a known "
+        f"mix, 10 000 {_place(known.sel(samples=10_000))}.",
         *noise,
         f"Pretraining missed the true personas by {dataset.expert_divergence.max().item():.2g} nats per token at most "
         f"and the Bayes gates by {dataset.gate_divergence.max().item():.2g} nats.",

@@ -51,6 +51,13 @@ def test_the_named_boundaries():
         assert low < middle < high < 1.02 * low
 
 
+def test_not_knowing_the_mix_makes_it_later_to_tell():
+    """By C (K - 1)/2 nats of all samples together."""
+    distances = dataset(hull_distance=STRENGTHS**2 / 2)
+    told = boundaries.from_dataset(distances, mixes=(6, 3)).detectable.sel(samples=100)
+    np.testing.assert_allclose(bounds(told)[1], np.sqrt(0.02 * (np.log(20) + 6)), rtol=1e-3)
+
+
 def test_a_standard_error_widens_a_boundary_by_as_much_as_the_slope_says():
     curve = 1 - np.log(STRENGTHS)
     found = boundaries.from_dataset(dataset(selection_fraction=curve, selection_fraction_se=np.full(200, 0.05)))

@@ -2,8 +2,8 @@
 
 - half: selection stops being the larger part, S falls through 1/2.
 - vertex: selection is used up, the nearest mix is one persona, ``max_k w*_k >= 0.99``.
-- detectable: n samples can tell the policy from every persona mix, ``n d_prompt >= ln(1/alpha)`` (Stein's lemma: Cover
-  and Thomas 2006, theorem 11.8.3).
+- detectable: n samples can tell the policy from every persona mix, ``n d_prompt >= ln(1/alpha) + C (K - 1)/2``: Stein's
+  bound, and the price of not knowing which mix (``detection``).
 - noise: a sampled rule locks onto a wrong persona in one run of ten.
 
 A boundary is a strength: 0 where it is passed from the start, inf where it is not reached. Read from datasets, without
@@ -15,6 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
+
+from toypersona import detection
 
 VERTEX = 0.99
 ALPHA = 0.05
@@ -73,6 +75,7 @@ def from_dataset(
     samples: Sequence[int] = SAMPLES,
     rates: str = "learning_rate",
     num_runs: int | float | None = None,
+    mixes: tuple[int, int] = (1, 1),
 ) -> xr.Dataset:
     """The boundaries of every curve in a dataset, as many of the four as it has the variables for.
 
@@ -84,6 +87,8 @@ def from_dataset(
         samples: n of the detectable boundary.
         rates: the dimension of learning rates.
         num_runs: how many runs each ``noise_wrong`` is the share of, for its standard error.
+        mixes: C prompts, each with weights of its own that nobody knows, and K personas: for detectable, which is
+            Stein's bound alone, of a mix that is known, unless they are given.
 
     Returns:
         ``half``, ``vertex``, ``detectable`` (with a dimension ``samples``) and ``noise``, with the dimensions of their
@@ -106,7 +111,8 @@ def from_dataset(
         # Distances are powers of a weak strength.
         distance = np.maximum(dataset.hull_distance.astype(float), 1e-300)
         error = dataset.get("hull_distance_se", 0.0) / distance
-        each = [_boundary(np.log(distance), error, along, np.log(-np.log(ALPHA) / n)) for n in samples]
+        nats = detection.boundary(ALPHA, *mixes).nats
+        each = [_boundary(np.log(distance), error, along, np.log(nats / n)) for n in samples]
         boundaries["detectable"] = xr.concat(each, xr.DataArray(np.array(samples), dims="samples", name="samples"))
     if "noise_wrong" in dataset:
         error = np.sqrt(WRONG * (1 - WRONG) / num_runs) if num_runs else 0.0
