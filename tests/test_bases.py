@@ -1,6 +1,7 @@
 """Where every rule starts: the same policy by every way to make a base, and what is computed once and kept."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -25,8 +26,11 @@ BASE = bases.frozen(SPEAKERS, PARAMS, *LISTED)
 REWARD = jax.random.normal(jax.random.key(3), (2, 9))
 
 
+LAWS = ("log_prompts", "log_gates", "log_personas", "log_base")
+
+
 def assert_same_law(base, other, rtol=1e-10):
-    for field in ("log_prompts", "log_gates", "log_personas", "log_base"):
+    for field in LAWS:
         np.testing.assert_allclose(getattr(base, field), getattr(other, field), rtol=rtol, atol=1e-12, err_msg=field)
 
 
@@ -135,19 +139,26 @@ def fitted(tmp_path_factory):
     return folder, bases.pretrained("markov", OPTIONS, FEW, length=LENGTH, seeds=SEEDS, folder=folder)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("index", [0, 1])
-def test_each_pretrained_base_is_its_own_fit_by_hand(fitted, index):
-    _, pretrained = fitted
-    world_key, text_key, fit_key = jax.random.split(jax.random.fold_in(jax.random.key(SEEDS[index]), bases.OF_BASE), 3)
+@jax.jit
+def fitted_by_hand(seed):
+    """World, parameters, what was recovered, and the base's laws."""
+    world_key, text_key, fit_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), bases.OF_BASE), 3)
     world, labels = markov.markov(world_key, num_words=3, num_prompts=2, num_personas=2)
     text = worlds.sample(text_key, world, 4, 50)
     speakers = mixture.for_world(world, labels, LENGTH)
     fit = pretraining.fit_text(fit_key, world, text, speakers, FEW, 50)
     params, recovery = pretraining.align(world, speakers, fit.params, LENGTH)
+    base = bases.frozen(speakers, params, labels, world.prompts, world.log_prompts, LISTED[3])
+    return world, recovery, {name: getattr(base, name) for name in LAWS}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("index", [0, 1])
+def test_each_pretrained_base_is_its_own_fit_by_hand(fitted, index):
+    _, pretrained = fitted
+    world, recovery, laws = fitted_by_hand(SEEDS[index])
     base = pretrained.base(index)
-    by_hand = bases.frozen(speakers, params, labels, world.prompts, world.log_prompts, LISTED[3])
-    assert_same_law(base, by_hand, rtol=1e-6)
+    assert_same_law(base, SimpleNamespace(**laws), rtol=1e-6)
     jax.tree.map(np.testing.assert_array_equal, pretrained.world_at(index), world)
     np.testing.assert_array_equal(base.prompts, world.prompts)
     # Adam's first steps make much of the last digits.
@@ -230,7 +241,9 @@ def networks(tmp_path_factory):
 @pytest.mark.slow
 def test_each_pretrained_network_is_its_own_fit_by_hand_with_its_way_there(networks):
     _, pretrained = networks
-    for index, seed in enumerate(SEEDS):
+
+    @jax.jit
+    def by_hand(seed):
         world_key, text_key, fit_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), bases.OF_BASE), 3)
         world, labels = markov.markov(world_key, num_words=3, num_prompts=2, num_personas=2)
         line_key, tag_key = jax.random.split(text_key)
@@ -240,10 +253,12 @@ def test_each_pretrained_network_is_its_own_fit_by_hand_with_its_way_there(netwo
         path = pretraining.fit_counts(fit_key, speakers, world.prompts, counts, (0, 2, 6), rate=NETWORK.learning_rate)
         ends, early = jax.tree.map(lambda x: x[-1], path), jax.tree.map(lambda x: x[:-1], path)
         params, recovery = pretraining.align(world, speakers, ends, LENGTH)
-        close = lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)  # noqa: E731
-        jax.tree.map(close, jax.tree.map(lambda x: x[index], pretrained.params), params)  # noqa: B023
-        jax.tree.map(close, jax.tree.map(lambda x: x[index], pretrained.early), early)  # noqa: B023
-        jax.tree.map(close, jax.tree.map(lambda x: x[index], pretrained.recovery), recovery)  # noqa: B023
+        return params, early, recovery
+
+    close = lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)  # noqa: E731
+    for index, seed in enumerate(SEEDS):
+        kept = jax.tree.map(lambda x: x[index], (pretrained.params, pretrained.early, pretrained.recovery))  # noqa: B023
+        jax.tree.map(close, kept, by_hand(seed))
 
 
 @pytest.mark.slow

@@ -27,7 +27,11 @@ def run(experiment, arguments, capsys):
 
 
 def _unmeasured(program, first, num_points, device):
-    """Point by point in a single block: timing one would compute it twice more, and ``test_programs`` does."""
+    """Point by point in a single block: timing one would compute it twice more, and ``test_programs`` does.
+
+    Compiled here: in the sweep's own threads the checks of keys are on, whatever a test says.
+    """
+    programs.compiled(program, 1, (), device)
     return programs.Plan(num_points, 1)
 
 

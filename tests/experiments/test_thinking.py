@@ -14,7 +14,10 @@ from experiments.claims import reasoning as claims_of_reasoning
 from toypersona import datasets
 
 ROOT = Path(__file__).parents[2]
-FEW = "--pretraining.num-lines 4000 --pretraining.num-restarts 4 --seeds 0"
+FEW = (
+    "--pretraining.num-lines 4000 --pretraining.num-restarts 3 --pretraining.num-steps 300 --pretraining.batch-size 128 "
+    "--seeds 0"
+)
 SMALL = {
     reasoning: f"{FEW} --num-bits 2 --other-bits 1 --strengths 3 100 --length-costs 0 0.4 --training.num-steps 300 "
     "--training.num-stops 4 --long.num-bits 4 --long.num-rows 8 --long.num-measured 400",
