@@ -15,8 +15,8 @@ from toypersona import datasets
 
 ROOT = Path(__file__).parents[2]
 FEW = (
-    "--pretraining.num-lines 4000 --pretraining.num-restarts 3 --pretraining.num-steps 300 --pretraining.batch-size 128 "
-    "--seeds 0"
+    "--pretraining.num-lines 4000 --pretraining.num-restarts 3 --pretraining.num-steps 300 "
+    "--pretraining.batch-size 128 --seeds 0"
 )
 SMALL = {
     reasoning: f"{FEW} --num-bits 2 --other-bits 1 --strengths 3 100 --length-costs 0 0.4 --training.num-steps 300 "
