@@ -116,7 +116,10 @@ def run(config: Config) -> xr.Dataset:
         in_the_open = defences.RULES["exact"](open_base, *paid, jax.random.clone(control_key))
         mark = np.arange(base.prompts.shape[0]) % len(reasoning.MARKS)
         blind = defences.RULES["exact"](bases.only(base, mark == 0), *paid, control_key)
-        by_rule = jax.tree.map(lambda *x: jnp.stack(x), *(thinkers.along(estimated, path) for path in paths))
+        # Mapped, so that what is measured is compiled once for all rules.
+        by_rule = jax.lax.map(
+            lambda path: thinkers.along(estimated, path), jax.tree.map(lambda *x: jnp.stack(x), *paths)
+        )
         everywhere = thinkers.along(lambda params: measured(open_base, params), in_the_open)
         controls = {"everywhere": everywhere, "control": thinkers.along(unseen, blind)}
         wrong = bases.only(base, mark == mark.max())

@@ -83,26 +83,24 @@ def run(config: Config) -> xr.Dataset:
     names = ("tilt", "natural gradient", "Adam", *scopes)
 
     def gain(base: Base, paid: Callable, step: Callable) -> dict[str, Array]:
-        """Kappa of a rule and the budgets of its steps; ``step(reward) -> direction, (rate -> log pi)``."""
+        """Kappa of a rule and the policies after its steps; ``step(reward) -> direction, (rate -> log pi)``."""
         hull = base.log_base, base.log_personas
         ends = jax.vmap(paid)(jnp.array([0.0, 90.0]))
         kernel = theory.persona_gain(*hull, ends, jax.vmap(lambda r: step(r)[0])(ends), base.log_prompts)
 
-        def along(angle: Array) -> tuple[Array, dict[str, Array]]:
+        def along(angle: Array) -> tuple[Array, Array]:
             direction, after = step(paid(angle))
             rates = first_order.rates(base.log_base, direction, base.log_prompts, drifts)
-            spent = jax.lax.map(lambda rate: base.budget(after(rate)), rates)
-            limit = theory.weak_limit(*hull, direction, base.log_prompts)
-            return limit, {name: getattr(spent, name) for name in MEASURED}
+            return theory.weak_limit(*hull, direction, base.log_prompts), jax.lax.map(after, rates)
 
-        limit, spent = jax.lax.map(along, angles)
+        limit, policies = jax.lax.map(along, angles)
         return {
             "kappa": kernel.kappa,
             "rayleigh": kernel.rayleigh,
             "affine_leak": kernel.unexplained[0, 0] / (kernel.explained + kernel.unexplained)[0, 0],
             "gain_law": kernel.curve(jnp.deg2rad(angles)),
             "first_order": limit,
-            **spent,
+            "policies": policies,
         }
 
     def rules(base: Base, paid: Callable) -> dict[str, Array]:
@@ -121,7 +119,11 @@ def run(config: Config) -> xr.Dataset:
         stacked = jax.tree.map(lambda *x: jnp.stack(x), *scopes.values())
         by_rate = jax.vmap(lambda scope: gain(base, paid, functools.partial(vanilla, scope)))(stacked)
         alone = [jax.tree.map(lambda x: x[None], gain(base, paid, step)) for step in by_kind]
-        return jax.tree.map(lambda *x: jnp.concatenate(x), *alone, by_rate)
+        values = jax.tree.map(lambda *x: jnp.concatenate(x), *alone, by_rate)
+        # One budget for all rules, or it would be compiled for each.
+        policies = values.pop("policies")
+        spent = jax.lax.map(base.budget, policies.reshape(-1, *policies.shape[-2:]))
+        return values | {name: getattr(spent, name).reshape(policies.shape[:-2]) for name in MEASURED}
 
     def point(key: Key) -> dict[str, Any]:
         by_gate, draw = [], bases[0].place(key)

@@ -98,13 +98,16 @@ def _learn(config: Config, base: Base, wanted: Float[Array, "2 C N"], key: Key) 
     steps = settings.records(config.num_steps, config.num_records // 4)
     walk = {"steps": jnp.asarray(steps), "learning_rate": config.pace * config.learning_rate}
     paths, missed = fine_tuning.on_lines(key, base, wanted, config.lines, **walk)
-    spent = jax.lax.map(base.budget_along, paths.reshape(-1, *paths.shape[2:]))
-    own = jax.vmap(base.budget_along)(wanted[:, None])
-    along = {name: getattr(spent, name).reshape(missed.shape) for name in PARTS}
+    still = jnp.broadcast_to(wanted[:, None], (len(AUTHORS), *paths.shape[2:]))
+    # Both demonstrators among the paths, so that their budgets are compiled once.
+    spent = jax.lax.map(base.budget_along, jnp.concatenate([paths.reshape(-1, *paths.shape[2:]), still]))
+    along = {name: getattr(spent, name)[: -len(AUTHORS)].reshape(missed.shape) for name in PARTS}
     along["missed"] = named(missed, "KL(demonstrator‖policy)", "nats")
     ends = {
-        "demonstrator_total": own.total[:, 0],
-        "demonstrator_fraction": named(own.selection_fraction[:, 0], "selection fraction of the demonstrator"),
+        "demonstrator_total": spent.total[-len(AUTHORS) :, 0],
+        "demonstrator_fraction": named(
+            spent.selection_fraction[-len(AUTHORS) :, 0], "selection fraction of the demonstrator"
+        ),
     }
     return named(along, demonstrator=AUTHORS, lines=config.lines, step=steps) | named(ends, demonstrator=AUTHORS)
 

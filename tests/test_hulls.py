@@ -98,7 +98,7 @@ def warned_of_float32():
 
 
 @pytest.mark.slow_but("3")
-@pytest.mark.parametrize("num_components", [1, 2, 3, 4, 8, 16])
+@pytest.mark.parametrize("num_components", [1, 3, 16])
 def test_distance_is_scipys(num_components):
     log_p, log_components = problems(num_components, 2)
     expected = np.array([slsqp(*one) for one in zip(np.asarray(log_p), np.asarray(log_components), strict=True)])
@@ -290,7 +290,7 @@ repair = jax.jit(jax.vmap(hulls.repaired))
 
 
 @pytest.mark.slow_but("2-10")
-@pytest.mark.parametrize("num_components, num_seeds", [(1, 2), (2, 10), (4, 10), (16, 10)])
+@pytest.mark.parametrize("num_components, num_seeds", [(1, 2), (2, 10), (16, 10)])
 def test_repaired_personas_are_probabilities_that_mix_to_the_base(num_components, num_seeds):
     log_base, log_given = problems(num_components, num_seeds)
     found = repair(log_base, log_given)

@@ -47,6 +47,7 @@ def fitted():
     return {n: fit(jax.random.key(3), jnp.array(n)) for n in (100, 4000)}
 
 
+@jax.jit
 def compare(params):
     truth = worlds.log_personas(WORLD, 3)
     experts, _ = experts_and_gates(params)
@@ -144,21 +145,22 @@ def test_matching_undoes_any_permutation():
 
 @pytest.mark.slow
 def test_the_world_itself_has_no_excess_loss_and_another_policy_its_divergence():
-    text = worlds.sample(jax.random.key(5), WORLD, 3, 20_000)
+    text = jax.jit(lambda key: worlds.sample(key, WORLD, 3, 20_000))(jax.random.key(5))
+    excess_loss = jax.jit(pretraining.excess, static_argnums=1)
     true = bases.true(WORLD, LABELS, 3)
     for num_lines in (None, 10):
-        none = pretraining.excess(WORLD, true.policy, true.params, text, num_lines)
+        none = excess_loss(WORLD, true.policy, true.params, text, num_lines)
         np.testing.assert_allclose(none, 0, atol=1e-12)
     params = POLICY.policy.init(jax.random.key(6))
     log_world = worlds.log_base(WORLD, 3)
-    log_policy = jax.vmap(POLICY.policy.log_probs, (None, 0))(params, WORLD.prompts)
+    log_policy = jax.jit(jax.vmap(POLICY.policy.log_probs, (None, 0)))(params, WORLD.prompts)
     ratio, rho = log_world - log_policy, jnp.exp(WORLD.log_prompts)
     mean, square = (rho @ numerics.expectation(log_world, ratio**power) for power in (1, 2))
-    excess = pretraining.excess(WORLD, POLICY.policy, params, text)
+    excess = excess_loss(WORLD, POLICY.policy, params, text)
     assert abs(excess - mean) < 5 * jnp.sqrt((square - mean**2) / 20_000) < 0.1 * mean
     first = jax.tree.map(lambda x: x[:100], text)
-    few = pretraining.excess(WORLD, POLICY.policy, params, text, 100)
-    np.testing.assert_allclose(few, pretraining.excess(WORLD, POLICY.policy, params, first), rtol=1e-12)
+    few = excess_loss(WORLD, POLICY.policy, params, text, 100)
+    np.testing.assert_allclose(few, excess_loss(WORLD, POLICY.policy, params, first), rtol=1e-12)
 
 
 @pytest.mark.parametrize("tagged", [0.0, 0.3, 1.0])
@@ -194,16 +196,17 @@ def fit_counts(key, counts, records):
 
 @pytest.mark.slow
 def test_a_fitted_network_says_what_was_counted_of_everybody():
-    path = fit_counts(jax.random.key(12), shares(0.5), (0, 300))
-    losses = []
-    for record in range(2):
-        params = jax.tree.map(lambda x, record=record: x[record], path)
+    @jax.jit
+    def loss(params):
         by_name = jax.vmap(CALLED, (None, 0))(params, WORLD.prompts)
         by_nobody = all_log_probs(NETWORK.policy, params, WORLD.prompts)
         answered = jnp.exp(WORLD.log_prompts[:, None] + WORLD.log_gates)
         missed = (answered * numerics.kl_divergence(BEGUN, by_name)).sum()
         world = numerics.kl_divergence(worlds.log_base(WORLD, 2), by_nobody)
-        losses.append(float(missed + jnp.exp(WORLD.log_prompts) @ world))
+        return missed + jnp.exp(WORLD.log_prompts) @ world
+
+    path = fit_counts(jax.random.key(12), shares(0.5), (0, 300))
+    losses = [float(loss(jax.tree.map(lambda x: x[record], path))) for record in range(2)]  # noqa: B023
     assert losses[0] > 0.5 and losses[1] < 0.05, losses
 
 

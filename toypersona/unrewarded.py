@@ -143,7 +143,11 @@ class Nearest(NamedTuple):
 
 def nearest(base: Base, log_policy: Float[Array, "C N"]) -> Nearest:
     """The nearest mix, without the parts of a drift budget."""
-    found = jax.vmap(hulls.project)(log_policy, base.log_personas)
+    return _averaged(base, jax.vmap(hulls.project)(log_policy, base.log_personas))
+
+
+def _averaged(base: Base, found: hulls.Projection) -> Nearest:
+    """Over the prompts of the base, from the projection at each."""
     distance = numerics.expectation(base.log_prompts, found.distance - found.rounding)
     return Nearest(base.rho @ found.weights, distance, (found.certified | (base.rho == 0)).all())
 
@@ -208,18 +212,23 @@ def spreading(
         lambda rate: imitation.sft(task, *lines, learning_rate=rate, batch_size=each),
         lambda rate: reinforce.rloo(task, learning_rate=rate, num_samples=NUM_SAMPLES),
     )
-    before = [nearest(part, part.log_base).weights[persona] for part in parts]
 
-    def end(make_rule: MakeRule, rate: Array) -> dict[str, Array]:
+    def end(make_rule: MakeRule, rate: Array) -> Float[Array, "C N"]:
         way = {"marks": jnp.reshape(rate * num_steps, (1,)), "max_step": rate}
-        (log_policy,) = new.follow(make_rule, key=jax.random.clone(walk_key), **way)
-        after = [nearest(part, log_policy) for part in parts]
+        return new.follow(make_rule, key=jax.random.clone(walk_key), **way)[0]
+
+    def measured(log_policy: Float[Array, "C N"]) -> dict[str, Array]:
+        found = jax.vmap(hulls.project)(log_policy, new.log_personas)
+        here, there = (_averaged(part, found) for part in parts)
         return {
             "spread_drift": new.spent(log_policy),
-            "spread_rewarded": after[0].weights[persona] - before[0],
-            "spread_others": after[1].weights[persona] - before[1],
-            "spread_certified": after[0].certified & after[1].certified,
+            "spread_rewarded": here.weights[persona],
+            "spread_others": there.weights[persona],
+            "spread_certified": here.certified & there.certified,
         }
 
-    ends = [jax.lax.map(lambda rate, make=make: end(make, rate), rates) for make in makers]
-    return jax.tree.map(lambda *x: jnp.stack(x), *ends)
+    ends = jnp.stack([jax.lax.map(lambda rate, make=make: end(make, rate), rates) for make in makers])
+    # The base first: weights are told from its own.
+    made = jax.lax.map(measured, jnp.concatenate([new.log_base[None], ends.reshape(-1, *ends.shape[2:])]))
+    made |= {name: made[name] - made[name][0] for name in ("spread_rewarded", "spread_others")}
+    return {name: x[1:].reshape(ends.shape[:2]) for name, x in made.items()}

@@ -9,6 +9,7 @@ import matplotlib as mpl
 import pytest
 
 from experiments.shared import command
+from toypersona import programs
 
 SURPRISE = 6
 """Standard errors from two or three draws by which a mean may be off."""
@@ -16,12 +17,22 @@ SURPRISE = 6
 
 def run(experiment, arguments, capsys):
     """The exit code, and what was printed."""
-    with pytest.raises(SystemExit) as stopped:
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as stopped:
+        patch.setattr("toypersona.programs.measured", _unmeasured)
         command.main(
             experiment.NAME, experiment.__doc__, experiment.PRESETS, experiment.run,
             ["--no-progress", *shlex.split(arguments)],
         )  # fmt: skip
     return stopped.value.code, capsys.readouterr()
+
+
+def _unmeasured(program, first, num_points, device):
+    """Point by point in a single block: timing one would compute it twice more, and ``test_programs`` does.
+
+    Compiled here: in the sweep's own threads the checks of keys are on, whatever a test says.
+    """
+    programs.compiled(program, 1, (), device)
+    return programs.Plan(num_points, 1)
 
 
 def assert_claims_hold(experiment, folder, but_not=()):

@@ -14,12 +14,15 @@ from experiments.claims import reasoning as claims_of_reasoning
 from toypersona import datasets
 
 ROOT = Path(__file__).parents[2]
-FEW = "--pretraining.num-lines 4000 --pretraining.num-restarts 4 --seeds 0"
+FEW = (
+    "--pretraining.num-lines 4000 --pretraining.num-restarts 3 --pretraining.num-steps 300 "
+    "--pretraining.batch-size 128 --seeds 0"
+)
 SMALL = {
-    reasoning: f"{FEW} --num-bits 2 --other-bits 1 --strengths 3 100 --length-costs 0 0.4 --training.num-steps 500 "
+    reasoning: f"{FEW} --num-bits 2 --other-bits 1 --strengths 3 100 --length-costs 0 0.4 --training.num-steps 300 "
     "--training.num-stops 4 --long.num-bits 4 --long.num-rows 8 --long.num-measured 400",
-    codes: f"{FEW} 1 --num-bits 2 --worths 0.55 0.9 --strengths 8 200 --length-costs 0.1 0.4 --training.num-steps 300",
-    hints: f"{FEW} --options.num-bits 1 --strengths 1 30 --fines 0 0.3 1 --training.num-steps 300 --num-measured 1000",
+    codes: f"{FEW} 1 --num-bits 2 --worths 0.55 0.9 --strengths 8 200 --length-costs 0.1 0.4 --training.num-steps 200",
+    hints: f"{FEW} --options.num-bits 1 --strengths 1 30 --fines 0 0.3 1 --training.num-steps 200 --num-measured 1000",
 }
 TOO_SMALL = {
     reasoning: (

@@ -20,12 +20,13 @@ from toypersona.worlds import larry_bob_alice
 
 ROOT = Path(__file__).parents[2]
 FEW = "--length 2 --pretraining.num-lines 2000 --pretraining.num-steps 200 --pretraining.num-restarts 1"
+PATH = [" ".join(f"{x:.4g}" for x in np.geomspace(*ends, 13)) for ends in ((0.01, 100), (1.1, 1e6), (0.1, 2000))]
 SMALL = {
     rules: f"{FEW} --seeds 0 1 2 --rates 0.2 --num-steps 60 --num-records 8 --drifts 0.03 0.1 "
-    "--only 'policy gradient' RLOO SFT DPO rejection 'paid alike, RLOO' 'RLOO, gates only'",
+    "--only 'policy gradient' RLOO SFT DPO 'paid alike, RLOO' 'RLOO, gates only'",
     sft: f"{FEW} --seeds 0 1 --lines 2 32 1024 --num-steps 300 --num-records 24 --drifts 0.1 0.3",
-    overoptimisation: f"{FEW} --seeds 0 1 2 --sizes 1 2",
-    amplification: f"{FEW} --seeds 0 1 --num-steps 300 --num-runs 8",
+    overoptimisation: f"{FEW} --seeds 0 1 2 --sizes 1 2 --strengths {PATH[0]} --nums {PATH[1]} --times {PATH[2]}",
+    amplification: f"{FEW} --seeds 0 1 --num-steps 250 --num-runs 3",
     literature: f"{FEW} --seeds 0 1 2 --num-steps 60 --only RLOO SFT --assistants.num-steps 150 --gold.times 0.2 2 9 30"
     " --gold.strengths 0.1 1 3 9 --gold.nums 1.2 4 20 90",
 }
@@ -41,26 +42,44 @@ TOO_SMALL = {
 """Claims about longer responses (after two words of his, not one, he is there), or that three draws cannot tell."""
 
 
-def readme_s_rule(folder):
-    """The flag that adds the README's own rule, its very text."""
+LAZY = """
+from toypersona.rules.rule import RuleState, UpdateRule
+
+
+def lazy(task, ref_params, learning_rate):
+    return UpdateRule(lambda params: RuleState(params), lambda key, state: (state, {}))
+"""
+
+
+def own_rules(folder):
+    """The flags that add the README's own rule, its very text, and one that goes nowhere."""
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     (text,) = (block for block in blocks if "def my_rule" in block)
     assert len(text.splitlines()) < 20
     (folder / "mine.py").write_text(text)
-    return f"--own {folder / 'mine.py'}:my_rule"
+    (folder / "lazy.py").write_text(LAZY)
+    return f"--own {folder / 'mine.py'}:my_rule --own {folder / 'lazy.py'}:lazy"
+
+
+def assert_own_rules_are_told_of(folder, said):
+    trained = datasets.load(folder / "rules.zarr").sel(rule="my_rule").isel(record=-1)
+    assert (trained.total > 0.01).all() and (trained.reward > 0.05).all()
+    out = " ".join(said.split())
+    assert re.search(r"Your rule, my_rule \d\.\d\d ± [\d.]+ of 0.1 nats: place \d of \d", out)
+    assert "Your rule lazy is not in the figure: too few of its draws reach 0.1 nats." in out
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("experiment", list(SMALL), ids=lambda experiment: experiment.NAME)
 def test_a_small_run_keeps_its_claims_and_is_drawn(experiment, tmp_path, capsys):
-    own = readme_s_rule(tmp_path) if experiment is rules else ""
+    own = own_rules(tmp_path) if experiment is rules else ""
     code, said = small.run(experiment, f"--out {tmp_path} {SMALL[experiment]} {own}", capsys)
     assert code in (0, 1), said.err
-    if own:
-        trained = datasets.load(tmp_path / "rules.zarr").sel(rule="my_rule").isel(record=-1)
-        assert (trained.total > 0.01).all() and (trained.reward > 0.05).all()
     small.assert_claims_hold(experiment, tmp_path, TOO_SMALL.get(experiment, ()))
     small.assert_drawn(experiment, tmp_path)
+    if own:
+        assert_own_rules_are_told_of(tmp_path, said.out)
+        assert "| lazy |" in (tmp_path / "rules.md").read_text()
 
 
 @pytest.mark.slow

@@ -1,8 +1,5 @@
 """Code that users bring: whatever is wrong with it ends in one sentence, before anything is fitted."""
 
-import re
-from pathlib import Path
-
 import pytest
 import small
 
@@ -11,7 +8,6 @@ from experiments.shared import parsing, user_code
 from toypersona import bases
 from toypersona.rules import catalogue
 
-ROOT = Path(__file__).parents[2]
 CODE = """
 import jax.numpy as jnp
 import optax
@@ -151,22 +147,3 @@ def test_several_may_be_given_at_once_or_one_by_one(words, tmp_path):
     file.write_text("def a(*_): ...\ndef b(*_): ...\n")
     config = parsing.parse("rules", None, rules.PRESETS, words.format(file).split())
     assert config.own == (f"{file}:a", f"{file}:b") and config.only == ("RLOO", "DPO")
-
-
-@pytest.mark.slow
-def test_two_rules_of_one_s_own_among_a_few_are_drawn_and_told_of(tmp_path, capsys):
-    """The README's own rule, its very text, and one that goes nowhere."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    (text,) = (block for block in blocks if "def my_rule" in block)
-    (tmp_path / "mine.py").write_text(text)
-    (tmp_path / "lazy.py").write_text(CODE)
-    given = "--length 2 --pretraining.num-lines 2000 --pretraining.num-steps 200 --pretraining.num-restarts 1"
-    given += " --seeds 0 1 2 --rates 0.2 --num-steps 60 --num-records 8 --drifts 0.03 0.1 --only DPO RLOO"
-    own = f"--own {tmp_path / 'mine.py'}:my_rule --own {tmp_path / 'lazy.py'}:lazy"
-    code, said = small.run(rules, f"--out {tmp_path} {given} {own}", capsys)
-    out = " ".join(said.out.split())
-    assert code == 0, said
-    assert re.search(r"Your rule, my_rule \d\.\d\d ± [\d.]+ of 0.1 nats: place \d of \d", out)
-    assert "Your rule lazy is not in the figure: too few of its draws reach 0.1 nats." in out
-    small.assert_drawn(rules, tmp_path)
-    assert "| lazy |" in (tmp_path / "rules.md").read_text()

@@ -115,7 +115,7 @@ def test_noise_on_the_reward_is_noise_and_no_direction():
 @pytest.mark.slow
 def test_without_learning_rate_nothing_moves_and_jit_changes_nothing():
     how = {"kl_coefficient": 0.3, "ref_params": REF, "reward_noise": 0.5, "entropy_coefficient": 0.1}
-    for make in (reinforce.rloo, clipped.grpo, clipped.ppo_clip):
+    for make in (reinforce.rloo, clipped.ppo_clip):
         still, moves = (make(TASK, learning_rate=rate, **how) for rate in (0.0, 0.5))
         np.testing.assert_array_equal(steps(still, 2), 0)
         one = moves.update(jax.random.key(1), moves.init(PARAMS))[0].params

@@ -40,11 +40,14 @@ def speakers(gate, prompts=PROMPTS):
     return made.policy, params | {"experts": 3 * params["experts"]}
 
 
+TRACED = {"log_base", "damping", "tolerance", "max_iterations"}
+
+
 def stepped(
     policy, params, rho=RHO, prompts=PROMPTS, reward=REWARD, rate=1.0, make=gradient.natural_gradient, **options
 ):
     """The parameters and the info after one step."""
-    arrays = {name: options.pop(name) for name in {"log_base"} & options.keys()}
+    arrays = {name: options.pop(name) for name in TRACED & options.keys()}
     log_prompts = jnp.log(jnp.asarray(rho))
     return _stepped(policy, make, tuple(options.items()), params, log_prompts, prompts, reward, rate, arrays)
 

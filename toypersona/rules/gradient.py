@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from toypersona.policies.policy import Chart, all_probs
 from toypersona.rules import least_squares
@@ -98,8 +98,8 @@ def natural_gradient(
     log_base: Float[Array, "C N"] | None = None,
     optimizer: Optimizer = optax.sgd,
     damping: Scalar = DAMPING,
-    tolerance: float = 1e-4,
-    max_iterations: int = 1000,
+    tolerance: Scalar = 1e-4,
+    max_iterations: int | Int[Array, ""] = 1000,
 ) -> UpdateRule:
     """Exact natural policy gradient: ``(F + D)^-1 grad J``, the parameters' move that comes nearest to the advantages.
 

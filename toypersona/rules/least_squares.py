@@ -14,7 +14,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from toypersona.policies.policy import Chart
-from toypersona.types import Params
+from toypersona.types import Params, Scalar
 
 NOTHING = 1e-3
 """Part of the advantages of the prompt that has the largest below which another's count no more: it has arrived."""
@@ -78,7 +78,7 @@ def _product(x: Params, y: Params) -> Float[Array, ""]:
     return jnp.asarray(optax.tree.vdot(x, y), jnp.result_type(float))
 
 
-def solve(problem: Problem, *, tolerance: float, max_iterations: int) -> Params:
+def solve(problem: Problem, *, tolerance: Scalar, max_iterations: int | Int[Array, ""]) -> Params:
     """The move v of the logits.
 
     Args:
@@ -103,7 +103,7 @@ def _precision(problem: Problem) -> float:
     return max(float(jnp.finfo(x.dtype).eps) for x in (problem.probs, *jax.tree.leaves(problem.chart.logits)))
 
 
-def _climb(problem: Problem, slope: Params, allowed: Float[Array, ""], max_iterations: int) -> Params:
+def _climb(problem: Problem, slope: Params, allowed: Float[Array, ""], max_iterations: int | Int[Array, ""]) -> Params:
     """``(F + D)^-1 slope`` by conjugate gradients, until ``slope · M slope`` of what is left is what is allowed."""
     gather, move, damp, invert = problem.gather, problem.move, problem.chart.damp, problem.chart.invert
 
@@ -128,7 +128,7 @@ def _climb(problem: Problem, slope: Params, allowed: Float[Array, ""], max_itera
 
 
 def residual(
-    problem: Problem, solution: Params, moved: Float[Array, "C N"], *, max_iterations: int
+    problem: Problem, solution: Params, moved: Float[Array, "C N"], *, max_iterations: int | Int[Array, ""]
 ) -> Float[Array, ""]:
     """How far from solved it is, at the prompt where that is furthest.
 
