@@ -27,7 +27,7 @@ LAYERS = [
     {"toypersona.unrewarded", "toypersona.proxies", "toypersona.inoculation"},
     {"toypersona.hull_choices", "toypersona.natural_rewards"},
     {"toypersona.persona_choices", "toypersona.networks"},
-    {"toypersona.network_walks"},
+    {"toypersona.network_walks", "toypersona.alarms"},
     {"experiments.shared"},
     {"experiments", "benchmarks"},
 ]

@@ -79,8 +79,7 @@ def stream(key: Key, base: Base, world: worlds.World) -> Stream:
     num_prompts, size = base.prompts.shape[0], {"num_words": base.num_words, "length": base.length}
 
     def at(params: Params, caller: Int[Array, ""] | None = None) -> Float[Array, "S D"]:
-        read = lambda prompt: base.speakers.read(params, prompt, caller).stream[-1]  # noqa: E731  # pyright: ignore[reportOptionalCall]
-        made = jax.vmap(read)(base.prompts)
+        made = networks.stream(base, params, caller)
         return made.reshape(-1, made.shape[-1])
 
     named = jax.vmap(lambda caller: at(base.params, caller), out_axes=1)(jnp.arange(base.num_personas))

@@ -51,6 +51,12 @@ def as_table(base: Base) -> Way:
     return Way(policy, next_words.of_law(base.log_base, base.num_words, base.length))
 
 
+def stream(base: Base, params: Params, caller: Int[Array, ""] | None = None) -> Float[Array, "C H D"]:
+    """A network's last residual stream at every prompt and history, called by nobody or by the name of a number."""
+    read = lambda prompt: base.speakers.read(params, prompt, caller).stream[-1]  # noqa: E731  # pyright: ignore[reportOptionalCall]
+    return jax.vmap(read)(base.prompts)
+
+
 def directions(base: Base, way: Way, rewards: Float[Array, "R C N"]) -> Float[Array, "R C N"]:
     """Where plain policy gradient first moves log pi for each of some rewards (``first_order.first``)."""
     law = functools.partial(all_log_probs, way.policy, prompts=base.prompts)

@@ -5,11 +5,14 @@ where the textbook form sum_x p l loses all its digits.
 """
 
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import logsumexp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
+
+from toypersona.types import Key
 
 
 def log_normalize(log_weights: Float[Array, "*batch N"]) -> Float[Array, "*batch N"]:
@@ -95,3 +98,14 @@ def rounding(*log_probs: Float[Array, "..."]) -> Float[Array, ""]:
     sizes = [jnp.abs(jnp.where(jnp.isneginf(logs), 0.0, logs)).max() for logs in log_probs]
     unit = max(float(jnp.finfo(logs.dtype).eps) for logs in log_probs) / 2
     return unit * (8 + max(math.prod(logs.shape[-2:]) for logs in log_probs) + 2 * jnp.stack(sizes).sum())
+
+
+def drawer(log_law: Float[Array, "C N"]) -> Callable[[Key, int], Int[Array, "C M"]]:
+    """A function ``(key, M)`` that draws M responses to each prompt by number, by the inverse distribution function."""
+    cumulative = jnp.cumsum(jnp.exp(log_law), axis=1)
+
+    def pick(key: Key, num: int) -> Int[Array, "C M"]:
+        levels = jax.random.uniform(key, (log_law.shape[0], num), log_law.dtype) * cumulative[:, -1:]
+        return jax.vmap(jnp.searchsorted)(cumulative, levels)
+
+    return pick

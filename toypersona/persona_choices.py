@@ -6,7 +6,7 @@ only from a drift of ``b / (cos² theta - 1/2)`` on. float64.
 """
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -124,7 +124,7 @@ def passed(
 
     Each draw has M samples of the policy and of the base for every prompt, the same for all choices.
     """
-    draw = _drawn(log_policy), _drawn(base.log_base)
+    draw = numerics.drawer(log_policy), numerics.drawer(base.log_base)
 
     def share(log_personas: Array) -> Float[Array, ""]:
         def inside(key: Key) -> Array:
@@ -141,14 +141,3 @@ def passed(
         return jax.lax.map(each, jnp.arange(num_draws)).mean()
 
     return jax.lax.map(share, around)
-
-
-def _drawn(log_law: Float[Array, "C N"]) -> Callable[[Key, int], Array]:
-    """Draws numbers of responses [C, M] by the inverse of the distribution function."""
-    cumulative = jnp.cumsum(jnp.exp(log_law), axis=1)
-
-    def pick(key: Key, num: int) -> Array:
-        levels = jax.random.uniform(key, (log_law.shape[0], num), log_law.dtype) * cumulative[:, -1:]
-        return jax.vmap(jnp.searchsorted)(cumulative, levels)
-
-    return pick

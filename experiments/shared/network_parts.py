@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
-from experiments.shared import settings
+from experiments.shared import parts, settings
 from toypersona.limits import Angles, Count, Positive, increasing, one_of
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def computed(config: NetworkSettings, several: Sequence[tuple[str, Network]]) ->
     import jax
     import jax.numpy as jnp
 
-    from toypersona import artefacts, network_walks, networks
+    from toypersona import network_walks, networks
 
     usual = config.pretrained()
     mixtures = dataclasses.replace(config, policy="mixture").pretrained()
@@ -107,19 +107,14 @@ def computed(config: NetworkSettings, several: Sequence[tuple[str, Network]]) ->
         del index
         return networks.unseen(jax.random.fold_in(key, 3), fit.world_at(0), fit.base(0), config.network)
 
-    keys = jax.random.key_data(jax.vmap(jax.random.key)(jnp.asarray(config.seeds)))
     config.say("Following every seed, unless .cache/parts has it ...")
 
     def of_each(part: Callable, *fits: Pretrained) -> ByKey:
-        """By the key of a seed; given what it drew alone, so that one more seed computes no other again."""
+        def compute(key: Key, index: Array, *drawn: tuple) -> Any:
+            return part(key, index, *(fit.holding(one) for fit, one in zip(fits, drawn, strict=True)))
 
-        def compute(key: Array, index: Array, *drawn: tuple) -> Any:
-            held = (fit.holding(one) for fit, one in zip(fits, drawn, strict=True))
-            return part(jax.random.wrap_key_data(key), index, *held)
-
-        calls = [(keys[i], jnp.asarray(i), *(fit.drawn(i) for fit in fits)) for i in range(len(config.seeds))]
-        results = artefacts.kept(compute, calls, settings.CACHE / "parts", lean=True)
-        return artefacts.ByKey(keys, artefacts.stacked(results))
+        calls = [(jnp.asarray(i), *(fit.drawn(i) for fit in fits)) for i in range(len(config.seeds))]
+        return parts.computed(config.seeds, compute, calls)
 
     return usual, [
         of_each(limits, *others),

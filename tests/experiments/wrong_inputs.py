@@ -116,6 +116,9 @@ COMMANDS = [
     ),
     # What the other experiments refuse.
     ("persona_gain", "--policy transformer", "Both gates of a mixture are fitted here: leave out --policy transf…"),
+    ("detectors", "--policy mixture", "--policy has to be both, not 'mixture'."),
+    ("detectors", "--samples 4 6", "--samples has to be increasing multiples of 4, not 4 6."),
+    ("detectors", "--num-runs 20 --alpha 0.01", "--num-runs 20 cannot show a level of 0.01: use more, or raise it."),
     ("transformer", "--policy mixture", "--policy has to be one of transformer, not 'mixture'."),
     ("transformer", "--length 1", "--length has to be 2 or more: histories are held out by their first word."),
     ("transformer", "--widths 30", "--network.width has to be a multiple of --network.num-heads, 4, not 30."),

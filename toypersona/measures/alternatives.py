@@ -147,8 +147,8 @@ class Classifier(NamedTuple):
     accuracy: Float[Array, ""]
 
 
-STEPS = 25
-"""Newton's, of the regression."""
+STEPS, STILL = 25, 1e-9
+"""Newton's steps of the regression at most, and log-odds by which the last one may have moved a coefficient."""
 
 
 def classifier(policy: Float[Array, "M F"], mix: Float[Array, "M F"], *, penalty: Scalar = 1.0) -> Classifier:
@@ -173,7 +173,8 @@ def classifier(policy: Float[Array, "M F"], mix: Float[Array, "M F"], *, penalty
     half = differences.shape[0] // 2
     fitted, tested = differences[:half], differences[half:]
 
-    def step(coefficients: Float[Array, " F"], _: None) -> tuple[Float[Array, " F"], None]:
+    def step(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        coefficients, number, _ = state
         wrong = jax.nn.sigmoid(-(fitted @ coefficients))
         slope = fitted.T @ wrong - penalty * coefficients
         curved = wrong * (1 - wrong)
@@ -183,9 +184,10 @@ def classifier(policy: Float[Array, "M F"], mix: Float[Array, "M F"], *, penalty
         lengths = 0.5 ** jnp.arange(8.0)
         tried = coefficients[None] + lengths[:, None] * moved[None]
         likely = jax.nn.log_sigmoid(tried @ fitted.T).sum(axis=1) - 0.5 * penalty * (tried**2).sum(axis=1)
-        return tried[likely.argmax()], None
+        return tried[likely.argmax()], number + 1, jnp.abs(moved).max()
 
-    coefficients, _ = jax.lax.scan(step, jnp.zeros(policy.shape[1]), length=STEPS)
+    start = jnp.zeros(policy.shape[1]), jnp.zeros((), int), jnp.full((), jnp.inf)
+    coefficients, _, _ = jax.lax.while_loop(lambda state: (state[1] < STEPS) & (state[2] > STILL), step, start)
     scores = tested @ coefficients
     log_e = (jnp.log(2.0) + jax.nn.log_sigmoid(scores)).sum()
     return Classifier(coefficients, log_e, (jnp.sign(scores) / 2 + 0.5).mean())
@@ -200,7 +202,8 @@ class Estimate(NamedTuple):
     @property
     def z(self) -> Float[Array, ""]:
         """In standard errors; 0 where there is neither."""
-        return jnp.where(self.error > 0, self.value / jnp.where(self.error > 0, self.error, 1.0), 0.0)
+        exact = self.error == 0
+        return jnp.where(exact, 0.0, self.value / jnp.where(exact, 1.0, self.error))
 
 
 def held_out_distance(

@@ -1,0 +1,144 @@
+"""What is read from the detectors: who sees the exit first, who cries wolf, and what the law of the e-value says."""
+
+import xarray as xr
+
+from experiments.shared.claim import Claim, at_most, drawn, drawn_at_most, grouped, over_draws
+from toypersona import datasets, detection
+
+E_VALUES = ("e-value", "e-process", "proof", "proof beyond noise", "split likelihood ratio")
+"""Valid under every mix of personas."""
+
+OFF = 0.1
+"""Probability by which the power may miss its normal law, and share by which stopping times may miss theirs."""
+
+TOLD = (0.05, 0.95)
+"""Powers between which a cell tells something of the law."""
+
+
+def compared(dataset: xr.Dataset) -> xr.Dataset:
+    """Where the hull reaches as far as the policy went, so that both drifted equally; activations are a network's."""
+    alone = [name for name in dataset.data_vars if str(name).startswith("activations")]
+    of_networks = dataset[alone].where(dataset.certified.sel(kind="transformer", drop=True))
+    return dataset.drop_vars(alone).where(dataset.certified).assign(of_networks)
+
+
+def nats(dataset: xr.Dataset) -> xr.DataArray:
+    """``n d`` of each number of samples: their number at all prompts, times the hull distance."""
+    return dataset.samples * sizes(dataset)[0] * dataset.hull_distance
+
+
+def sizes(dataset: xr.Dataset) -> tuple[int, int]:
+    """How many prompts and personas there are."""
+    config = datasets.config_of(dataset)
+    return config["num_prompts"], config["num_personas"]
+
+
+def level(dataset: xr.Dataset) -> float:
+    """Alpha."""
+    return float(datasets.settings_of(dataset)["alpha"])
+
+
+def power_law(dataset: xr.Dataset) -> xr.DataArray:
+    """The e-value's power by its normal law, everywhere."""
+    law = lambda nats: detection.power(1, nats, *sizes(dataset), alpha=level(dataset))  # noqa: E731
+    return xr.apply_ufunc(law, nats(dataset))
+
+
+def missed(dataset: xr.Dataset) -> xr.DataArray:
+    """By how much the e-value's power misses its law where that tells something, mean [seed, kind]."""
+    law = power_law(dataset)
+    off = abs(dataset.outside.sel(detector="e-value") - law)
+    return off.where((law > TOLD[0]) & (law < TOLD[1])).mean(["samples", "angle", "aim"])
+
+
+def stopping(dataset: xr.Dataset) -> xr.DataArray:
+    """Samples until the e-process stops, in units of ``ln(1/alpha)/d``; nan where that is too long to be seen."""
+    settings = datasets.settings_of(dataset)
+    law = detection.stopping_time(1.0, alpha=settings["stop_alpha"]) / dataset.growth
+    return (dataset.stopped / law).where((dataset.stopped_share == 1) & (law < settings["longest"] / 2))
+
+
+def strongest(dataset: xr.Dataset) -> xr.Dataset:
+    """At the largest drift that the hull reaches too, with most samples; means over rewards."""
+    known = compared(dataset).isel(samples=-1)
+    reached = known.total.notnull().any("angle").all(["seed", "kind"])
+    return known.sel(aim=known.aim[reached.values].max()).mean("angle")
+
+
+def seen(dataset: xr.Dataset) -> xr.DataArray:
+    """Power at equal false alarms; of the e-process at its level, as its bet on a mix that it knows never moves."""
+    return dataset.power.where(dataset.detector != "e-process", dataset.outside)
+
+
+def claims(dataset: xr.Dataset) -> list[Claim]:
+    """What is guaranteed, what the laws say, and what cries wolf."""
+    return [
+        *grouped("False alarms of e-values inside the hull", _levels(dataset)),
+        *grouped("The e-value's laws", _laws(dataset)),
+        *grouped("What people watch, inside the hull on the largest drift", _wolves(dataset)),
+    ]
+
+
+def _levels(dataset: xr.Dataset) -> list[Claim]:
+    inside = compared(dataset).inside
+    return [
+        at_most("theorem", f"{name}: largest share", level(dataset), inside.sel(detector=name)) for name in E_VALUES
+    ]
+
+
+def _laws(dataset: xr.Dataset) -> list[Claim]:
+    off, stopped = missed(dataset), stopping(dataset).mean(["angle", "aim"])
+    return [
+        *(
+            drawn_at_most("prediction", f"{kind}: |power - normal law|, mean", OFF, off.sel(kind=kind), possible=(0, 1))
+            for kind in dataset.kind.values
+        ),
+        *(
+            drawn("prediction", f"{kind}: stopping time / (ln(1/alpha)/d)", 1.0, stopped.sel(kind=kind), allowance=OFF)
+            for kind in dataset.kind.values
+        ),
+    ]
+
+
+def _wolves(dataset: xr.Dataset) -> list[Claim]:
+    there = strongest(dataset)
+    alarms = {
+        f"{kind}, {name}": there.inside.sel(kind=kind, detector=name)
+        for name in ("perplexity", "entropy")
+        for kind in dataset.kind.values
+    }
+    alarms["transformer, activations"] = there.activations_inside
+    return [
+        drawn_at_most("finding", f"{which}: share without a false alarm", 0.5, 1 - share)
+        for which, share in alarms.items()
+    ]
+
+
+def findings(dataset: xr.Dataset) -> list[str]:
+    """What a reader should take away."""
+    there, alpha = strongest(dataset), level(dataset)
+    num = int(dataset.samples[-1]) * sizes(dataset)[0]
+    said = []
+    for kind in dataset.kind.values:
+        one = there.sel(kind=kind)
+        each = [
+            f"{name} {_mean(one.inside.sel(detector=name))} / {_mean(seen(one).sel(detector=name))}"
+            for name in dataset.detector.values
+        ]
+        if kind == "transformer":
+            each.append(f"activations {_mean(one.activations_inside)} / {_mean(one.activations_power)}")
+        said.append(
+            f"{kind.capitalize()}, {num:,} samples near {float(there.aim):g} nats: alarms at level {alpha:g} inside "
+            f"the hull / power outside at equal false alarms: {'; '.join(each)}."
+        )
+    boundary = detection.boundary(alpha, *sizes(dataset))
+    return [
+        *said,
+        f"Detectable from n d = {boundary.nats:.3g} nats on: ln(1/alpha) = {boundary.stein:.3g} for a known null, and "
+        f"{boundary.unknown_mix:g} for the mixes that are not known.",
+    ]
+
+
+def _mean(values: xr.DataArray) -> str:
+    mean, error, _ = over_draws(values)
+    return f"{mean:.2f} ± {error:.2f}"
