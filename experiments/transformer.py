@@ -20,7 +20,7 @@ import xarray as xr
 from experiments.shared import command, network_parts
 from toypersona import limits
 from toypersona.limits import Limit, increasing, within
-from toypersona.options import Network
+from toypersona.options import Network, check_text
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class Config(network_parts.NetworkSettings):
         for _, network in self.networks():
             limits.check(network)
             network.check()
+            check_text(network.num_lines, self.length)
 
     def networks(self) -> list[tuple[str, Network]]:
         """All networks, by what is different about them; those of the shares first."""
@@ -101,7 +102,7 @@ def run(config: Config) -> xr.Dataset:
     usual, parts = network_parts.computed(config, config.networks())
 
     def point(key: Key) -> dict[str, Any]:
-        (weak, early, misfit), (predicted, first), (spent, moved, readable), missed = (part.at(key) for part in parts)
+        weak, (predicted, first), (spent, moved, readable), missed = (part.at(key) for part in parts)
         names = [name for name, _ in config.networks()]
         kept, records = config.network.kept, np.arange(config.every, config.num_steps + 1, config.every)
         ways = [*(f"after {step} steps" for step in kept), "trained", "table"]
@@ -110,10 +111,13 @@ def run(config: Config) -> xr.Dataset:
         walked = {"walked": config.walked, "walk": network_walks.WALKS, "record": records}
         ruled = {"walked": config.walked, "rule": tuple(network_walks.RULES), "record": records}
         return {
-            "limit": named(weak[:, :, TRUTH], network=names, way=ways, **rewards),
-            "limit_by_name": named(weak[config.tagged.index(config.network.tagged), :, NAMES], way=ways, **rewards),
-            "early_limit": named(early[:, :, TRUTH], network=names, early=kept, **rewards),
-            "base_misfit": named(misfit, network=names, span=SPANS),
+            "limit": named(weak.limit[:, :, TRUTH], network=names, way=ways, **rewards),
+            "limit_by_name": named(
+                weak.limit[config.tagged.index(config.network.tagged), :, NAMES], way=ways, **rewards
+            ),
+            "early_limit": named(weak.early_limit[:, :, TRUTH], network=names, early=kept, **rewards),
+            "base_misfit": named(weak.misfit, network=names, span=SPANS),
+            "hulls_certified": named(weak.certified, network=names),
             "first_order": named(predicted, **kinds),
             **named({f"first_{name}": getattr(first, name) for name in STEP}, **kinds, drift=config.drifts),
             **named({name: getattr(spent, name) for name in MEASURED}, **walked),

@@ -51,7 +51,7 @@ def draw_curves(axis: Axes, dataset: xr.Dataset) -> None:
 
 def draw_rates(axis: Axes, dataset: xr.Dataset) -> None:
     """S(0+) at 45 degrees as the gate learns faster: the law from the kernels at rates 0 and 1."""
-    at = float(min(dataset.angle.values.tolist(), key=lambda degrees: abs(float(degrees) - 45)))
+    at = dataset.angle.sel(angle=45, method="nearest").item()
     seen, law = readings.limits(dataset)[0].sel(angle=at), readings.two_kernels(dataset)
     rates = dataset.gate_rate.sel(rule=law.rule).values
     moving = rates > 0

@@ -6,6 +6,7 @@ from matplotlib.axes import Axes
 
 from experiments.claims import transformer as readings
 from figures import style
+from toypersona.measures import equal_drift
 
 WALKS = {
     "tilt": "black",
@@ -27,7 +28,7 @@ KINDS = {
 
 def band(axis: Axes, x: np.ndarray, values: xr.DataArray, colour: str, dash: str, label: str) -> None:
     """The mean over seeds and its 95% interval."""
-    mean, half = readings.interval(values)
+    mean, half = equal_drift.interval(values)
     axis.plot(x, mean, ls=dash, color=style.COLOURS[colour], label=label)
     axis.fill_between(x, mean - half, mean + half, color=style.COLOURS[colour], alpha=0.15, lw=0)
 
@@ -56,7 +57,7 @@ def draw_gains(axis: Axes, dataset: xr.Dataset) -> None:
     for row, gain in enumerate(readings.gains(dataset).values()):
         for shift, (feature, colour) in zip((0.15, -0.15), (("feature", "blue"), ("noise", "green")), strict=True):
             each = gain.sel(feature=feature, angle=at)
-            mean, half = readings.interval(each)
+            mean, half = equal_drift.interval(each)
             colour = style.COLOURS[colour]
             axis.plot(each, np.full(each.size, row + shift), ".", color=colour, ms=2.5, alpha=0.5)
             axis.errorbar(
@@ -115,7 +116,7 @@ def draw_readable(axis: Axes, dataset: xr.Dataset) -> None:
     """What can be read of the personas."""
     for row, reader in enumerate(dataset.reader.values):
         for shift, (place, colour) in zip((0.15, -0.15), (("histories", "blue"), ("prompt", "orange")), strict=True):
-            mean, half = readings.interval(dataset.readable.sel(reader=reader, held_out=place))
+            mean, half = equal_drift.interval(dataset.readable.sel(reader=reader, held_out=place))
             label = f"held-out {place}" if row == 0 else None
             axis.errorbar(mean, row + shift, xerr=half, fmt="o", color=style.COLOURS[colour], ms=3.5, label=label)
     axis.axvline(0.0, color="grey", lw=0.6)

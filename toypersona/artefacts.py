@@ -48,10 +48,10 @@ def stacked(trees: Sequence[Result]) -> Result:
     return jax.tree.map(lambda *x: jnp.stack(x), *trees)
 
 
-def for_each_key(compute: Callable[[Key], Any], keys: Key, folder: Path | None, *, lean: bool = False) -> ByKey:
+def for_each_key(compute: Callable[[Key], Any], keys: Key, folder: Path | None) -> ByKey:
     """A computation for each of some different keys [S], each kept by itself as by ``kept``."""
     data = jax.random.key_data(keys)
-    results = kept(lambda one: compute(jax.random.wrap_key_data(one)), [(one,) for one in data], folder, lean=lean)
+    results = kept(lambda one: compute(jax.random.wrap_key_data(one)), [(one,) for one in data], folder)
     return ByKey(data, stacked(results))
 
 

@@ -249,9 +249,14 @@ class Pretrained(NamedTuple):
         world = self.world_at(index)
         return frozen(self.speakers(world), params, self.labels, world.prompts, world.log_prompts, self.responses)
 
-    def untrained(self, index: Int[Array, ""] | int) -> Params:
-        """A network's parameters at the first of the steps that were kept."""
-        return jax.tree.map(lambda x: x[index, 0], self.early)
+    def drawn(self, index: int) -> tuple[World, Params, Params]:
+        """What one seed drew: its world, the parameters fitted and those on the way, with a leading axis of 1."""
+        return jax.tree.map(lambda x: x[index : index + 1], (self.world, self.params, self.early))
+
+    def holding(self, drawn: tuple[World, Params, Params]) -> "Pretrained":
+        """The same with nothing but what one seed drew, which may be traced: its base is number 0."""
+        world, params, early = drawn
+        return self._replace(world=world, params=params, early=early)
 
     def listed(self) -> dict[str, Output]:
         """What every base says of every response: log-probabilities with a leading dimension ``seed``, by name."""

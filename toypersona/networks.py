@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from toypersona import bases, first_order, hulls, numerics, pretraining, theory
 from toypersona.artefacts import stacked
@@ -64,6 +64,13 @@ def at_angles(ends: Float[Array, "2 C N"], degrees: Float[Array, " A"]) -> Float
     return jnp.tensordot(jnp.stack([jnp.cos(theta), jnp.sin(theta)], axis=1), ends, 1)
 
 
+def weak_limit(base: Base, moved: Float[Array, "C N"]) -> Float[Array, ""]:
+    """S(0+) of a direction, by R² (law L1): whom the base's mix leaves out, no small step brings in."""
+    absent = jnp.isneginf(base.log_gates)[..., None]
+    log_personas = jnp.where(absent, base.log_base[:, None, :], base.log_personas)
+    return theory.weak_limit(base.log_base, log_personas, moved, base.log_prompts)
+
+
 def weak_limits(
     base: Base, way: Way, ends: Float[Array, "F 2 C N"], degrees: Float[Array, " A"]
 ) -> Float[Array, "F A"]:
@@ -76,7 +83,7 @@ def weak_limits(
         degrees: angles.
     """
     moved = directions(base, way, ends.reshape(-1, *ends.shape[2:])).reshape(ends.shape)
-    limit = lambda moved: theory.weak_limit(base.log_base, base.log_personas, moved, base.log_prompts)  # noqa: E731
+    limit = functools.partial(weak_limit, base)
     return jax.lax.map(lambda pair: jax.vmap(limit)(at_angles(pair, degrees)), moved)
 
 
@@ -89,11 +96,13 @@ class Limits(NamedTuple):
         early_limit: of every network on the way with its own law and features, likewise without the table [R, 2, F, A].
         misfit: how far the network is from a mix of the true personas, of those called by name, and of itself at their
             own prompts, nats [3].
+        certified: every hull that this rests on was repaired to its tolerance.
     """
 
     limit: Float[Array, "W 2 F A"]
     early_limit: Float[Array, "R 2 F A"]
     misfit: Float[Array, " 3"]
+    certified: Bool[Array, ""]
 
 
 def limits(
@@ -122,24 +131,31 @@ def limits(
 
         return jax.lax.map(of, stacked([(at.log_gates, at.log_personas) for at in spanned]))
 
-    def of(pair: tuple[Params, Params]) -> Float[Array, "2 F A"]:
+    def of(pair: tuple[Params, Params]) -> tuple[Float[Array, "2 F A"], Bool[Array, ""]]:
         law, features = pair
         then = base._replace(params=law, log_base=base.law(law))
-        return by_hull([by_truth(then, world)[0], by_name(then)[0]], lambda at: on_features(at, features))
+        around = by_truth(then, world), by_name(then)
+        return by_hull([at for at, _ in around], lambda at: on_features(at, features)), all_certified(around)
 
     num = jax.tree.leaves(early)[0].shape[0]
     features = jax.tree.map(lambda x, y: jnp.concatenate([x, y[None], x]), early, base.params)
     laws = jax.tree.map(lambda x, y: jnp.concatenate([jnp.repeat(y[None], num + 1, axis=0), x]), early, base.params)
-    found = jax.lax.map(of, (laws, features))
-    around = by_truth(base, world), by_name(base), by_own_prompts(base)
+    found, certified = jax.lax.map(of, (laws, features))
+    around = by_truth(base, world), by_name(base), by_own_prompts(base, world)
     table = by_hull([at for at, _ in around[:2]], as_table)
     misfit = jnp.stack([base.rho @ repaired.distance for _, repaired in around])
-    return Limits(jnp.concatenate([found[: num + 1], table[None]]), found[num + 1 :], misfit)
+    limit = jnp.concatenate([found[: num + 1], table[None]])
+    return Limits(limit, found[num + 1 :], misfit, certified.all() & all_certified(around))
+
+
+def all_certified(spanned: Sequence[tuple[Base, hulls.Repaired]]) -> Bool[Array, ""]:
+    """Whether every hull was repaired to its tolerance at every prompt."""
+    return jnp.stack([repaired.certified for _, repaired in spanned]).all()
 
 
 def limits_of_all(
     several: Sequence[Pretrained],
-    index: Int[Array, ""],
+    index: Int[Array, ""] | int,
     ends: Callable[[Base], Float[Array, "F 2 C N"]],
     degrees: Float[Array, " A"],
 ) -> Limits:
@@ -172,12 +188,12 @@ def by_name(base: Base) -> tuple[Base, hulls.Repaired]:
     return bases.spanned(base, jax.vmap(base.speakers.called, (None, 0))(base.params, base.prompts))  # pyright: ignore[reportArgumentType]
 
 
-def by_own_prompts(base: Base) -> tuple[Base, hulls.Repaired]:
-    """The base with the hull of what it says at each persona's own prompt, where its gate is largest.
+def by_own_prompts(base: Base, world: worlds.World) -> tuple[Base, hulls.Repaired]:
+    """The base with the hull of what it says at each persona's own prompt, where the world's gate is largest.
 
     These laws hold what such a prompt asks for, whoever speaks, and others' voices: a warning, not the measure.
     """
-    at_own = base.log_base[jnp.argmax(base.log_gates, axis=0)]
+    at_own = base.log_base[jnp.argmax(world.log_gates, axis=0)]
     return bases.spanned(base, jnp.broadcast_to(at_own, base.log_personas.shape))
 
 
@@ -193,7 +209,7 @@ def first_steps(
         directions.append(direction)
         rates = first_order.rates(base.log_base, direction, base.log_prompts, drifts)
         stepped.append(jax.lax.map(after, rates))
-    limit = lambda moved: theory.weak_limit(base.log_base, base.log_personas, moved, base.log_prompts)  # noqa: E731
+    limit = functools.partial(weak_limit, base)
     return jax.vmap(limit)(jnp.stack(directions)), jax.lax.map(base.budget_along, jnp.stack(stepped))
 
 

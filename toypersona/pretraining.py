@@ -260,12 +260,18 @@ def fit_counts(
 
 
 def align(world: World, speakers: Speakers, params: Params, length: int) -> tuple[Params, Recovery]:
-    """Rename the fitted personas after the true ones that they fit best, and measure how well they do."""
+    """Rename the fitted personas after the true ones that they fit best, and measure how well they do.
+
+    Who has a name in the text, as a network's, keeps it.
+    """
     truth = worlds.log_personas(world, length)
     said = speakers.called or speakers.log_personas
     fitted = jax.vmap(said, (None, 0))(params, world.prompts)
-    order = matching(cross_divergences(world.log_prompts, world.log_gates, truth, fitted, length))
-    renamed = speakers.renamed(params, order)
+    if speakers.called:
+        order, renamed = jnp.arange(truth.shape[1]), params
+    else:
+        order = matching(cross_divergences(world.log_prompts, world.log_gates, truth, fitted, length))
+        renamed = speakers.renamed(params, order)
     gates = jax.vmap(speakers.log_gate, (None, 0))(renamed, world.prompts)
     return renamed, recovery(world.log_prompts, world.log_gates, truth, gates, fitted[:, order], length)
 

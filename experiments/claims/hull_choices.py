@@ -179,7 +179,7 @@ def num_flags(dataset: xr.Dataset) -> int:
 def findings(dataset: xr.Dataset) -> list[str]:
     """What a reader should take away."""
     halves, corners = against_shipped(half(dataset)), vertex(dataset)
-    angle = min(dataset.angle.values.tolist(), key=lambda degrees: abs(float(degrees) - 30))
+    angle = dataset.angle.sel(angle=30, method="nearest").item()
     said = []
     for name in halves.divergence.values:
         ratios = [

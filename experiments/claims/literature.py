@@ -2,7 +2,6 @@
 
 import numpy as np
 import xarray as xr
-from scipy import stats
 
 from experiments.shared.claim import EFFECT, Claim, Kind, drawn, drawn_at_most, grouped, over_draws
 from toypersona.measures import curves, equal_drift
@@ -34,8 +33,8 @@ def learnt(dataset: xr.Dataset) -> xr.Dataset:
 
 def interval(values: xr.DataArray) -> tuple[float, float]:
     """Mean over draws and half of its 95% interval (Student)."""
-    mean, error, freedom = over_draws(values)
-    return mean, error * float(stats.t.ppf(0.975, freedom))
+    mean, half = equal_drift.interval(values, values.sizes["seed"] / 2)
+    return float(mean), float(half)
 
 
 def at_reward(dataset: xr.Dataset) -> xr.Dataset:

@@ -104,7 +104,7 @@ def findings(dataset: xr.Dataset) -> list[str]:
     """What a reader should take away."""
     usual = dataset.sel(rule="gate × 1")
     seen = limits(dataset)[0]
-    at = float(min(dataset.angle.values.tolist(), key=lambda degrees: abs(float(degrees) - 45)))
+    at = dataset.angle.sel(angle=45, method="nearest").item()
     said = []
     for gate in dataset.gate.values:
         kappa, fraction = usual.kappa.sel(gate=gate), seen.sel(rule="gate × 1", gate=gate, angle=at)

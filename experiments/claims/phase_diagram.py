@@ -169,7 +169,7 @@ def _tilt_boundaries(dataset: xr.Dataset) -> list[Claim]:
 
 def findings(dataset: xr.Dataset) -> list[str]:
     """What a reader should take away."""
-    angle = min(dataset.angle.values, key=lambda degrees: abs(degrees - 30))
+    angle = dataset.angle.sel(angle=30, method="nearest").item()
     tilt = dataset.sel(angle=angle, rule="tilt")
     at = boundaries.from_dataset(tilt, num_runs=_num_runs(dataset))
     noise = []

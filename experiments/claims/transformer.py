@@ -2,7 +2,6 @@
 
 import numpy as np
 import xarray as xr
-from scipy import stats
 
 from experiments.claims.weak_limit import extrapolated
 from experiments.shared.claim import Claim, at_most, drawn_at_most, grouped, over_draws
@@ -16,20 +15,9 @@ ORTHOGONAL = {"feature": "paid for the feature", "noise": "paid for single answe
 """What rewards pay for beside the personas: the feature, or a number for every response."""
 
 
-def interval(values: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
-    """Mean over seeds, and half of its 95% interval (Student)."""
-    num = values.sizes["seed"]
-    return values.mean("seed"), values.std("seed", ddof=1) / np.sqrt(num) * stats.t.ppf(0.975, num - 1)
-
-
-def nearest(angles: xr.DataArray, degrees: float) -> float:
-    """The angle nearest to some degrees."""
-    return float(min(angles.values.tolist(), key=lambda angle: abs(float(angle) - degrees)))
-
-
 def middle_angle(dataset: xr.Dataset) -> float:
     """The angle nearest to 60 degrees, where the tilt selects a quarter."""
-    return nearest(dataset.angle, 60)
+    return dataset.angle.sel(angle=60, method="nearest").item()
 
 
 def first_steps(dataset: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
@@ -70,8 +58,8 @@ def untrained(dataset: xr.Dataset) -> str:
 
 def carried_on(dataset: xr.Dataset) -> tuple[float, xr.Dataset]:
     """The walks at the angle nearest to 30 degrees, and that angle."""
-    angle = nearest(dataset.walked, 30)
-    return angle, dataset.sel(walked=angle)
+    walks = dataset.sel(walked=30, method="nearest")
+    return walks.walked.item(), walks
 
 
 def halves(dataset: xr.Dataset) -> xr.DataArray:
@@ -89,9 +77,9 @@ def stream_correlations(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
     """Rank correlation of the distance off the persona plane with what else was measured on the walks, by seed.
 
     Over rules and records together everything grows with the number of steps: so also over rules after equally many
-    steps, mean of all.
+    steps, mean of all, and what is left of novelty and hull distance once drift is taken out.
     """
-    walks = dataset[["total", "novelty"]].sel(walk=dataset.rule.values).rename(walk="rule")
+    walks = dataset[["total", "novelty", "hull_distance"]].sel(walk=dataset.rule.values).rename(walk="rule")
     together = xr.merge([walks, dataset[["off"]]], join="exact")
     pooled, steps = together.stack(place=("walked", "rule", "record")), together.record.broadcast_like(together.off)
     by_rule = together.stack(place=("walked", "rule"))
@@ -103,6 +91,9 @@ def stream_correlations(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
         which = "drift" if name == "total" else name
         each = curves.rank_correlation(by_rule.off, by_rule[name], "place")
         found[f"{which} after equally many steps"] = each.mean("record")
+    for name in ("novelty", "hull_distance"):
+        left = curves.partial_rank_correlation(pooled.off, pooled[name], pooled.total, "place")
+        found[f"{name.replace('_', ' ')}, drift taken out,"] = left
     return found
 
 

@@ -6,7 +6,7 @@ As one program they would take several times as long to compile.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from experiments.shared import settings
 from toypersona.limits import Angles, Count, Positive, increasing, one_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from toypersona import networks
     from toypersona.artefacts import ByKey
@@ -65,53 +65,65 @@ def computed(config: NetworkSettings, several: Sequence[tuple[str, Network]]) ->
     import jax
     import jax.numpy as jnp
 
-    from toypersona import artefacts, bases, network_walks, networks
+    from toypersona import artefacts, network_walks, networks
 
     usual = config.pretrained()
     mixtures = dataclasses.replace(config, policy="mixture").pretrained()
     # Networks that read no names, or little, are not refused: that is what is asked of them.
-    kind = {"length": config.length, "seeds": config.seeds, "folder": settings.CACHE / "bases"}
-    others = [bases.pretrained(config.world, config.options, size, **kind) for _, size in several]
+    others = [config.fitted(size) for _, size in several]
     reward = settings.Reward(config, usual)
     stride = {"step": config.step, "num_steps": config.num_steps, "every": config.every}
 
-    def ends(base: Base, key: Key) -> Float[Array, "2 2 C N"]:
+    def ends(base: Base, key: Key, index: Array) -> Float[Array, "2 2 C N"]:
         """Rewards at 0 and 90 degrees: orthogonal to the personas are a feature, and a number for every response."""
-        draw, noise = usual.place(key), jax.random.normal(jax.random.fold_in(key, 1), base.log_base.shape)
-        affine, words = (reward.at_angle(angle, base, jax.random.clone(key), draw) for angle in (0.0, 90.0))
+        noise = jax.random.normal(jax.random.fold_in(key, 1), base.log_base.shape)
+        affine, words = (reward.at_angle(angle, base, jax.random.clone(key), index) for angle in (0.0, 90.0))
         return jnp.array([[affine, words], [affine, base.reward_at_angle(90.0, reward.helpful, noise)]])
 
-    def paid(base: Base, key: Key) -> Float[Array, "A C N"]:
-        return networks.at_angles(ends(base, key)[0], jnp.asarray(config.walked))
+    def paid(base: Base, key: Key, index: Array) -> Float[Array, "A C N"]:
+        return networks.at_angles(ends(base, key, index)[0], jnp.asarray(config.walked))
 
-    def limits(key: Key) -> networks.Limits:
-        paid = lambda base: ends(base, jax.random.clone(key))  # noqa: E731
-        return networks.limits_of_all(others, usual.place(key), paid, jnp.asarray(config.angles))
+    def limits(key: Key, index: Array, *fits: Pretrained) -> networks.Limits:
+        paid = lambda base: ends(base, jax.random.clone(key), index)  # noqa: E731
+        return networks.limits_of_all(fits, 0, paid, jnp.asarray(config.angles))
 
-    def steps(key: Key) -> tuple:
-        base = usual.base(usual.place(key))
+    def steps(key: Key, index: Array, fit: Pretrained) -> tuple:
+        base = fit.base(0)
         first = lambda reward: networks.first_steps(base, reward, jnp.asarray(config.drifts))  # noqa: E731
-        return jax.lax.map(first, paid(base, key))
+        return jax.lax.map(first, paid(base, key, index))
 
-    def walks(key: Key) -> tuple:
-        draw = usual.place(key)
-        base, mixture, untrained = usual.base(draw), mixtures.base(draw), usual.untrained(draw)
+    def walks(key: Key, index: Array, fit: Pretrained, mixture: Pretrained) -> tuple:
+        base, untrained = fit.base(0), jax.tree.map(lambda x: x[0, 0], fit.early)
         walk_key, read_key = jax.random.split(jax.random.fold_in(key, 2))
-        stream = network_walks.stream(read_key, base, usual.world_at(draw))
+        stream = network_walks.stream(read_key, base, fit.world_at(0))
 
         def walk(reward: Float[Array, "C N"]) -> tuple:
             way = {"key": jax.random.clone(walk_key), **stride}
-            return network_walks.walks(base, untrained, mixture, reward, stream.measure, **way)
+            return network_walks.walks(base, untrained, mixture.base(0), reward, stream.measure, **way)
 
-        return *jax.lax.map(walk, paid(base, key)), network_walks.readings(base, stream, untrained)
+        return *jax.lax.map(walk, paid(base, key, index)), network_walks.readings(base, stream, untrained)
 
-    def unseen(key: Key) -> networks.Unseen:
-        draw = usual.place(key)
-        own_key = jax.random.fold_in(key, 3)
-        return networks.unseen(own_key, usual.world_at(draw), usual.base(draw), config.network)
+    def unseen(key: Key, index: Array, fit: Pretrained) -> networks.Unseen:
+        del index
+        return networks.unseen(jax.random.fold_in(key, 3), fit.world_at(0), fit.base(0), config.network)
 
-    keys = jax.vmap(jax.random.key)(jnp.asarray(config.seeds))
+    keys = jax.random.key_data(jax.vmap(jax.random.key)(jnp.asarray(config.seeds)))
     config.say("Following every seed, unless .cache/parts has it ...")
 
-    parts = limits, steps, walks, unseen
-    return usual, [artefacts.for_each_key(part, keys, settings.CACHE / "parts", lean=True) for part in parts]
+    def of_each(part: Callable, *fits: Pretrained) -> ByKey:
+        """By the key of a seed; given what it drew alone, so that one more seed computes no other again."""
+
+        def compute(key: Array, index: Array, *drawn: tuple) -> Any:
+            held = (fit.holding(one) for fit, one in zip(fits, drawn, strict=True))
+            return part(jax.random.wrap_key_data(key), index, *held)
+
+        calls = [(keys[i], jnp.asarray(i), *(fit.drawn(i) for fit in fits)) for i in range(len(config.seeds))]
+        results = artefacts.kept(compute, calls, settings.CACHE / "parts", lean=True)
+        return artefacts.ByKey(keys, artefacts.stacked(results))
+
+    return usual, [
+        of_each(limits, *others),
+        of_each(steps, usual),
+        of_each(walks, usual, mixtures),
+        of_each(unseen, usual),
+    ]

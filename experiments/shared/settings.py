@@ -143,6 +143,7 @@ class WorldSettings(Settings):
         if names.folder(self.world):
             num_outcomes(len(self._heard().words), self.length)
         check_text(self.pretraining.num_lines, self.pretraining.line_length)
+        check_text(self.network.num_lines, self.length)
 
     @property
     def pace(self) -> float:
@@ -168,15 +169,18 @@ class WorldSettings(Settings):
         Raises:
             ValueError: settings that make no world, or one too large to enumerate.
         """
-        from toypersona import bases
-
         self.say("Fitting the base to text, unless .cache/bases has it ...")
-        how = self.network if self.policy == "transformer" else self.pretraining
-        kind = self.world, self.options, how
-        found = bases.pretrained(*kind, length=self.length, seeds=self.seeds, folder=CACHE / "bases")
+        found = self.fitted(self.network if self.policy == "transformer" else self.pretraining)
         if names.of_people(self.world):
             self._refuse_strangers(found)
         return found
+
+    def fitted(self, how: Network | Pretraining) -> Pretrained:
+        """Likewise in a given way, whomever it found."""
+        from toypersona.bases import pretrained
+
+        kind = {"length": self.length, "seeds": self.seeds, "folder": CACHE / "bases"}
+        return pretrained(self.world, self.options, how, **kind)
 
     def _refuse_strangers(self, pretrained: Pretrained) -> None:
         """Stop where a base is not made of the people who wrote the lines: no number of it would be about them."""
@@ -190,9 +194,7 @@ class WorldSettings(Settings):
         if self.policy == "transformer":
             alone, helps = "", "use more --network.num-steps and --network.num-lines"
         worst = pretrained.labels.personas[int(experts.argmax())]
-        off = []
-        if gates > GATES_OFF:
-            off.append(f"gates are {gates:.2g} nats off (allowed: {GATES_OFF:g})")
+        off = [f"gates are {gates:.2g} nats off (allowed: {GATES_OFF:g})"] if gates > GATES_OFF else []
         if experts.max() > EXPERTS_OFF:
             off.append(f"the expert for {worst} is {experts.max():.2g} nats per token off (allowed: {EXPERTS_OFF:g})")
         raise ValueError(
@@ -341,8 +343,7 @@ class Noise:
     """The sampled rule that shows the noise boundary: REINFORCE on a table of gates."""
 
     num_runs: Runs = 40
-    """Independent runs at each learning rate, of every prompt by itself: of six prompts alike 240 in all. Too few, and
-    the noise boundary is not known."""
+    """Independent runs at each learning rate and prompt. Too few, and the noise boundary is not known."""
     num_steps: Annotated[int, at_least(1)] = 300
     """Steps; one sampled response to each prompt a step."""
     learning_rates: Grid = geometric(0.1, 1000.0, 9)

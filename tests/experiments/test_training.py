@@ -73,7 +73,7 @@ def test_a_transformer_is_fine_tuned_and_called_by_name(tmp_path, capsys):
     # Two networks so small cannot tell which of the two is more.
     assert (dataset.name_absence > 0).all() and (dataset.name_absence != dataset.nobody_absence).all()
     assert (dataset.back_absence.isel(back=-1) < dataset.absence).all()
-    assert "Called by name, which no line of SFT mentions, Larry has lost" in said.out
+    assert "nats lost under his name" in said.out
     small.assert_drawn(sft, tmp_path)
     assert (tmp_path / "sft_by_name.png").stat().st_size > 10_000
 

@@ -152,17 +152,6 @@ def test_last_words_are_told_apart_by_position_and_nothing_else():
         assert (found[i] == found[j]).all() == same
 
 
-def test_means_of_personas_are_weighted_by_who_is_responsible():
-    stream, weights = normal(11, 30, 4), uniform(12, 30)
-    sure = jax.nn.one_hot(jnp.arange(30) % 2, 2)
-    means = activations.persona_means(stream, sure, weights)
-    for k in range(2):
-        expected = np.average(np.asarray(stream)[k::2], axis=0, weights=np.asarray(weights)[k::2])
-        np.testing.assert_allclose(means[k], expected, rtol=1e-10)
-    even = activations.persona_means(stream, jnp.full((30, 2), 0.5), weights)
-    np.testing.assert_allclose(even, jnp.broadcast_to((weights / weights.sum()) @ stream, (2, 4)), rtol=1e-10)
-
-
 def test_planted_moves_along_and_off_planes_that_differ_from_history_to_history():
     """Three personas at the corners of a triangle of known size, in a plane turned at random at every history."""
     num, depth = 40, 6

@@ -177,17 +177,6 @@ def last_words(num_words: int, length: int) -> Float[Array, "H F"]:
     return jax.nn.one_hot(jnp.concatenate(begun), 1 + num_words * (length - 1))
 
 
-def persona_means(
-    activations: Float[Array, "S D"], responsible: Float[Array, "S K"], weights: Float[Array, " S"]
-) -> Float[Array, "K D"]:
-    """Each persona's mean activation, every pair counting as far as the persona is responsible for it.
-
-    One plane for all histories, for ``moves``; activations when called by name make one for each.
-    """
-    share = weights[:, None] * responsible
-    return (share / share.sum(axis=0, keepdims=True)).T @ activations
-
-
 class Moves(NamedTuple):
     """Root mean squares of moves, relative to the extent of the personas' plane.
 

@@ -73,6 +73,14 @@ def independent(values: xr.DataArray | xr.Dataset) -> Any:
     return values.mean("rate") if "rate" in values.dims else values
 
 
+def interval(values: Any, least: int | float = 2) -> tuple[Any, Any]:
+    """Means over ``seed`` and half of their 95% intervals (Student); nan where fewer than ``least`` are known."""
+    count = values.notnull().sum("seed")
+    enough = count.where(count >= max(2, least))
+    error = values.std("seed", ddof=1) / np.sqrt(enough)
+    return values.mean("seed").where(enough.notnull()), error * xr.apply_ufunc(stats.t.ppf, 0.975, enough - 1)
+
+
 def at_equal_drift(dataset: xr.Dataset, drifts: Sequence[float]) -> tuple[xr.Dataset, xr.Dataset]:
     """``at_spent`` over draws: means, and half of their 95% intervals (Student).
 
@@ -82,10 +90,7 @@ def at_equal_drift(dataset: xr.Dataset, drifts: Sequence[float]) -> tuple[xr.Dat
     numbers = [name for name, values in dataset.data_vars.items() if "record" in values.dims and name != "weights"]
     parts = {name: dataset[name] / dataset.total for name in ("selection", "switching", "novelty") if name in dataset}
     at_level = independent(at_spent(dataset[numbers].assign(parts), drifts))
-    count = at_level.notnull().sum("seed")
-    enough = count.where(count >= max(3, REACHED * at_level.sizes["seed"]))
-    error = at_level.std("seed", ddof=1) / np.sqrt(enough)
-    return at_level.mean("seed").where(enough.notnull()), error * xr.apply_ufunc(stats.t.ppf, 0.975, enough - 1)
+    return interval(at_level, max(3, REACHED * at_level.sizes["seed"]))
 
 
 def half_spent(dataset: xr.Dataset) -> xr.DataArray:
