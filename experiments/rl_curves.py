@@ -16,7 +16,7 @@ import xarray as xr
 
 from experiments.shared import both_gates, command, settings
 from experiments.shared.settings import records
-from toypersona.limits import Angles, Count, Degrees, Grid, Share, at_least
+from toypersona.limits import Angles, Count, Degrees, Grid, Share, at_least, increasing
 from toypersona.outputs import named
 from toypersona.transcripts import END
 
@@ -34,7 +34,7 @@ class Config(settings.RewardSettings):
 
     angle: Degrees = 45.0
     """Degrees between the personas and the graded reward."""
-    times: Grid = (0.5, 2.0, 8.0, 32.0)
+    times: Annotated[tuple[float, ...], increasing(3)] = (0.5, 2.0, 8.0, 32.0)
     """Learning rate times steps where exact policy gradient is recorded; samplers are those of the last."""
     sizes: tuple[Count, ...] = (4, 16, 64)
     """Responses of the batches over which KL is averaged."""

@@ -95,6 +95,7 @@ def _negative(dataset: xr.Dataset) -> list[str]:
 def _entropy(dataset: xr.Dataset) -> list[str]:
     gained = readings.entropy_gained(dataset)
     times, same = dataset.time.values, np.sign(gained.isel(time=0)) == np.sign(dataset.surprise)
+    least = float(abs(gained.isel(time=0)).where(~same).max())
     rows = (
         (name, signed(dataset.surprise.sel(asked=name)), *(signed(gained.sel(asked=name, time=time)) for time in times))
         for name in dataset.asked.values
@@ -103,17 +104,18 @@ def _entropy(dataset: xr.Dataset) -> list[str]:
         "## 2. Why does entropy rise?",
         asked(("verl", 2738), ("verl", 651)),
         "",
-        "**Because what is paid surprises the model more than what it says by itself.** To first order entropy changes "
-        "by Cov(reward, −log π): a base that is narrow, paid for something outside of its habits, gets broader first and "
-        "narrower once the new habit is learnt. By itself rising entropy is neither exploration nor a bug.",
+        "**Because what is paid surprises the model more than what it says by itself.** To first order entropy "
+        "changes by Cov(reward, −log π): a base that is narrow, paid for something outside of its habits, gets "
+        "broader first and narrower once the new habit is learnt. By itself rising entropy is neither exploration "
+        "nor a bug.",
         "",
         *table(("paid for", "Cov(r, −log π₀)", *(f"gained by time {time:g}" for time in times)), rows),
         "",
-        f"(nats; the base has {plain(dataset.base_entropy)}; exact policy gradient. At the first time the sign is Cov's "
-        f"in {int(same.sum())} of {same.size} draws and rewards; the others are near 0.)",
+        f"(nats; the base has {plain(dataset.base_entropy)}; exact policy gradient. At the first time the sign is "
+        f"Cov's in {int(same.sum())} of {same.size} draws and rewards; the others move by {least:.3f} nats at most.)",
         "",
-        "*Do:* log Cov(advantage, −log π) of every batch, from numbers that you have already: it says which way entropy "
-        "goes next, and which responses push it.",
+        "*Do:* log Cov(advantage, −log π) of every batch, from numbers that you have already: it says which way "
+        "entropy goes next, and which responses push it.",
     ]
 
 
@@ -197,16 +199,16 @@ def _leashes(dataset: xr.Dataset) -> list[str]:
         "## 4. KL in the reward or in the loss?",
         asked(("verl", 3276), ("verl", 455), ("OpenRLHF", 768)),
         "",
-        "**The same, if the loss has k2 and rewards are not divided by their spread; otherwise three different leashes.** "
-        "Where training ends, reward at KL in nats, in closed form:",
+        "**The same, if the loss has k2 and rewards are not divided by their spread; otherwise three different "
+        "leashes.** Where training ends, reward at KL in nats, in closed form:",
         "",
         *table(("reward", *(str(end) for end in dataset.end.values)), rows),
         "",
-        "With k3 in the loss the policy ends at β π₀/(λ − r), not at the tilt π₀ exp(r/β): what is paid best is hardly "
-        "held, however rare it was. GRPO divides rewards by their standard deviation σ, but not a KL in the loss: as "
-        "answers get alike σ falls and the leash gets longer. For right-or-wrong rewards and large groups it holds from "
-        f"β = {number(least)} on; below, until all answers of a group are alike. Sampled RLOO agrees (β = 0.3, "
-        f"standardised reward): KL in the reward ends at {by('RLOO, KL in reward')}, k2 in the loss at "
+        "With k3 in the loss the policy ends at β π₀/(λ − r), not at the tilt π₀ exp(r/β): what is paid best is "
+        "hardly held, however rare it was. GRPO divides rewards by their standard deviation σ, but not a KL in the "
+        "loss: as answers get alike σ falls and the leash gets longer. For right-or-wrong rewards and large groups "
+        f"it holds from β = {number(least)} on; below, until all answers of a group are alike. Sampled RLOO agrees (β "
+        f"= 0.3, standardised reward): KL in the reward ends at {by('RLOO, KL in reward')}, k2 in the loss at "
         f"{by('RLOO, k2 in loss')}; k1 in the loss at {by('RLOO, k1 in loss')}, no KL at {by('RLOO')}.",
         "",
         "*Do:* say β together with where it stands and what rewards are divided by; it is not the same number.",
@@ -281,13 +283,13 @@ def page(dataset: xr.Dataset) -> str:
     lines = [
         "# Reading your own RL curves",
         "",
-        "Six questions that are loud in the issue trackers of RL trainers, each with an answer and a twin in which every "
-        f"number is exact: all responses of the world {world} are listed, and only where samples are the question are "
-        "there any. Written by `figures.rl_curves` from the dataset of `experiments.rl_curves`: means over "
-        f"{dataset.sizes['seed']} draws, ± half a 95% interval. π is the policy, π₀ the base. The formulas hold for any "
-        "model, the sizes for this one.",
+        "Six questions that are loud in the issue trackers of RL trainers, each with an answer and a twin in which "
+        f"every number is exact: all responses of the world {world} are listed, and only where samples are the "
+        "question are there any. Written by `figures.rl_curves` from the dataset of `experiments.rl_curves`: means "
+        f"over {dataset.sizes['seed']} draws, ± half a 95% interval. π is the policy, π₀ the base. The formulas hold "
+        "for any model, the sizes for this one.",
         "",
-        f"![Six panels, numbered as the questions](../figures/out/{world}/rl_curves.png)",
+        f"![The same questions, drawn](../figures/out/{world}/rl_curves.png)",
     ]
     for part in PARTS:
         lines += ["", *part(dataset)]

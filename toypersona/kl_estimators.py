@@ -142,8 +142,8 @@ def samplers(key: Key, log_policy: Float[Array, "C N"], length: int, end: int | 
     ]
     if end is not None:
         early = jnp.arange(log_next.shape[1]) < log_next.shape[1] - num_words ** (length - 1)
-        barred = early[:, None] & (jnp.arange(num_words) == end)
-        found.append(made(jnp.where(barred, -jnp.inf, log_next)))
+        barred = early[:, None] & (jnp.arange(num_words) == end)[None]
+        found.append(made(jnp.where(barred[None], -jnp.inf, log_next)))
     return jnp.stack(found)
 
 
@@ -249,8 +249,8 @@ def pulls(
     square = jnp.einsum("cn,wcnt,cnts,wcns->w", mass, weights, grams, weights)
     own = jnp.linalg.norm(targets[0])
     lengths, sizes = jnp.linalg.norm(gradients, axis=1), jnp.linalg.norm(targets, axis=1)
-    cosine = gradients @ targets.T / jnp.where(lengths > 0, lengths, 1.0)[:, None] / sizes
-    missed = jnp.linalg.norm(gradients[:, None] - targets, axis=-1) / sizes
+    cosine = gradients @ targets.T / jnp.where(lengths > 0, lengths, 1.0)[:, None] / sizes[None]
+    missed = jnp.linalg.norm(gradients[:, None] - targets[None], axis=-1) / sizes[None]
     noise = jnp.sqrt(jnp.maximum(square - lengths**2, 0.0)) / own
     return Pulls(lengths / own, cosine, missed, noise)
 

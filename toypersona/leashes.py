@@ -114,7 +114,7 @@ class Normalised(NamedTuple):
 
 def normalised_end(log_base: Float[Array, "C N"], reward: Float[Array, "C N"], beta: Scalar) -> Normalised:
     """Where ``r/sigma - beta l`` is constant, sigma the standard deviation of the policy's own rewards at a prompt."""
-    at = lambda log_strength: theory.tilt(log_base, reward, jnp.exp(log_strength))  # noqa: E731
+    at = lambda log_strength: jax.vmap(theory.tilt)(log_base, reward, jnp.exp(log_strength[:, 0]))  # noqa: E731
 
     def pulled(log_strength: Float[Array, "C 1"]) -> Float[Array, "C 1"]:
         law = at(log_strength)
@@ -126,7 +126,7 @@ def normalised_end(log_base: Float[Array, "C N"], reward: Float[Array, "C N"], b
     enough = on_grid > 1 / beta
     first = jnp.maximum(jnp.argmax(enough, axis=0), 1)[:, None]
     found = rising(pulled, jnp.full(first.shape, 1 / beta), grid[first - 1], grid[first])
-    return Normalised(at(jnp.where(enough.any(axis=0)[:, None], found, grid[-1])), 1 / on_grid.max(axis=0))
+    return Normalised(at(jnp.where(enough.any(axis=0)[:, None], found, STRONGEST)), 1 / on_grid.max(axis=0))
 
 
 class Ends(NamedTuple):

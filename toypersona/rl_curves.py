@@ -10,7 +10,7 @@ from zlib import crc32
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from toypersona import first_order, kl_estimators, leashes, numerics, rewards, theory, trajectories
 from toypersona.bases import Base
@@ -87,8 +87,8 @@ def negatives(
 
     numbers = jnp.arange(laws.shape[0])
     each = [jax.lax.map(lambda at, size=size: below(*at, size), (numbers, laws)) for size in sizes]
-    spent = jax.vmap(base.spent)(laws)[:, None]
-    return {"negative": jnp.stack(each, 1), "negative_law": kl_estimators.negative_law(spent, jnp.asarray(sizes))}
+    laws_say = [kl_estimators.negative_law(jax.vmap(base.spent)(laws), size) for size in sizes]
+    return {"negative": jnp.stack(each, axis=1), "negative_law": jnp.stack(laws_say, axis=1)}
 
 
 def pulls(base: Base, path: Params) -> dict[str, Array]:
@@ -137,7 +137,7 @@ def entropies(base: Base, paid: Float[Array, "A C N"], times: Float[Array, " R"]
 
 
 def followed(
-    key: Key, setup: catalogue.Setup, rules: Mapping[str, catalogue.Entry], steps: Float[Array, " R"]
+    key: Key, setup: catalogue.Setup, rules: Mapping[str, catalogue.Entry], steps: Int[Array, " R"]
 ) -> dict[str, Array]:
     """What L rules earn and spend along their paths [L, R]: ``rule_paid``, ``rule_drift``, ``least`` and ``unpaid``."""
     base = setup.base
@@ -179,10 +179,8 @@ def ended(base: Base, paid: Float[Array, "A C N"], betas: Float[Array, " B"]) ->
     return each | {"least_beta": least[:, 0]}
 
 
-def same_drift(
-    base: Base, rewards_at: Sequence[Float[Array, "C N"]], drifts: Float[Array, " D"]
-) -> dict[str, Float[Array, "A D"]]:
-    """The drift budget, entropy and reward of the tilts by A rewards that spend the same drifts."""
+def same_drift(base: Base, rewards_at: Sequence[Float[Array, "C N"]], drifts: Float[Array, " D"]) -> dict[str, Array]:
+    """The drift budget, entropy and reward of the tilts by A rewards that spend the same D drifts, each [A, D]."""
 
     def at(reward: Float[Array, "C N"], drift: Scalar) -> dict[str, Any]:
         law = leashes.tilt_with(base.log_base, reward, base.spent, drift)
