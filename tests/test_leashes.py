@@ -69,9 +69,8 @@ def test_the_cheapest_policy_of_a_reward_is_the_tilt_and_the_rest_is_unpaid():
     found = leashes.unpaid(log_policy, LOG_BASE, REWARD, LOG_PROMPTS)
     mean = lambda law: float(numerics.expectation(LOG_PROMPTS, numerics.expectation(law, REWARD)))  # noqa: E731
     apart = lambda p, q: float(numerics.expectation(LOG_PROMPTS, numerics.kl_divergence(p, q)))  # noqa: E731
-    strength = optimize.brentq(
-        lambda s: mean(theory.tilt(LOG_BASE, REWARD, s)) - mean(log_policy), 1e-6, 50, xtol=1e-14
-    )
+    missed = lambda s: mean(theory.tilt(LOG_BASE, REWARD, s)) - mean(log_policy)  # noqa: E731
+    strength = optimize.root_scalar(missed, bracket=(1e-6, 50), xtol=1e-14).root
     tilt = theory.tilt(LOG_BASE, REWARD, strength)
     np.testing.assert_allclose(found.least, apart(tilt, LOG_BASE), rtol=1e-8)
     np.testing.assert_allclose(found.unpaid, apart(log_policy, tilt), rtol=1e-8)

@@ -86,7 +86,7 @@ def negatives(
         return kl_estimators.negative_batches(own, ratio, log_policy, base.log_prompts, size, num_batches)
 
     numbers = jnp.arange(laws.shape[0])
-    each = [jax.lax.map(lambda at, size=size: below(*at, size), (numbers, laws)) for size in sizes]
+    each = [jax.lax.map(lambda at, size=size: below(at[0], at[1], size), (numbers, laws)) for size in sizes]
     laws_say = [kl_estimators.negative_law(jax.vmap(base.spent)(laws), size) for size in sizes]
     return {"negative": jnp.stack(each, axis=1), "negative_law": jnp.stack(laws_say, axis=1)}
 
