@@ -11,8 +11,8 @@ ROUNDING = 1e-9
 LEFT = 1e-6
 """Standard deviation of the advantage that may be left where a leash holds."""
 
-SKEWED = 0.05
-"""Probability by which means of few k1, which are skewed, may be off the normal law."""
+MANY, SKEWED = 16, 0.05
+"""Responses from which on the law is claimed, and the probability by which means of so few k1, skewed, may be off."""
 
 NO_GRADIENT = "k1 in loss"
 ITS_OWN = {
@@ -34,8 +34,8 @@ FLAT = 0.9
 
 
 def law_missed(dataset: xr.Dataset) -> xr.DataArray:
-    """By how much the share of batches whose k1 is negative misses its law."""
-    return abs(dataset.negative - dataset.negative_law)
+    """By how much the share of batches of ``MANY`` responses or more whose k1 is negative misses its law."""
+    return abs(dataset.negative - dataset.negative_law).where(dataset["size"] >= MANY)
 
 
 def nearer(dataset: xr.Dataset) -> xr.DataArray:
@@ -103,7 +103,7 @@ def _negative(dataset: xr.Dataset) -> list[Claim]:
         ),
         at_most(
             "prediction",
-            "share of batches whose k1 is negative - Φ(-sqrt(n KL/2)), largest",
+            f"share of batches of {MANY} or more whose k1 is negative - Φ(-sqrt(n KL/2)), largest",
             SKEWED,
             law_missed(dataset),
             possible=(0, 0.5),
