@@ -94,10 +94,10 @@ def run(config: Config) -> xr.Dataset:
         by_target = {name: pulls.pop(name) for name in ("pull_cosine", "pull_missed")}
         by = {"estimator": [*kl_estimators.ESTIMATORS], "level": kl_estimators.LEVELS}
         return {
-            **named(seen, units="nats", **who, **by),
-            **named(apart, units="nats", **who),
+            **named(seen, **who, **by),
+            **named(apart, **who),
             "negative_tokens": named(tokens, "share of words whose k1 is negative", time=config.times),
-            **named(below, time=config.times, size=config.sizes),
+            **named(below, time=config.times, batch=config.sizes),
             "path_drift": named(pulls.pop("path_drift"), "drift along policy gradient", "nats", time=config.times),
             **named(pulls, **way),
             **named(by_target, **way, target=kl_estimators.TARGETS),
@@ -122,7 +122,7 @@ def run(config: Config) -> xr.Dataset:
         return {
             **read(log_key, base, graded),
             "base_entropy": named(whole, "entropy of the base", "nats"),
-            **named(entropy, units="nats", asked=asked),
+            **named(entropy, asked=asked),
             **named(along, units="nats", asked=asked, time=config.times),
             **named(ended, paid=PAID, beta=config.betas, end=leashes.ENDS),
             "least_beta": named(least, "least coefficient that holds rewards / std. dev.", paid=PAID),
@@ -131,7 +131,8 @@ def run(config: Config) -> xr.Dataset:
             **named(same, angle=config.angles, drift=config.drifts),
         }
 
-    return command.sweep(NAME, config, point, {}, constants=pretrained.recovered())
+    labels = {"kl_coefficient": catalogue.KL}
+    return command.sweep(NAME, config, point, {}, constants=pretrained.recovered(), labels=labels)
 
 
 if __name__ == "__main__":

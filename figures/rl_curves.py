@@ -35,7 +35,7 @@ RULES = {
 
 def draw_negative(axis: Axes, dataset: xr.Dataset) -> None:
     """Share of negative batches against n KL, every draw, on the law."""
-    product = dataset.path_drift * dataset["size"]
+    product = dataset.path_drift * dataset.batch
     axis.plot(product.values.ravel(), dataset.negative.transpose(*product.dims).values.ravel(), "o", ms=2.5)
     at = np.geomspace(product.min().item(), product.max().item(), 200)
     axis.plot(at, stats.norm.cdf(-np.sqrt(at / 2)), "k-", lw=0.8, label="Φ(−√(n KL/2))")

@@ -45,7 +45,7 @@ def signed(values: xr.DataArray, digits: int = 2) -> str:
 
 
 def _negative(dataset: xr.Dataset) -> list[str]:
-    size, often = dataset["size"].values[-1], 0.05
+    size, often = dataset.batch.values[-1], 0.05
     product = 2 * stats.norm.isf(often) ** 2
     small, large = dataset.isel(time=1), dataset.isel(time=-1)
     own = dataset.logged_negative.sel(sampler="the policy", estimator="k1", level="response")
@@ -55,7 +55,7 @@ def _negative(dataset: xr.Dataset) -> list[str]:
             (
                 plain(dataset.path_drift.sel(time=time), 3),
                 *(plain(values.sel(time=time)) for values in (dataset.negative_tokens, own)),
-                *(plain(values.sel(time=time, size=size)) for values in (dataset.negative, dataset.negative_law)),
+                *(plain(values.sel(time=time, batch=size)) for values in (dataset.negative, dataset.negative_law)),
             )
             for time in dataset.time.values
         ),
@@ -194,7 +194,7 @@ def _leashes(dataset: xr.Dataset) -> list[str]:
     )
     end = dataset.isel(record=-1)
     by = lambda rule: f"{plain(end.rule_paid.sel(rule=rule))} for {plain(end.rule_drift.sel(rule=rule))} nats"  # noqa: E731
-    least = dataset.least_beta.sel(paid="right or wrong")
+    least, coefficient = dataset.least_beta.sel(paid="right or wrong"), datasets.config_of(dataset)["kl_coefficient"]
     return [
         "## 4. KL in the reward or in the loss?",
         asked(("verl", 3276), ("verl", 455), ("OpenRLHF", 768)),
@@ -205,11 +205,12 @@ def _leashes(dataset: xr.Dataset) -> list[str]:
         *table(("reward", *(str(end) for end in dataset.end.values)), rows),
         "",
         "With k3 in the loss the policy ends at β π₀/(λ − r), not at the tilt π₀ exp(r/β): what is paid best is "
-        "hardly held, however rare it was. GRPO divides rewards by their standard deviation σ, but not a KL in the "
-        "loss: as answers get alike σ falls and the leash gets longer. For right-or-wrong rewards and large groups "
-        f"it holds from β = {number(least)} on; below, until all answers of a group are alike. Sampled RLOO agrees (β "
-        f"= 0.3, standardised reward): KL in the reward ends at {by('RLOO, KL in reward')}, k2 in the loss at "
-        f"{by('RLOO, k2 in loss')}; k1 in the loss at {by('RLOO, k1 in loss')}, no KL at {by('RLOO')}.",
+        "hardly held, however rare it was. GRPO divides rewards by their standard deviation σ, and a KL in the reward "
+        "with them, which ends the same, but not a KL in the loss: as answers get alike σ falls and the leash gets "
+        f"longer. For right-or-wrong rewards and large groups it holds from β = {number(least)} on; below, until all "
+        f"answers of a group are alike. Sampled RLOO agrees (β = {coefficient:g}, standardised reward): KL in the "
+        f"reward ends at {by('RLOO, KL in reward')}, k2 in the loss at {by('RLOO, k2 in loss')}; k1 in the loss at "
+        f"{by('RLOO, k1 in loss')}, no KL at {by('RLOO')}.",
         "",
         "*Do:* say β together with where it stands and what rewards are divided by; it is not the same number.",
     ]
@@ -239,9 +240,9 @@ def _flat(dataset: xr.Dataset) -> list[str]:
         "",
         *table(("rule", "reward, of the most", "KL, nats", "needed for it", "share unpaid"), rows),
         "",
-        f"Lock-in: exact policy gradient keeps the right answers that were likeliest and drops the others "
-        f"({number(share.sel(rule=exact))} of its drift; all right answers pay the same). After it has "
-        f"{readings.FLAT:.0%} of the most its reward grows by {plain(grown.earned.sel(rule=exact))} of it, KL by "
+        "Lock-in: exact policy gradient keeps right answers that were likely, and drops others that pay the same: "
+        f"{plain(readings.among_right(dataset).sel(rule=exact))} of its unpaid drift is among right answers. After it "
+        f"has {readings.FLAT:.0%} of the most its reward grows by {plain(grown.earned.sel(rule=exact))} of it, KL by "
         f"{plain(grown.spent.sel(rule=exact))} nats. Noise: a rule paid by chance earns nothing and drifts "
         f"{number(end.rule_drift.sel(rule=chance))} nats all the same.",
         "",

@@ -163,7 +163,7 @@ def of_curves() -> dict[str, str]:
     return {
         "curves": f"at {said('At an exact KL of ([0-9.]+) nats')} nats k3 in the loss misses KL's gradient by {missed[0]} of "
         f"it, k2 by {missed[1]}; right or wrong over its standard deviation is leashed from β = "
-        f"{said('it holds from β = ([0-9.]+)')} on, not below; {said('drops the others .([0-9.]+)')} of policy gradient's "
+        f"{said('it holds from β = ([0-9.]+)')} on, not below; {said('. policy gradient . [0-9.]+ . [0-9.]+ . [0-9.]+ . ([0-9.]+)')} of policy gradient's "
         f"drift is for no reward; the same {said('. 0° . ([0-9.]+)')} nats are selection to {fractions[0]} or to {fractions[1]}",
     }
 

@@ -86,6 +86,21 @@ def test_all_drift_of_a_policy_that_earns_less_than_the_base_is_unpaid():
     np.testing.assert_allclose(found.unpaid, spent, rtol=1e-9)
 
 
+def test_drift_among_right_answers_is_a_part_of_what_is_unpaid():
+    right = jnp.array([[1.0, 1, 0, 0, 1, 0], [0, 1, 1, 0, 0, 0]])
+    log_policy = jax.nn.log_softmax(LOG_BASE + 1.5 * right + 0.5 * REWARD)
+    found = leashes.among_right(log_policy, LOG_BASE, right, LOG_PROMPTS)
+    wanted = 0.0
+    for c in range(2):
+        chosen = np.asarray(right[c]) == 1
+        p, q = np.exp(np.asarray(log_policy[c]))[chosen], np.exp(np.asarray(LOG_BASE[c]))[chosen]
+        wanted += float(jnp.exp(LOG_PROMPTS[c])) * p.sum() * (p / p.sum() @ np.log(p / p.sum() / (q / q.sum())))
+    np.testing.assert_allclose(found, wanted, rtol=1e-10)
+    assert 0.005 < found < leashes.unpaid(log_policy, LOG_BASE, right, LOG_PROMPTS).unpaid
+    alike = jax.nn.log_softmax(LOG_BASE + 1.5 * right)
+    np.testing.assert_allclose(leashes.among_right(alike, LOG_BASE, right, LOG_PROMPTS), 0.0, atol=1e-12)
+
+
 def test_the_right_answers_bill_is_the_page_s_formula():
     """One prompt, right with probability p under the base and a after: a ln(a/p) + (1-a) ln((1-a)/(1-p))."""
     log_base, right = LOG_BASE[:1], jnp.array([[1.0, 0, 0, 1.0, 0, 0]])

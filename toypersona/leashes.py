@@ -86,6 +86,30 @@ def unpaid(
     return Unpaid(apart(tilt, log_base), apart(log_policy, tilt))
 
 
+def among_right(
+    log_policy: Float[Array, "C N"],
+    log_base: Float[Array, "C N"],
+    right: Float[Array, "C N"],
+    log_prompts: Float[Array, " C"],
+) -> Float[Array, ""]:
+    """The nats that a policy spends on preferring some right answers to others: ``E_c a KL(pi(.|right)‖pi0(.|right))``.
+
+    By the chain rule it is part of KL(pi‖pi0), and of ``unpaid`` where all right answers pay the same.
+
+    Args:
+        log_policy: log pi [C, N].
+        log_base: log pi0 [C, N].
+        right: 1 where a response is right, 0 elsewhere [C, N].
+        log_prompts: log rho(c) [C].
+    """
+    mass = lambda log_law: numerics.expectation(log_law, right)  # noqa: E731
+    ratio = jnp.where((right > 0) & ~jnp.isneginf(log_policy), log_policy - log_base, 0.0)
+    known = (mass(log_policy) > 0) & (mass(log_base) > 0)
+    odds = jnp.where(known, mass(log_policy) / jnp.where(known, mass(log_base), 1.0), 1.0)
+    each = numerics.expectation(log_policy, ratio) - mass(log_policy) * jnp.log(odds)
+    return numerics.expectation(log_prompts, each)
+
+
 def k3_end(log_base: Float[Array, "C N"], reward: Float[Array, "C N"], beta: Scalar) -> Float[Array, "C N"]:
     """``beta pi0 / (lambda - r)``, the best policy under ``E[r] - beta KL(pi0‖pi)``."""
     possible = ~jnp.isneginf(log_base)

@@ -139,13 +139,18 @@ def entropies(base: Base, paid: Float[Array, "A C N"], times: Float[Array, " R"]
 def followed(
     key: Key, setup: catalogue.Setup, rules: Mapping[str, catalogue.Entry], steps: Int[Array, " R"]
 ) -> dict[str, Array]:
-    """What L rules earn and spend along their paths [L, R]: ``rule_paid``, ``rule_drift``, ``least`` and ``unpaid``."""
+    """What L rules earn and spend along their paths [L, R].
+
+    Returns:
+        ``rule_paid`` and ``rule_drift``; the drift's ``least`` and ``unpaid``; and, of that, ``among_right`` answers.
+    """
     base = setup.base
 
     def measured(log_policy: Float[Array, "C N"]) -> dict[str, Array]:
         parts = leashes.unpaid(log_policy, base.log_base, setup.reward, base.log_prompts)
         spent = {"rule_paid": base.mean(log_policy, setup.reward), "rule_drift": base.spent(log_policy)}
-        return spent | parts._asdict()
+        among = leashes.among_right(log_policy, base.log_base, setup.right, base.log_prompts)
+        return spent | parts._asdict() | {"among_right": among}
 
     def along(name: str, rule: catalogue.Entry) -> dict[str, Array]:
         own = jax.random.fold_in(jax.random.clone(key), crc32(name.encode()))

@@ -35,7 +35,7 @@ FLAT = 0.9
 
 def law_missed(dataset: xr.Dataset) -> xr.DataArray:
     """By how much the share of batches of ``MANY`` responses or more whose k1 is negative misses its law."""
-    return abs(dataset.negative - dataset.negative_law).where(dataset["size"] >= MANY)
+    return abs(dataset.negative - dataset.negative_law).where(dataset.batch >= MANY)
 
 
 def nearer(dataset: xr.Dataset) -> xr.DataArray:
@@ -56,6 +56,12 @@ def entropy_gained(dataset: xr.Dataset) -> xr.DataArray:
 def unpaid_share(dataset: xr.Dataset) -> xr.DataArray:
     """The share of a rule's drift that its reward did not need."""
     return dataset.unpaid / dataset.rule_drift
+
+
+def among_right(dataset: xr.Dataset) -> xr.DataArray:
+    """The share of what is unpaid at the end that prefers some right answers to others."""
+    end = dataset.isel(record=-1)
+    return end.among_right / end.unpaid
 
 
 def flat(dataset: xr.Dataset) -> xr.Dataset:
@@ -197,6 +203,9 @@ def _flat(dataset: xr.Dataset) -> list[Claim]:
         at_most("theorem", "least + unpaid - drift, nats", ROUNDING, abs(sums)),
         drawn_at_most("prediction", "paid by chance: share of its drift that is paid", 0.1, chance, possible=(0, 1)),
         beyond("policy gradient: share of its drift unpaid", 0.25, end.sel(rule="policy gradient")),
+        beyond(
+            "policy gradient: share of that among right answers", 0.5, among_right(dataset).sel(rule="policy gradient")
+        ),
         drawn_at_most("finding", "RLOO: share of its drift unpaid, with KL in reward - without", 0.0, leashed),
     ]
 
@@ -232,8 +241,9 @@ def findings(dataset: xr.Dataset) -> list[str]:
     shares = ", ".join(f"{rule} {mean(unpaid.sel(rule=rule)):.2f}" for rule in dataset.rule.values)
     both = lambda name: " and ".join(f"{mean(top[name].isel(angle=at)):.2f}" for at in (0, -1))  # noqa: E731
     return [
-        f"At {mean(first.path_drift):.3f} nats the mean k1 of {dataset['size'].values[-1]} responses is negative in "
-        f"{mean(first.negative.isel(size=-1)):.2f} of the batches (law {mean(first.negative_law.isel(size=-1)):.2f}).",
+        f"At {mean(first.path_drift):.3f} nats the mean k1 of {dataset.batch.values[-1]} responses is negative in "
+        f"{mean(first.negative.isel(batch=-1)):.2f} of the batches "
+        f"(law {mean(first.negative_law.isel(batch=-1)):.2f}).",
         f"At {mean(last.path_drift):.2f} nats k1 is on average, by who sampled: {stale}.",
         f"Entropy's first change under a tilt, nats per unit of strength, paid for: {rates}.",
         f"Gradients, at {mean(last.path_drift):.2f} nats: k3 by token misses KL's by {off[BY_K3]:.2f} of it, k2 by "
