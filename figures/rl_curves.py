@@ -56,7 +56,7 @@ def draw_samplers(axis: Axes, dataset: xr.Dataset) -> None:
 
 
 def draw_entropy(axis: Axes, dataset: xr.Dataset) -> None:
-    """Entropy gained at the first record against Cov(r, surprise), every draw, by what is paid for."""
+    """Entropy gained at the first record against Cov(r, surprise), every draw, by what is paid for (next panel)."""
     gained = readings.entropy_gained(dataset).isel(time=0)
     for index, name in enumerate(dataset.asked.values):
         at = dataset.surprise.sel(asked=name), gained.sel(asked=name)
@@ -68,7 +68,6 @@ def draw_entropy(axis: Axes, dataset: xr.Dataset) -> None:
     axis.margins(0.1)
     axis.set(xlabel="Cov(r, −log π₀), nats", ylabel="entropy gained, nats", xlim=(-0.7, 3))
     axis.set_title("2. Entropy rises if\nsurprises pay")
-    axis.legend(fontsize=4.5, loc="lower right")
 
 
 def draw_broader(axis: Axes, dataset: xr.Dataset) -> None:
