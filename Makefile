@@ -8,7 +8,7 @@ WORLDS ?= larry_bob_alice speakers markov
 MAPS := phase_diagram pretraining rules hull_choices natural_rewards
 GATED := persona_gain transformer detectors
 LAWS := weak_limit horizon exploit leash
-TRAINING := sft overoptimisation amplification literature
+TRAINING := sft overoptimisation amplification literature rl_curves
 THOUGHTS := reasoning codes hints
 BIN := .venv/bin
 ENV := .venv/.$(ACCELERATOR)-ready
@@ -54,7 +54,7 @@ figures: env ## remake everything in figures/out
 	@for world in $(WORLDS); do $(call draw,$(MAPS),$$world,--world $$world); done
 	@for world in $(filter-out speakers,$(WORLDS)); do $(call draw,$(GATED),$$world,--world $$world); done
 	@$(call draw,$(TRAINING),larry_bob_alice)
-	@mkdir -p docs && mv figures/out/larry_bob_alice/literature.md docs/
+	@mkdir -p docs && mv $(addprefix figures/out/larry_bob_alice/,literature.md rl_curves.md) docs/
 	@$(call draw,$(LAWS),laws)
 	@$(call draw,$(THOUGHTS),thoughts)
 	@for name in rules_by_world claims_table; do \

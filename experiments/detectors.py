@@ -74,7 +74,7 @@ class Config(settings.RewardSettings):
 
 
 PRESETS = {
-    "quick": Config(seeds=(0, 1, 2)),
+    "quick": Config(seeds=tuple(range(5))),
     "paper": Config(seeds=tuple(range(8)), samples=(4, 16, 64, 256, 500), num_runs=400, angles=(0.0, 30.0, 60.0, 90.0)),
 }
 

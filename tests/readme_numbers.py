@@ -149,6 +149,25 @@ def of_training(of: Shipped) -> dict[str, str]:
     }
 
 
+def of_curves() -> dict[str, str]:
+    """The page on reading one's own RL curves, which is made of its dataset."""
+    page = (SHIPPED.parents[2] / "docs" / "rl_curves.md").read_text()
+
+    def said(pattern: str) -> str:
+        found = re.search(pattern, page)
+        assert found, pattern
+        return found[1]
+
+    missed = [said(rf"\| k{k} in loss, by token \|[^|]*\| [\d.]+ \| [\d.]+ \| ([\d.]+)") for k in (3, 2)]
+    fractions = [said(rf"\| {angle}° \| [\d.]+ \| [\d.]+ \| [\d.]+ \| ([\d.]+)") for angle in (0, 90)]
+    return {
+        "curves": f"at {said('At an exact KL of ([0-9.]+) nats')} nats k3 in the loss misses KL's gradient by {missed[0]} of "
+        f"it, k2 by {missed[1]}; right or wrong over its standard deviation is leashed from β = "
+        f"{said('it holds from β = ([0-9.]+)')} on, not below; {said('. policy gradient . [0-9.]+ . [0-9.]+ . [0-9.]+ . ([0-9.]+)')} of policy gradient's "
+        f"drift is for no reward; the same {said('. 0° . ([0-9.]+)')} nats are selection to {fractions[0]} or to {fractions[1]}",
+    }
+
+
 def of_objections(of: Shipped) -> dict[str, str]:
     """Other hulls, and rewards as they are."""
     hull, natural = f"{LARRY}/hull_choices", f"{LARRY}/natural_rewards"
@@ -198,4 +217,12 @@ def sentences() -> dict[str, str]:
     of = Shipped()
     (held, predictions), (found, findings) = of.counts("prediction"), of.counts("finding")
     all_of = f"{held} of {predictions} predictions and {found} of {findings} findings hold"
-    return of_laws(of) | of_network(of) | of_training(of) | of_objections(of) | of_thoughts(of) | {"claims": all_of}
+    return (
+        of_laws(of)
+        | of_network(of)
+        | of_training(of)
+        | of_curves()
+        | of_objections(of)
+        | of_thoughts(of)
+        | {"claims": all_of}
+    )

@@ -19,12 +19,13 @@ LAYERS = [
     {"toypersona.policies", "toypersona.rewards", "toypersona.theory", "toypersona.long_answers"},
     {"toypersona.pretraining", "toypersona.rules", "toypersona.measures", "toypersona.programs"},
     {"toypersona.trajectories", "toypersona.grids", "toypersona.artefacts", "toypersona.reports"},
+    {"toypersona.kl_estimators", "toypersona.leashes"},
     {"toypersona.sweeps", "toypersona.report_words", "toypersona.report_figure"},
     {"toypersona.bases", "toypersona.command"},
     {"toypersona.rules.catalogue", "toypersona.lock_in", "toypersona.thinkers", "toypersona.horizons"},
     {"toypersona.defences", "toypersona.competition", "toypersona.first_order", "toypersona.fine_tuning"},
     {"toypersona.right_answers", "toypersona.takeover", "toypersona.comparison", "toypersona.codes"},
-    {"toypersona.unrewarded", "toypersona.proxies", "toypersona.inoculation"},
+    {"toypersona.unrewarded", "toypersona.proxies", "toypersona.inoculation", "toypersona.rl_curves"},
     {"toypersona.hull_choices", "toypersona.natural_rewards"},
     {"toypersona.persona_choices", "toypersona.networks"},
     {"toypersona.network_walks", "toypersona.alarms"},
@@ -57,6 +58,9 @@ WITHOUT_JAX = {
 }
 OVER_ALL = {"style", "rules_by_world", "claims_table"}
 """Modules of figures that draw no experiment of their own."""
+
+PAGES = {"literature_table", "rl_curves_page"}
+"""Modules of figures that write what stands beside one."""
 
 CLAIMS = {"experiments.claims", "experiments.shared.claim", "experiments.shared.oracle", "experiments.shared.terminal"}
 """What claims and figures may import of the experiments."""
@@ -145,7 +149,7 @@ def test_figures_claims_and_settings_leave_jax_alone():
 def test_every_command_has_its_claims_and_its_figure():
     commands = {path.stem for path in (ROOT / "experiments").glob("[a-z]*.py")} - {"job_array"}
     assert {path.stem for path in (ROOT / "experiments" / "claims").glob("[a-z]*.py")} == commands
-    assert {path.stem for path in (ROOT / "figures").glob("[a-z]*.py")} - OVER_ALL - {"literature_table"} == commands
+    assert {path.stem for path in (ROOT / "figures").glob("[a-z]*.py")} - OVER_ALL - PAGES == commands
 
 
 def test_no_two_modules_of_a_layer_share_a_name():

@@ -171,6 +171,35 @@ _LITERATURE = {
     "spread_rate": Quantity("learning rate"),
     "gold_record": Quantity("number of the record"),
 }
+_CURVES = {
+    "logged_mean": Quantity("mean of what is logged as KL", "nats"),
+    "logged_spread": Quantity("standard deviation of one response's", "nats"),
+    "logged_negative": Quantity("probability that one response's is below 0"),
+    "sampler_from_base": Quantity("KL(sampler‖base)", "nats"),
+    "sampler_from_policy": Quantity("KL(sampler‖policy)", "nats"),
+    "negative": Quantity("share of batches whose mean k1 is below 0"),
+    "negative_law": Quantity("the same, by the law"),
+    "pull_size": Quantity("length of the penalty's mean gradient, of KL's"),
+    "pull_cosine": Quantity("cosine between the penalty's mean gradient and the target's"),
+    "pull_missed": Quantity("by how much it misses the target's gradient, of it"),
+    "pull_noise": Quantity("standard deviation of one response's pull, of KL's gradient"),
+    "surprise": Quantity("Cov(reward, −log π₀)", "nats"),
+    "tilt_change": Quantity("entropy's first change under the tilt", "nats"),
+    "gradient_change": Quantity("entropy's first change under policy gradient", "nats"),
+    "end_drift": Quantity("drift where training ends", "nats"),
+    "end_paid": Quantity("reward where training ends"),
+    "end_slope": Quantity("advantage left where a leash holds, standard deviation"),
+    "end_holds": Quantity("share of prompts at which the leash holds"),
+    "rule_paid": Quantity("mean reward", "standard deviations"),
+    "rule_drift": Quantity("drift spent", "nats"),
+    "least": Quantity("least drift that earns the reward", "nats"),
+    "unpaid": Quantity("drift that the reward did not need", "nats"),
+    "among_right": Quantity("drift among right answers", "nats"),
+    "same_paid": Quantity("mean reward", "standard deviations"),
+    "same_entropy": Quantity("entropy of a response", "nats"),
+    "batch": Quantity("responses in a batch"),
+    "time": Quantity("learning rate times steps"),
+}
 _AXES = {
     "strength": Quantity("strength s = 1/β"),
     "divergence": Quantity("divergence that makes the hull distance"),
@@ -207,7 +236,7 @@ _AXES = {
     "size": Quantity("size of the error, standard deviations of gold"),
     "other": Quantity("number of the other right answer"),
 }
-QUANTITIES: dict[str, Quantity] = _BUDGET | _POLICY | _LINES | _THOUGHTS | _ANSWERS | _LITERATURE | _AXES
+QUANTITIES: dict[str, Quantity] = _BUDGET | _POLICY | _LINES | _THOUGHTS | _ANSWERS | _LITERATURE | _CURVES | _AXES
 """By the name of the variable; ``NAME_se`` is its standard error."""
 
 

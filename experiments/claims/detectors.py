@@ -102,11 +102,7 @@ def _laws(dataset: xr.Dataset) -> list[Claim]:
 
 def _wolves(dataset: xr.Dataset) -> list[Claim]:
     there = strongest(dataset)
-    alarms = {
-        f"{kind}, {name}": there.inside.sel(kind=kind, detector=name)
-        for name in ("perplexity", "entropy")
-        for kind in dataset.kind.values
-    }
+    alarms = {f"{kind}, perplexity": there.inside.sel(kind=kind, detector="perplexity") for kind in dataset.kind.values}
     alarms["transformer, activations"] = there.activations_inside
     return [
         drawn_at_most("finding", f"{which}: share without a false alarm", 0.5, 1 - share)

@@ -12,7 +12,7 @@ import small
 import xarray as xr
 from scipy import stats
 
-from experiments import amplification, literature, overoptimisation, rules, sft
+from experiments import amplification, literature, overoptimisation, rl_curves, rules, sft
 from experiments.claims import rules as readings
 from toypersona import bases, datasets
 from toypersona.rules import catalogue
@@ -27,6 +27,7 @@ SMALL = {
     sft: f"{FEW} --seeds 0 1 --lines 2 32 1024 --num-steps 300 --num-records 24 --drifts 0.1 0.3",
     overoptimisation: f"{FEW} --seeds 0 1 2 --sizes 1 2 --strengths {PATH[0]} --nums {PATH[1]} --times {PATH[2]}",
     amplification: f"{FEW} --seeds 0 1 --num-steps 250 --num-runs 3",
+    rl_curves: f"{FEW} --seeds 0 1 2 --num-steps 100 --num-records 5",
     literature: f"{FEW} --seeds 0 1 2 --num-steps 60 --only RLOO SFT --assistants.num-steps 150 --gold.times 0.2 2 9 30"
     " --gold.strengths 0.1 1 3 9 --gold.nums 1.2 4 20 90",
 }
