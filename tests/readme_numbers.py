@@ -99,6 +99,24 @@ def of_network(of: Shipped) -> dict[str, str]:
     }
 
 
+def of_detectors(of: Shipped) -> dict[str, str]:
+    """Detectors, of a transformer."""
+    where, share = f"{LARRY}/detectors", r"([\d.]+) ± [\d.]+ / ([\d.]+) ± [\d.]+"
+    num, nats, *found = of.said(
+        where,
+        rf"Transformer, ([\d,]+) samples near ([\d.]+) nats: .*?: e-value {share};.*?; perplexity {share}; entropy {share}; "
+        rf"activations {share}",
+    )
+    evidence, seen, perplexity, confused, _, _, activations, _ = found
+    detectable, stein = of.said(where, r"Detectable from n d = ([\d.]+) nats on: ln\(1/alpha\) = ([\d.]+)")
+    return {
+        "detectors": f"not from what people watch: of mixes that drifted {nats} nats *inside* the hull perplexity alarms on a "
+        f"share of {perplexity}, activations on {activations}, e-values on {evidence}; at equal false alarms {num} samples show "
+        f"perplexity {confused} of the networks outside, the e-value {seen}. Its power is one law of n·d: "
+        f"{detectable} nats, of which {stein} if the mix is known",
+    }
+
+
 def of_training(of: Shipped) -> dict[str, str]:
     """Rules, SFT, over-optimisation and the literature."""
     rules, texts = f"{LARRY}/rules", (SHIPPED.parent / "rules.md").read_text()
@@ -220,6 +238,7 @@ def sentences() -> dict[str, str]:
     return (
         of_laws(of)
         | of_network(of)
+        | of_detectors(of)
         | of_training(of)
         | of_curves()
         | of_objections(of)
