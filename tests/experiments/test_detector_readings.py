@@ -62,7 +62,7 @@ def test_what_is_true_holds_where_the_hull_reaches_as_far(dataset):
     ("broken", "complaint"),
     [
         (lambda d: d.assign(inside=d.inside.where(d.detector != "e-value", 0.1)), "e-value: largest share"),
-        (lambda d: d.assign(outside=1 - d.outside), "mixture: |power - normal law|, mean"),
+        (lambda d: d.assign(outside=1 - d.outside), "mixture: |power - normal law|, mean, from 16"),
         (lambda d: d.assign(stopped=1.3 * d.stopped), "transformer: stopping time"),
         (lambda d: d.assign(inside=0 * d.inside), "mixture, perplexity: share without"),
         (lambda d: d.assign(activations_inside=0 * d.activations_inside), "transformer, activations: share without"),
