@@ -129,7 +129,6 @@ def run(config: Config) -> xr.Dataset:
         (times, growth), found = stopped.at(key), artefacts.stacked([each.at(key) for each in rates])
         measured = {name: getattr(made.at(key), name) for name in CASE} | {"growth": growth}
         measured |= {"stopped": jnp.minimum(times, config.longest).mean(axis=1)}
-        measured |= {"stopped_share": jnp.isfinite(times).mean(axis=1)}
         rewarded: dict[str, Any] = {"angle": config.angles, "aim": config.drifts}
         by_case = {name: value.reshape(axes) for name, value in measured.items()}
         outputs = named(by_case, kind=POLICIES, **rewarded)

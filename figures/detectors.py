@@ -13,7 +13,6 @@ LOOKS = {
     "proof": ("black", "-"),
     "e-process": ("blue", "-"),
     "e-value": ("blue", "--"),
-    "fitted distance": ("green", ":"),
     "held-out distance": ("green", "-."),
     "split likelihood ratio": ("purple", "--"),
     "classifier": ("purple", ":"),
@@ -38,12 +37,12 @@ def draw_wolves(axis: Axes, dataset: xr.Dataset) -> None:
 
 
 def draw_exits(axis: Axes, dataset: xr.Dataset) -> None:
-    """Power at equal false alarms against the number of samples, over all rewards, drifts and kinds."""
+    """Power against the number of samples, over all rewards, drifts and kinds, at equal false alarms (``seen``)."""
     power = readings.seen(readings.compared(dataset)).mean(["seed", "kind", "angle", "aim"])
     num = dataset.samples * readings.sizes(dataset)[0]
     for name, (colour, dash) in LOOKS.items():
         axis.plot(num, power.sel(detector=name), ls=dash, color=style.COLOURS[colour], label=name)
-    axis.set(xscale="log", xlabel="samples", ylabel="power at equal false alarms", ylim=(0, 1.75))
+    axis.set(xscale="log", xlabel="samples", ylabel="power outside", ylim=(0, 1.75))
     axis.set_yticks([0.0, 0.5, 1.0])
     axis.set_title("b  who sees the exit first")
     axis.legend(ncols=2, fontsize=5.2, loc="upper left")
@@ -78,7 +77,7 @@ def draw_stops(axis: Axes, dataset: xr.Dataset) -> None:
     axis.plot(growth, detection.stopping_time(growth, alpha=alpha), color="black", label="ln(1/α)/d")
     for kind, (colour, marker) in KINDS.items():
         one = dataset.sel(kind=kind)
-        x, y = (values.values.ravel() for values in (one.growth, one.stopped.where(one.stopped_share == 1)))
+        x, y = (values.values.ravel() for values in (one.growth, one.stopped))
         axis.plot(x, y, marker, color=style.COLOURS[colour], ms=3, mfc="none")
     axis.set(xscale="log", yscale="log", xlabel="hull distance d, nats a sample", ylabel="samples until it stops")
     axis.set_title(f"d  the e-process at level {alpha:g}")

@@ -52,10 +52,13 @@ def test_what_is_guaranteed_does_not_alarm_inside_and_perplexity_does(cases):
     """The far policy is seen by who should see it, and at equal false alarms perplexity sees little of it."""
     far = jax.tree.map(lambda x: x[1], cases)
     rates = jax.jit(lambda key: alarms.rates(key, BASE, far, num=256, num_runs=40, alpha=ALPHA))(jax.random.key(5))
-    inside, outside, power = (
-        dict(zip(alarms.DETECTORS, np.asarray(x), strict=True)) for x in (rates.inside, rates.outside, rates.power)
+    inside, outside, lent, power = (
+        dict(zip(alarms.DETECTORS, np.asarray(getattr(rates, name)), strict=True))
+        for name in ("inside", "outside", "lent", "power")
     )
-    assert max(inside[name] for name in alarms.E_VALUES) <= ALPHA
+    e_values = alarms.DETECTORS[:3]
+    assert max(inside[name] for name in e_values) == 0 and max(lent[name] for name in e_values) <= ALPHA
+    assert inside["held-out distance"] <= ALPHA and inside["classifier"] <= ALPHA
     assert inside["perplexity"] > 0.5
     assert outside["e-value"] > 0.9 and outside["e-process"] > 0.9 and outside["proof"] > 0.9
     assert power["e-value"] > 0.9 > power["perplexity"]

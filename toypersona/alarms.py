@@ -1,8 +1,8 @@
 """How often detectors alarm: on a policy that RL took outside the hull, and on a mix that drifted as far inside it.
 
-What a detector sees of a policy is samples and log-probabilities; none is told the answer. Those of ``E_VALUES`` have a
-level that no mix of personas exceeds. Whether the others alarm inside the hull is measured here, as is what all of them
-can see outside at the threshold that a mix with the same drift passes as rarely as the level says.
+What a detector sees of a policy is samples and log-probabilities; none is told the answer. E-values have a level that
+no mix of personas exceeds. Whether the others alarm inside the hull is measured here, as is what all of them can see
+outside at the threshold that a mix with the same drift passes as rarely as the level says.
 """
 
 import math
@@ -16,22 +16,23 @@ from jaxtyping import Array, Bool, Float, Int
 
 from toypersona import networks, numerics, trajectories
 from toypersona.bases import Base
-from toypersona.measures import alternatives, control_variates, detectors
+from toypersona.measures import alternatives, detectors
 from toypersona.rules import gradient
 from toypersona.types import Key, Params, Scalar
 
-E_VALUES = ("e-value", "e-process", "proof", "proof beyond noise", "split likelihood ratio")
-"""Valid under every mix of personas."""
-
 DETECTORS = (
-    *E_VALUES,
+    "e-value",
+    "e-process",
+    "split likelihood ratio",
+    "proof",
+    "proof beyond noise",
     "classifier",
     "held-out distance",
-    "fitted distance",
     "perplexity",
     "entropy",
     "activations",
 )
+"""The first three are e-values, valid under every mix of personas."""
 
 STRONGEST = 60.0
 """Log-odds by which a persona is favoured at most."""
@@ -197,25 +198,30 @@ def threshold(alpha: float) -> Threshold:
 
 
 def watch(
-    base: Base, log_policy: Float[Array, "C N"], unusual: Float[Array, "2 C N"], num: int, level: Threshold
+    base: Base,
+    log_sampler: Float[Array, "C N"],
+    log_policy: Float[Array, "C N"],
+    unusual: Float[Array, "2 C N"],
+    num: int,
+    level: Threshold,
 ) -> Callable[[Key], Float[Array, " E"]]:
-    """What each of ``DETECTORS`` makes of ``num`` samples of a policy to each prompt, in excess of its threshold.
+    """What each of ``DETECTORS`` makes of ``num`` samples to each prompt, in excess of its threshold.
 
     Args:
         base: its law and its hull, and the units of its prompts and responses.
-        log_policy: log pi of what is watched.
-        unusual: activations of the base and of what is watched.
+        log_sampler: log-probabilities of what draws the samples.
+        log_policy: of the policy that is said to have drawn them.
+        unusual: activations of the base and of what draws.
         num: M, samples of the policy, the base and the fitted mix to each prompt; a multiple of 4.
         level: an alarm is 0 or more.
 
     Returns:
         A function of a key, of what it draws.
     """
-    draws = [numerics.drawer(law) for law in (log_policy, base.log_base)]
+    draws = [numerics.drawer(law) for law in (log_sampler, base.log_base)]
     at = lambda values, i: jnp.take_along_axis(values, i, axis=1)  # noqa: E731
     bet = detectors.bet(log_policy, base.log_personas, base.log_prompts)
     shape = (len(base.labels.units), base.num_words)
-    rho = base.rho
 
     def features(i: Array) -> Float[Array, "S F"]:
         counts = alternatives.word_counts(base.responses[i.T], base.num_words, places=True)
@@ -228,10 +234,12 @@ def watch(
         fitted = detectors.e_value(log_p, log_q)
         process = detectors.log_e_process(at(bet.log_factors, i).T.reshape(-1))
         split = alternatives.next_words(base.prompts, base.responses[i], log_q, shape)
-        log_mix = numerics.log_mix(jnp.log(fitted.weights), base.log_personas)
+        # Of the half that the classifier is fitted to.
+        first = jnp.broadcast_to(jnp.arange(num) < num // 2, log_p.shape)
+        halfway = detectors.e_value(log_p, log_q, counted=first).weights
+        log_mix = numerics.log_mix(jnp.log(halfway), base.log_personas)
         told = alternatives.classifier(features(i), features(numerics.drawer(log_mix)(keys[2], num)))
         held_out = alternatives.held_out_distance(log_p, log_q, base.log_prompts)
-        of_the_fit = alternatives.Estimate(*control_variates.pooled(log_p - at(log_mix, i), rho))
         shifts = [
             alternatives.shift(one, other, base.log_prompts).z
             for one, other in (
@@ -245,12 +253,11 @@ def watch(
             [
                 fitted.log_e - level.of_e,
                 process.max() - level.of_e,
+                split.log_e - level.of_e,
                 margin - 2 * detectors.EXACT,
                 margin - 2 * NOISE,
-                split.log_e - level.of_e,
                 told.log_e - level.of_e,
                 held_out.z - level.one_sided,
-                of_the_fit.z - level.one_sided,
                 *(jnp.abs(z) - level.two_sided for z in shifts),
             ]
         )
@@ -264,11 +271,14 @@ class Rates(NamedTuple):
     Attributes:
         outside: of the policy, at nominal thresholds [E].
         inside: of the mix that drifted as far, likewise [E].
+        lent: of that mix, where the e-values take its samples for the policy's and score them as such: their level
+            holds whatever law they bet on, and this is a law that is outside [E].
         power: of the policy, at the threshold that no more than a share alpha of the mix's pass [E].
     """
 
     outside: Float[Array, " E"]
     inside: Float[Array, " E"]
+    lent: Float[Array, " E"]
     power: Float[Array, " E"]
 
 
@@ -285,18 +295,20 @@ def rates(key: Key, base: Base, case: Case, *, num: int, num_runs: int, alpha: f
     """
     base, level = base._replace(log_base=case.log_base, log_personas=case.log_personas), threshold(alpha)
 
-    def drawn(which: tuple[Key, Array, Array]) -> Float[Array, "R E"]:
-        own_key, law, unusual = which
-        excess = watch(base, law, jnp.stack([case.unusual[0], unusual]), num, level)
+    def drawn(which: tuple[Key, Array, Array, Array]) -> Float[Array, "R E"]:
+        own_key, sampler, policy, unusual = which
+        excess = watch(base, sampler, policy, jnp.stack([case.unusual[0], unusual]), num, level)
         return jax.lax.map(excess, jax.random.split(own_key, num_runs), batch_size=BATCH)
 
-    laws = jnp.stack([case.log_policy, case.log_mix])
-    outside, mix = jax.lax.map(drawn, (jax.random.split(key), laws, case.unusual[1:]))
-    # So many of the mix's may pass the threshold that stands after them.
-    passed = jnp.sort(mix, axis=0)[num_runs - 1 - math.floor(alpha * num_runs)]
+    samplers = jnp.stack([case.log_policy, case.log_mix, case.log_mix])
+    policies = jnp.stack([case.log_policy, case.log_mix, case.log_policy])
+    arms = jax.random.split(key, 3), samplers, policies, case.unusual[jnp.array([1, 2, 2])]
+    outside, mix, lent = jax.lax.map(drawn, arms)
+    # The mix's next data set is above this one's statistic with a probability of alpha at most.
+    passed = jnp.sort(mix, axis=0)[num_runs - math.floor(alpha * (num_runs + 1))]
     known = ~(jnp.isnan(outside) | jnp.isnan(mix)).any(axis=0)
     share = lambda alarms: jnp.where(known, alarms.mean(axis=0), jnp.nan)  # noqa: E731
-    return Rates(share(outside >= 0), share(mix >= 0), share(outside > passed[None]))
+    return Rates(share(outside >= 0), share(mix >= 0), share(lent >= 0), share(outside > passed[None]))
 
 
 BATCH = 8

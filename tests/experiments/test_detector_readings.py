@@ -33,7 +33,7 @@ def dataset(monkeypatch):
             "hull_distance": (cases, distance),
             "growth": (cases, distance),
             "stopped": (cases, np.minimum(law, 4000) * (1 + 0.01 * rng.normal(size=shape))),
-            "stopped_share": (cases, np.where(law < 4000, 1.0, 0.2)),
+            "inside_total": (cases, total),
             "certified": (cases, reached),
         },
         coords | {"samples": SAMPLES, "detector": DETECTORS},
@@ -41,7 +41,7 @@ def dataset(monkeypatch):
     power = readings.power_law(made)
     wolf = (made.detector == "perplexity") | (made.detector == "entropy")
     inside = (1.0 * wolf) * (made.aim > 0.5) + 0 * power
-    made = made.assign(outside=power + 0 * inside, power=power + 0 * inside, inside=inside)
+    made = made.assign(outside=power + 0 * inside, power=power + 0 * inside, inside=inside, lent=0 * inside + 0.01)
     of_network = inside.sel(kind="transformer", detector="entropy", drop=True)
     return made.assign(activations_inside=of_network, activations_outside=of_network, activations_power=0 * of_network)
 
@@ -61,7 +61,9 @@ def test_what_is_true_holds_where_the_hull_reaches_as_far(dataset):
 @pytest.mark.parametrize(
     ("broken", "complaint"),
     [
-        (lambda d: d.assign(inside=d.inside.where(d.detector != "e-value", 0.1)), "e-value: largest share"),
+        (lambda d: d.assign(lent=d.lent.where(d.detector != "e-value", 0.1)), "e-value, 64 samples a prompt: share"),
+        (lambda d: d.assign(outside=d.outside + 0.2), "by tenths of it"),
+        (lambda d: d.assign(inside_total=1.1 * d.inside_total), "log of the mix's drift"),
         (lambda d: d.assign(outside=1 - d.outside), "mixture: |power - normal law|, mean, from 16"),
         (lambda d: d.assign(stopped=1.3 * d.stopped), "transformer: stopping time"),
         (lambda d: d.assign(inside=0 * d.inside), "mixture, perplexity: share without"),

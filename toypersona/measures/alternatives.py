@@ -217,7 +217,7 @@ def held_out_distance(
 
     That is too far by what the fit misses; what it misses is taken off, by the jackknife of the other half. Inside the
     hull that difference is a chi-square less its mean, four of which share two fits: with o the mean that was taken
-    off, its variance is ``5 o²/(K - 1)`` a prompt.
+    off, its variance is ``5 o²/(K - 1)`` a prompt. The error is never below the tolerance, to which a mix is known.
 
     Args:
         log_policy: log pi of M samples at each prompt, M a multiple of 4 [C, M].
@@ -247,7 +247,7 @@ def held_out_distance(
     rho = jnp.exp(log_prompts)
     value, error = control_variates.pooled(terms, rho)
     of_the_fit = (rho**2 * 5 * missed**2).sum() / max(num_personas - 1, 1)
-    return Estimate(value, jnp.sqrt(error**2 + of_the_fit))
+    return Estimate(value, jnp.sqrt(error**2 + of_the_fit + jnp.square(tolerance)))
 
 
 def shift(policy: Float[Array, "C M"], base: Float[Array, "C B"], log_prompts: Float[Array, " C"]) -> Estimate:
