@@ -62,6 +62,7 @@ def test_kl_to_the_mix_is_that_of_the_hull_s_own_solver():
     np.testing.assert_allclose(project("KL(policy‖mix)", log_p, log_q).distance, own.distance, atol=3e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DIVERGENCES)
 def test_an_inside_policy_a_single_persona_twins_and_a_jit(name):
     log_p, log_q = cases(3, seed=3)
@@ -79,6 +80,7 @@ def test_an_inside_policy_a_single_persona_twins_and_a_jit(name):
     np.testing.assert_allclose(compiled.weights, plain.weights, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_what_the_policy_cannot_say():
     log_p = jnp.log(jnp.array([0.5, 0.5, 0.0]))
     log_q = jnp.log(jnp.array([[0.8, 0.2, 0.0], [0.1, 0.2, 0.7]]))

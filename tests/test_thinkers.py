@@ -146,6 +146,7 @@ def test_a_persona_is_selected_away_below_a_tenth_of_what_it_was(base, measured,
     assert thinkers.PHASES[int(values["phase"])] == phase
 
 
+@pytest.mark.slow
 def test_estimates_are_the_exact_measures_within_their_errors(base):
     """Of a base whose voices are told apart by their answers only, so that it matters whose gate the reader's is."""
     shape = mixture.expert_logits(base.params).shape

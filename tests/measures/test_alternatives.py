@@ -87,6 +87,7 @@ def test_a_sequential_e_value_is_the_product_of_its_predictions():
     assert found.log_e == pytest.approx(float(known.log_e), abs=1e-7) and found.gap < 1e-6
 
 
+@pytest.mark.slow
 def test_fitted_laws_alarm_outside_and_not_inside():
     for statistic in (SPLIT, SEQUENTIAL):
         inside = statistic(drawn(2, INSIDE, 300, 24))
@@ -149,6 +150,7 @@ HELD_OUT = jax.jit(
 )
 
 
+@pytest.mark.slow
 def test_the_held_out_distance_is_unbiased_and_its_error_honest():
     rho = np.exp(LOG_PROMPTS)
     reward = jax.random.normal(jax.random.key(7), INSIDE.shape)

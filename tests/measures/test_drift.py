@@ -368,6 +368,7 @@ def outside(seed, scale=1.0):
     return log_policy, log_base, log_personas
 
 
+@pytest.mark.slow
 def test_repair_charges_the_policy_only_with_its_own_way():
     log_policy, log_base, log_personas = outside(0)
     found = REPAIRED(log_policy, log_base, log_personas)

@@ -137,6 +137,7 @@ def test_one_persona_has_closed_forms(measure, beside):
     assert (found.lower - 1e-11 <= truth).all() and (truth <= found.upper + 1e-11).all()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_said():
     log_p = jnp.log(jnp.array([0.5, 0.4, 0.1, 0.0]))
     log_q = jnp.log(jnp.array([[0.8, 0.2, 0.0, 0.0], [0.1, 0.2, 0.0, 0.7], [0.3, 0.7, 0.0, 0.0]]))
@@ -171,6 +172,7 @@ def test_the_exponential_hull_of_voices_far_apart_is_found_where_log_z_has_kinks
             assert near <= np.exp(p) @ (p - logits + np.logaddexp.reduce(logits)) + 1e-9
 
 
+@pytest.mark.slow
 def test_averaged_over_prompts_an_impossible_one_counts_nowhere():
     log_p, log_q = cases(1.5, seed=7)
     rho = jnp.zeros(CASES).at[:2].set(jnp.array([0.25, 0.75]))

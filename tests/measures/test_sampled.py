@@ -462,6 +462,7 @@ def test_personas_that_talk_alike_are_not_taken_for_silenced():
     assert jnp.sqrt(((found / total - 1) ** 2).mean()) < 0.1
 
 
+@pytest.mark.slow
 def test_float32_samples_and_a_single_persona():
     log_personas = jnp.log(jnp.array([[0.7, 0.2, 0.1], [0.1, 0.2, 0.7]], jnp.float32))
     base, said = numerics.log_mix(jnp.log(jnp.full(2, 0.5, jnp.float32)), log_personas), jnp.array([[0, 1, 2, 0]])

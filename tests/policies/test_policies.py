@@ -108,6 +108,7 @@ def test_renaming_the_experts_changes_nothing_else(gate):
     np.testing.assert_allclose(made.log_gate(renamed, PROMPTS[0]), made.log_gate(params, PROMPTS[0])[::-1])
 
 
+@pytest.mark.slow
 def test_what_no_expert_can_say_is_never_said_and_learns_nothing():
     possible = jnp.array([True, False, True])
     made = mixture.mixture(PROMPTS, gate="prior", possible=possible, **SHAPE)
