@@ -6,7 +6,7 @@ trained on and for how long; how far stronger RL walks until half of the drift i
 know of the personas and what RL does to them; what it says at a prompt that it never saw. Seeds draw the world, if it
 is random, the text, the network and the rewards.
 
-On 2 cores the preset quick takes six minutes, four where the networks are kept from a run before.
+On 2 cores the preset quick takes two and a half minutes.
 """
 
 from __future__ import annotations
