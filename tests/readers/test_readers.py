@@ -1,6 +1,7 @@
 """Every format gives the arrays that the format of its own gives."""
 
 import json
+from typing import Any
 
 import exported
 import numpy as np
@@ -80,6 +81,21 @@ def test_arrays_are_read_as_they_are(tmp_path, rows):
         personas=np.array(table.personas), prompts=np.array(table.prompts),
     )  # fmt: skip
     same(arrays.read(tmp_path / "run.npz"), table)
+
+
+@pytest.mark.parametrize("kind", ["float32", "float16", "longdouble"])
+def test_arrays_of_any_precision_are_computed_with_in_float64(tmp_path, kind):
+    law = np.log(np.full((2, 3, 4), 0.25))
+    given = {"log_personas": law, "base_log_personas": law, "next_policy": law[:, 0, :, None, None]}
+    given |= dict.fromkeys(("log_policy", "log_base", "base_log_base"), law[:, 0])
+    given |= {"next_personas": np.moveaxis(law, 1, 2)[:, :, None, :, None]}
+    written: dict[str, Any] = {name: values.astype(kind) for name, values in given.items()}
+    np.savez(tmp_path / "run.npz", personas=np.array(["a", "b", "c"]), **written)
+    table = arrays.read(tmp_path / "run.npz")
+    assert table.next_words is not None and table.personas == ("a", "b", "c")
+    read = (table.log_prompts, *table.samples, *table.base_samples, *table.next_words)
+    assert {values.dtype for values in read} == {np.dtype("float64")}
+    np.testing.assert_array_equal(table.samples.log_personas, law.astype(kind))
 
 
 def test_pooled_all_responses_count_once_and_one_a_prompt_is_enough(tmp_path):
