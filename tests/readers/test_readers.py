@@ -47,8 +47,8 @@ def test_what_peers_write_is_read_as_the_own_format(tmp_path, rows, name):
     (table,) = tables.tables(joined.read(paths))
     same(table, own(tmp_path, rows))
     assert table.responses is not None
-    words = table.responses[0][0].words
-    assert words is None or list(words) == rows[0]["tokens"]
+    words, text = table.responses[0][0].words, table.responses[0][0].text
+    assert words is None or list(words) == next(row["tokens"] for row in rows if row["response"] == text)
     assert (words is None) == (name in ("lm-evaluation-harness", "bayesft"))
 
 
@@ -58,7 +58,9 @@ def test_sums_lists_and_packed_files_are_the_same(tmp_path, rows):
     same(table, tables.tables(packed)[0])
     base = exported.toy()[0]
     spelt = {" ".join(base.labels.units[u] for u in said): n for n, said in enumerate(np.asarray(base.responses))}
-    n = [spelt[row["response"]] for row in rows[6:12]]
+    assert table.responses is not None
+    n = [spelt[one.text or ""] for one in table.responses[1]]
+    assert sorted(n) == sorted(spelt[row["response"]] for row in rows[6:12])
     np.testing.assert_allclose(table.samples.log_personas[1], np.asarray(base.log_personas)[1][:, n], atol=1e-9)
     np.testing.assert_allclose(table.samples.log_base[1], np.asarray(base.log_base)[1, n], atol=1e-9)
 
@@ -114,11 +116,28 @@ def test_pooled_all_responses_count_once_and_one_a_prompt_is_enough(tmp_path):
 
 
 def test_what_some_prompts_have_more_of_is_left_out_only_if_asked(tmp_path, rows):
-    with pytest.raises(ValueError, match=r"has 6 responses of the policy, .* has 5: --trim takes the first 4 of each"):
+    with pytest.raises(ValueError, match=r"has 6 responses of the policy, .* has 5: --trim takes 4 of each by chance"):
         own(tmp_path, rows[1:])
     table = own(tmp_path, rows[1:], trim=True)
     assert table.samples.log_policy.shape == (6, 4) and table.base_samples.log_policy.shape == (6, 8)
-    assert "11 of 35 responses of the policy are left out: 4 of each prompt count." in table.notes
+    assert "11 of 35 responses of the policy are left out by chance: 4 of each prompt count." in table.notes
+
+
+def test_what_is_left_out_hangs_neither_on_the_order_of_the_file_nor_on_the_run(tmp_path):
+    """A file sorted by length would else be measured by its shortest responses."""
+    rows = exported.lines(20)
+    (few, *_), prompts = rows, {row["prompt_id"] for row in rows}
+    late = [row | {"response_id": f"late {i}"} for i, row in enumerate(rows) if row["prompt_id"] != few["prompt_id"]]
+    table = own(tmp_path, rows + late, trim=True)
+    assert table.responses is not None
+    kept = [[one.key.response.startswith("late") for one in row] for row in table.responses[1:]]
+    assert len(prompts) == 6 and all(5 <= sum(row) <= 15 for row in kept), "of 40, half of them late"
+    again = own(tmp_path, rows + late, trim=True)
+    np.testing.assert_array_equal(again.samples.log_policy, table.samples.log_policy)
+    odd = own(tmp_path, [row for row in rows if row["response_id"] != "0"])
+    assert odd.responses is not None
+    names = {one.key.response for one in odd.responses[0]}
+    assert len(names) == 18 and "19" in names, "the last of an odd number is not the one that is left out"
 
 
 def test_steps_of_training_share_what_the_base_said(tmp_path):

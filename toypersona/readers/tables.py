@@ -148,7 +148,7 @@ def _table(log: Log, step: float | None, policy: list[Response], base: list[Resp
     rho, notes = _weights(log, prompts, groups, pool), []
     if pool:
         name = f"all {len(prompts)} prompts"
-        groups = [{name: _shuffled(each)} for each in (policy, base)]
+        groups = [{name: each} for each in (policy, base)]
         prompts, num_pooled, rho = [name], len(prompts), np.ones(1)
         notes.append(
             f"Pooled: one mix is assumed for all {num_pooled} prompts, each counted by its share of the responses; "
@@ -211,19 +211,19 @@ def _weights(log: Log, prompts: list[str], groups: Sequence[Mapping[str, list]],
 
 
 def _shuffled(responses: list[Response]) -> list[Response]:
-    """In an order that mixes prompts: the estimators compare halves."""
+    """In an order that hangs on nothing: some are left out, and the estimators compare halves."""
     return [responses[i] for i in np.random.default_rng(0).permutation(len(responses))]
 
 
 def _even(groups: Mapping[str, list[Response]], who: str, trim: bool, notes: list[str]) -> list[list[Response]]:
-    """As many responses to every prompt, an even number."""
+    """As many responses to every prompt, an even number, in an order of chance."""
     fewest, most = (choose(groups, key=lambda prompt: len(groups[prompt])) for choose in (min, max))
     num = len(groups[fewest])
     if len(groups[most]) != num and not trim:
         raise refused(
             groups[most][-1].where,
-            f"prompt {most} has {len(groups[most])} responses of the {who}, {fewest} has {num}: --trim takes the first "
-            f"{num // 2 * 2} of each, --pool one mix for all prompts.",
+            f"prompt {most} has {len(groups[most])} responses of the {who}, {fewest} has {num}: --trim takes "
+            f"{num // 2 * 2} of each by chance, --pool one mix for all prompts.",
         )
     num = num // 2 * 2
     if num < FEWEST:
@@ -234,8 +234,8 @@ def _even(groups: Mapping[str, list[Response]], who: str, trim: bool, notes: lis
         )
     total = sum(map(len, groups.values()))
     if left := total - num * len(groups):
-        notes.append(f"{left} of {total} responses of the {who} are left out: {num} of each prompt count.")
-    return [group[:num] for group in groups.values()]
+        notes.append(f"{left} of {total} responses of the {who} are left out by chance: {num} of each prompt count.")
+    return [_shuffled(group)[:num] for group in groups.values()]
 
 
 def _nan(value: float | None) -> float:
