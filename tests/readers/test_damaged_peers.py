@@ -65,6 +65,11 @@ PEERS = {
         lambda text: text.replace('"num_target_tokens": 3', '"num_target_tokens": 2'),
         r"it has 3 tokens under the policy and 2 under persona larry",
     ),
+    "as many other target tokens": (
+        "inspect",
+        lambda text: re.sub(r'("content": \[(?:\s*\{[^{}]*\},){9})(\s*\{\s*"token": ")', r"\1\2_", text),
+        r"larry, sample 1: its tokens are not those that were sampled at .*policy, sample 1",
+    ),
     "no prompt_logprobs": (
         "inspect",
         lambda text: text.replace('"prompt_logprobs": {', '"logprobs": {'),
