@@ -148,6 +148,38 @@ def test_steps_of_training_share_what_the_base_said(tmp_path):
     assert not np.array_equal(found[0].samples.log_policy, found[1].samples.log_policy)
 
 
+def test_what_the_base_said_counts_once_though_it_is_logged_at_every_step(tmp_path):
+    once = exported.lines(4, step=200) + exported.lines(4, step=50, seed=1, base_too=False)
+    again = [row | {"step": 50} for row in once if row["sampled_from"] == "base"]
+    for row in again:
+        row["log_probs"] = row["log_probs"] | {"policy": [-1.0, -2.0, -3.0]}
+    logs = [json_lines.read(exported.write(tmp_path / "own.jsonl", rows)) for rows in (once, once + again)]
+    for one, two in zip(*map(tables.tables, logs), strict=True):
+        assert two.base_samples.log_base.shape == (6, 4)
+        same(one, two)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"log_probs": {"base": [-1.0] * 3}}, "log-probability under the base"),
+        ({"log_probs": {"personas": {"larry": [-1.0] * 3}}}, "log-probability under persona larry"),
+        ({"response": "another"}, "text"),
+        ({"reward": 1.0}, "reward"),
+        ({"tokens": ["a", "b", "c"]}, "list of tokens"),
+    ],
+)
+def test_a_base_that_differs_between_steps_is_refused_with_file_and_line(tmp_path, change, sentence):
+    rows = exported.lines(4, step=200) + exported.lines(4, step=50, seed=1, base_too=False)
+    odd = json.loads(json.dumps(rows[24] | {"step": 50}))
+    for name, value in change.get("log_probs", {}).items():
+        odd["log_probs"][name] = odd["log_probs"][name] | value if isinstance(value, dict) else value
+    odd |= {name: value for name, value in change.items() if name != "log_probs"}
+    log = json_lines.read(exported.write(tmp_path / "own.jsonl", [*rows, odd]))
+    with pytest.raises(ValueError, match=rf"own\.jsonl, line 73: .* has another {sentence} than at .*line 25: "):
+        tables.tables(log)
+
+
 def test_the_format_is_told_from_what_is_in_the_file(tmp_path, rows):
     kinds = {
         name: (write, kind)

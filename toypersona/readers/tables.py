@@ -5,12 +5,12 @@ what answer": one mix for all prompts is then assumed, prompts count by their sh
 each is enough.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from toypersona.readers.scored import BASE, POLICY, Log, Response, refused
+from toypersona.readers.scored import BASE, POLICY, Key, Log, Response, refused
 
 FEWEST = 4
 """Responses to a prompt."""
@@ -105,7 +105,38 @@ def tables(log: Log, *, pool: bool = False, trim: bool = False) -> list[Table]:
         here = next(each for each in said[POLICY] if each.key.step is None)
         raise refused(here.where, "it has no step, but others have one.")
     at = {step: [each for each in said[POLICY] if each.key.step == step] for step in steps}
-    return [_table(log, step, at[step], said[BASE], pool, trim) for step in steps]
+    base = _once(said[BASE])
+    return [_table(log, step, at[step], base, pool, trim) for step in steps]
+
+
+def _once(base: Sequence[Response]) -> list[Response]:
+    """What the base said, without the step: logged anew at each, it is still one sample.
+
+    Raises:
+        ValueError: the same response has other numbers at another step.
+    """
+    found: dict[Key, Response] = {}
+    for each in base:
+        key = each.key._replace(step=None)
+        first = found.setdefault(key, each._replace(key=key))
+        for name, one, two in _compared(first, each):
+            if not np.array_equal(one, two):
+                raise refused(
+                    each.where,
+                    f"{key} has another {name} than at {first.where}: the base is the same at every step, so log once "
+                    "what it said, or give other responses other names.",
+                )
+    return list(found.values())
+
+
+def _compared(one: Response, two: Response) -> Iterator[tuple[str, Any, Any]]:
+    """What two records of one response have to agree in; not what the policy of their step makes of it."""
+    yield "text", one.text, two.text
+    yield "list of tokens", one.words, two.words
+    yield "reward", one.reward, two.reward
+    yield "log-probability under the base", one.base, two.base
+    for name in one.personas:
+        yield f"log-probability under persona {name}", one.personas[name], two.personas[name]
 
 
 def _check(log: Log) -> None:
