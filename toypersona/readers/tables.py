@@ -38,6 +38,7 @@ class Table(NamedTuple):
         samples: what the policy said [C, M], [C, M], [C, K, M].
         base_samples: what the base said; its ``log_policy`` is its ``log_base``.
         responses: of ``samples``, with words and tokens [C][M]; None where arrays are all there is.
+        base_keys: of ``base_samples`` [C][B]; None where arrays are all there is.
         rewards: mean reward of what the policy said and of what the base said [C, M], [C, B], or None.
         next_words: next-word log-probabilities of policy and personas [C, M, T, V], [C, M, T, K, V], or None.
         pooled: how many prompts there are, if they are pooled, and 0 otherwise.
@@ -51,6 +52,7 @@ class Table(NamedTuple):
     samples: Scores
     base_samples: Scores
     responses: list[list[Response]] | None = None
+    base_keys: list[list[Key]] | None = None
     rewards: tuple[np.ndarray, np.ndarray] | None = None
     next_words: tuple[np.ndarray, np.ndarray] | None = None
     pooled: int = 0
@@ -202,6 +204,7 @@ def _table(log: Log, step: float | None, policy: list[Response], base: list[Resp
         _scores(both[0], POLICY),
         _scores(both[1], BASE),
         both[0],
+        [[each.key for each in row] for row in both[1]],
         None if any(np.isnan(each).any() for each in rewards) else (rewards[0], rewards[1]),
         pooled=num_pooled,
         notes=tuple(notes),
