@@ -116,7 +116,24 @@ def test_tokens_add_up_to_their_response_and_are_those_of_the_mix_as_a_law(tilte
 
 def test_a_response_likelier_than_under_every_persona_is_counted(tilted):
     samples = tilted.table.samples
-    assert tilted.proofs == (samples.log_policy > samples.log_personas.max(axis=1) + reports.EXACT).sum() > 0
+    assert tilted.proofs == (samples.log_policy > samples.log_personas.max(axis=1) + reports.CLEAR).sum() > 0
+
+
+def test_a_proof_is_likelier_by_twice_what_scoring_again_changes(tilted):
+    table = tilted.table
+    samples = table.samples
+    margin = samples.log_policy - samples.log_personas.max(axis=1)
+    again = samples._replace(log_policy=samples.log_policy - 0.01, log_personas=samples.log_personas.copy())
+    again.log_personas[2, 1, 3] -= 0.4
+    least = np.minimum(margin, again.log_policy - again.log_personas.max(axis=1))
+    expected = (least > 0.8).sum()
+    assert 0 < expected < (least > reports.CLEAR).sum(), "noise of 0.4 nats of a persona undoes some of them"
+    assert reports._proofs(table, table._replace(samples=again)) == expected
+    assert reports._proofs(table, table) == reports._proofs(table, None) == tilted.proofs
+    again.log_personas[2, 1, 3] = -np.inf
+    assert reports._proofs(table, table._replace(samples=again)) == 0, "an engine may be wrong by any number of nats"
+    both = table._replace(samples=again)
+    assert reports._proofs(both, both) > 0, "what is impossible in both scorings is no change"
 
 
 @pytest.fixture(scope="module")

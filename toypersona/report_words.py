@@ -164,7 +164,7 @@ def _outside(report: "Report") -> str:
     if report.proofs and math.isfinite(report.log_evidence):
         text += "\n" + _wrapped(
             f"{report.proofs} responses are likelier under it than under every persona: each is a proof, if the "
-            "log-probabilities are exact."
+            f"log-probabilities are {'exact' if report.floor is None else 'no farther off than scoring again changes'}."
         )
     return text
 
