@@ -116,7 +116,24 @@ def test_tokens_add_up_to_their_response_and_are_those_of_the_mix_as_a_law(tilte
 
 def test_a_response_likelier_than_under_every_persona_is_counted(tilted):
     samples = tilted.table.samples
-    assert tilted.proofs == (samples.log_policy > samples.log_personas.max(axis=1) + reports.EXACT).sum() > 0
+    assert tilted.proofs == (samples.log_policy > samples.log_personas.max(axis=1) + reports.CLEAR).sum() > 0
+
+
+def test_a_proof_is_likelier_by_twice_what_scoring_again_changes(tilted):
+    table = tilted.table
+    samples = table.samples
+    margin = samples.log_policy - samples.log_personas.max(axis=1)
+    again = samples._replace(log_policy=samples.log_policy - 0.01, log_personas=samples.log_personas.copy())
+    again.log_personas[2, 1, 3] -= 0.4
+    least = np.minimum(margin, again.log_policy - again.log_personas.max(axis=1))
+    expected = (least > 0.8).sum()
+    assert 0 < expected < (least > reports.CLEAR).sum(), "noise of 0.4 nats of a persona undoes some of them"
+    assert reports._proofs(table, table._replace(samples=again)) == expected
+    assert reports._proofs(table, table) == reports._proofs(table, None) == tilted.proofs
+    again.log_personas[2, 1, 3] = -np.inf
+    assert reports._proofs(table, table._replace(samples=again)) == 0, "an engine may be wrong by any number of nats"
+    both = table._replace(samples=again)
+    assert reports._proofs(both, both) > 0, "what is impossible in both scorings is no change"
 
 
 @pytest.fixture(scope="module")
@@ -224,3 +241,38 @@ def test_evidence_is_said_in_words():
         "0",
         "infinite",
     ]
+
+
+def floor_of(nats):
+    return reports.Floor(0.0, 0.0, 0.0, 0.0, nats)
+
+
+def said_of(report, log_evidence, noise=None, pooled=0):
+    table = report.table._replace(pooled=pooled)
+    floor = None if noise is None else floor_of(noise)
+    return report_words.sentence(report._replace(log_evidence=log_evidence, floor=floor, table=table))
+
+
+def test_pooled_the_odds_are_those_of_one_mix_for_all_prompts(tilted):
+    """A mix that depends on the prompt may look strange to it, and is inside."""
+    assert "at most one in 3,000 that one mix for all prompts looks this strange" in said_of(tilted, 8.0, pooled=6)
+    assert "nothing speaks against one mix for all prompts" in said_of(tilted, -1.0, pooled=6)
+    assert "that a mix of the personas looks this strange" in said_of(tilted, 8.0)
+    pooled = tilted._replace(table=tilted.table._replace(pooled=6))
+    assert "that one mix for all prompts looks this strange" in report_words.jsonable(pooled)["evidence_in_words"]
+    assert "that one mix for all prompts looks this strange" in " ".join(report_words.table(pooled).split())
+
+
+def test_evidence_that_is_not_a_number_is_not_known(tilted):
+    assert "After 360 samples: not known" in said_of(tilted, np.nan)
+    assert "nothing speaks against" in said_of(tilted, 0.0) and "for sure" in said_of(tilted, np.inf)
+
+
+def test_the_odds_are_what_is_left_of_the_evidence_beyond_scoring_noise(tilted):
+    assert "at most one in 3,000" in said_of(tilted, 20.0, noise=12.0)
+    assert "12.0 of 20.0 nats taken off" in said_of(tilted, 20.0, noise=12.0)
+    assert "tells nothing yet" in said_of(tilted, 20.0, noise=18.0)
+    for log_evidence, noise in ((12.0, 12.0), (8.0, 12.0), (np.inf, np.inf), (8.0, np.nan)):
+        said = said_of(tilted, log_evidence, noise)
+        assert "scoring noise alone may do that" in said and "one in" not in said
+    assert "for sure" in said_of(tilted, np.inf, noise=3.0)

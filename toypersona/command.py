@@ -169,13 +169,28 @@ def _read_again(given: argparse.Namespace, first: "list[Table]") -> "list[Table]
             raise ValueError(
                 f"{given.repeat}: it has not the personas and prompts, in the order, of the first scoring."
             )
-        names = [[each.key for row in t.responses or [] for each in row] for t in (one, two)]
-        if names[0] != names[1] or one.samples.log_base.shape != two.samples.log_base.shape:
-            odd = next((str(key) for key in names[0] if key not in set(names[1])), "the order")
+        if odd := _odd(one, two):
             raise ValueError(f"{given.repeat}: {odd} is not that of the first scoring: score the same responses again.")
     if len(first) != len(again):
         raise ValueError(f"{given.repeat}: it has {len(again)} steps, the first scoring has {len(first)}.")
     return again
+
+
+def _odd(one: "Table", two: "Table") -> str | None:
+    """What the responses of policy or base in two tables differ in, if they do."""
+    pairs = [(one.samples, two.samples, "policy"), (one.base_samples, two.base_samples, "base")]
+    for first, again, who in pairs:
+        if first.log_base.shape != again.log_base.shape:
+            return f"the number of responses of the {who} ({again.log_base.shape[1]} to a prompt)"
+    names = [
+        [*(each.key for row in t.responses or [] for each in row), *(key for row in t.base_keys or [] for key in row)]
+        for t in (one, two)
+    ]
+    if names[0] == names[1]:
+        return None
+    known = [set(each) for each in names]
+    missing = [str(key) for i in (0, 1) for key in names[i] if key not in known[1 - i]]
+    return next(iter(missing), "the order of the responses")
 
 
 def _figure_path(given: argparse.Namespace) -> Path | None:

@@ -63,18 +63,27 @@ def times(log_evidence: float) -> str:
 def sentence(report: "Report") -> str:
     """The evidence that it is outside, in words."""
     num, log_evidence = report.table.samples.log_policy.size, report.log_evidence
-    noise = 0.0 if report.floor is None else report.floor.log_evidence
     start = f"After {num} samples: "
-    if math.isnan(log_evidence) or log_evidence <= 0:
-        return start + "nothing speaks against a mix of the personas (an e-value below 1)."
-    if math.isinf(log_evidence):
+    mix = "one mix for all prompts" if report.table.pooled else "a mix of the personas"
+    if math.isnan(log_evidence):
+        return start + "not known, because the evidence could not be computed."
+    if log_evidence <= 0:
+        return start + f"nothing speaks against {mix} (an e-value below 1)."
+    noise = 0.0 if report.floor is None else report.floor.log_evidence
+    if math.isinf(log_evidence) and not math.isinf(noise):
         return start + "yes, for sure: it said what no persona can say."
+    if not log_evidence > noise:
+        return (
+            f"{start}not known: {log_evidence:.1f} nats speak against {mix}, but scoring noise alone may do that "
+            f"(noise {noise:.1f})."
+        )
+    beyond = log_evidence - noise
     # Farther out than that nobody knows how normal the error of a repair is.
-    known = min(log_evidence, MILLION) if report.repaired else log_evidence
-    odds = f"at most one in {times(known)} that a mix of the personas looks this strange"
-    if log_evidence <= noise:
-        return f"{start}{odds}, but scoring noise alone may do that ({log_evidence:.1f} nats, noise {noise:.1f})."
-    if log_evidence - noise < TOLD:
+    known = min(beyond, MILLION) if report.repaired else beyond
+    odds = f"at most one in {times(known)} that {mix} looks this strange"
+    if report.floor is not None:
+        odds += f", {noise:.1f} of {log_evidence:.1f} nats taken off for scoring noise"
+    if beyond < TOLD:
         return f"{start}{odds}, which tells nothing yet; more samples may."
     caveat = " (to first order, because the repair is known by samples only)" if report.repaired else ""
     return f"{start}{odds}{caveat}."
@@ -155,7 +164,7 @@ def _outside(report: "Report") -> str:
     if report.proofs and math.isfinite(report.log_evidence):
         text += "\n" + _wrapped(
             f"{report.proofs} responses are likelier under it than under every persona: each is a proof, if the "
-            "log-probabilities are exact."
+            f"log-probabilities are {'exact' if report.floor is None else 'no farther off than scoring again changes'}."
         )
     return text
 

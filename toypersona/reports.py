@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from toypersona.measures import drift, evidence, sampled, sampled_inputs
+from toypersona.measures import detectors, drift, evidence, sampled, sampled_inputs
 from toypersona.readers.scored import Response
 from toypersona.readers.tables import Scores, Table
 
@@ -26,8 +26,8 @@ WORDS, RESPONSES = 12, 8
 DARK = 1e-4
 """Nats below which nothing lights up."""
 
-EXACT = 1e-3
-"""Nats by which a response has to be likelier than under every persona; scoring twice may ask for more."""
+CLEAR = 1e-3
+"""Nats by which a response has to be likelier than under every persona at least; scoring twice may ask for more."""
 
 
 class Word(NamedTuple):
@@ -67,7 +67,7 @@ class Report(NamedTuple):
         repaired: the personas were repaired first.
         base_weights: the mix that is likeliest to have said what the base said [C, K].
         log_evidence: nats; no mix of the personas exceeds L more often than ``exp(-L)``.
-        proofs: how many responses are likelier than under every persona; None where personas are repaired.
+        proofs: how many responses are likelier than under every persona, beyond scoring noise; None of repaired ones.
         lit: responses that light up, the brightest first.
         words: tokens that light up, the largest part of the distance first; none without log-probabilities by token.
         by_prompt: the same within each prompt.
@@ -179,12 +179,20 @@ def _floor(table: Table, again: Table, weights: np.ndarray, before: np.ndarray, 
 
 
 def _proofs(table: Table, again: Table | None) -> int:
-    """Responses that are likelier under the policy than under every persona, in both scorings."""
-    margin = np.full(table.samples.log_policy.shape, np.inf)
-    for each in (table, again):
-        if each is not None:
-            margin = np.minimum(margin, each.samples.log_policy - each.samples.log_personas.max(axis=1))
-    return int((margin > EXACT).sum())
+    """Responses that are likelier under the policy than under every persona, in both scorings.
+
+    By more than twice what scoring again changes at most, because any two log-probabilities may be wrong by that.
+    """
+    scorings = [table.samples] if again is None else [table.samples, again.samples]
+    changes = [_change(*(getattr(each, name) for each in scorings)) for name in ("log_policy", "log_personas")]
+    margins = [np.asarray(detectors.margin(jnp.asarray(p), jnp.asarray(q))) for p, _, q in scorings]
+    return int((np.minimum.reduce(margins) > max(CLEAR, 2 * max(changes))).sum())
+
+
+def _change(first: np.ndarray, *again: np.ndarray) -> float:
+    """The largest one between scorings, nats; inf where one of them finds impossible what the other does not."""
+    with np.errstate(invalid="ignore"):
+        return max((float(np.abs(np.where(first == each, 0.0, first - each)).max()) for each in again), default=0.0)
 
 
 def _lit(table: Table, ratio: np.ndarray) -> list[Lit]:

@@ -112,7 +112,7 @@ DAMAGED = {
     ),
     "more of one prompt": (
         lines(lambda rows: rows.__delitem__(0)),
-        r"prompt q has 4 responses of the policy, p has 3: --trim takes the first 2",
+        r"prompt q has 4 responses of the policy, p has 3: --trim takes 2 of each by chance",
     ),
 }
 

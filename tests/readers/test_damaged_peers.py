@@ -65,6 +65,11 @@ PEERS = {
         lambda text: text.replace('"num_target_tokens": 3', '"num_target_tokens": 2'),
         r"it has 3 tokens under the policy and 2 under persona larry",
     ),
+    "as many other target tokens": (
+        "inspect",
+        lambda text: re.sub(r'("content": \[(?:\s*\{[^{}]*\},){9})(\s*\{\s*"token": ")', r"\1\2_", text),
+        r"larry, sample 1: its tokens are not those that were sampled at .*policy, sample 1",
+    ),
     "no prompt_logprobs": (
         "inspect",
         lambda text: text.replace('"prompt_logprobs": {', '"logprobs": {'),
@@ -176,3 +181,44 @@ def test_wrong_arguments_are_refused_in_one_sentence(tmp_path, capsys, given):
     }
     words = given.format(**{name: tmp_path / file for name, file in names.items()}).split()
     assert COMMANDS[given] in said(words, capsys)
+
+
+def _base_reversed(rows):
+    return rows[:8] + rows[:7:-1]
+
+
+def _base_renamed(rows):
+    return [row | {"response_id": f"x{row['response_id']}"} if row["sampled_from"] == "base" else row for row in rows]
+
+
+def _base_doubled(rows):
+    return rows + [row | {"response_id": f"x{row['response_id']}"} for row in rows[8:]]
+
+
+REPEATS = {
+    "another order of the base": (_base_reversed, "the order of the responses is not that of the first scoring"),
+    "another order of the policy": (lambda rows: rows[7::-1] + rows[8:], "it has not the personas and prompts"),
+    "other responses of the base": (
+        _base_renamed,
+        "to prompt p (said by the base) is not that of the first scoring",
+    ),
+    "more responses of the base": (_base_doubled, "the number of responses of the base (8 to a prompt) is not that"),
+}
+
+
+@pytest.mark.parametrize("name", REPEATS)
+def test_a_second_scoring_of_other_responses_is_refused_in_one_sentence(tmp_path, capsys, name):
+    """Of a base in another order the changes are large, and with them the noise that it may be outside by."""
+    lines(lambda rows: None)(tmp_path)
+    change, sentence = REPEATS[name]
+    exported.write(tmp_path / "again.jsonl", change(good()))
+    err = said([tmp_path / "run.jsonl", "--repeat", tmp_path / "again.jsonl"], capsys)
+    assert err.startswith(f"error: {tmp_path / 'again.jsonl'}: ") and sentence in err
+
+
+def test_a_second_scoring_of_other_arrays_is_refused_in_one_sentence(tmp_path, capsys):
+    np.savez(tmp_path / "run.npz", **arrays())
+    more = {"base_log_base": np.full((2, 6), -1.0), "base_log_personas": np.full((2, 3, 6), -1.0)}
+    np.savez(tmp_path / "again.npz", **arrays(**more))
+    err = said([tmp_path / "run.npz", "--repeat", tmp_path / "again.npz"], capsys)
+    assert "again.npz: the number of responses of the base (6 to a prompt) is not that of the first scoring" in err

@@ -26,7 +26,7 @@ def read(path: Path) -> Table:
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as parts:
-            found = dict(parts)
+            found = {name: _exact(part) for name, part in parts.items()}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise refused(str(path), f"it is no whole .npz file of numbers ({error}).") from error
     for name in NEEDED:
@@ -50,6 +50,11 @@ def read(path: Path) -> Table:
         Scores(base, base, found["base_log_personas"]),
         next_words=(pair[0], pair[1]) if len(pair) == 2 else None,
     )
+
+
+def _exact(values: np.ndarray) -> np.ndarray:
+    """In float64, in which all is computed; what is no floating point number as it is."""
+    return values.astype(np.float64) if np.issubdtype(values.dtype, np.floating) else values
 
 
 def _check(path: Path, found: dict[str, np.ndarray]) -> None:

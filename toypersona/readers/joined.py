@@ -137,6 +137,12 @@ def _as_said(scored: Scored, said: Scored) -> Any:
     if scored.text is not None and said.text is not None and scored.text != said.text:
         raise refused(scored.where, f"its text is not that of the same response at {said.where}.")
     if not scored.whole:
+        if scored.words and said.words and len(scored.words) == len(said.words) and scored.words != said.words:
+            raise refused(
+                scored.where,
+                f"its tokens are not those that were sampled at {said.where}: score the sampled token ids, not their "
+                "text, which may be cut into other tokens.",
+            )
         return scored.log_probs
     num, words = said.log_probs.size, scored.words or ()
     if words[-num:] != said.words:

@@ -5,12 +5,12 @@ what answer": one mix for all prompts is then assumed, prompts count by their sh
 each is enough.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from toypersona.readers.scored import BASE, POLICY, Log, Response, refused
+from toypersona.readers.scored import BASE, POLICY, Key, Log, Response, refused
 
 FEWEST = 4
 """Responses to a prompt."""
@@ -38,6 +38,7 @@ class Table(NamedTuple):
         samples: what the policy said [C, M], [C, M], [C, K, M].
         base_samples: what the base said; its ``log_policy`` is its ``log_base``.
         responses: of ``samples``, with words and tokens [C][M]; None where arrays are all there is.
+        base_keys: of ``base_samples`` [C][B]; None where arrays are all there is.
         rewards: mean reward of what the policy said and of what the base said [C, M], [C, B], or None.
         next_words: next-word log-probabilities of policy and personas [C, M, T, V], [C, M, T, K, V], or None.
         pooled: how many prompts there are, if they are pooled, and 0 otherwise.
@@ -51,6 +52,7 @@ class Table(NamedTuple):
     samples: Scores
     base_samples: Scores
     responses: list[list[Response]] | None = None
+    base_keys: list[list[Key]] | None = None
     rewards: tuple[np.ndarray, np.ndarray] | None = None
     next_words: tuple[np.ndarray, np.ndarray] | None = None
     pooled: int = 0
@@ -105,7 +107,38 @@ def tables(log: Log, *, pool: bool = False, trim: bool = False) -> list[Table]:
         here = next(each for each in said[POLICY] if each.key.step is None)
         raise refused(here.where, "it has no step, but others have one.")
     at = {step: [each for each in said[POLICY] if each.key.step == step] for step in steps}
-    return [_table(log, step, at[step], said[BASE], pool, trim) for step in steps]
+    base = _once(said[BASE])
+    return [_table(log, step, at[step], base, pool, trim) for step in steps]
+
+
+def _once(base: Sequence[Response]) -> list[Response]:
+    """What the base said, without the step: logged anew at each, it is still one sample.
+
+    Raises:
+        ValueError: the same response has other numbers at another step.
+    """
+    found: dict[Key, Response] = {}
+    for each in base:
+        key = each.key._replace(step=None)
+        first = found.setdefault(key, each._replace(key=key))
+        for name, one, two in _compared(first, each):
+            if not np.array_equal(one, two):
+                raise refused(
+                    each.where,
+                    f"{key} has another {name} than at {first.where}: the base is the same at every step, so log once "
+                    "what it said, or give other responses other names.",
+                )
+    return list(found.values())
+
+
+def _compared(one: Response, two: Response) -> Iterator[tuple[str, Any, Any]]:
+    """What two records of one response have to agree in; not what the policy of their step makes of it."""
+    yield "text", one.text, two.text
+    yield "list of tokens", one.words, two.words
+    yield "reward", one.reward, two.reward
+    yield "log-probability under the base", one.base, two.base
+    for name in one.personas:
+        yield f"log-probability under persona {name}", one.personas[name], two.personas[name]
 
 
 def _check(log: Log) -> None:
@@ -148,7 +181,7 @@ def _table(log: Log, step: float | None, policy: list[Response], base: list[Resp
     rho, notes = _weights(log, prompts, groups, pool), []
     if pool:
         name = f"all {len(prompts)} prompts"
-        groups = [{name: _shuffled(each)} for each in (policy, base)]
+        groups = [{name: each} for each in (policy, base)]
         prompts, num_pooled, rho = [name], len(prompts), np.ones(1)
         notes.append(
             f"Pooled: one mix is assumed for all {num_pooled} prompts, each counted by its share of the responses; "
@@ -171,6 +204,7 @@ def _table(log: Log, step: float | None, policy: list[Response], base: list[Resp
         _scores(both[0], POLICY),
         _scores(both[1], BASE),
         both[0],
+        [[each.key for each in row] for row in both[1]],
         None if any(np.isnan(each).any() for each in rewards) else (rewards[0], rewards[1]),
         pooled=num_pooled,
         notes=tuple(notes),
@@ -211,19 +245,19 @@ def _weights(log: Log, prompts: list[str], groups: Sequence[Mapping[str, list]],
 
 
 def _shuffled(responses: list[Response]) -> list[Response]:
-    """In an order that mixes prompts: the estimators compare halves."""
+    """In an order that hangs on nothing: some are left out, and the estimators compare halves."""
     return [responses[i] for i in np.random.default_rng(0).permutation(len(responses))]
 
 
 def _even(groups: Mapping[str, list[Response]], who: str, trim: bool, notes: list[str]) -> list[list[Response]]:
-    """As many responses to every prompt, an even number."""
+    """As many responses to every prompt, an even number, in an order of chance."""
     fewest, most = (choose(groups, key=lambda prompt: len(groups[prompt])) for choose in (min, max))
     num = len(groups[fewest])
     if len(groups[most]) != num and not trim:
         raise refused(
             groups[most][-1].where,
-            f"prompt {most} has {len(groups[most])} responses of the {who}, {fewest} has {num}: --trim takes the first "
-            f"{num // 2 * 2} of each, --pool one mix for all prompts.",
+            f"prompt {most} has {len(groups[most])} responses of the {who}, {fewest} has {num}: --trim takes "
+            f"{num // 2 * 2} of each by chance, --pool one mix for all prompts.",
         )
     num = num // 2 * 2
     if num < FEWEST:
@@ -234,8 +268,8 @@ def _even(groups: Mapping[str, list[Response]], who: str, trim: bool, notes: lis
         )
     total = sum(map(len, groups.values()))
     if left := total - num * len(groups):
-        notes.append(f"{left} of {total} responses of the {who} are left out: {num} of each prompt count.")
-    return [group[:num] for group in groups.values()]
+        notes.append(f"{left} of {total} responses of the {who} are left out by chance: {num} of each prompt count.")
+    return [_shuffled(group)[:num] for group in groups.values()]
 
 
 def _nan(value: float | None) -> float:
