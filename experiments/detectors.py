@@ -126,8 +126,8 @@ def run(config: Config) -> xr.Dataset:
     ]
 
     def point(key: Key) -> dict[str, Any]:
-        (times, growth), found = stopped.at(key), artefacts.stacked([each.at(key) for each in rates])
-        measured = {name: getattr(made.at(key), name) for name in CASE} | {"growth": growth}
+        (times, growth, free), found = stopped.at(key), artefacts.stacked([each.at(key) for each in rates])
+        measured = {name: getattr(made.at(key), name) for name in CASE} | {"growth": growth, "free_weights": free}
         measured |= {"stopped": jnp.minimum(times, config.longest).mean(axis=1)}
         rewarded: dict[str, Any] = {"angle": config.angles, "aim": config.drifts}
         by_case = {name: value.reshape(axes) for name, value in measured.items()}

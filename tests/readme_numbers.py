@@ -93,7 +93,7 @@ def of_network(of: Shipped) -> dict[str, str]:
     missed = max(of.claim(where, f"|S(0+) - R²|, {rule}")["measured"] for rule in ("SGD", "Adam", "natural gradient"))
     return {
         "network": f"L1 does, to {missed:.0e}; κ does not: at 0° a weak drift is {zero} selection. At 60° plain gradient "
-        f"selects {trained} of it, a network that read no names {unnamed}, the same base as a table of next words {table}, on "
+        f"selects {trained} of it, a network whose text named nobody {unnamed}, the same base as a table of next words {table}, on "
         f"untrained features {untrained}, the tilt 0.25. At 30° S falls to a half after {half[1]} nats, of the tilt "
         f"{half[0]}, a table {half[3]}, on untrained features {half[2]}",
     }

@@ -71,10 +71,11 @@ def test_an_e_process_stops_when_the_law_says_and_never_inside(cases):
     stop = jax.jit(
         lambda case: alarms.stopping_times(jax.random.key(6), BASE, case, longest=800, num_runs=40, alpha=1e-4)
     )
-    times, growth = stop(case)
+    times, growth, free = stop(case)
+    assert free == 2
     np.testing.assert_allclose(growth, case.hull_distance, rtol=1e-3)
     np.testing.assert_allclose(times.mean() * growth / np.log(1e4), 1.0, atol=0.2)
-    never, none = stop(case._replace(log_policy=case.log_mix))
+    never, none, _ = stop(case._replace(log_policy=case.log_mix))
     assert np.isinf(never).all() and none <= 0
 
 

@@ -9,6 +9,7 @@ import pytest
 from toypersona import report_words, reports
 from toypersona.measures import drift, evidence
 from toypersona.readers import arrays, json_lines, tables
+from toypersona.readers.tables import Scores
 
 NAMES = ("total", "hull_distance", "selection", "selection_fraction")
 NUM = 60
@@ -276,3 +277,27 @@ def test_the_odds_are_what_is_left_of_the_evidence_beyond_scoring_noise(tilted):
         said = said_of(tilted, log_evidence, noise)
         assert "scoring noise alone may do that" in said and "one in" not in said
     assert "for sure" in said_of(tilted, np.inf, noise=3.0)
+
+
+def test_samples_drawn_at_another_temperature_than_scored_are_noticed():
+    """Under the policy that drew them no other law is likelier in the mean; level one in a thousand."""
+    base, tilted, _ = exported.toy()
+    law = np.asarray(tilted)
+    rng = np.random.default_rng(0)
+    places = np.stack([rng.choice(law.shape[1], 40, p=np.exp(row) / np.exp(row).sum()) for row in law])
+    at = lambda x: np.take_along_axis(np.asarray(x), places, axis=-1)  # noqa: E731
+    log_personas = np.stack([at(base.log_personas[:, k]) for k in range(3)], axis=1)
+    right = Scores(at(law), at(base.log_base), log_personas)
+    assert evidence.misdrawn(right) < np.log(1000)
+    assert evidence.misdrawn(right._replace(log_policy=right.log_policy / 0.7)) > 20
+
+
+def test_a_missing_persona_is_noticed_whatever_the_error_of_the_distance(folder, tilted):
+    """The evidence is enough of what the base says and nobody who is left says as often."""
+    rows = exported.lines(NUM, tokens=False)
+    for row in rows:
+        row["log_probs"]["personas"].pop("alice")
+    report = reports.report(read(folder, rows)[0])
+    assert report.base_evidence > 100 and tilted.base_evidence <= 1e-6
+    unsure = report._replace(budget=report.budget._replace(base_inside=np.array(True)))
+    assert not unsure.base_inside and not unsure.trusted

@@ -314,11 +314,14 @@ def rates(key: Key, base: Base, case: Case, *, num: int, num_runs: int, alpha: f
 BATCH = 8
 """Data sets at once."""
 
+PRESENT = 1e-3
+"""Weight from which a persona counts as part of the nearest mix."""
+
 
 def stopping_times(
     key: Key, base: Base, case: Case, *, longest: int, num_runs: int, alpha: float
-) -> tuple[Float[Array, " R"], Float[Array, ""]]:
-    """After how many samples the e-process of the nearest mix alarms, in each of some runs; and its growth a sample.
+) -> tuple[Float[Array, " R"], Float[Array, ""], Int[Array, ""]]:
+    """After how many samples the e-process of the nearest mix alarms, in each of some runs; and what it bets against.
 
     Args:
         key: draws the samples, of prompts too.
@@ -327,12 +330,18 @@ def stopping_times(
         longest: samples after which a run that has not alarmed is given up, inf.
         num_runs: R.
         alpha: level.
+
+    Returns:
+        The numbers of samples, the growth of the bet a sample, and how many weights of the nearest mix are free: of
+        each prompt one less than there are personas with ``PRESENT`` in it.
     """
     bet = detectors.bet(case.log_policy, case.log_personas, base.log_prompts)
     draw = numerics.drawer((base.log_prompts[:, None] + case.log_policy).reshape(1, -1))
+
+    free = ((bet.weights > PRESENT).sum(axis=1) - 1).sum()
 
     def run(key: Key) -> Float[Array, ""]:
         factors = bet.log_factors.reshape(-1)[draw(key, longest)[0]]
         return detectors.first_alarm(detectors.log_e_process(factors), alpha=alpha)
 
-    return jax.lax.map(run, jax.random.split(key, num_runs), batch_size=BATCH), bet.growth
+    return jax.lax.map(run, jax.random.split(key, num_runs), batch_size=BATCH), bet.growth, free

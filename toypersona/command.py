@@ -216,10 +216,16 @@ def _reports(given: argparse.Namespace, tables: "list[Table]", again: "list[Tabl
 
     jax.config.update("jax_enable_x64", True)
     _keep_programs(jax.config.update)
-    from toypersona import reports
+    from toypersona import report_words, reports
 
     found = [reports.report(one, repair=given.repair, again=two) for one, two in zip(tables, again, strict=True)]
     for each in found:
+        if not each.drawn_as_scored:
+            raise ValueError(
+                f"{given.base or given.files[0]}: samples of the policy or the base were not drawn from it as it "
+                f"scores them (odds of one in {report_words.times(each.misdrawn)}): sample and score at one "
+                "temperature, without top-p or penalties, by the same models (docs/scoring.md)."
+            )
         if not each.base_inside and not given.repair:
             distance, error = each.value("base_distance")
             pooled = ", pooled over prompts," if given.pool else ""

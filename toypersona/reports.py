@@ -15,8 +15,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
-from toypersona.measures import detectors, drift, evidence, sampled, sampled_inputs
+from toypersona.measures import control_variates, detectors, drift, evidence, sampled, sampled_inputs
 from toypersona.readers.scored import Response
 from toypersona.readers.tables import Scores, Table
 
@@ -28,6 +29,11 @@ DARK = 1e-4
 
 CLEAR = 1e-3
 """Nats by which a response has to be likelier than under every persona at least; scoring twice may ask for more."""
+
+
+SURE, NOISE = float(np.log(1000)), 0.3
+"""Nats of evidence from which something is taken as shown, and by which engines differ on the same response at most: of
+so much of it noise alone makes about ``3 NOISE sqrt(n)`` of n likelihood ratios, and ``NOISE² / 8`` a mean of two."""
 
 
 class Word(NamedTuple):
@@ -65,7 +71,9 @@ class Report(NamedTuple):
         table: what was read.
         budget: the drift budget with standard errors, nats.
         repaired: the personas were repaired first.
-        base_weights: the mix that is likeliest to have said what the base said [C, K].
+        base_weights: the mix that is nearest to the base, if repaired the likeliest to have said its samples [C, K].
+        base_evidence: ln E that the base is no mix of the personas given, nats.
+        misdrawn: ln E that policy or base, whichever is larger, did not draw its samples as it scores them, nats.
         log_evidence: nats; no mix of the personas exceeds L more often than ``exp(-L)``.
         proofs: how many responses are likelier than under every persona, beyond scoring noise; None of repaired ones.
         lit: responses that light up, the brightest first.
@@ -79,6 +87,8 @@ class Report(NamedTuple):
     budget: sampled.SampledBudget
     repaired: bool
     base_weights: np.ndarray
+    base_evidence: float
+    misdrawn: float
     log_evidence: float
     proofs: int | None
     lit: list[Lit]
@@ -96,9 +106,18 @@ class Report(NamedTuple):
     @property
     def base_inside(self) -> bool:
         """The base is a mix of the personas, or no farther from one than scoring noise may put it."""
+        num = self.table.base_samples.log_policy.size
+        if not self.repaired and self.base_evidence > SURE + 3 * NOISE * np.sqrt(num):
+            return False
         if self.budget.base_inside or self.floor is None or self.repaired:
             return bool(self.budget.base_inside)
         return abs(self.value("base_distance")[0]) <= self.floor.base_distance
+
+    @property
+    def drawn_as_scored(self) -> bool:
+        """Nothing shows that samples were drawn at another temperature, or by another model, than scores them."""
+        num = max(each.log_policy.size for each in (self.table.samples, self.table.base_samples))
+        return self.misdrawn <= SURE + num * NOISE**2 / 8
 
     @property
     def trusted(self) -> bool:
@@ -131,7 +150,8 @@ def report(table: Table, *, repair: bool = False, again: Table | None = None) ->
         else (jnp.asarray(table.next_words[0]), jnp.asarray(table.next_words[1])),
         repair=repair,
     )
-    before = np.asarray(evidence.e_value(table.base_samples).weights)
+    of_base = evidence.e_value(table.base_samples)
+    before = np.asarray(of_base.weights if repair else _nearest_to(table.base_samples))
     weights = np.asarray(budget.weights)
     ratio = to_mix(table.samples, weights, before if repair else None)
     floor = None if again is None else _floor(table, again, weights, before, repair)
@@ -145,6 +165,8 @@ def report(table: Table, *, repair: bool = False, again: Table | None = None) ->
         jax.tree.map(np.asarray, budget),
         repair,
         before,
+        float(of_base.log_e),
+        max(map(evidence.misdrawn, (table.samples, table.base_samples))),
         log_evidence,
         None if repair else _proofs(table, again),
         _lit(table, ratio),
@@ -153,6 +175,16 @@ def report(table: Table, *, repair: bool = False, again: Table | None = None) ->
         floor,
         _rewards(table),
     )
+
+
+@jax.jit
+def _nearest(log_law: Float[Array, "C M"], log_personas: Float[Array, "C K M"]) -> Float[Array, "C K"]:
+    return jax.vmap(lambda p, q: control_variates.nearest(p, q, 1e-9).weights)(log_law, log_personas)
+
+
+def _nearest_to(samples: Scores) -> Float[Array, "C K"]:
+    """The weights of the mix nearest to what said the samples [C, K]."""
+    return _nearest(jnp.asarray(samples.log_policy), jnp.asarray(samples.log_personas))
 
 
 def to_mix(samples: Scores, weights: np.ndarray, before: np.ndarray | None) -> np.ndarray:

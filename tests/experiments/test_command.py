@@ -21,7 +21,9 @@ from toypersona.rules import catalogue
 ROOT = Path(__file__).parents[2]
 SMALL = "--length 2 --angles 0 30 --seeds 0 --strengths 0.01 0.02 1.0 4.0 --noise.num-runs 2 --noise.num-steps 5"
 PRETRAINING = "--amounts 200 2000 --seeds 0"
-QUICKLY = "--no-progress --pretraining.num-lines 1000 --pretraining.num-steps 200 --pretraining.num-restarts 1"
+QUICKLY = (
+    "--no-progress --chunk 2 --pretraining.num-lines 1000 --pretraining.num-steps 200 --pretraining.num-restarts 1"
+)
 
 
 def start(name, *arguments):

@@ -64,7 +64,7 @@ def test_a_small_run_keeps_its_claims_and_is_drawn(experiment, tmp_path, capsys)
 
 @pytest.mark.slow
 def test_a_horizon_too_long_to_be_listed_is_sampled_alone(tmp_path, capsys):
-    settings = f"{FEW} --lengths 64 256 --sampled-lengths 256 --sampled 1.0 3.0 --num-samples 4"
+    settings = f"{FEW} --lengths 64 256 --sampled-lengths 64 256 --sampled 1.0 3.0 --num-samples 4"
     code, said = small.run(horizon, f"--out {tmp_path} {settings}", capsys)
     assert code in (0, 1), said.err
     assert "listed" not in datasets.load(tmp_path / "horizon.zarr")

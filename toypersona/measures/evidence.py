@@ -24,6 +24,17 @@ def e_value(samples: Scores) -> detectors.EValue:
     return _compiled(jnp.asarray(samples.log_policy), jnp.asarray(samples.log_personas))
 
 
+def misdrawn(samples: Scores) -> float:
+    """Ln of an e-value against samples' having been drawn from the policy that scores them, nats.
+
+    ``prod_i (1 + q(x_i)/pi(x_i))/2``, q the mean of the base and the personas: no law q has a mean of q/pi above 1
+    under pi. Another temperature for sampling than for scoring, or another model, makes it large.
+    """
+    others = np.concatenate([samples.log_base[:, None], samples.log_personas], axis=1)
+    ratio = np.logaddexp.reduce(others, axis=1) - np.log(others.shape[1]) - samples.log_policy
+    return float((np.logaddexp(0.0, ratio) - np.log(2)).sum())
+
+
 def log_evidence_repaired(samples: Scores, base_samples: Scores, weights: np.ndarray) -> float:
     """``ln E`` against mixes of repaired personas, nats: none exceeds L more often than ``exp(-L)``, to first order.
 

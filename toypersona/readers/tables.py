@@ -193,7 +193,8 @@ def _table(log: Log, step: float | None, policy: list[Response], base: list[Resp
     num, num_personas = len(both[0][0]), len(policy[0].personas)
     if num < PER_PERSONA * num_personas and not pool:
         notes.append(
-            f"{num} responses to a prompt are few for a mix of {num_personas}: --pool fits one for all prompts."
+            f"{num} responses to a prompt are few for a mix of {num_personas}: sample more, or pass --pool, which "
+            "takes one mix for all prompts for granted."
         )
     rewards = [np.array([[_nan(each.reward) for each in row] for row in rows]) for rows in both]
     return Table(
