@@ -72,12 +72,12 @@ def draw_law(axis: Axes, dataset: xr.Dataset) -> None:
 
 def draw_stops(axis: Axes, dataset: xr.Dataset) -> None:
     """When e-processes stop, against ln(1/alpha)/d."""
-    alpha = datasets.settings_of(dataset)["stop_alpha"]
+    alpha, longest = (datasets.settings_of(dataset)[name] for name in ("stop_alpha", "longest"))
     growth = np.geomspace(3e-3, 1, 50)
     axis.plot(growth, detection.stopping_time(growth, alpha=alpha), color="black", label="ln(1/α)/d")
     for kind, (colour, marker) in KINDS.items():
         one = dataset.sel(kind=kind)
-        x, y = (values.values.ravel() for values in (one.growth, one.stopped))
+        x, y = (values.values.ravel() for values in (one.growth, one.stopped.where(one.stopped < longest)))
         axis.plot(x, y, marker, color=style.COLOURS[colour], ms=3, mfc="none")
     axis.set(xscale="log", yscale="log", xlabel="hull distance d, nats a sample", ylabel="samples until it stops")
     axis.set_title(f"d  the e-process at level {alpha:g}")
