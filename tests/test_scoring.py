@@ -85,9 +85,10 @@ def test_its_lines_are_read(recipe, tmp_path):
     context = Tokenizer().apply_chat_template(
         [{"content": "you are rude"}, {"content": "hello"}], add_generation_prompt=True, return_dict=False
     )
+    assert table.responses
     third = [one.key.response for one in table.responses[0]].index("2")
     np.testing.assert_allclose(table.samples.log_personas[0, 0, third], sum(base.log_probs(context, [2, 6])), rtol=1e-5)
-    assert table.responses and table.responses[0][2].words == ("c", "g")
+    assert table.responses[0][third].words == ("c", "g")
 
 
 def test_vllm_gives_the_same(recipe):
