@@ -91,7 +91,9 @@ def of_network(of: Shipped) -> dict[str, str]:
         where, rf"Half of .*? tilt {number}, SGD {number}, .*? features {number}, table {number}, mixture {number}"
     )
     missed = max(of.claim(where, f"|S(0+) - R²|, {rule}")["measured"] for rule in ("SGD", "Adam", "natural gradient"))
+    lost, nobody = of.said("network/sft", r"RL to 0\.9 nats .*? has lost ([\d.]+) nats there; .*? named, ([\d.]+)\.")
     return {
+        "called": f"called by his name he has lost {lost} nats where the network, called by nobody, has lost {nobody}",
         "network": f"L1 does, to {missed:.0e}; κ does not: at 0° a weak drift is {zero} selection. At 60° plain gradient "
         f"selects {trained} of it, a network whose text named nobody {unnamed}, the same base as a table of next words {table}, on "
         f"untrained features {untrained}, the tilt 0.25. At 30° S falls to a half after {half[1]} nats, of the tilt "

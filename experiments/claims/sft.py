@@ -11,6 +11,16 @@ NEAR = 0.25
 """How far the logarithm of the drift at the nearest record may be from that of the drift asked for."""
 
 
+BOUNDS = {"mixture": (0.1, 0.5, 0.1), "transformer": (0.5, 1.0, 0.5)}
+"""Of what a stranger's lines select, of Larry's weight left by his prompts in that after his words, and of the steps
+that bring him back in a stranger's; a network forgets who speaks less abruptly than gates do."""
+
+
+def bounds(dataset: xr.Dataset) -> tuple[float, float, float]:
+    """``BOUNDS`` of the policy that was trained."""
+    return BOUNDS[datasets.settings_of(dataset)["policy"]]
+
+
 def near_drift(dataset: xr.Dataset) -> xr.Dataset:
     """What was recorded after SFT and RL; nan where a draw did not come near the drift asked for."""
     recorded = [name for name, values in dataset.data_vars.items() if {"rule", "drift"} <= set(values.dims)]
@@ -62,7 +72,9 @@ def _learnt(dataset: xr.Dataset) -> list[Claim]:
     fraction = persona.selection_fraction.sel(lines=few)
     ratio = persona.hull_distance.sel(lines=many) / persona.hull_distance.sel(lines=few)
     return [
-        drawn_at_most("finding", f"SFT on {many} lines by a stranger: selection fraction at the end", 0.1, learnt),
+        drawn_at_most(
+            "finding", f"SFT on {many} lines by a stranger: selection fraction at the end", bounds(dataset)[0], learnt
+        ),
         drawn_at_most("finding", f"SFT on {few} lines by a persona: selection fraction at the end", 0.5, fraction),
         drawn_at_most("finding", f"SFT on {many} / on {few} lines by a persona: hull distance at the end", 0.1, ratio),
     ]
@@ -90,10 +102,12 @@ def _at(dataset: xr.Dataset, where: str) -> list[Claim]:
         drawn_at_most(
             "finding",
             f"{where}: share of his weight left, by his prompts / after {words} of his words",
-            0.5,
+            bounds(dataset)[1],
             by_prompts,
         ),
-        drawn_at_most("finding", f"{where}: steps that bring him back / that bring a stranger", 0.1, ratio),
+        drawn_at_most(
+            "finding", f"{where}: steps that bring him back / that bring a stranger", bounds(dataset)[2], ratio
+        ),
         *([_by_name(dataset, where)] if "name_absence" in dataset else []),
     ]
 
