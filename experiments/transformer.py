@@ -19,7 +19,7 @@ import xarray as xr
 
 from experiments.shared import command, network_parts
 from toypersona import limits
-from toypersona.limits import Limit, increasing, within
+from toypersona.limits import Limit, increasing
 from toypersona.options import Network, check_text
 from toypersona.outputs import named
 
@@ -44,7 +44,10 @@ Shares = Annotated[
         lambda shares: increasing(1, least=-1.0).holds(shares) and shares[0] >= 0 and shares[-1] < 1,
     ),
 ]
-Sizes = tuple[Annotated[int, within(1, 10_000_000)], ...]
+Sizes = Annotated[
+    tuple[int, ...],
+    Limit("whole numbers from 1 to 10,000,000", lambda sizes: all(1 <= size <= 10_000_000 for size in sizes)),
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -120,6 +120,8 @@ COMMANDS = [
     ("detectors", "--samples 4 6", "--samples has to be increasing multiples of 4, not 4 6."),
     ("detectors", "--num-runs 20 --alpha 0.01", "--num-runs 20 cannot show a level of 0.01: use more, or raise it."),
     ("transformer", "--policy mixture", "--policy has to be one of transformer, not 'mixture'."),
+    ("transformer", "--widths 16 64 0", "--widths has to be whole numbers from 1 to 10,000,000, not 16 64 0."),
+    ("transformer", "--widths 16 30", "--network.width has to be a multiple of --network.num-heads, 4, not 30."),
     ("transformer", "--length 1", "--length has to be 2 or more: histories are held out by their first word."),
     ("transformer", "--widths 30", "--network.width has to be a multiple of --network.num-heads, 4, not 30."),
     ("transformer", "--tagged 0 2", "--tagged has to be increasing shares from 0 to below 1, not 0.0 2.0."),
