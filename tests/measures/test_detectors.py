@@ -143,13 +143,14 @@ def test_any_test_is_made_fair():
 
 def test_a_bet_on_a_wrong_mix_is_fair_as_well(monkeypatch):
     """Of any weights the excess is taken off: only the growth suffers."""
-    even = hulls.project(LOG_BASE[0], LOG_PERSONAS[0])
+    even, policy = hulls.project(LOG_BASE[0], LOG_PERSONAS[0]), theory.tilt(LOG_BASE, REWARD, 3.0)
+    # Before the mix is a wrong one, which a program compiled after would keep.
+    best = BET(policy, LOG_PERSONAS, LOG_PROMPTS).growth
     monkeypatch.setattr(hulls, "project", lambda *_, **__: even)
-    policy = theory.tilt(LOG_BASE, REWARD, 3.0)
     bet = detectors.bet(policy, LOG_PERSONAS, LOG_PROMPTS)
     fair = jnp.exp(jax.nn.logsumexp(LOG_PERSONAS + bet.log_factors[:, None], axis=-1))
     assert (fair <= 1).all() and bet.gap.min() > 0.1
-    assert bet.growth < BET(policy, LOG_PERSONAS, LOG_PROMPTS).growth - 0.03
+    assert bet.growth < best - 0.03
 
 
 def paths(seed, policy, law, num_runs, num):
