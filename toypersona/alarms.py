@@ -37,8 +37,11 @@ DETECTORS = (
 STRONGEST = 60.0
 """Log-odds by which a persona is favoured at most."""
 
-NOISE = 0.3
-"""Nats by which engines differ on the same text, at most."""
+BATCH = 8
+"""Data sets at once."""
+
+PRESENT = 1e-3
+"""Weight from which a persona counts as part of the nearest mix."""
 
 RIDGE = 1e-3
 """Of the covariance of activations, in units of its mean variance."""
@@ -103,15 +106,15 @@ def cases(base: Base, reward: Float[Array, "C N"], *, drifts: Float[Array, " L"]
     spent = base.budget_along(laws)
     nearest = jnp.argmin(jnp.abs(jnp.log(spent.total)[None] - jnp.log(drifts)[:, None]), axis=1)
     score = _unusual(base)
+    own = score(base.params, None)
+    by_caller = jax.vmap(score, (None, 0), 1)(base.params, jnp.arange(base.num_personas))
 
     def at(place: Int[Array, ""]) -> Case:
         params, law, total = jax.tree.map(lambda x: x[place], (path, laws, spent.total))
         log_weights, reached = inside(base, total)
         log_mix = numerics.log_mix(log_weights, base.log_personas)
         said = jnp.exp(log_weights[..., None] + base.log_personas - log_mix[:, None, :])
-        callers = jnp.arange(base.num_personas)
-        by_caller = jax.vmap(score, (None, 0), 1)(base.params, callers)
-        unusual = jnp.stack([score(base.params, None), score(params, None), (said * by_caller).sum(axis=1)])
+        unusual = jnp.stack([own, score(params, None), (said * by_caller).sum(axis=1)])
         return Case(
             base.log_base,
             base.log_personas,
@@ -255,7 +258,7 @@ def watch(
                 process.max() - level.of_e,
                 split.log_e - level.of_e,
                 margin - 2 * detectors.EXACT,
-                margin - 2 * NOISE,
+                margin - 2 * detectors.NOISE,
                 told.log_e - level.of_e,
                 held_out.z - level.one_sided,
                 *(jnp.abs(z) - level.two_sided for z in shifts),
@@ -311,13 +314,6 @@ def rates(key: Key, base: Base, case: Case, *, num: int, num_runs: int, alpha: f
     return Rates(share(outside >= 0), share(mix >= 0), share(lent >= 0), share(outside > passed[None]))
 
 
-BATCH = 8
-"""Data sets at once."""
-
-PRESENT = 1e-3
-"""Weight from which a persona counts as part of the nearest mix."""
-
-
 def stopping_times(
     key: Key, base: Base, case: Case, *, longest: int, num_runs: int, alpha: float
 ) -> tuple[Float[Array, " R"], Float[Array, ""], Int[Array, ""]]:
@@ -337,7 +333,6 @@ def stopping_times(
     """
     bet = detectors.bet(case.log_policy, case.log_personas, base.log_prompts)
     draw = numerics.drawer((base.log_prompts[:, None] + case.log_policy).reshape(1, -1))
-
     free = ((bet.weights > PRESENT).sum(axis=1) - 1).sum()
 
     def run(key: Key) -> Float[Array, ""]:

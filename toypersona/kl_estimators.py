@@ -91,11 +91,9 @@ def negative_batches(
     num_batches: int,
 ) -> Float[Array, ""]:
     """How often the mean of k1 over a batch that the policy sampled is below 0, of so many batches drawn."""
-    joint = jnp.exp(log_prompts[:, None] + log_policy).reshape(-1)
-    cumulative = jnp.cumsum(joint)
-    levels = jax.random.uniform(key, (num_batches, size), joint.dtype, maxval=cumulative[-1])
-    drawn = jnp.searchsorted(cumulative, levels, side="right")
-    return (log_ratio.reshape(-1)[jnp.minimum(drawn, joint.size - 1)].mean(axis=1) < 0).mean(dtype=joint.dtype)
+    draw = numerics.drawer((log_prompts[:, None] + log_policy).reshape(1, -1))
+    drawn = draw(key, num_batches * size).reshape(num_batches, size)
+    return (log_ratio.reshape(-1)[drawn].mean(axis=1) < 0).mean(dtype=log_policy.dtype)
 
 
 def negative_law(divergence: Float[Array, "*batch"], size: Scalar) -> Float[Array, "*batch"]:

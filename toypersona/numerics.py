@@ -106,6 +106,8 @@ def drawer(log_law: Float[Array, "C N"]) -> Callable[[Key, int], Int[Array, "C M
 
     def pick(key: Key, num: int) -> Int[Array, "C M"]:
         levels = jax.random.uniform(key, (log_law.shape[0], num), log_law.dtype) * cumulative[:, -1:]
-        return jax.vmap(jnp.searchsorted)(cumulative, levels)
+        # Level 0 is the first response that can be drawn; one that is rounded up to the sum, the last of all.
+        found = jax.vmap(lambda row, level: jnp.searchsorted(row, level, side="right"))(cumulative, levels)
+        return jnp.minimum(found, log_law.shape[1] - 1)
 
     return pick

@@ -30,10 +30,9 @@ DARK = 1e-4
 CLEAR = 1e-3
 """Nats by which a response has to be likelier than under every persona at least; scoring twice may ask for more."""
 
-
-SURE, NOISE = float(np.log(1000)), 0.3
-"""Nats of evidence from which something is taken as shown, and by which engines differ on the same response at most: of
-so much of it noise alone makes about ``3 NOISE sqrt(n)`` of n likelihood ratios, and ``NOISE² / 8`` a mean of two."""
+SURE = float(np.log(1000))
+"""Nats of evidence from which something is taken as shown. Scoring noise alone makes about ``3 NOISE sqrt(n)`` of n
+likelihood ratios, and ``NOISE² / 8`` of a mean of two."""
 
 
 class Word(NamedTuple):
@@ -107,7 +106,7 @@ class Report(NamedTuple):
     def base_inside(self) -> bool:
         """The base is a mix of the personas, or no farther from one than scoring noise may put it."""
         num = self.table.base_samples.log_policy.size
-        if not self.repaired and self.base_evidence > SURE + 3 * NOISE * np.sqrt(num):
+        if not self.repaired and self.base_evidence > SURE + 3 * detectors.NOISE * np.sqrt(num):
             return False
         if self.budget.base_inside or self.floor is None or self.repaired:
             return bool(self.budget.base_inside)
@@ -117,7 +116,7 @@ class Report(NamedTuple):
     def drawn_as_scored(self) -> bool:
         """Nothing shows that samples were drawn at another temperature, or by another model, than scores them."""
         num = max(each.log_policy.size for each in (self.table.samples, self.table.base_samples))
-        return self.misdrawn <= SURE + num * NOISE**2 / 8
+        return self.misdrawn <= SURE + num * detectors.NOISE**2 / 8
 
     @property
     def trusted(self) -> bool:

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from experiments.shared.claim import Claim, at_most, drawn, drawn_at_most, grouped, over_draws
+from experiments.shared.claim import Claim, at_most, drawn, drawn_at_most, grouped, mean_of
 from toypersona import datasets, detection
 
 E_VALUES = ("e-value", "e-process", "split likelihood ratio")
@@ -139,11 +139,11 @@ def findings(dataset: xr.Dataset) -> list[str]:
     for kind in dataset.kind.values:
         one = there.sel(kind=kind)
         each = [
-            f"{name} {_mean(one.inside.sel(detector=name))} / {_mean(seen(one).sel(detector=name))}"
+            f"{name} {mean_of(one.inside.sel(detector=name))} / {mean_of(seen(one).sel(detector=name))}"
             for name in dataset.detector.values
         ]
         if kind == "transformer":
-            each.append(f"activations {_mean(one.activations_inside)} / {_mean(one.activations_power)}")
+            each.append(f"activations {mean_of(one.activations_inside)} / {mean_of(one.activations_power)}")
         said.append(
             f"{kind.capitalize()}, {num:,} samples near {float(there.aim):g} nats: alarms at level {alpha:g} inside "
             f"the hull / power outside, at equal false alarms if nothing is guaranteed: {'; '.join(each)}."
@@ -153,13 +153,8 @@ def findings(dataset: xr.Dataset) -> list[str]:
     return [
         *said,
         f"With {int(few.samples)} samples a prompt the e-value's power exceeds its normal law by "
-        f"{_mean(few.mean(['kind', 'angle', 'aim']))}, mean; with {ENOUGH} and more a case misses it by "
-        f"{_mean(enough.mean(['samples', 'kind', 'angle', 'aim']))}.",
+        f"{mean_of(few.mean(['kind', 'angle', 'aim']))}, mean; with {ENOUGH} and more a case misses it by "
+        f"{mean_of(enough.mean(['samples', 'kind', 'angle', 'aim']))}.",
         f"Detectable from n d = {boundary.nats:.3g} nats on: ln(1/alpha) = {boundary.stein:.3g} for a known null, and "
         f"{boundary.unknown_mix:g} for the mixes that are not known.",
     ]
-
-
-def _mean(values: xr.DataArray) -> str:
-    mean, error, _ = over_draws(values)
-    return f"{mean:.2f} ± {error:.2f}"

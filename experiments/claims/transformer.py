@@ -4,7 +4,7 @@ import numpy as np
 import xarray as xr
 
 from experiments.claims.weak_limit import extrapolated
-from experiments.shared.claim import Claim, at_most, drawn_at_most, grouped, over_draws
+from experiments.shared.claim import Claim, at_most, drawn_at_most, grouped, mean_of
 from toypersona import datasets
 from toypersona.measures import curves, equal_drift
 
@@ -145,8 +145,8 @@ def findings(dataset: xr.Dataset) -> list[str]:
     said = []
     for feature in dataset.feature.values:
         here = dataset.limit.sel(angle=at, feature=feature)
-        each = [f"{name} {_mean(here.sel(network=usual, way=way))}" for way, name in ways.items()]
-        each += [f"a network with {few} {_mean(here.sel(network=few, way='trained'))}"] if few != usual else []
+        each = [f"{name} {mean_of(here.sel(network=usual, way=way))}" for way, name in ways.items()]
+        each += [f"a network with {few} {mean_of(here.sel(network=few, way='trained'))}"] if few != usual else []
         said.append(
             f"{ORTHOGONAL[feature].capitalize()}, {at:g} degrees: weak plain gradient selects, tilt "
             f"{np.cos(np.deg2rad(at)) ** 2:.2f}, {', '.join(each)}."
@@ -162,37 +162,31 @@ def findings(dataset: xr.Dataset) -> list[str]:
     return [
         *said,
         f"As the network was after {', '.join(str(step) for step in dataset.early.values)} steps of pretraining: "
-        f"{', '.join(_mean(early.sel(early=step)) for step in dataset.early.values)}; with the hull of those called by "
-        f"name it selects {_mean(by_name)}.",
+        f"{', '.join(mean_of(early.sel(early=step)) for step in dataset.early.values)}; with the hull of those called "
+        f"by name it selects {mean_of(by_name)}.",
         *(
-            [f"A reward at 0 degrees: {_mean(affine)} is selection; the rest leaves the hull at first order."]
+            [f"A reward at 0 degrees: {mean_of(affine)} is selection; the rest leaves the hull at first order."]
             if pure
             else []
         ),
-        f"Natural gradient, as damped here, at {angle:g} degrees: {_mean(natural)}, the tilt "
+        f"Natural gradient, as damped here, at {angle:g} degrees: {mean_of(natural)}, the tilt "
         f"{np.cos(np.deg2rad(angle)) ** 2:.2f}.",
         f"Half of the drift is no selection, {angle:g} degrees, from so many nats on (where a walk ends, at least): "
-        + ", ".join(f"{walk} {_mean(spent.sel(walk=walk))}" for walk in dataset.walk.values)
+        + ", ".join(f"{walk} {mean_of(spent.sel(walk=walk))}" for walk in dataset.walk.values)
         + ".",
         "Who is talking, read from the activations at histories (at a prompt) held out: "
         + "; ".join(
-            f"{reader} R² {_mean(read.sel(reader=reader, held_out='histories'))} "
-            f"({_mean(read.sel(reader=reader, held_out='prompt'))})"
+            f"{reader} R² {mean_of(read.sel(reader=reader, held_out='histories'))} "
+            f"({mean_of(read.sel(reader=reader, held_out='prompt'))})"
             for reader in dataset.reader.values
         )
-        + f"; the network's reading after SGD to the end {_mean(left)}.",
+        + f"; the network's reading after SGD to the end {mean_of(left)}.",
         "Rank correlation of the distance off the persona plane: with "
-        + ", ".join(f"{name} {_mean(value)}" for name, value in tell.items())
+        + ", ".join(f"{name} {mean_of(value)}" for name, value in tell.items())
         + ".",
-        f"At a prompt that it never read the network is {_mean(dataset.unseen)} nats off, {_mean(dataset.seen)} "
-        f"if it did; its mean law at the other prompts {_mean(dataset.others)}.",
-        f"The base is {_mean(misfit.sel(span='truth'))} nats from mixes of the true personas, "
-        f"{_mean(misfit.sel(span='names'))} of itself called by names, "
-        f"{_mean(misfit.sel(span='own prompts'))} of itself at their own prompts.",
+        f"At a prompt that it never read the network is {mean_of(dataset.unseen)} nats off, {mean_of(dataset.seen)} "
+        f"if it did; its mean law at the other prompts {mean_of(dataset.others)}.",
+        f"The base is {mean_of(misfit.sel(span='truth'))} nats from mixes of the true personas, "
+        f"{mean_of(misfit.sel(span='names'))} of itself called by names, "
+        f"{mean_of(misfit.sel(span='own prompts'))} of itself at their own prompts.",
     ]
-
-
-def _mean(values: xr.DataArray) -> str:
-    """The mean over seeds and its standard error."""
-    mean, error, _ = over_draws(values)
-    return f"{mean:.2f} ± {error:.2f}"

@@ -156,6 +156,12 @@ def over_draws(values: xr.DataArray) -> tuple[float, float, int]:
     return float(known.mean()), float(stats.sem(known)), known.size - 1
 
 
+def mean_of(values: xr.DataArray) -> str:
+    """``over_draws`` in words: the mean ± its standard error."""
+    mean, error, _ = over_draws(values)
+    return f"{mean:.2f} ± {error:.2f}"
+
+
 def wilson(num: SupportsFloat, of: int) -> tuple[float, float]:
     """Wilson's 95% interval (1927) of a share that is so many of how many."""
     interval = stats.binomtest(round(float(num)), of).proportion_ci(method="wilson")

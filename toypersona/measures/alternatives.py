@@ -68,8 +68,8 @@ def next_words(
     Raises:
         ValueError: an odd number of samples, or shapes that do not fit.
     """
-    num, _ = _sizes(prompts, responses, log_personas, shape)
-    if num % 2:
+    _check(prompts, responses, log_personas, shape)
+    if (num := responses.shape[1]) % 2:
         raise ValueError(f"{num} samples cannot be split in two: draw an even number.")
 
     def one(fitted: Array, tested: Array, log_q: Array) -> EValue:
@@ -98,7 +98,7 @@ def sequential(
     The product of its predictions is a Dirichlet-multinomial probability of the counts, in whatever order samples come.
     Arguments and what is raised as in ``next_words``; any number of samples.
     """
-    _sizes(prompts, responses, log_personas, shape)
+    _check(prompts, responses, log_personas, shape)
     counts = _counts(prompts, responses, shape)
     each = gammaln(counts + prior) - gammaln(prior)
     rows = gammaln(prior * shape[-1]) - gammaln(counts.sum(axis=-1) + prior * shape[-1])
@@ -115,7 +115,7 @@ def _counts(prompts: Array, responses: Array, shape: tuple[int, ...]) -> Float[A
     return jax.vmap(lambda c, x: chains.count(c, x, ones, shape))(alike, responses)
 
 
-def _sizes(prompts: Array, responses: Array, log_personas: Array, shape: tuple[int, ...]) -> tuple[int, int]:
+def _check(prompts: Array, responses: Array, log_personas: Array, shape: tuple[int, ...]) -> None:
     (num_prompts, num), back = responses.shape[:2], len(shape) - 1
     if prompts.shape[0] != num_prompts or log_personas.shape[::2] != (num_prompts, num):
         raise ValueError(
@@ -124,7 +124,6 @@ def _sizes(prompts: Array, responses: Array, log_personas: Array, shape: tuple[i
         )
     if back < 0 or prompts.shape[1] < back:
         raise ValueError(f"A table of shape {shape} reads {back} units, and prompts have {prompts.shape[1]}.")
-    return num, back
 
 
 def word_counts(responses: Int[Array, "*batch T"], num_words: int, *, places: bool = False) -> Float[Array, "*batch F"]:

@@ -216,8 +216,9 @@ class Witness(NamedTuple):
     margin: Float[Array, ""]
 
 
-EXACT = 1e-9
-"""Nats that log-probabilities may be wrong by if both models are evaluated in float64."""
+EXACT, NOISE = 1e-9, 0.3
+"""Nats that log-probabilities may be wrong by if both models are evaluated in float64, and by which engines differ on
+the same response at most."""
 
 
 def witness(log_p: Float[Array, " N"], log_personas: Float[Array, "K N"], *, noise: Scalar = EXACT) -> Witness:
