@@ -12,6 +12,8 @@ TRAINING := sft overoptimisation amplification literature rl_curves
 THOUGHTS := reasoning codes hints
 BIN := .venv/bin
 ENV := .venv/.$(ACCELERATOR)-ready
+SITE := .venv/.site-ready
+LM := .venv/.lm-ready
 LOCKS := requirements/main.lock requirements/text.lock $(if $(filter-out cpu,$(ACCELERATOR)),requirements/$(ACCELERATOR).lock)
 # Errors are shown, warnings are not: about indexes that this machine does not have, root, paths.
 PIP := $(PYTHON) -m pip --python $(BIN)/python install -qq --disable-pip-version-check
@@ -32,6 +34,12 @@ $(ENV): $(LOCKS) pyproject.toml
 	@$(PYTHON) -m venv --without-pip .venv
 	@$(PIP) --no-deps --require-hashes $(addprefix -r ,$(LOCKS))
 	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# What a target of its own needs beside the rest: .venv/.site-ready, .venv/.lm-ready.
+$(SITE) $(LM): .venv/.%-ready: requirements/%.lock $(ENV)
+	@echo "Installing what $< lists into .venv ..."
+	@$(PIP) --no-deps --require-hashes -r $<
 	@touch $@
 
 # The figure is drawn again only when the dataset or what draws it is newer.
@@ -93,6 +101,8 @@ lock: ## resolve requirements/ again (needs uv)
 	@command -v uv >/dev/null || { echo "make lock needs uv: python3 -m pip install uv"; exit 1; }
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --group dev pyproject.toml -o requirements/main.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-deps --group text -o requirements/text.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --group site -c requirements/main.lock -o requirements/site.lock
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-deps --group lm -c requirements/main.lock -o requirements/lm.lock
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --extra cuda13 -c requirements/main.lock pyproject.toml -o requirements/cuda13.lock
 
 clean: ## remove .venv, .cache and results
