@@ -62,6 +62,9 @@ OVER_ALL = {"style", "rules_by_world", "claims_table"}
 PAGES = {"literature_table", "rl_curves_page"}
 """Modules of figures that write what stands beside one."""
 
+TOOLS = {"job_array", "results"}
+"""Commands that compute no dataset of their own."""
+
 CLAIMS = {"experiments.claims", "experiments.shared.claim", "experiments.shared.oracle", "experiments.shared.terminal"}
 """What claims and figures may import of the experiments."""
 FILES = sorted(
@@ -147,7 +150,7 @@ def test_figures_claims_and_settings_leave_jax_alone():
 
 
 def test_every_command_has_its_claims_and_its_figure():
-    commands = {path.stem for path in (ROOT / "experiments").glob("[a-z]*.py")} - {"job_array"}
+    commands = {path.stem for path in (ROOT / "experiments").glob("[a-z]*.py")} - TOOLS
     assert {path.stem for path in (ROOT / "experiments" / "claims").glob("[a-z]*.py")} == commands
     assert {path.stem for path in (ROOT / "figures").glob("[a-z]*.py")} - OVER_ALL - PAGES == commands
 

@@ -1,5 +1,6 @@
 """Claims that hold, fail, or cannot tell; tables that fit the terminal; one list of all commands."""
 
+import json
 import os
 import pty
 import re
@@ -13,6 +14,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments import __main__
 from experiments.__main__ import commands
 from experiments.claims import horizon, leash, phase_diagram
 from experiments.shared import claim, terminal
@@ -210,6 +212,27 @@ def test_all_commands_are_listed_quickly_each_with_a_sentence():
     names = {path.stem for path in (ROOT / "experiments").glob("[a-z]*.py")}
     assert names == set(re.findall(r"^  (\w+)", listed.stdout, re.MULTILINE)) == set(commands())
     assert all(sentence.endswith((".", "?")) for sentence in commands().values())
+    measured = json.loads(__main__.TIMES.read_text())
+    assert set(measured["seconds"]) <= names and measured["machine"] in " ".join(listed.stdout.split())
+    for name, seconds in measured["seconds"].items():
+        assert re.search(rf"^  {name} +{re.escape(__main__.minutes(seconds))} ", listed.stdout, re.MULTILINE)
+    assert [__main__.minutes(seconds) for seconds in (2, 50, 111, None)] == ["0.5 min", "1 min", "2 min", ""]
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["horizon"], "run like this: python -m experiments.horizon --help"),
+        (["horizn"], "this: python -m experiments.horizon --help"),
+        (["zzz"], "this: python -m experiments.NAME --help"),
+        (["--all"], "unrecognized arguments: --all"),
+    ],
+)
+def test_the_list_takes_no_arguments_and_says_how_one_is_run(given, says, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        __main__.main(given)
+    err = capsys.readouterr().err
+    assert stopped.value.code == 2 and says in err and err.count("\n") == 1
 
 
 def in_terminal(*arguments, **environment):
