@@ -3,7 +3,7 @@
 import argparse
 import ast
 import difflib
-import json
+import re
 import shutil
 import textwrap
 from collections.abc import Sequence
@@ -12,22 +12,23 @@ from pathlib import Path
 from toypersona import __version__
 from toypersona.command import Parser
 
-TIMES = Path(__file__).with_name("run_times.json")
-"""Seconds that each takes at the preset quick, and on which machine that was measured."""
+TAKES = r"On 2 cores the preset quick takes ([^.,]+)"
+"""How the docstring of each experiment says its run time."""
 
 
 def commands() -> dict[str, str]:
-    """The first sentence about each command, by its name, in the order of their names; nothing is imported."""
+    """The first sentence about each command and its run time, by its name, in the order of their names.
+
+    Nothing is imported.
+    """
     modules = sorted(Path(__file__).parent.glob("[a-z]*.py"))
     docstrings = {path.stem: ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) for path in modules}
-    return {
-        name: (text or "").partition("\n\n")[0].replace("\n", " ").replace("`", "") for name, text in docstrings.items()
-    }
+    return {name: _said(text or "") for name, text in docstrings.items()}
 
 
-def minutes(seconds: float | None) -> str:
-    """A run time to half a minute; nothing where there is none."""
-    return "" if seconds is None else f"{max(round(seconds / 30), 1) / 2:g} min"
+def _said(text: str) -> str:
+    first, takes = text.partition("\n\n")[0], re.search(TAKES, " ".join(text.split()))
+    return " ".join(first.replace("`", "").split()) + (f" ({takes[1]})" if takes else "")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,13 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         close = [asked] if asked in listed else difflib.get_close_matches(asked, listed, 1)
         parser.error(f"{asked} is not run like this: python -m experiments.{(close or ['NAME'])[0]} --help says how.")
     columns = shutil.get_terminal_size((80, 24)).columns
-    measured = json.loads(TIMES.read_text(encoding="utf-8"))
-    room = max(map(len, listed)) + 11
-    machine = f"Times: preset quick, {measured['machine']}."
-    print(textwrap.fill(f"python -m experiments.NAME --help lists the settings of each. {machine}", columns) + "\n")
+    room = max(map(len, listed)) + 4
+    print("python -m experiments.NAME --help lists the settings of each.")
+    print("In brackets: how long the preset quick takes on 2 CPU cores.\n")
     for name, sentence in listed.items():
-        took = minutes(measured["seconds"].get(name))
-        head = f"  {name}".ljust(room - 8) + took.rjust(6) + "  "
+        head = f"  {name}".ljust(room)
         print(textwrap.fill(sentence, max(columns, 2 * room), initial_indent=head, subsequent_indent=" " * room))
 
 

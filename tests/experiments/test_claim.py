@@ -1,6 +1,5 @@
 """Claims that hold, fail, or cannot tell; tables that fit the terminal; one list of all commands."""
 
-import json
 import os
 import pty
 import re
@@ -211,12 +210,11 @@ def test_all_commands_are_listed_quickly_each_with_a_sentence():
     assert listed.returncode == 0 and max(map(len, listed.stdout.splitlines())) <= 80
     names = {path.stem for path in (ROOT / "experiments").glob("[a-z]*.py")}
     assert names == set(re.findall(r"^  (\w+)", listed.stdout, re.MULTILINE)) == set(commands())
-    assert all(sentence.endswith((".", "?")) for sentence in commands().values())
-    measured = json.loads(__main__.TIMES.read_text())
-    assert set(measured["seconds"]) <= names and measured["machine"] in " ".join(listed.stdout.split())
-    for name, seconds in measured["seconds"].items():
-        assert re.search(rf"^  {name} +{re.escape(__main__.minutes(seconds))} ", listed.stdout, re.MULTILINE)
-    assert [__main__.minutes(seconds) for seconds in (2, 50, 111, None)] == ["0.5 min", "1 min", "2 min", ""]
+    assert all(re.search(r"[.?]( \([a-z ]+\))?$", sentence) for sentence in commands().values())
+    timed = {name for name, sentence in commands().items() if "minute" in sentence}
+    assert (
+        timed == names - {"job_array", "results"} and "personas. (a minute and a half)" in commands()["phase_diagram"]
+    )
 
 
 @pytest.mark.parametrize(
