@@ -35,7 +35,9 @@ def test_contributing_names_what_there_is():
     for path in re.findall(r"`((?:toypersona|experiments|figures|tests|docs)/[\w/.]+)`", CONTRIBUTING):
         pattern = path.replace("NAME", "*")
         assert list(ROOT.glob(pattern)), path
-    assert {"RULES", "WORLDS", "QUANTITIES", "SMALL", "MAPS", "LAWS", "TRAINING"} <= set(re.findall(r"`([A-Z]+)`", CONTRIBUTING))
+    assert {"RULES", "WORLDS", "QUANTITIES", "SMALL", "MAPS", "LAWS", "TRAINING"} <= set(
+        re.findall(r"`([A-Z]+)`", CONTRIBUTING)
+    )
     for name, path in (
         ("RULES", "toypersona/rules/catalogue.py"),
         ("WORLDS", "toypersona/worlds/names.py"),
