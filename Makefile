@@ -21,7 +21,7 @@ PIP := $(PYTHON) -m pip --python $(BIN)/python install -qq --disable-pip-version
 .PHONY: help env map test test-quick test-slow lint figures bench peers lock clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do printf 'make %-11s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do printf 'make %-13s %s\n' "$$name" "$$what"; done
 
 env: $(ENV) ## set up .venv (1.4 GB); ACCELERATOR=cuda13 for a GPU
 
