@@ -48,9 +48,9 @@ def _claims(path: Path) -> list[Claim]:
 
 def _claim(row: dict[str, Any]) -> Claim:
     """From its JSON, where null stands for what is infinite or not known."""
-    values = {name: row[name] for name in Claim.__dataclass_fields__}
-    missing = {name: math.nan for name, value in values.items() if value is None}
-    return Claim(**values | missing | ({"freedom": math.inf} if values["freedom"] is None else {}))
+    values: dict[str, Any] = {name: row[name] for name in Claim.__dataclass_fields__}
+    unknown = {name: math.inf if name == "freedom" else math.nan for name, value in values.items() if value is None}
+    return Claim(**(values | unknown))
 
 
 def table(of_each: dict[str, list[Claim]]) -> str:

@@ -267,7 +267,7 @@ def answers() -> dict[str, str]:
         "gates": f"{made['98']} for a reward at 45° is selection.",
         "length": f"to the power {said('horizon', 'exponent (.*?),')[0]}; the law says −½",
         "rank": f"has a rank correlation of {rank} between two gates of one base",
-        "same": f"The same {nats} nats of KL are selection to {most} or to {least}, as the reward has it",
+        "same": f"The same {nats} nats of KL are selection by a share of {most} or of {least}, depending on",
         "alarms": f"for a share of {alarms} of models that did nothing but select, a bet against every mix of personas (an "
         f"e-value) for {evidence}",
         "thoughts": f"this happens in {annealed} of the runs trained by annealing and in {grpo} of those by GRPO; stopping "

@@ -153,5 +153,5 @@ def test_the_example_is_what_its_script_writes():
     for one, two in zip(written[1:], shipped[1:], strict=True):
         scores = [each.pop("log_probs") for each in (one, two)]
         assert one == two
-        values = [[each["policy"], each["base"], *each["personas"].values()] for each in scores]
-        np.testing.assert_allclose(*values, atol=1.01e-3)
+        first, again = ([each["policy"], each["base"], *each["personas"].values()] for each in scores)
+        np.testing.assert_allclose(first, again, atol=1.01e-3)
