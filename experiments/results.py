@@ -49,8 +49,9 @@ def _claims(path: Path) -> list[Claim]:
 def _claim(row: dict[str, Any]) -> Claim:
     """From its JSON, where null stands for what is infinite or not known."""
     values: dict[str, Any] = {name: row[name] for name in Claim.__dataclass_fields__}
-    unknown = {name: math.inf if name == "freedom" else math.nan for name, value in values.items() if value is None}
-    return Claim(**(values | unknown))
+    for name in (name for name, value in row.items() if value is None and name in values):
+        values[name] = math.inf if name == "freedom" else math.nan
+    return Claim(**values)
 
 
 def table(of_each: dict[str, list[Claim]]) -> str:
