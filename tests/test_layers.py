@@ -62,14 +62,14 @@ OVER_ALL = {"style", "rules_by_world", "claims_table"}
 PAGES = {"literature_table", "rl_curves_page"}
 """Modules of figures that write what stands beside one."""
 
-TOOLS = {"job_array", "results"}
-"""Commands that compute no dataset of their own."""
-
 CLAIMS = {"experiments.claims", "experiments.shared.claim", "experiments.shared.oracle", "experiments.shared.terminal"}
 """What claims and figures may import of the experiments."""
 FILES = sorted(
     path for part in ("toypersona", "experiments", "figures", "benchmarks") for path in (ROOT / part).rglob("*.py")
 )
+
+TOOLS = {"job_array", "results"}
+"""Commands that compute no dataset of their own."""
 
 
 def module(path: Path) -> str:
