@@ -314,7 +314,8 @@ def pretrained(
 
 
 Fitting = tuple[Callable[[World], Speakers], Callable[[World, Key, Key], tuple[Params, Params]]]
-"""The functions of a policy for a world; ``(world, text key, fit key) -> `` its parameters, and those on the way."""
+"""The functions of a policy for a world, and how it is fitted: of (world, text key, fit key), its parameters, and those
+on the way."""
 
 
 def _mixtures(name: str, labels: Labels, length: int, how: Pretraining) -> Fitting:
