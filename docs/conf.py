@@ -1,7 +1,9 @@
 """The site: ``make site`` builds docs/ with Sphinx. Nothing is fetched, and warnings are errors."""
 
 import collections
+import re
 from importlib.metadata import version as version_of
+from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
@@ -48,6 +50,17 @@ def described(app: Sphinx, what: str, name: str, value: object, options: Any, li
         lines.insert(0, "")
 
 
+def pointed(app: Sphinx, page: str, source: list[str]) -> None:
+    """A link to Markdown that is not part of the site, such as the README, leads to the file itself."""
+    folder = (Path(app.srcdir) / page).parent
+
+    def link(found: re.Match[str]) -> str:
+        outside = not (folder / found[1]).resolve().is_relative_to(app.srcdir)
+        return f"](path:{found[1]})" if outside else found[0]
+
+    source[0] = re.sub(r"\]\((?!\w+:)([^)#\s]+\.md)\)", link, source[0])
+
+
 def opened(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
     """A link to a file, such as the explorer, opens it."""
     context["body"] = context.get("body", "").replace(' download=""', "")
@@ -61,4 +74,5 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-skip-member", skipped)
     app.connect("autodoc-process-signature", signature)
     app.connect("autodoc-process-docstring", described, priority=400)
+    app.connect("source-read", pointed)
     app.connect("html-page-context", opened)
