@@ -16,7 +16,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sp
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
 html_theme = "sphinx_book_theme"
-html_theme_options = {"use_download_button": False, "show_navbar_depth": 1}
+html_theme_options = {"use_download_button": False, "navbar_persistent": []}
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sphinx = False
@@ -62,8 +62,9 @@ def pointed(app: Sphinx, page: str, source: list[str]) -> None:
 
 
 def opened(app: Sphinx, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
-    """A link to a file, such as the explorer, opens it."""
-    context["body"] = context.get("body", "").replace(' download=""', "")
+    """A link to a file, such as the explorer, opens it; a picture opens in full size."""
+    body = context.get("body", "").replace(' download=""', "")
+    context["body"] = re.sub(r'(?<!">)<img [^>]*src="([^"]+)"[^>]*>', r'<a href="\1">\g<0></a>', body)
 
 
 def setup(app: Sphinx) -> None:
