@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sphinx.application import Sphinx
-from sphinx.domains.python import PyObject
+from sphinx.domains.python import PythonDomain
 
 project = html_title = "toypersona"
 author = copyright = "The toypersona authors"
@@ -51,8 +51,10 @@ def described(app: Sphinx, what: str, name: str, value: object, options: Any, li
 
 
 def pointed(app: Sphinx, page: str, source: list[str]) -> None:
-    """A link to Markdown that is not part of the site, such as the README, leads to the file itself."""
+    """The page ``contributing`` is the file at the top; a link to other Markdown outside leads to the file itself."""
     folder = (Path(app.srcdir) / page).parent
+    if page == "contributing":
+        source[0] = re.sub(r"\]\((?!\w+:|#)", "](../", (folder.parent / "CONTRIBUTING.md").read_text(encoding="utf-8"))
 
     def link(found: re.Match[str]) -> str:
         outside = not (folder / found[1]).resolve().is_relative_to(app.srcdir)
@@ -69,7 +71,7 @@ def opened(app: Sphinx, page: str, template: str, context: dict[str, Any], tree:
 
 def setup(app: Sphinx) -> None:
     """Connect these, and call fields what they are called here."""
-    for field in PyObject.doc_field_types:
+    for field in PythonDomain.directives["class"].doc_field_types:
         if field.name == "variable":
             field.label = "Fields"
     app.connect("autodoc-skip-member", skipped)
