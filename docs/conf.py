@@ -71,7 +71,7 @@ def opened(app: Sphinx, page: str, template: str, context: dict[str, Any], tree:
 
 def setup(app: Sphinx) -> None:
     """Connect these, and call fields what they are called here."""
-    for field in PythonDomain.directives["class"].doc_field_types:
+    for field in PythonDomain.directives["class"].doc_field_types:  # pyright: ignore[reportAttributeAccessIssue]
         if field.name == "variable":
             field.label = "Fields"
     app.connect("autodoc-skip-member", skipped)

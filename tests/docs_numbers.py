@@ -19,7 +19,10 @@ def of_weak_rl(of: Shipped) -> list[str]:
     horizon = f"{LAWS}/horizon"
     above = of.claim(horizon, "sampled hull distance - its bound, largest")["measured"]
     either = of.claim(horizon, "longest sampled: hull distance - bound, either way")["measured"]
-    missed = max(of.claim(f"{LARRY}/transformer", f"|S(0+) - R²|, {rule}")["measured"] for rule in ("SGD", "Adam"))
+    missed = max(
+        of.claim(f"{LARRY}/transformer", f"|S(0+) - R²|, {rule}")["measured"]
+        for rule in ("SGD", "Adam", "natural gradient")
+    )
     (zero,) = of.said(f"{LARRY}/transformer", r"A reward at 0 degrees: ([\d.]+) ± [\d.]+ is selection")
     return [
         f"Median S(0+) of these random rewards: the tilt {median['tilt']}, plain policy gradient on gates and experts "
