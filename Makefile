@@ -18,7 +18,7 @@ LOCKS := requirements/main.lock requirements/text.lock $(if $(filter-out cpu,$(A
 # Errors are shown, warnings are not: about indexes that this machine does not have, root, paths.
 PIP := $(PYTHON) -m pip --python $(BIN)/python install -qq --disable-pip-version-check
 
-.PHONY: help env map test test-quick test-slow lint figures bench peers lock clean
+.PHONY: help env map test test-quick test-slow lint site figures bench peers lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do printf 'make %-13s %s\n' "$$name" "$$what"; done
@@ -88,6 +88,12 @@ lint: env ## check format, style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
+
+# Warnings are errors, links within the site that lead nowhere among them; pages of modules are written anew.
+site: $(SITE) ## build the pages of docs/ into .cache/site
+	@rm -rf docs/api .cache/site
+	@$(BIN)/python -m sphinx -W --keep-going -n -q -d .cache/site/doctrees docs .cache/site/html
+	@echo "Open .cache/site/html/index.html"
 
 bench: env ## run the benchmarks, small
 	@for name in w1_exact w2_sampled w4_project compile precision scale refusals console claims; do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
