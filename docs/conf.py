@@ -50,11 +50,16 @@ def described(app: Sphinx, what: str, name: str, value: object, options: Any, li
         lines.insert(0, "")
 
 
+TOP = {"index": "README.md", "contributing": "CONTRIBUTING.md"}
+"""Pages that have a file of the folder above for what stands before their second heading."""
+
+
 def pointed(app: Sphinx, page: str, source: list[str]) -> None:
-    """The page ``contributing`` is the file at the top; a link to other Markdown outside leads to the file itself."""
+    """Files at the top become pages; a link to other Markdown outside leads to the file itself."""
     folder = (Path(app.srcdir) / page).parent
-    if page == "contributing":
-        source[0] = re.sub(r"\]\((?!\w+:|#)", "](../", (folder.parent / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    if page in TOP:
+        text = re.sub(r"\]\((?!\w+:|#)", "](../", (folder.parent / TOP[page]).read_text(encoding="utf-8"))
+        source[0] = f"{text.replace('](../docs/', '](')}\n{''.join(source[0].partition('## ')[1:])}"
 
     def link(found: re.Match[str]) -> str:
         outside = not (folder / found[1]).resolve().is_relative_to(app.srcdir)

@@ -72,18 +72,6 @@ def of_strong_rl(of: Shipped) -> list[str]:
     ]
 
 
-def of_the_answer(of: Shipped) -> list[str]:
-    """What the first page says that no other does."""
-    half = of.said(
-        f"{LARRY}/phase_diagram", r"At 30° RL is mostly .*? up to strength ([\d.]+) \(([\d.]+) to ([\d.]+)\)"
-    )
-    rank = of.said(f"{LARRY}/rules", r"rank correlation of ([-\d.]+)")[0]
-    return [
-        f"at 30°, selection is the larger part up to strength {half[0]} ({half[1]} to {half[2]} over draws)",
-        f"a rank correlation of {rank} between the two gates",
-    ]
-
-
 def sentences() -> list[str]:
     """Each sentence, or the part of one that has numbers; those of the README among them."""
     of, readme = Shipped(), readme_numbers.sentences()
@@ -93,7 +81,6 @@ def sentences() -> list[str]:
     return [
         *of_weak_rl(of),
         *of_strong_rl(of),
-        *of_the_answer(of),
         f"mixes{inside}",
         *seen.split(". "),
         *(part for name, text in readme.items() if name != "detectors" for part in re.split(r"\. (?=[A-Z])", text)),
