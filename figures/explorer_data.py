@@ -46,11 +46,13 @@ def _world(name: str, one: xr.Dataset) -> dict[str, Any]:
         "scores": _digits(scores),
         "angles": one.angle.values.tolist(),
         "strengths": one.strength.values.tolist(),
-        "map": {
-            "fraction": _digits(tilt.selection_fraction.values, 7),
-            "largest": _digits(tilt.largest_weight.values, 7),
-            "hull": _digits(tilt.hull_distance.values, 7),
-        },
+        "map": [
+            {
+                key: _digits(row[name].values, 10)
+                for key, name in (("fraction", "selection_fraction"), ("largest", "largest_weight"), ("hull", "hull_distance"))
+            }
+            for row in (tilt.sel(angle=angle) for angle in tilt.angle)
+        ],
     }
 
 
