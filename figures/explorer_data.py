@@ -49,7 +49,11 @@ def _world(name: str, one: xr.Dataset) -> dict[str, Any]:
         "map": [
             {
                 key: _digits(row[name].values, 10)
-                for key, name in (("fraction", "selection_fraction"), ("largest", "largest_weight"), ("hull", "hull_distance"))
+                for key, name in (
+                    ("fraction", "selection_fraction"),
+                    ("largest", "largest_weight"),
+                    ("hull", "hull_distance"),
+                )
             }
             for row in (tilt.sel(angle=angle) for angle in tilt.angle)
         ],

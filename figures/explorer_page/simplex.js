@@ -44,18 +44,24 @@ tp.simplex = (root) => {
       const lines = along[0].map((_, c) => `M${along.map((weights) => place(weights[c]).join(" ")).join("L")}`);
       return paths.replaceChildren(...lines.map((d) => tp.svg("path", { d, class: "way" })));
     },
-    /** The nearest mix of every prompt, now. */
+    /** The nearest mix of every prompt, now; prompts whose mixes lie together share a dot. */
     mixes(world, weights) {
+      const groups = [];
+      weights.forEach((w, c) => {
+        const [x, y] = place([...w]).map(Number);
+        const near = groups.find((group) => Math.hypot(group.x - x, group.y - y) < 11);
+        if (near) near.members.push(c);
+        else groups.push({ x, y, members: [c] });
+      });
       dots.replaceChildren(
-        ...weights.map((w, c) => {
-          const [x, y] = place([...w]);
-          const said = `${c + 1}: ${tp.mixText(world, w)}`;
+        ...groups.map(({ x, y, members }) => {
+          const text = members.length === weights.length ? "all" : members.map((c) => c + 1).join(",");
           return tp.svg(
             "g",
             { transform: `translate(${x} ${y})`, class: "mix" },
-            tp.svg("title", {}, said),
-            tp.svg("circle", { r: 8 }),
-            tp.svg("text", { y: 3.5, "text-anchor": "middle" }, String(c + 1)),
+            tp.svg("title", {}, members.map((c) => `${c + 1}: ${tp.mixText(world, weights[c])}`).join("\n")),
+            tp.svg("ellipse", { rx: 5.5 + 2.8 * text.length, ry: 8.5 }),
+            tp.svg("text", { y: 3.5, "text-anchor": "middle" }, text),
           );
         }),
       );
