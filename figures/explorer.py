@@ -14,7 +14,10 @@ from figures.explorer_data import map_data
 from figures.explorer_thoughts import thoughts_data
 
 PAGE = Path(__file__).parent / "explorer_page"
-SCRIPTS = ("core", "shared", "map", "thoughts", "measured", "main")
+EXACT = ("core", "rewards", "sampling")
+"""Scripts without a page: they run anywhere."""
+
+DRAWN = ("shared", "heat", "simplex", "parts", "answers", "stops", "map", "thoughts", "measured", "main")
 WORLDS = ("larry_bob_alice", "speakers")
 """Shown on the map, as far as their datasets are there."""
 
@@ -34,7 +37,7 @@ def written(data: dict[str, Any]) -> str:
     """The page with its data and scripts inside."""
     # A script ends at the first "</", also inside of a string.
     inlined = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
-    scripts = {name: (PAGE / f"{name}.js").read_text() for name in SCRIPTS}
+    scripts = {name: (PAGE / f"{name}.js").read_text() for name in (*EXACT, *DRAWN)}
     parts = [f'<script id="{name}">\n{text}</script>' for name, text in scripts.items()]
     parts.insert(1, f"<script>tp.data={inlined};</script>")
     page = (PAGE / "page.html").read_text()

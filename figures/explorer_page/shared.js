@@ -32,9 +32,18 @@ tp.number = (value, digits = 2) => {
   const rounded = Number(value.toPrecision(digits));
   if (rounded === 0) return "0";
   const size = Math.abs(rounded);
-  if (size < 1e-4) return rounded.toExponential(digits - 1).replace("-", "−");
+  if (size < 1e-4) {
+    const [front, power] = rounded.toExponential(digits - 1).split("e-");
+    return `${front.replace("-", "−")}·10⁻${[...power].map((digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]).join("")}`;
+  }
   const decimals = Math.max(0, digits - 1 - Math.floor(Math.log10(size)));
   return rounded.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }).replace("-", "−");
+};
+
+/** A number of things: 1 answer, 74 answers, 1,230 answers. */
+tp.count = (value, thing) => {
+  const whole = Math.max(1, Math.round(value));
+  return `${tp.number(whole, Math.min(String(whole).length, 3))} ${thing}${whole === 1 ? "" : "s"}`;
 };
 
 /** A share as percent. */
@@ -46,7 +55,10 @@ tp.colours = { blue: "#0072B2", orange: "#E69F00", green: "#009E73", red: "#D55E
 /** One colour for each part of the drift, the same on every tab. */
 tp.parts = { selection: tp.colours.blue, switching: tp.colours.orange, novelty: tp.colours.red };
 
-/** Cividis at t from 0 to 1: the colours of every map. */
+/** A colour in CSS from [red, green, blue, 255]. */
+tp.rgb = (colour) => `rgb(${colour.slice(0, 3).join(",")})`;
+
+/** Cividis at t from 0 to 1, [red, green, blue, 255]: the colours of every map. */
 tp.cividis = (() => {
   const stops = [0x00224e, 0x123570, 0x3b496c, 0x575d6d, 0x707173, 0x8a8678, 0xa59c74, 0xc3b369, 0xe1cc55, 0xfee838];
   const parts = (hex) => [hex >> 16, (hex >> 8) & 255, hex & 255];
@@ -54,7 +66,7 @@ tp.cividis = (() => {
     const at = Math.min(Math.max(t, 0), 1) * (stops.length - 1);
     const i = Math.min(Math.floor(at), stops.length - 2);
     const [a, b] = [parts(stops[i]), parts(stops[i + 1])];
-    return `rgb(${a.map((x, j) => Math.round(x + (at - i) * (b[j] - x))).join(",")})`;
+    return [...a.map((x, j) => Math.round(x + (at - i) * (b[j] - x))), 255];
   };
 })();
 
@@ -88,7 +100,7 @@ tp.wordLegend = () =>
     " ",
     tp.word(`${tp.FULL} times or more`, tp.FULL),
     " ",
-    tp.word("3 times less likely", 1 / 3),
+    tp.word("a third as likely", 1 / 3),
   );
 
 /** Lets a tab show that something failed, in one sentence. */
