@@ -1,10 +1,101 @@
-"""What the explorer's second tab needs of the reasoning world's dataset."""
+"""What the explorer's second tab needs of the reasoning world's dataset: measures, and transcripts packed as text."""
 
 from typing import Any
 
+import numpy as np
 import xarray as xr
+
+from experiments.claims import reasoning as readings
+from toypersona import datasets, transcripts
+
+MEASURES = ("read", "sharpening", "keyed", "code", "accuracy", "agreement", "cost")
+"""Drawn, in thousandths."""
+
+NUM_SEEDS = 3
+"""Draws that are shown of all there are."""
+
+STEP = 0.1
+"""Nats that one letter of a ratio stands for."""
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-"
+"""Of ratios: the one in the middle is 0, the first and the last stand for all that is beyond."""
+
+SPOKEN = ("speaker", "length_cost", "strength", "seed")
 
 
 def thoughts_data(dataset: xr.Dataset) -> dict[str, Any]:
-    """Transcripts and measures of every strength and length cost."""
-    return {"strengths": []}
+    """Measures and transcripts of every rule, length cost, strength and draw.
+
+    Returns:
+        Names and values of the axes; ``measures`` by name, a flat list in thousandths in the order rule, length cost,
+        strength, seed, those of the base in the order of seeds; ``shares``, hundredths, with the persona as a last
+        axis; ``phase`` as text, a digit each; ``prompts`` [length cost][seed][line] as bits; ``lines``, a text of
+        records of one length in the same order with the line as a last axis (``_records``); and ``clear``, the places
+        on the axes of the clearest point of each phase.
+
+    Raises:
+        ValueError: the dataset has no transcripts of every rule.
+    """
+    if "line_ratio" not in dataset:
+        raise ValueError("This dataset has transcripts of one rule only: run experiments.reasoning again.")
+    config = datasets.config_of(dataset)
+    shown = dataset.isel(seed=slice(NUM_SEEDS))
+    policies = shown.sel(rule=shown.speaker.values).transpose("rule", *SPOKEN[1:], ...)
+    base = shown.isel(length_cost=0)
+    return {
+        "rules": config["rules"],
+        "defences": config["defences"],
+        "phases": config["phases"],
+        "units": config["units"],
+        "personas": shown.persona.values.tolist(),
+        "costs": shown.length_cost.values.tolist(),
+        "strengths": shown.strength.values.tolist(),
+        "seeds": shown.seed.values.tolist(),
+        "measures": {name: _thousandths(policies[name]) for name in MEASURES},
+        "base": {name: _thousandths(base[f"base_{name}"]) for name in MEASURES},
+        "shares": _flat(100 * policies.share),
+        "phase": "".join(map(str, _flat(policies.phase))),
+        "prompts": _bits(shown, config["units"]),
+        "lines": _records(shown),
+        "step": STEP,
+        "letters": LETTERS,
+        "clear": _clear(shown),
+    }
+
+
+def _flat(values: xr.DataArray) -> list[int]:
+    return np.rint(values.values).astype(int).reshape(-1).tolist()
+
+
+def _thousandths(values: xr.DataArray) -> list[int]:
+    return _flat(1000 * values)
+
+
+def _bits(dataset: xr.Dataset, units: list[str]) -> list[list[list[str]]]:
+    """The bits of every prompt; they are the same for all rules and strengths."""
+    prompts = dataset.line_prompt.isel(speaker=0, strength=0).transpose("length_cost", "seed", "line", "unit").values
+    return [[["".join(transcripts.spelt(units, row)[:-1]) for row in seed] for seed in cost] for cost in prompts]
+
+
+def _records(dataset: xr.Dataset) -> str:
+    """Of every line: its words and answer and who speaks, a digit each; the reader's percent of odd; its ratios."""
+    each = dataset[["line_tokens", "line_persona", "line_reader", "line_ratio"]].transpose(*SPOKEN, "line", "place")
+    length, middle = each.sizes["place"], len(LETTERS) // 2
+    tokens, persona, reader, ratio = (each[name].values for name in each)
+    places = np.clip(np.rint(ratio / STEP) + middle, 0, len(LETTERS) - 1).astype(int).reshape(-1, length)
+    return "".join(
+        f"{''.join(map(str, words))}{who}{min(round(100 * odd), 99):02d}{''.join(LETTERS[i] for i in letters)}"
+        for words, who, odd, letters in zip(
+            tokens.reshape(-1, length), persona.reshape(-1), reader.reshape(-1), places, strict=True
+        )
+    )
+
+
+def _clear(dataset: xr.Dataset) -> dict[str, list[int]]:
+    """Where each phase is clearest: the places of its length cost, strength and seed, by the exact gradient."""
+    points = readings.clearest(dataset, dataset.sizes["line"])
+    axes = ("length_cost", "strength", "seed")
+    return {
+        phase: [dataset[axis].values.tolist().index(point[axis].item()) for axis in axes]
+        for phase, point in points.items()
+    }
