@@ -11,13 +11,15 @@ import xarray as xr
 
 from figures import style
 from figures.explorer_data import map_data
+from figures.explorer_measured import measured_data
 from figures.explorer_thoughts import thoughts_data
 
 PAGE = Path(__file__).parent / "explorer_page"
 EXACT = ("core", "rewards", "sampling")
 """Scripts without a page: they run anywhere."""
 
-DRAWN = ("shared", "heat", "simplex", "parts", "answers", "stops", "map", "thoughts", "measured", "main")
+DRAWN = ("shared", "heat", "simplex", "parts", "answers", "stops", "map", "thoughts", "report", "measured", "main")
+STYLES = ("style", "tabs")
 WORLDS = ("larry_bob_alice", "speakers")
 """Shown on the map, as far as their datasets are there."""
 
@@ -28,7 +30,11 @@ def draw(datasets: dict[str, xr.Dataset]) -> dict[str, str]:
     thoughts = datasets.get("thoughts/reasoning")
     return {
         ".html": written(
-            {"map": map_data(maps), "thoughts": None if thoughts is None else thoughts_data(thoughts), "measured": None}
+            {
+                "map": map_data(maps),
+                "thoughts": None if thoughts is None else thoughts_data(thoughts),
+                "measured": measured_data(),
+            }
         )
     }
 
@@ -41,7 +47,9 @@ def written(data: dict[str, Any]) -> str:
     parts = [f'<script id="{name}">\n{text}</script>' for name, text in scripts.items()]
     parts.insert(1, f"<script>tp.data={inlined};</script>")
     page = (PAGE / "page.html").read_text()
-    return page.replace("/*STYLE*/", (PAGE / "style.css").read_text()).replace("<!--SCRIPTS-->", "\n".join(parts))
+    return page.replace("/*STYLE*/", "".join((PAGE / f"{name}.css").read_text() for name in STYLES)).replace(
+        "<!--SCRIPTS-->", "\n".join(parts)
+    )
 
 
 if __name__ == "__main__":

@@ -41,7 +41,9 @@ def lines() -> list[dict]:
 def make(path: Path) -> None:
     """Sample, score and measure; the report is written to a file."""
     with tempfile.TemporaryDirectory() as folder:
-        run = exported.write(Path(folder) / "run.jsonl", lines(), {"toypersona": 1, "prompt_weights": exported.weights()})
+        run = exported.write(
+            Path(folder) / "run.jsonl", lines(), {"toypersona": 1, "prompt_weights": exported.weights()}
+        )
         with contextlib.suppress(SystemExit):
             command.main(["measure", str(run), "--json", str(path), "--no-figure"])
 
