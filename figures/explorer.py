@@ -4,6 +4,7 @@ What is computed while somebody drags is computed by the page, in ``figures/expl
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +44,19 @@ def written(data: dict[str, Any]) -> str:
     """The page with its data and scripts inside."""
     # A script ends at the first "</", also inside of a string.
     inlined = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
-    scripts = {name: (PAGE / f"{name}.js").read_text() for name in (*EXACT, *DRAWN)}
-    parts = [f'<script id="{name}">\n{text}</script>' for name, text in scripts.items()]
+    parts = [f'<script id="{name}">\n{_slim((PAGE / f"{name}.js").read_text())}</script>' for name in (*EXACT, *DRAWN)]
     parts.insert(1, f"<script>tp.data={inlined};</script>")
+    styles = "".join((PAGE / f"{name}.css").read_text() for name in STYLES)
     page = (PAGE / "page.html").read_text()
-    return page.replace("/*STYLE*/", "".join((PAGE / f"{name}.css").read_text() for name in STYLES)).replace(
-        "<!--SCRIPTS-->", "\n".join(parts)
+    return page.replace("/*STYLE*/", styles).replace("<!--SCRIPTS-->", "\n".join(parts))
+
+
+def _slim(script: str) -> str:
+    """Without indents, comments that have lines of their own, and empty lines; no text may go over several lines."""
+    lines = (
+        line.strip() for line in re.sub(r"^\s*/\*\*.*?\*/\n", "", script, flags=re.DOTALL | re.MULTILINE).splitlines()
     )
+    return "".join(f"{line}\n" for line in lines if line and not line.startswith("//"))
 
 
 if __name__ == "__main__":

@@ -12,15 +12,16 @@ DIGITS = 3
 
 LEAST = 1e-5
 
-WORDS = 3
-"""That are kept of each prompt."""
+LIT = 6
+"""Words and responses that are kept of a step."""
 
 
 def measured_data() -> dict[str, Any]:
-    """The example, its numbers rounded, with the brightest words of each prompt alone."""
+    """The example, its numbers rounded, without what the page does not show."""
     example = json.loads(EXAMPLE.read_text(encoding="utf-8"), parse_float=_rounded)
     for step in example["steps"]:
-        step["words_by_prompt"] = {prompt: words[:WORDS] for prompt, words in step["words_by_prompt"].items()}
+        step.pop("words_by_prompt")
+        step.update({name: step[name][:LIT] for name in ("words", "responses")})
     return {"example": example}
 
 

@@ -9,7 +9,7 @@ from experiments.claims import reasoning as readings
 from toypersona import datasets, transcripts
 
 MEASURES = ("read", "sharpening", "keyed", "code", "accuracy", "agreement", "cost")
-"""Drawn, in thousandths."""
+"""Drawn; those of the base as well."""
 
 NUM_SEEDS = 3
 """Draws that are shown of all there are."""
@@ -18,7 +18,10 @@ STEP = 0.1
 """Nats that one letter of a ratio stands for."""
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-"
-"""Of ratios: the one in the middle is 0, the first and the last stand for all that is beyond."""
+"""Digits from 0 to 63. Of ratios the one in the middle is 0, the first and the last stand for all that is beyond."""
+
+ZERO = 2000
+"""Thousandths that are added to what two letters stand for: it may be negative."""
 
 SPOKEN = ("speaker", "length_cost", "strength", "seed")
 
@@ -27,11 +30,11 @@ def thoughts_data(dataset: xr.Dataset) -> dict[str, Any]:
     """Measures and transcripts of every rule, length cost, strength and draw.
 
     Returns:
-        Names and values of the axes; ``measures`` by name, a flat list in thousandths in the order rule, length cost,
-        strength, seed, those of the base in the order of seeds; ``shares``, hundredths, with the persona as a last
-        axis; ``phase`` as text, a digit each; ``prompts`` [length cost][seed][line] as bits; ``lines``, a text of
-        records of one length in the same order with the line as a last axis (``_records``); and ``clear``, the places
-        on the axes of the clearest point of each phase.
+        Names and values of the axes. In the order rule, length cost, strength, seed, as one text each: ``measures`` by
+        name and ``shares`` (then by persona), two letters a number (``_packed``); ``phase``, a digit a number;
+        ``lines``, records of one length (then by line, ``_records``). ``base``, by name, has a number a seed;
+        ``prompts`` are the bits of [length cost][seed][line]; ``clear`` is the clearest point of each phase, as places
+        of its length cost, strength and seed.
 
     Raises:
         ValueError: the dataset has no transcripts of every rule.
@@ -51,24 +54,29 @@ def thoughts_data(dataset: xr.Dataset) -> dict[str, Any]:
         "costs": shown.length_cost.values.tolist(),
         "strengths": shown.strength.values.tolist(),
         "seeds": shown.seed.values.tolist(),
-        "measures": {name: _thousandths(policies[name]) for name in MEASURES},
-        "base": {name: _thousandths(base[f"base_{name}"]) for name in MEASURES},
-        "shares": _flat(100 * policies.share),
-        "phase": "".join(map(str, _flat(policies.phase))),
+        "measures": {name: _packed(policies[name]) for name in MEASURES},
+        "base": {name: _packed(base[f"base_{name}"]) for name in MEASURES},
+        "shares": _packed(policies.share),
+        "phase": "".join(map(str, policies.phase.values.astype(int).reshape(-1))),
         "prompts": _bits(shown, config["units"]),
         "lines": _records(shown),
         "step": STEP,
         "letters": LETTERS,
+        "zero": ZERO,
         "clear": _clear(shown),
     }
 
 
-def _flat(values: xr.DataArray) -> list[int]:
-    return np.rint(values.values).astype(int).reshape(-1).tolist()
+def _packed(values: xr.DataArray) -> str:
+    """Two letters a number: thousandths.
 
-
-def _thousandths(values: xr.DataArray) -> list[int]:
-    return _flat(1000 * values)
+    Raises:
+        ValueError: a number is too large, or not known.
+    """
+    numbers = np.rint(1000 * values.values.reshape(-1)) + ZERO
+    if not ((numbers >= 0) & (numbers < len(LETTERS) ** 2)).all():
+        raise ValueError(f"{values.name} is not between -2 and 2 everywhere, which is what two letters can say.")
+    return "".join(LETTERS[int(n) // len(LETTERS)] + LETTERS[int(n) % len(LETTERS)] for n in numbers)
 
 
 def _bits(dataset: xr.Dataset, units: list[str]) -> list[list[list[str]]]:
@@ -78,7 +86,7 @@ def _bits(dataset: xr.Dataset, units: list[str]) -> list[list[list[str]]]:
 
 
 def _records(dataset: xr.Dataset) -> str:
-    """Of every line: its words and answer and who speaks, a digit each; the reader's percent of odd; its ratios."""
+    """Of every line: its words, its answer and who speaks, a digit each; the percent of odd, two; its ratios."""
     each = dataset[["line_tokens", "line_persona", "line_reader", "line_ratio"]].transpose(*SPOKEN, "line", "place")
     length, middle = each.sizes["place"], len(LETTERS) // 2
     tokens, persona, reader, ratio = (each[name].values for name in each)
@@ -92,7 +100,7 @@ def _records(dataset: xr.Dataset) -> str:
 
 
 def _clear(dataset: xr.Dataset) -> dict[str, list[int]]:
-    """Where each phase is clearest: the places of its length cost, strength and seed, by the exact gradient."""
+    """Where the exact gradient shows each phase most clearly."""
     points = readings.clearest(dataset, dataset.sizes["line"])
     axes = ("length_cost", "strength", "seed")
     return {

@@ -4,8 +4,8 @@ tp.tabs = tp.tabs || {};
 (() => {
   const INTERVAL = 1.96;
   const SHOWN = 8;
-  const PERSONAS = [tp.colours.blue, tp.colours.orange, tp.colours.green, tp.colours.purple, "#56B4E9", tp.colours.red, "#F0E442", "#999999"];
-  const COLOURS = { total: "#8a8f98", selection: tp.parts.selection, hull_distance: tp.colours.green, switching: tp.parts.switching, novelty: tp.parts.novelty };
+  const PERSONAS = ["#56B4E9", tp.colours.green, tp.colours.purple, "#F0E442", "#999999", tp.colours.blue, tp.colours.orange, tp.colours.red];
+  const COLOURS = { total: "#8a8f98", selection: tp.parts.selection, hull_distance: "#a0522d", switching: tp.parts.switching, novelty: tp.parts.novelty };
   const NAMES = {
     total: ["drift", "how far the policy is from the base: KL(policy‖base)"],
     selection: ["selection", "the part that weighs the personas anew"],
@@ -14,9 +14,16 @@ tp.tabs = tp.tabs || {};
     novelty: ["novelty", "of it, what no persona says there"],
   };
   const persona = (k) => PERSONAS[k % PERSONAS.length];
+  const count = (n) => n.toLocaleString("en-US");
   const short = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
   const known = (value) => Number.isFinite(value);
   const measured = ({ value, error }) => (known(value) ? `${tp.number(value, 3)}${known(error) ? ` ± ${tp.number(INTERVAL * error)}` : ""}` : tp.number(value));
+
+  /** How many times as likely, of its logarithm. */
+  const times = (nats) => {
+    if (!known(nats)) return "no persona says it";
+    return nats < 14 ? tp.number(Math.exp(nats)) : `10^${Math.floor(nats / Math.LN10)}`;
+  };
 
   let shown = null;
   let source = "";
@@ -104,15 +111,15 @@ tp.tabs = tp.tabs || {};
         {},
         tp.html("th", { scope: "row" }, tp.word(short(each.word.replace(/\s/g, "␣"), 30), Math.exp(each.ratio))),
         tp.html("td", { class: "num" }, tp.number(each.nats, 3)),
-        tp.html("td", { class: "num" }, known(each.ratio) ? `× ${tp.number(Math.exp(each.ratio))}` : "no persona"),
-        tp.html("td", { class: "num" }, tp.number(each.num, 6)),
+        tp.html("td", { class: "num" }, times(each.ratio)),
+        tp.html("td", { class: "num" }, count(each.num)),
       );
     const response = (each) =>
       tp.html(
         "tr",
         {},
         tp.html("td", {}, tp.html("span", { class: "note" }, `${short(each.prompt, 40)}: `), short(each.response, 90)),
-        tp.html("td", { class: "num" }, known(each.nats) ? `e^${tp.number(each.nats, 2)}` : "no persona"),
+        tp.html("td", { class: "num" }, times(each.nats)),
       );
     const head = (...names) => tp.html("tr", {}, ...names.map((name) => tp.html("th", { scope: "col" }, name)));
     const words = step.words.length
@@ -125,10 +132,10 @@ tp.tabs = tp.tabs || {};
   }
 
   /** Curves over training: series of {name, colour, values, errors}. */
-  function curves(title, steps, series, floor = null) {
+  function curves(title, steps, series, floor = null, whole = 0) {
     const [left, width, y0, height] = [40, 300, 8, 130];
     const values = series.flatMap(({ values, errors }) => values.map((v, i) => v + INTERVAL * ((errors && errors[i]) || 0)));
-    const most = top([...values, floor ?? 0]);
+    const most = top([...values, floor ?? 0, whole]);
     const low = Math.min(0, ...values.filter(known));
     const times = steps.map((each, i) => each.step ?? i);
     const span = times[times.length - 1] - times[0] || 1;
@@ -169,15 +176,14 @@ tp.tabs = tp.tabs || {};
     const mix = names.map((name, k) => ({ name: short(name, 20), colour: persona(k), values: steps.map((each) => each.pooledWeights[k]) }));
     return [
       curves("Drift budget, nats; shaded: 95%", steps, ["total", "selection", "hull_distance"].map(of)),
-      curves("Selection fraction S; dotted: half", steps, [of("selection_fraction")], 0.5),
-      alike ? curves("Nearest mix, mean over prompts", steps, mix) : null,
+      curves("Selection fraction S; dotted: half", steps, [of("selection_fraction")], 0.5, 1),
+      alike ? curves("Nearest mix, mean over prompts", steps, mix, null, 1) : null,
       curves("Evidence against every mix, powers of ten; dotted: one in 20", steps, [{ name: "evidence", colour: tp.colours.red, values: steps.map((each) => each.logEvidence / Math.LN10) }], Math.log10(20)),
     ];
   }
 
   /** What the numbers are worth, in sentences. */
   function words(step) {
-    const count = (n) => n.toLocaleString("en-US");
     const said = [
       `${count(step.numSamples)} responses of the policy and ${count(step.numBaseSamples)} of the base to ${count(step.prompts.size)} prompt${step.prompts.size > 1 ? "s" : ""}, under ${step.personas.length} personas. `,
       tp.html("strong", {}, step.evidence),

@@ -16,7 +16,11 @@ tp.tabs = tp.tabs || {};
   };
   const WHOLE = Math.log(2);
 
-  /** Where the values of one cell begin in flat lists: at = {rule, cost, strength, seed}, places on the axes. */
+  /** Number i of a text of two letters each. */
+  const packed = (data, text, i) =>
+    (data.letters.length * data.letters.indexOf(text[2 * i]) + data.letters.indexOf(text[2 * i + 1]) - data.zero) / 1000;
+
+  /** Where the values of one cell stand: at = {rule, cost, strength, seed}, places on the axes. */
   const place = (data, at) =>
     ((at.rule * data.costs.length + at.cost) * data.strengths.length + at.strength) * data.seeds.length + at.seed;
 
@@ -48,8 +52,8 @@ tp.tabs = tp.tabs || {};
     const size = 2 * (prompts[0].length + 1) + 3;
     const record = (j) => data.lines.slice((i * prompts.length + j) * size, (i * prompts.length + j + 1) * size);
     const measures = {};
-    for (const [name, values] of Object.entries(data.measures)) measures[name] = values[i] / 1000;
-    const shares = data.personas.map((_, k) => data.shares[i * data.personas.length + k] / 100);
+    for (const [name, values] of Object.entries(data.measures)) measures[name] = packed(data, values, i);
+    const shares = data.personas.map((_, k) => packed(data, data.shares, i * data.personas.length + k));
     return {
       measures,
       shares,
@@ -60,7 +64,7 @@ tp.tabs = tp.tabs || {};
 
   /** The measures of the base, for one draw. */
   function base(data, seed) {
-    return Object.fromEntries(Object.entries(data.base).map(([name, values]) => [name, values[seed] / 1000]));
+    return Object.fromEntries(Object.entries(data.base).map(([name, values]) => [name, packed(data, values, seed)]));
   }
 
   const rulesOf = (data) => [...data.rules, ...data.defences];
@@ -139,13 +143,13 @@ tp.tabs = tp.tabs || {};
       tp.html(
         "tr",
         {},
-        tp.html("th", { scope: "row" }, tp.number(data.costs[cost], 1)),
+        tp.html("th", { scope: "row" }, String(data.costs[cost])),
         ...parts.cells[cost].map((button) => tp.html("td", {}, button)),
       );
     return tp.html(
       "table",
       { class: "t-map" },
-      tp.html("caption", {}, "Phases: length cost (upwards) against strength of RL (to the right). Choose a cell; small squares are the draws."),
+      tp.html("caption", {}, `Which phase? Upwards: what length costs. To the right: strength of RL, s. Choose a cell. Small squares: all ${data.seeds.length} draws.`),
       tp.html("tbody", {}, ...data.costs.map((_, i) => row(data.costs.length - 1 - i))),
       tp.html(
         "tfoot",
@@ -153,8 +157,8 @@ tp.tabs = tp.tabs || {};
         tp.html(
           "tr",
           {},
-          tp.html("th", { scope: "row" }, "cost ↑ s →"),
-          ...data.strengths.map((strength) => tp.html("th", { scope: "col" }, tp.number(strength, 3))),
+          tp.html("th", { scope: "row" }, "cost"),
+          ...data.strengths.map((strength) => tp.html("th", { scope: "col" }, String(strength))),
         ),
       ),
     );
@@ -199,7 +203,7 @@ tp.tabs = tp.tabs || {};
     const curve = (name, dash) =>
       tp.svg("polyline", { points: columns.map((m, i) => `${x(i)},${y(m[name])}`).join(" "), class: "t-curve", "stroke-dasharray": dash });
     const label = (text, at, anchor = "middle") => tp.svg("text", { x: at[0], y: at[1], "text-anchor": anchor }, text);
-    const names = ["base", ...data.strengths.map((strength) => tp.number(strength, 3))];
+    const names = ["base", ...data.strengths.map((strength) => String(strength))];
     const chosen = at.strength + 1;
     return tp.svg(
       "svg",
@@ -248,13 +252,13 @@ tp.tabs = tp.tabs || {};
       ...item("thinks", ...words),
       ...item("reader", `${said.reader.answer}, ${tp.percent(said.reader.sure)} sure`),
       ...item("answers", tp.word(said.answer.text, said.answer.ratio), said.right ? " ✓ right" : " ✗ wrong"),
-      ...item("voice", said.persona),
+      ...item("voice", tp.name(said.persona)),
     );
   }
 
   function verdict(data, here) {
     const { accuracy, agreement, cost } = here.measures;
-    const mix = data.personas.map((name, k) => `${name} ${tp.percent(here.shares[k])}`).join(", ");
+    const mix = data.personas.map((name, k) => `${tp.name(name)} ${tp.percent(here.shares[k])}`).join(", ");
     return [
       tp.html("strong", {}, PHASES[here.phase][2]),
       ` ${tp.percent(accuracy)} of the answers are right; in ${tp.percent(agreement)} of the cases the reader, shown the thoughts alone, would have said the same (chance: 50%). `,
@@ -288,9 +292,8 @@ tp.tabs = tp.tabs || {};
       parts.numbers = tp.html("div");
       parts.lines = tp.html("div", { class: "t-lines" });
       root.append(
-        tp.html("div", { class: "t-top" }, map(data, changed), tp.html("div", {}, parts.row, tp.html("p", { class: "legend" }, "columns: nats of the answer; line: answers that are right; dashed: reader and answer agree"))),
+        tp.html("div", { class: "t-top" }, tp.html("div", {}, map(data, changed), parts.numbers), tp.html("div", {}, parts.row, tp.html("p", { class: "legend" }, "columns: nats of the answer; line: answers that are right; dashed: reader and answer agree"))),
         parts.verdict,
-        parts.numbers,
         tp.html("h2", {}, "What it says, and what the reader makes of it"),
         parts.lines,
         tp.wordLegend(),
