@@ -69,7 +69,7 @@ def _digits(values: np.ndarray, digits: int = 13) -> list:
 def _chains(
     name: str, log_personas: Float[np.ndarray, "C K N"], num_words: int, length: int
 ) -> tuple[Float[np.ndarray, "D K V"], Float[np.ndarray, "K V V"]]:
-    """Log-probabilities of the first word at every prompt, or once if they are the same at all, and of the next word."""
+    """Log-probabilities of the first word at every prompt, once if they are the same at all, and of the next word."""
     num_prompts, num_personas, _ = log_personas.shape
     listed = log_personas.reshape(num_prompts, num_personas, num_words, num_words, -1)
     pairs = np.logaddexp.reduce(listed, axis=-1)

@@ -24,7 +24,8 @@ return given.cases.map(({ world, words, angle, strength }) => {
   const scores = words ? tp.rewards.typed(worlds[world], words) : table.scores;
   const parts = tp.rewards.parts(worlds[world], scores, words ? null : table.helpful);
   const reward = tp.rewards.at(parts, angle ?? parts.angle);
-  return { ...tp.core.budget(worlds[world], tp.core.tilt(worlds[world], reward, strength)), reward: reward.map((r) => [...r]) };
+  const policy = tp.core.tilt(worlds[world], reward, strength);
+  return { ...tp.core.budget(worlds[world], policy), reward };
 });"""
 """A null angle is the typed words' own."""
 
@@ -140,7 +141,8 @@ def test_the_hull_distance_is_the_least_of_all_mixes():
     table = random_world(5, num_personas=2)
     body = """const world = tp.core.makeWorld(given);
       const policy = tp.core.tilt(world, tp.rewards.at(tp.rewards.parts(world, given.scores, 1), 60), 1);
-      return tp.core.nearest(world, policy).map((found, c) => ({ ...found, row: policy.rows[c], personas: world.personas[c] }));"""
+      const beside = (c) => ({ row: policy.rows[c], personas: world.personas[c] });
+      return tp.core.nearest(world, policy).map((found, c) => ({ ...found, ...beside(c) }));"""
     for found in page.run(body, table):
         row, personas, w = np.array(found["row"]), np.array(found["personas"]), np.linspace(0, 1, 10_001)
         mixes = w[:, None] * personas[0] + (1 - w[:, None]) * personas[1]
@@ -156,7 +158,8 @@ def test_boundaries_are_the_figures():
     body = """const world = tp.core.makeWorld(given.world);
       return given.rows.map((row) => {
         const found = tp.core.boundaries(world, given.strengths, row.fraction, row.largest, row.hull);
-        return [found.half, found.vertex, found.detectable(100), found.detectable(10000)].map((s) => (s === Infinity ? "never" : s));
+        const strengths = [found.half, found.vertex, found.detectable(100), found.detectable(10000)];
+        return strengths.map((s) => (s === Infinity ? "never" : s));
       });"""
     found = page.run(body, {"world": random_world(0), "rows": given, "strengths": strengths.tolist()})
     for row, seen in zip(given, found, strict=True):
@@ -190,7 +193,8 @@ def test_samples_are_the_policys_and_their_evidence_grows_by_the_distance():
 
 def test_words_that_nobody_knows_are_said():
     body = """const world = tp.core.makeWorld(given.table);
-      return given.texts.map((text) => { try { return tp.rewards.typed(world, text); } catch (error) { return error.message; } });"""
+      const scores = (text) => { try { return tp.rewards.typed(world, text); } catch (error) { return error.message; } };
+      return given.texts.map(scores);"""
     texts = ["a", "B, c b", "a x", "  ", "a b c"]
     found = page.run(body, {"table": random_world(0), "texts": texts})
     assert found[:2] == [[1, 0, 0], [0, 2, 1]]

@@ -1,0 +1,263 @@
+"""The explorer in headless Chromium, from disk, as a reader opens it."""
+
+import importlib
+import os
+import shutil
+import statistics
+
+import explorer as page
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+ADDRESS = page.SHIPPED.as_uri()
+SIZES = {"wide": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
+STOPS = range(1, 6)
+ODDS_AND_ENDS = """() => {
+  const ids = [...document.querySelectorAll("[id]")].map((one) => one.id);
+  const named = (one) => one.labels?.length || one.textContent.trim() || one.getAttribute("aria-label");
+  const unnamed = [...document.querySelectorAll("button, input, select, [role=slider], [role=img]")].filter((one) => !named(one));
+  return [ids.filter((id, i) => ids.indexOf(id) !== i), unnamed.map((one) => one.outerHTML)];
+}"""
+FRAMES = """async () => {
+  const [times, long] = [[], []];
+  const { update } = tp.tabs.map;
+  tp.tabs.map.update = (state) => {
+    const start = performance.now();
+    update(state);
+    times.push(performance.now() - start);
+  };
+  const observer = new PerformanceObserver((list) => long.push(...list.getEntries().map((entry) => entry.duration)));
+  observer.observe({ type: "longtask" });
+  const map = document.querySelector(".heat svg").getBoundingClientRect();
+  const drawing = document.querySelector(".heat svg");
+  drawing.setPointerCapture = () => {};
+  const send = (type, i) => drawing.dispatchEvent(new PointerEvent(type, {
+    pointerId: 1, buttons: 1, bubbles: true,
+    clientX: map.left + map.width * (0.2 + 0.01 * i), clientY: map.top + map.height * (0.2 + 0.4 * Math.abs(Math.sin(i / 9))),
+  }));
+  send("pointerdown", 0);
+  for (let i = 0; i < 60; i++) {
+    send("pointermove", i);
+    await new Promise(requestAnimationFrame);
+    await new Promise((done) => setTimeout(done, 0));
+  }
+  tp.tabs.map.update = update;
+  return { times, long };
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser():
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None and not os.environ.get("CI"):
+        pytest.skip("No chromium, chromium-browser or google-chrome is on the path.")
+    assert path, "CI is set, and no chromium, chromium-browser or google-chrome is on the path."
+    with importlib.import_module("playwright.sync_api").sync_playwright() as driver:
+        opened = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Opens the page, without motion unless it is wanted; at the end nothing was asked for and nothing went wrong."""
+    contexts, wrong, asked = [], [], []
+
+    def go(state="", size="wide", wait=True, **settings):
+        context = browser.new_context(viewport=SIZES[size], **{"reduced_motion": "reduce"} | settings)
+        contexts.append(context)
+        context.set_default_timeout(30_000)
+        tab = context.new_page()
+        tab.on("console", lambda message: wrong.append(message.text))
+        tab.on("pageerror", lambda error: wrong.append(str(error)))
+        tab.on("request", lambda request: asked.append(request.url.partition("#")[0]))
+        tab.goto(f"{ADDRESS}{state}")
+        if wait:
+            tab.wait_for_function("document.getElementById('story').textContent")
+        return tab
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert not wrong
+    # A worker made of the page's own text has an address too.
+    assert [url for url in asked if not url.startswith("blob:")] == [ADDRESS] * len(contexts)
+
+
+def settled(tab):
+    """The story, once the address says what is seen."""
+    tab.wait_for_timeout(400)
+    return tab.inner_text("#story")
+
+
+def state(tab):
+    return dict(pair.split("=") for pair in tab.url.partition("#")[2].split("&"))
+
+
+def test_untouched_it_shows_selection_and_novelty(visit):
+    tab = visit()
+    assert "novelty grew to" in settled(tab) and state(tab)["map_stop"] == "3"
+    shares = [tab.inner_text(f".parts tr:nth-child({i}) td:last-child") for i in (1, 2, 3)]
+    assert sum(float(share.rstrip("%")) for share in shares) == pytest.approx(100, abs=1.5)
+    assert tab.locator(".answers .word.new").count() > 0
+    assert tab.locator(".way").count() == 0 or tab.locator(".way").count() == 6
+    tab.wait_for_selector(".way")
+    tab.wait_for_function("document.querySelector('.unseen').textContent.length > 20")
+
+
+def test_the_opening_moves_by_itself_where_motion_is_wanted(visit):
+    tab = visit(reduced_motion="no-preference")
+    tab.wait_for_timeout(700)
+    first = tab.get_attribute("#dot", "transform")
+    tab.wait_for_timeout(4000)
+    assert tab.get_attribute("#dot", "transform") != first
+    assert state(tab)["map_angle"] == "30" and state(tab)["map_strength"] == "8"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_every_stop_and_tab_fits(visit, size, scheme):
+    tab = visit(size=size, color_scheme=scheme)
+    stories = []
+    for stop in STOPS:
+        tab.click(f"#stop-{stop}")
+        stories.append(settled(tab))
+        assert tab.get_attribute(f"#stop-{stop}", "aria-pressed") == "true"
+        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), stop
+    assert len(set(stories)) == len(stories)
+    assert not any(word in " ".join(stories) for word in ("NaN", "undefined", "unknown", "∞"))
+    for name in ("thoughts", "measured"):
+        tab.click(f"#tab-{name}")
+        tab.wait_for_timeout(300)
+        assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), name
+    assert tab.evaluate(ODDS_AND_ENDS) == [[], []]
+
+
+def contrast(tab, selector):
+    """Of the text of the first element against the page behind it: (L1 + 0.05)/(L2 + 0.05), as in WCAG 2."""
+    colours = tab.eval_on_selector(
+        selector, "one => [getComputedStyle(one).color, getComputedStyle(document.body).backgroundColor]"
+    )
+
+    def luminance(colour):
+        parts = [int(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
+        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted(map(luminance, colours))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_is_told_from_the_page(visit, scheme):
+    tab = visit(color_scheme=scheme)
+    for selector in ("#story", ".note", ".answers td", ".legend", "footer"):
+        assert contrast(tab, selector) > 4.5, selector
+
+
+def test_the_dot_is_dragged_and_the_address_tells_where(visit):
+    tab = visit()
+    before = settled(tab)
+    box = tab.locator(".heat svg").bounding_box()
+    at = lambda x, y: (box["x"] + x * box["width"], box["y"] + y * box["height"])  # noqa: E731
+    tab.mouse.move(*at(0.5, 0.5))
+    tab.mouse.down()
+    tab.mouse.move(*at(0.3, 0.7), steps=5)
+    tab.mouse.up()
+    after = settled(tab)
+    assert after != before and after.startswith("At ") and "map_stop" not in state(tab)
+    again = visit(tab.url.removeprefix(ADDRESS))
+    assert settled(again) == after
+    assert again.inner_text(".answers") == tab.inner_text(".answers")
+    assert again.get_attribute("#dot", "transform") == tab.get_attribute("#dot", "transform")
+
+
+def test_a_finger_moves_the_dot(visit):
+    tab = visit(size="phone", has_touch=True, is_mobile=True)
+    before = settled(tab)
+    tab.tap(".heat svg", position={"x": 120, "y": 150})
+    assert settled(tab) != before
+
+
+def test_all_of_it_works_by_keyboard(visit):
+    tab = visit()
+    tab.keyboard.press("Tab")
+    assert tab.evaluate("document.activeElement.id") == "tab-map"
+    tab.keyboard.press("ArrowRight")
+    tab.keyboard.press("ArrowRight")
+    assert tab.evaluate("document.activeElement.id") == "tab-measured" and not tab.is_visible("#story")
+    tab.keyboard.press("Home")
+    assert tab.is_visible("#story")
+    for stop in STOPS:
+        tab.focus(f"#stop-{stop}")
+        tab.keyboard.press("Enter")
+    tab.focus("#stop-1")
+    tab.keyboard.press("Enter")
+    settled(tab)
+    start = state(tab)
+    tab.focus("#dot")
+    tab.keyboard.press("ArrowRight")
+    tab.keyboard.press("ArrowUp")
+    settled(tab)
+    moved = state(tab)
+    assert float(moved["map_strength"]) > float(start["map_strength"])
+    assert float(moved["map_angle"]) == float(start["map_angle"]) + 5
+    assert tab.get_attribute("#dot", "aria-valuetext").startswith("strength")
+    tab.focus("#angle")
+    tab.keyboard.press("ArrowLeft")
+    settled(tab)
+    assert float(state(tab)["map_angle"]) == float(moved["map_angle"]) - 1
+
+
+def test_typed_words_are_paid_for_and_unknown_ones_are_said(visit):
+    tab = visit()
+    before = settled(tab)
+    tab.fill("#words", "thank you")
+    tab.keyboard.press("Enter")
+    tab.wait_for_function("document.querySelector('.own').textContent.includes('This is the map of your reward')")
+    assert settled(tab) != before and tab.locator(".own-angle").count() == 1
+    assert state(tab)["map_words"] == "thank+you"
+    tab.fill("#words", "thank goodness")
+    tab.click("#pay")
+    error = tab.inner_text(".own .error")
+    assert error.startswith("Nobody here says “goodness”: choose among")
+    assert state(tab)["map_words"] == "thank+you"
+    tab.click("#unpay")
+    settled(tab)
+    assert "map_words" not in state(tab) and tab.inner_text(".own .error") == ""
+
+
+@pytest.mark.parametrize(
+    "wrong", ["#tab=none", "#map_angle=x&map_strength=-3", "#map_words=goodness", "#map_world=mars&map_stop=99", "#%"]
+)
+def test_a_wrong_address_is_no_wrong_page(visit, wrong):
+    tab = visit(wrong)
+    assert "NaN" not in settled(tab)
+    tab.click("#stop-1")
+    assert "selection" in settled(tab)
+
+
+def test_answers_are_drawn_until_they_show(visit):
+    tab = visit("#map_angle=60&map_strength=0.6")
+    settled(tab)
+    tab.click("#draw")
+    tab.wait_for_function("document.querySelector('.right').textContent.includes('such runs took')")
+    said = tab.inner_text(".right")
+    law, found = (int(said.partition(words)[2].split()[0]) for words in ("The law: about ", "such runs took "))
+    # Of 20 runs, each about as long as its own spread; and what a run overshoots.
+    assert 0.5 * law < found < 2.5 * law
+    tab.click("#dice")
+    settled(tab)
+    assert state(tab)["map_dice"] == "2"
+
+
+def test_sixty_frames_of_dragging(visit, capsys):
+    tab = visit()
+    settled(tab)
+    frames = tab.evaluate(FRAMES)
+    times = frames["times"]
+    with capsys.disabled():
+        print(f"\n{len(times)} frames: median {statistics.median(times):.0f} ms, most {max(times):.0f} ms; ", end="")
+        print(f"tasks over 50 ms: {[round(one) for one in frames['long']]}")
+    assert len(times) >= 50 and statistics.median(times) < 50
