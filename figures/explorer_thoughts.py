@@ -37,7 +37,7 @@ def thoughts_data(dataset: xr.Dataset) -> dict[str, Any]:
         of its length cost, strength and seed.
 
     Raises:
-        ValueError: the dataset has no transcripts of every rule.
+        ValueError: the dataset has no transcripts of every rule, or numbers that two letters cannot say.
     """
     if "line_ratio" not in dataset:
         raise ValueError("This dataset has transcripts of one rule only: run experiments.reasoning again.")
@@ -49,7 +49,7 @@ def thoughts_data(dataset: xr.Dataset) -> dict[str, Any]:
         "rules": config["rules"],
         "defences": config["defences"],
         "phases": config["phases"],
-        "units": config["units"],
+        "words": config["units"][: config["units"].index("0")],
         "personas": shown.persona.values.tolist(),
         "costs": shown.length_cost.values.tolist(),
         "strengths": shown.strength.values.tolist(),
@@ -76,7 +76,12 @@ def _packed(values: xr.DataArray) -> str:
     numbers = np.rint(1000 * values.values.reshape(-1)) + ZERO
     if not ((numbers >= 0) & (numbers < len(LETTERS) ** 2)).all():
         raise ValueError(f"{values.name} is not between -2 and 2 everywhere, which is what two letters can say.")
-    return "".join(LETTERS[int(n) // len(LETTERS)] + LETTERS[int(n) % len(LETTERS)] for n in numbers)
+    return "".join(_pair(int(number)) for number in numbers)
+
+
+def _pair(number: int) -> str:
+    """Two letters, for a number below 64²."""
+    return LETTERS[number // len(LETTERS)] + LETTERS[number % len(LETTERS)]
 
 
 def _bits(dataset: xr.Dataset, units: list[str]) -> list[list[list[str]]]:
@@ -86,16 +91,22 @@ def _bits(dataset: xr.Dataset, units: list[str]) -> list[list[list[str]]]:
 
 
 def _records(dataset: xr.Dataset) -> str:
-    """Of every line: its words, its answer and who speaks, a digit each; the percent of odd, two; its ratios."""
+    """Of every line: what is said, two letters; the reader's thousandths of odd, two; the ratio of each word, one.
+
+    What is said is one number: digits to the base ``num_words`` for the words and the answer, then one for who speaks.
+    """
     each = dataset[["line_tokens", "line_persona", "line_reader", "line_ratio"]].transpose(*SPOKEN, "line", "place")
-    length, middle = each.sizes["place"], len(LETTERS) // 2
-    tokens, persona, reader, ratio = (each[name].values for name in each)
-    places = np.clip(np.rint(ratio / STEP) + middle, 0, len(LETTERS) - 1).astype(int).reshape(-1, length)
+    length, num_personas = each.sizes["place"], dataset.sizes["persona"]
+    num_words, middle = datasets.config_of(dataset)["units"].index("0"), len(LETTERS) // 2
+    if num_words**length * num_personas > len(LETTERS) ** 2:
+        raise ValueError(f"{length - 1} thoughts are too many for what two letters can say: run it with 3 bits.")
+    tokens = each.line_tokens.values.reshape(-1, length).astype(int)
+    said = tokens @ num_words ** np.arange(length - 1, -1, -1) * num_personas + each.line_persona.values.reshape(-1)
+    ratios = np.clip(np.rint(each.line_ratio.values / STEP) + middle, 0, len(LETTERS) - 1).astype(int)
+    odd = np.rint(1000 * each.line_reader.values).astype(int).reshape(-1)
     return "".join(
-        f"{''.join(map(str, words))}{who}{min(round(100 * odd), 99):02d}{''.join(LETTERS[i] for i in letters)}"
-        for words, who, odd, letters in zip(
-            tokens.reshape(-1, length), persona.reshape(-1), reader.reshape(-1), places, strict=True
-        )
+        _pair(int(words)) + _pair(int(thousandths)) + "".join(LETTERS[i] for i in letters)
+        for words, thousandths, letters in zip(said, odd, ratios.reshape(-1, length), strict=True)
     )
 
 

@@ -30,7 +30,7 @@ tp.tabs = tp.tabs || {};
   let parts = {};
   let changedState = null;
 
-  const panel = (title, ...children) => tp.html("section", { class: "m-panel" }, tp.html("h3", {}, title), ...children);
+  const panel = (title, ...children) => tp.html("section", { class: "m-panel" }, tp.html("h3", {}, title), ...children.filter(Boolean));
 
   /** A round largest value of an axis. */
   function top(values) {
@@ -62,7 +62,7 @@ tp.tabs = tp.tabs || {};
       ...rows.flatMap(bar),
       tp.svg("line", { x1: left, x2: left + width, y1: bottom, y2: bottom, class: "axis" }),
       ...[0, 0.5, 1].map((t) => tp.svg("text", { x: left + t * width, y: bottom + 14, "text-anchor": "middle" }, tp.number(t * most))),
-      tp.svg("text", { x: left + width / 2, y: bottom + 29, "text-anchor": "middle" }, "nats a response; black: 95% intervals"),
+      tp.svg("text", { x: left + width / 2, y: bottom + 29, "text-anchor": "middle" }, "nats a response; whiskers: 95% intervals"),
       step.floor === null ? null : tp.svg("line", { x1: x(step.floor), x2: x(step.floor), y1: 0, y2: bottom, class: "m-floor" }),
     );
     const row = (name) =>
@@ -77,7 +77,8 @@ tp.tabs = tp.tabs || {};
     const floor = step.floor === null ? null : tp.html("p", { class: "note" }, `Dotted: ${tp.number(step.floor)} nats, what scoring noise alone may do; below it nothing is claimed.`);
     const fraction = step.estimates.selection_fraction;
     const title = known(fraction.value) ? `Selection fraction S = ${measured(fraction)}` : "The drift budget";
-    return panel(title, drawing, tp.html("table", {}, tp.html("caption", {}, "Nats a response, ± 95%"), ...Object.keys(NAMES).map(row)), floor, missing);
+    const meaning = known(fraction.value) ? tp.html("p", { class: "note" }, "The share of the drift that is selection: 1 if RL only chose among the personas, 0 if it did nothing of the kind.") : null;
+    return panel(title, meaning, drawing, tp.html("table", {}, tp.html("caption", {}, "Nats a response, ± 95%"), ...Object.keys(NAMES).map(row)), floor, missing);
   }
 
   function mixes(step) {
@@ -87,8 +88,8 @@ tp.tabs = tp.tabs || {};
     const bar = (weights, label) =>
       tp.html(
         "div",
-        { class: "m-mix", role: "img", "aria-label": `${label}: ${step.personas.map((name, k) => `${name} ${weights[k].toFixed(2)}`).join(", ")}` },
-        ...weights.map((w, k) => tp.html("i", { style: `width:${(100 * w).toFixed(2)}%;background:${persona(k)}`, title: `${label}, ${step.personas[k]}: ${w.toFixed(2)}` })),
+        { class: "m-mix", role: "img", "aria-label": `${label}: ${step.personas.map((name, k) => `${name} ${tp.number(weights[k])}`).join(", ")}` },
+        ...weights.map((w, k) => tp.html("i", { style: `width:${(100 * w).toFixed(2)}%;background:${persona(k)}`, title: `${label}, ${step.personas[k]}: ${tp.number(w)}` })),
       );
     const row = (name, before, after) => [
       tp.html("div", { class: "m-name" }, short(name, 34)),
@@ -203,7 +204,10 @@ tp.tabs = tp.tabs || {};
     try {
       const large = tp.report.tooLarge(file.name, file.size);
       if (large) throw new Error(large);
-      shown = tp.report.read(await file.text(), file.name);
+      const text = await file.text().catch(() => {
+        throw new Error(`${file.name} cannot be read: is it a folder?`);
+      });
+      shown = tp.report.read(text, file.name);
       source = `${file.name}, written by toypersona ${shown.version}, read by this page and sent nowhere.`;
       changedState({ m_step: null });
     } catch (error) {
@@ -212,18 +216,22 @@ tp.tabs = tp.tabs || {};
   }
 
   function drop(root) {
-    const input = tp.html("input", { type: "file", id: "m-file", accept: ".json,application/json", onchange: (event) => event.target.files[0] && take(event.target.files[0]) });
-    const area = tp.html("div", { class: "m-drop" }, tp.html("label", { for: "m-file" }, "Drop a report anywhere here, or choose one: "), input);
-    const over = (event, on) => {
-      event.preventDefault();
-      area.classList.toggle("over", on);
+    const chosen = (event) => {
+      const [file] = event.target.files;
+      if (file) take(file);
     };
-    root.addEventListener("dragover", (event) => over(event, true));
-    root.addEventListener("dragleave", (event) => over(event, false));
-    root.addEventListener("drop", (event) => {
-      over(event, false);
-      if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
-    });
+    // Emptied first, so that the same file can be chosen again.
+    const input = tp.html("input", { type: "file", id: "m-file", accept: ".json,application/json", onclick: (event) => (event.target.value = ""), onchange: chosen });
+    const area = tp.html("div", { class: "m-drop" }, tp.html("label", { for: "m-file" }, "Drop a report anywhere here, or choose one: "), input);
+    // On the whole page: a browser would leave it for a file that is dropped beside the area.
+    for (const [type, on] of Object.entries({ dragover: true, dragleave: false, drop: false })) {
+      document.addEventListener(type, (event) => {
+        if (root.hidden) return;
+        event.preventDefault();
+        area.classList.toggle("over", on);
+        if (type === "drop" && event.dataTransfer.files.length) take(event.dataTransfer.files[0]);
+      });
+    }
     return area;
   }
 
@@ -254,7 +262,7 @@ tp.tabs = tp.tabs || {};
       parts.body.replaceChildren(
         ...[choice, ...words(step)].filter(Boolean),
         tp.html("div", { class: "m-panels" }, budget(step), mixes(step), lights(step)),
-        ...(steps.length > 1 ? [tp.html("h2", {}, "Over training"), tp.html("div", { class: "m-panels" }, ...path(steps))] : []),
+        ...(steps.length > 1 ? [tp.html("h2", {}, "Over training"), tp.html("div", { class: "m-panels m-path" }, ...path(steps).filter(Boolean))] : []),
       );
       if (focused) document.getElementById("m-step").focus();
     },

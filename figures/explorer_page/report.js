@@ -85,7 +85,9 @@ var tp = (globalThis.tp = globalThis.tp || {});
     const rewards = of("rewards");
     const floor = of("noise_floor");
     const [weights, before] = [mixes("weights"), mixes("base_weights")];
-    for (const prompt of weights.keys()) if (!before.has(prompt)) damaged(`the base has no mix at prompt “${prompt.slice(0, 40)}”`);
+    for (const prompt of Object.keys(given.prompts)) {
+      if (!weights.has(prompt) || !before.has(prompt)) damaged(`prompt “${prompt.slice(0, 40)}” has no mix`);
+    }
     return {
       step: of("step"),
       numSamples: numberOf(of("num_samples"), "num_samples"),

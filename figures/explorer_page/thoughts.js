@@ -14,11 +14,17 @@ tp.tabs = tp.tabs || {};
     keyed: [tp.colours.orange, "#000", "Most of the answer is keyed: it takes the thoughts and knowing which voice speaks."],
     coded: [tp.colours.red, "#000", "Most of the answer is coded: it is in the thoughts, in words that mean something else to the reader."],
   };
+  const RULES = {
+    exact: "exact gradient (Adam)",
+    annealed: "exact gradient, strength raised step by step",
+    RLOO: "RLOO, from samples",
+    GRPO: "GRPO, from samples",
+  };
   const WHOLE = Math.log(2);
 
-  /** Number i of a text of two letters each. */
-  const packed = (data, text, i) =>
-    (data.letters.length * data.letters.indexOf(text[2 * i]) + data.letters.indexOf(text[2 * i + 1]) - data.zero) / 1000;
+  /** Number i of a text of two letters each, from 0. */
+  const pair = (data, text, i) => data.letters.length * data.letters.indexOf(text[2 * i]) + data.letters.indexOf(text[2 * i + 1]);
+  const packed = (data, text, i) => (pair(data, text, i) - data.zero) / 1000;
 
   /** Where the values of one cell stand: at = {rule, cost, strength, seed}, places on the axes. */
   const place = (data, at) =>
@@ -27,29 +33,28 @@ tp.tabs = tp.tabs || {};
   /** One transcript: the bits, the words with p_policy/p_mix of each, what the reader concludes, the answer. */
   function line(data, bits, record) {
     const length = bits.length + 1;
-    const word = (i) => ({
-      text: data.units[Number(record[i])],
-      ratio: Math.exp(data.step * (data.letters.indexOf(record[length + 3 + i]) - data.letters.length / 2)),
-    });
-    const words = Array.from({ length }, (_, i) => word(i));
-    const odd = Number(record.slice(length + 1, length + 3)) / 100;
-    const answer = words.pop();
-    const right = data.units[[...bits].filter((bit) => bit === "1").length % 2];
-    return {
-      bits,
-      words,
-      answer,
-      right: answer.text === right,
-      persona: data.personas[Number(record[length])],
-      reader: { answer: odd >= 0.5 ? "odd" : "even", sure: Math.max(odd, 1 - odd) },
+    let said = pair(data, record, 0);
+    const digit = (base) => {
+      const last = said % base;
+      said = (said - last) / base;
+      return last;
     };
+    const persona = data.personas[digit(data.personas.length)];
+    const words = Array.from({ length }, (_, i) => ({
+      text: data.words[digit(data.words.length)],
+      ratio: Math.exp(data.step * (data.letters.indexOf(record[3 + length - i]) - data.letters.length / 2)),
+    })).reverse();
+    const odd = pair(data, record, 1) / 1000;
+    const answer = words.pop();
+    const right = data.words[[...bits].filter((bit) => bit === "1").length % 2];
+    return { bits, words, answer, right: answer.text === right, persona, reader: { answer: odd >= 0.5 ? "odd" : "even", sure: Math.max(odd, 1 - odd) } };
   }
 
   /** Everything that is known of one cell. */
   function cell(data, at) {
     const i = place(data, at);
     const prompts = data.prompts[at.cost][at.seed];
-    const size = 2 * (prompts[0].length + 1) + 3;
+    const size = prompts[0].length + 5;
     const record = (j) => data.lines.slice((i * prompts.length + j) * size, (i * prompts.length + j + 1) * size);
     const measures = {};
     for (const [name, values] of Object.entries(data.measures)) measures[name] = packed(data, values, i);
@@ -88,7 +93,7 @@ tp.tabs = tp.tabs || {};
   let parts = {};
 
   function controls(data, changed) {
-    const option = (name) => tp.html("option", { value: name }, name);
+    const option = (name) => tp.html("option", { value: name }, RULES[name] || name);
     const rule = tp.html(
       "select",
       { id: "t-rule", onchange: (event) => changed({ t_rule: event.target.value }) },
@@ -149,7 +154,7 @@ tp.tabs = tp.tabs || {};
     return tp.html(
       "table",
       { class: "t-map" },
-      tp.html("caption", {}, `Which phase? Upwards: what length costs. To the right: strength of RL, s. Choose a cell. Small squares: all ${data.seeds.length} draws.`),
+      tp.html("caption", {}, `Which phase? Upwards: what length costs. To the right: strength of RL, s: the higher, the less it is held to the model before RL. Choose a cell. Small squares: all ${data.seeds.length} draws.`),
       tp.html("tbody", {}, ...data.costs.map((_, i) => row(data.costs.length - 1 - i))),
       tp.html(
         "tfoot",
@@ -188,8 +193,10 @@ tp.tabs = tp.tabs || {};
   function drawRow(data, at, changed) {
     const columns = [base(data, at.seed), ...data.strengths.map((_, strength) => cell(data, { ...at, strength }).measures)];
     const [left, top, width, height] = [34, 10, 292, 170];
-    const low = -0.12;
-    const y = (share) => top + (height * (1.05 - share)) / (1.05 - low);
+    const told = Object.keys(PARTS).slice(1);
+    const high = Math.max(1, ...columns.map((m) => told.reduce((sum, name) => sum + m[name], Math.max(m.read, 0)) / WHOLE)) + 0.04;
+    const low = Math.min(0, ...columns.map((m) => m.read / WHOLE)) - 0.04;
+    const y = (share) => top + (height * (high - share)) / (high - low);
     const step = width / columns.length;
     const x = (i) => left + step * (i + 0.5);
     const bars = columns.flatMap((measures, i) => {
@@ -252,7 +259,7 @@ tp.tabs = tp.tabs || {};
       ...item("thinks", ...words),
       ...item("reader", `${said.reader.answer}, ${tp.percent(said.reader.sure)} sure`),
       ...item("answers", tp.word(said.answer.text, said.answer.ratio), said.right ? " ✓ right" : " ✗ wrong"),
-      ...item("voice", tp.name(said.persona)),
+      ...item("voice", `once ${tp.name(said.persona)}’s`),
     );
   }
 
@@ -281,7 +288,7 @@ tp.tabs = tp.tabs || {};
         tp.html(
           "p",
           {},
-          `A small model sees ${bits} bits and says whether the number of ones is even or odd. Before that it thinks aloud, a word for each bit; its words are its only memory. Alice thinks “even” or “odd”, Bob “even-thanks” or “odd-thanks” at twice the length, Larry mumbles “meh” or “ugh”, which are short and tell little. RL pays for right answers; the length of the thoughts costs. The `,
+          `A small model sees ${bits} bits and says whether the number of ones is even or odd. Before that it thinks aloud, a word for each bit; its words are its only memory. Alice thinks “even” or “odd”, Bob “even-thanks” or “odd-thanks” at twice the length, Larry mumbles “meh” or “ugh”, which are short and tell little. RL may change each of these voices. It pays for right answers; the length of the thoughts costs. The `,
           tp.html("em", {}, "reader"),
           " is the model before RL. It sees the thoughts alone, and says what the answer will be.",
         ),
@@ -292,7 +299,7 @@ tp.tabs = tp.tabs || {};
       parts.numbers = tp.html("div");
       parts.lines = tp.html("div", { class: "t-lines" });
       root.append(
-        tp.html("div", { class: "t-top" }, tp.html("div", {}, map(data, changed), parts.numbers), tp.html("div", {}, parts.row, tp.html("p", { class: "legend" }, "columns: nats of the answer; line: answers that are right; dashed: reader and answer agree"))),
+        tp.html("div", { class: "t-top" }, tp.html("div", {}, map(data, changed), parts.numbers), tp.html("div", {}, parts.row, tp.html("p", { class: "legend" }, "Columns, left scale: nats of the answer. Right scale: share of answers that are right (line) and that are the reader’s too (dashed)."))),
         parts.verdict,
         tp.html("h2", {}, "What it says, and what the reader makes of it"),
         parts.lines,
