@@ -3,7 +3,7 @@
 tp.tabs = tp.tabs || {};
 (() => {
   const PARTS = {
-    read: [tp.colours.blue, "read", "the reader learns it from the thoughts"],
+    read: [tp.colours.blue, "read", "the reader learns it from the thoughts; below 0 they mislead it"],
     sharpening: ["#9CCBE8", "sharpening", "the reader would learn it too if it trusted the words as much as it could"],
     keyed: [tp.colours.orange, "keyed", "only those learn it who also know which voice speaks: each voice has a code of its own"],
     code: [tp.colours.red, "code", "the words mean something else than they do to the reader"],
@@ -154,7 +154,7 @@ tp.tabs = tp.tabs || {};
     return tp.html(
       "table",
       { class: "t-map" },
-      tp.html("caption", {}, `Which phase? Upwards: what length costs. To the right: strength of RL, s: the higher, the less it is held to the model before RL. Choose a cell. Small squares: all ${data.seeds.length} draws.`),
+      tp.html("caption", {}, `Which phase? Upwards: what length costs. To the right: strength of RL, s: the higher, the less it is held to the model before RL. Choose a cell. Small squares: all ${data.seeds.length} draws of text and training.`),
       tp.html("tbody", {}, ...data.costs.map((_, i) => row(data.costs.length - 1 - i))),
       tp.html(
         "tfoot",
@@ -269,7 +269,7 @@ tp.tabs = tp.tabs || {};
     return [
       tp.html("strong", {}, PHASES[here.phase][2]),
       ` ${tp.percent(accuracy)} of the answers are right; in ${tp.percent(agreement)} of the cases the reader, shown the thoughts alone, would have said the same (chance: 50%). `,
-      `The nearest mix of the three voices: ${mix}. A thought costs ${tp.number(cost)} on average.`,
+      `The nearest mix of the voices before RL: ${mix}. A thought costs ${tp.number(cost)} on average.`,
     ];
   }
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import exported
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from toypersona import command, theory
@@ -29,7 +30,7 @@ def lines() -> list[dict]:
     """Scored responses of the base and of every step."""
     base = exported.toy()[0]
     said = np.asarray(base.responses) == base.labels.units.index("friend")
-    feature = np.broadcast_to(said.sum(axis=1).astype(float), base.log_base.shape)
+    feature = jnp.broadcast_to(jnp.asarray(said.sum(axis=1), float), base.log_base.shape)
     reward = base.reward_at_angle(45.0, base.labels.personas.index("alice"), feature)
     rows = []
     for seed, (step, strength) in enumerate(STEPS.items()):
