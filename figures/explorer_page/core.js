@@ -5,7 +5,9 @@
 var tp = (globalThis.tp = globalThis.tp || {});
 tp.core = (() => {
   const CERTAIN = 1e-9; // nats: a distance whose gap is at most this is certified
-  const GOAL = 1e-14; // nats: where the solver stops
+  const GOAL = 1e-13; // nats: the gap at which the solver stops
+  const NEWTON = 10; // steps of the faster method before the surer one
+  const ROUNDS = 70; // steps of both
   const UNMOVED = 1e-12; // nats of drift below which S is 1: rounding would decide it
   const UNREACHED = 1e-16; // probability of a history below which it adds nothing that could be seen
 
@@ -70,41 +72,118 @@ tp.core = (() => {
   }
 
   /**
-   * min_w KL(p ‖ sum_k w_k q_k) over the simplex, by a primal-dual interior-point method. The certificate of any w:
-   * with c_k = sum_x p q_k/m the distance is above the least one by log max_k c_k at most.
-   * p: [n] from `from`; q: K arrays [n] from `at`. Returns {weights, distance, gap}.
+   * min_w KL(p ‖ sum_k w_k q_k) over the simplex. The certificate of any w: with c_k = sum_x p q_k/m the distance is
+   * above the least one by log max_k c_k at most. Steps of a projected Newton method, which is fast from near by, and
+   * where these do not arrive, of a primal-dual interior-point method.
+   * p: [n] from `from`; q: K arrays [n] from `at`; goal: nats of the gap. Returns {weights, distance, gap}.
    */
-  function project(p, from, q, at, n) {
+  function project(p, from, q, at, n, goal = GOAL) {
     const K = q.length;
-    const w = new Float64Array(K).fill(1 / K);
-    const z = new Float64Array(K).fill(1 / K);
-    const [c, step, H] = [new Float64Array(K), new Float64Array(K), new Float64Array(K * K)];
-    let best = { gap: Infinity, weights: w.slice() };
-    for (let round = 0, idle = 0; round < 60 && idle < 10; round++) {
-      c.fill(0);
-      H.fill(0);
-      for (let x = 0; x < n; x++) {
-        const mass = p[from + x];
-        if (mass === 0) continue;
-        let m = 0;
-        for (let k = 0; k < K; k++) m += w[k] * q[k][at + x];
-        const [each, twice] = [mass / m, mass / m / m];
-        for (let k = 0; k < K; k++) {
-          const value = q[k][at + x];
-          c[k] += each * value;
-          for (let l = 0; l <= k; l++) H[k * K + l] += twice * value * q[l][at + x];
-        }
+    const { w, z, c, step, H, best } = scratch(K);
+    w.fill(1 / K);
+    z.fill(1 / K);
+    let least = Infinity;
+    let interior = false;
+    for (let round = 0; round < ROUNDS; round++) {
+      slopes(p, from, q, at, n, w, c, H);
+      let most = c[0];
+      for (let k = 1; k < K; k++) most = Math.max(most, c[k]);
+      if (most < least) {
+        least = most;
+        best.set(w);
       }
-      const gap = Math.log(Math.max(...c));
-      idle = gap < best.gap ? 0 : idle + 1;
-      if (idle === 0) best = { gap, weights: w.slice() };
-      if (!(gap > GOAL)) break;
-      advance(w, z, c, H, step, K);
+      if (Math.log(most) <= goal) break;
+      // A mix that cannot say what p says has no step, and some cycle: the other method starts inside.
+      if (!interior && (round === NEWTON || !Number.isFinite(most))) {
+        interior = true;
+        w.fill(1 / K);
+      } else if (interior) advance(w, z, c, H, step, K);
+      else newton(w, c, H, step, K);
     }
-    const m = mixedAt(best.weights, q, at, n);
     let distance = 0;
-    for (let x = 0; x < n; x++) distance += divergence(p[from + x], m[x]);
-    return { weights: best.weights, distance, gap: Math.max(best.gap, 0) };
+    for (let x = 0; x < n; x++) {
+      let m = 0;
+      for (let k = 0; k < K; k++) m += best[k] * q[k][at + x];
+      distance += divergence(p[from + x], m);
+    }
+    return { weights: best.slice(), distance, gap: Math.max(Math.log(least), 0) };
+  }
+
+  /** Room for one problem of K components at a time. */
+  const rooms = {};
+  function scratch(K) {
+    const room = () => new Float64Array(K);
+    return (rooms[K] = rooms[K] || { w: room(), z: room(), c: room(), step: room(), best: room(), H: new Float64Array(K * K) });
+  }
+
+  /** c_k = sum_x p q_k/m [K] and H_kl = sum_x p q_k q_l/m² [K, K]. */
+  function slopes(p, from, q, at, n, w, c, H) {
+    const K = q.length;
+    if (K === 3) return slopesOfThree(p, from, q, at, n, w, c, H);
+    c.fill(0);
+    H.fill(0);
+    for (let x = 0; x < n; x++) {
+      const mass = p[from + x];
+      if (mass === 0) continue;
+      let m = 0;
+      for (let k = 0; k < K; k++) m += w[k] * q[k][at + x];
+      for (let k = 0; k < K; k++) {
+        const share = q[k][at + x] / m;
+        c[k] += mass * share;
+        for (let l = 0; l < K; l++) H[k * K + l] += (mass * share * q[l][at + x]) / m;
+      }
+    }
+    return undefined;
+  }
+
+  /** The same for three components, several times as fast. */
+  function slopesOfThree(p, from, q, at, n, w, c, H) {
+    const q0 = q[0];
+    const q1 = q[1];
+    const q2 = q[2];
+    let [c0, c1, c2, h00, h01, h02, h11, h12, h22] = [0, 0, 0, 0, 0, 0, 0, 0, 0];
+    for (let x = at, y = from; x < at + n; x++, y++) {
+      const mass = p[y];
+      if (mass === 0) continue;
+      const inverse = 1 / (w[0] * q0[x] + w[1] * q1[x] + w[2] * q2[x]);
+      const a = q0[x] * inverse;
+      const b = q1[x] * inverse;
+      const d = q2[x] * inverse;
+      c0 += mass * a;
+      c1 += mass * b;
+      c2 += mass * d;
+      h00 += mass * a * a;
+      h01 += mass * a * b;
+      h02 += mass * a * d;
+      h11 += mass * b * b;
+      h12 += mass * b * d;
+      h22 += mass * d * d;
+    }
+    c[0] = c0;
+    c[1] = c1;
+    c[2] = c2;
+    H[0] = h00;
+    H[1] = H[3] = h01;
+    H[2] = H[6] = h02;
+    H[4] = h11;
+    H[5] = H[7] = h12;
+    H[8] = h22;
+  }
+
+  /** One projected Newton step: weights that it would take to 0 or below are held there, the others move. */
+  function newton(w, c, H, step, K) {
+    for (let k = 0; k < K; k++) {
+      const held = w[k] * H[k * K + k] <= 1 - c[k];
+      step[k] = held ? -w[k] : c[k] - 1;
+      if (!held) continue;
+      // Its own row and column say no more than that; the diagonal, which is read above, is still its own.
+      for (let l = 0; l < K; l++) if (l !== k) H[k * K + l] = H[l * K + k] = 0;
+      H[k * K + k] = 1;
+    }
+    solve(H, step, K);
+    let sum = 0;
+    for (let k = 0; k < K; k++) sum += w[k] = Math.max(w[k] + step[k], 0);
+    for (let k = 0; k < K; k++) w[k] = sum > 0 ? w[k] / sum : 1 / K;
   }
 
   /** One step of the interior-point method; the weights are divided by their sum, which the optimum makes 1. */
@@ -113,7 +192,6 @@ tp.core = (() => {
     for (let k = 0; k < K; k++) mu += (w[k] * z[k]) / K;
     const target = Math.min(0.2 * mu, mu ** 1.5);
     for (let k = 0; k < K; k++) {
-      for (let l = 0; l < k; l++) H[l * K + k] = H[k * K + l];
       H[k * K + k] += z[k] / w[k];
       step[k] = c[k] - 1 + target / w[k];
     }
@@ -131,13 +209,6 @@ tp.core = (() => {
       sum += w[k];
     }
     for (let k = 0; k < K; k++) w[k] /= sum;
-  }
-
-  function mixedAt(weights, q, at, n) {
-    const row = new Float64Array(n);
-    for (let k = 0; k < weights.length; k++)
-      for (let x = 0; x < n; x++) row[x] += weights[k] * q[k][at + x];
-    return row;
   }
 
   /** Probabilities of all beginnings of 0..T words, from those of answers: levels[t] is [V^t]. */
@@ -183,7 +254,7 @@ tp.core = (() => {
           if (here[h] < UNREACHED) continue;
           for (let v = 0; v < V; v++) law[v] = then[h * V + v] / here[h];
           const said = t === 0 ? world.first[c] : world.next;
-          const found = project(law, 0, said, t === 0 ? 0 : (h % V) * V, V, K);
+          const found = project(law, 0, said, t === 0 ? 0 : (h % V) * V, V, Math.min(GOAL / here[h], CERTAIN));
           distance += world.rho[c] * here[h] * found.distance;
           gap += world.rho[c] * here[h] * found.gap;
         }

@@ -72,9 +72,9 @@ tp.heat = (root, moved) => {
     return tp.html(
       "p",
       { class: "shades" },
-      "S = 0, none of it is selection ",
+      "Share of selection S: 0 ",
       tp.html("span", { class: "ramp", style: `background:linear-gradient(90deg,${gradient})` }),
-      " 1, all of it",
+      " 1",
     );
   }
 

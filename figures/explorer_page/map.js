@@ -38,25 +38,26 @@ tp.tabs.map = (() => {
       return;
     }
     const pane = (name, title, ...children) => tp.html("section", { class: `pane ${name}`, "aria-label": title }, tp.html("h2", {}, title), ...children);
-    const [heat, mixes, parts, answers] = ["div", "div", "div", "div"].map((tag) => tp.html(tag));
+    const [bar, heat, mixes, parts, answers] = Array.from({ length: 5 }, () => tp.html("div"));
     view.story = tp.html("p", { class: "story", id: "story" });
     view.calm = tp.html("p", { class: "unseen", role: "status" });
     root.append(
       stopButtons(),
       view.story,
       view.calm,
+      bar,
       tp.html(
         "div",
         { class: "panes" },
         pane("left", "Drag the dot: how RL is paid, and how hard", heat, angleNote(), sliders()),
-        pane("middle", "The nearest mix of people at each prompt", mixes, tp.html("p", { class: "note" }, "Ring: the base. Line: its way as RL grows stronger. Dot: now; numbers as in the table below."), ownWords()),
-        pane("right", "What RL changed", parts),
+        pane("middle", "The nearest mix of people at each prompt", mixes, tp.html("p", { class: "note" }, "Of all mixes of these people the one that talks most like the trained model. Ring: before RL. Line: its way as RL grows stronger. Numbers: the prompts of the table below."), ownWords()),
+        pane("right", "What RL changed, in three parts", parts),
       ),
       pane("said", "What they answer", tp.wordLegend(), answers, diceButton()),
     );
     view.heat = tp.heat(heat, (angle, strength) => moved({ map_angle: angle, map_strength: strength }));
     view.simplex = tp.simplex(mixes);
-    view.parts = tp.budgetTable(parts);
+    view.parts = tp.budgetTable(bar, parts);
     view.draws = tp.draws(parts);
     view.answers = tp.answers(answers);
     if (!Object.keys(state).some((key) => key.startsWith("map_"))) opening();
@@ -94,7 +95,12 @@ tp.tabs.map = (() => {
 
   function stopButtons() {
     view.stops = tp.stops.map((stop, i) =>
-      tp.html("button", { type: "button", id: `stop-${i + 1}`, onclick: () => toStop(stop, i) }, tp.html("b", {}, String(i + 1)), ` ${stop.name}`),
+      tp.html(
+        "button",
+        { type: "button", id: `stop-${i + 1}`, "aria-label": `${i + 1} ${stop.name}`, onclick: () => toStop(stop, i) },
+        tp.html("b", {}, String(i + 1)),
+        tp.html("span", { class: "name" }, ` ${stop.name}`),
+      ),
     );
     return tp.html("div", { class: "stops", role: "group", "aria-label": "Five stops that tell the story" }, view.stops);
   }
@@ -179,7 +185,7 @@ tp.tabs.map = (() => {
   }
 
   const diceButton = () =>
-    tp.html("p", {}, tp.html("button", { type: "button", id: "dice", onclick: () => moved({ map_dice: place().seed + 1, map_stop: state.map_stop }) }, "Other answers"), tp.html("span", { class: "note" }, " All columns are drawn with the same dice."));
+    tp.html("p", {}, tp.html("button", { type: "button", id: "dice", onclick: () => moved({ map_dice: place().seed + 1, map_stop: state.map_stop }) }, "Other answers"), tp.html("span", { class: "note" }, " Base: the model before RL. Policy: after it. All columns are drawn with the same dice."));
 
   const worldOf = (name) => (worlds[name] = worlds[name] || tp.core.makeWorld(data.worlds.find((table) => table.name === name)));
 

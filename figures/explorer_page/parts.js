@@ -11,15 +11,15 @@ tp.ODDS = 20;
 tp.RUNS = 20;
 tp.MOST = 200000; // answers after which a run is given up
 
-/** The bar and the table of a budget, in `root`. */
-tp.budgetTable = (root) => {
+/** The bar of a budget, in `top`, and its table, in `root`. */
+tp.budgetTable = (top, root) => {
   const names = Object.keys(tp.MEANINGS);
   const pieces = names.map((name) => tp.html("span", { class: `piece ${name}` }));
   const cells = names.map((name) => [tp.html("td"), tp.html("td")]);
   const total = tp.html("td");
   const proof = tp.html("p", { class: "note" });
+  top.append(tp.html("div", { class: "bar", "aria-hidden": "true" }, pieces));
   root.append(
-    tp.html("div", { class: "bar", "aria-hidden": "true" }, pieces),
     tp.html(
       "table",
       { class: "parts" },
@@ -30,7 +30,7 @@ tp.budgetTable = (root) => {
         names.map((name, i) =>
           tp.html("tr", {}, tp.html("th", { scope: "row" }, tp.html("b", { class: name }, name), `: ${tp.MEANINGS[name]}`), cells[i]),
         ),
-        tp.html("tr", { class: "sum" }, tp.html("th", { scope: "row" }, "all: how far the answers moved from the base"), total, tp.html("td")),
+        tp.html("tr", { class: "sum" }, tp.html("th", { scope: "row" }, "all: how far the answers moved from the base (KL; 1 nat is 1.44 bits)"), total, tp.html("td")),
       ),
     ),
     proof,
@@ -39,7 +39,7 @@ tp.budgetTable = (root) => {
     names.forEach((name, i) => {
       const share = budget.total > 0 ? Math.max(budget[name], 0) / budget.total : 0;
       pieces[i].style.width = `${100 * share}%`;
-      pieces[i].textContent = share > 0.16 ? tp.percent(share) : "";
+      pieces[i].textContent = share > 0.3 ? `${name} ${tp.percent(share)}` : share > 0.14 ? tp.percent(share) : "";
       cells[i][0].textContent = tp.number(Math.max(budget[name], 0));
       cells[i][1].textContent = tp.percent(share);
     });

@@ -193,7 +193,9 @@ def test_samples_are_the_policys_and_their_evidence_grows_by_the_distance():
 
 def test_words_that_nobody_knows_are_said():
     body = """const world = tp.core.makeWorld(given.table);
-      const scores = (text) => { try { return tp.rewards.typed(world, text); } catch (error) { return error.message; } };
+      const scores = (text) => {
+        try { return tp.rewards.typed(world, text); } catch (error) { return error.message; }
+      };
       return given.texts.map(scores);"""
     texts = ["a", "B, c b", "a x", "  ", "a b c"]
     found = page.run(body, {"table": random_world(0), "texts": texts})

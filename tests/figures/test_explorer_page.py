@@ -1,6 +1,7 @@
 """The explorer in headless Chromium, from disk, as a reader opens it."""
 
 import importlib
+import json
 import os
 import shutil
 import statistics
@@ -16,34 +17,20 @@ STOPS = range(1, 6)
 ODDS_AND_ENDS = """() => {
   const ids = [...document.querySelectorAll("[id]")].map((one) => one.id);
   const named = (one) => one.labels?.length || one.textContent.trim() || one.getAttribute("aria-label");
-  const unnamed = [...document.querySelectorAll("button, input, select, [role=slider], [role=img]")].filter((one) => !named(one));
-  return [ids.filter((id, i) => ids.indexOf(id) !== i), unnamed.map((one) => one.outerHTML)];
+  const used = [...document.querySelectorAll("button, input, select, [role=slider], [role=img]")];
+  return [ids.filter((id, i) => ids.indexOf(id) !== i), used.filter((one) => !named(one)).map((one) => one.outerHTML)];
 }"""
 FRAMES = """async () => {
-  const [times, long] = [[], []];
-  const { update } = tp.tabs.map;
-  tp.tabs.map.update = (state) => {
-    const start = performance.now();
-    update(state);
-    times.push(performance.now() - start);
-  };
-  const observer = new PerformanceObserver((list) => long.push(...list.getEntries().map((entry) => entry.duration)));
-  observer.observe({ type: "longtask" });
-  const map = document.querySelector(".heat svg").getBoundingClientRect();
   const drawing = document.querySelector(".heat svg");
+  const map = drawing.getBoundingClientRect();
   drawing.setPointerCapture = () => {};
-  const send = (type, i) => drawing.dispatchEvent(new PointerEvent(type, {
-    pointerId: 1, buttons: 1, bubbles: true,
-    clientX: map.left + map.width * (0.2 + 0.01 * i), clientY: map.top + map.height * (0.2 + 0.4 * Math.abs(Math.sin(i / 9))),
-  }));
-  send("pointerdown", 0);
   for (let i = 0; i < 60; i++) {
-    send("pointermove", i);
+    const [x, y] = [0.2 + 0.01 * i, 0.2 + 0.4 * Math.abs(Math.sin(i / 9))];
+    const place = { clientX: map.left + map.width * x, clientY: map.top + map.height * y };
+    drawing.dispatchEvent(new PointerEvent("pointermove", { pointerId: 1, buttons: 1, bubbles: true, ...place }));
     await new Promise(requestAnimationFrame);
     await new Promise((done) => setTimeout(done, 0));
   }
-  tp.tabs.map.update = update;
-  return { times, long };
 }"""
 
 
@@ -252,12 +239,17 @@ def test_answers_are_drawn_until_they_show(visit):
     assert state(tab)["map_dice"] == "2"
 
 
-def test_sixty_frames_of_dragging(visit, capsys):
+def test_sixty_frames_of_dragging(browser, visit, capsys):
+    """By the page's own thread: on a machine that does other things too the clock would measure those."""
     tab = visit()
     settled(tab)
-    frames = tab.evaluate(FRAMES)
-    times = frames["times"]
+    browser.start_tracing(page=tab, categories=["disabled-by-default-devtools.timeline", "devtools.timeline"])
+    tab.evaluate(FRAMES)
+    events = json.loads(browser.stop_tracing())["traceEvents"]
+    frames = [one for one in events if one["name"] == "FireAnimationFrame" and one.get("tdur")]
+    times = [one["tdur"] / 1e3 for one in frames if one["tdur"] > 1e3]
     with capsys.disabled():
-        print(f"\n{len(times)} frames: median {statistics.median(times):.0f} ms, most {max(times):.0f} ms; ", end="")
-        print(f"tasks over 50 ms: {[round(one) for one in frames['long']]}")
+        print(
+            f"\n{len(times)} frames, scripts of each: median {statistics.median(times):.1f} ms, most {max(times):.1f}"
+        )
     assert len(times) >= 50 and statistics.median(times) < 50
