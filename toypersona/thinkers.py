@@ -292,7 +292,7 @@ def ratios(
 
     m* is the mix of the base's personas that is nearest to the policy at the prompt. ``params`` are [S, 1, ...].
     """
-    which = (base.prompts == prompts[:, None]).all(axis=-1).argmax(axis=1)
+    which = (base.prompts[None] == prompts[:, None]).all(axis=-1).argmax(axis=1)
     by_word = jax.vmap(_log_words, in_axes=(0, None, 0, 0))
 
     def at(both: tuple[Params, Array]) -> Float[Array, "L T"]:
