@@ -203,7 +203,9 @@ def test_what_is_told_of_lines_is_what_listing_every_response_says(base):
                 ]
                 expected = [np.log(law[c, same].sum() / mix[c, same].sum()) for same in begins]
                 np.testing.assert_allclose(np.cumsum(ratios), expected, atol=1e-6)
-    np.testing.assert_allclose(told["line_reader"], thinkers.concluded(base, told["line_tokens"]), rtol=1e-12)
+    np.testing.assert_allclose(
+        told["line_reader"], thinkers.concluded(base, jnp.asarray(told["line_tokens"])), rtol=1e-12
+    )
 
 
 @pytest.mark.slow
