@@ -59,7 +59,7 @@ WITHOUT_JAX = {
 OVER_ALL = {"style", "rules_by_world", "claims_table", "explorer"}
 """Modules of figures that draw no experiment of their own."""
 
-PAGES = {"literature_table", "rl_curves_page", "explorer_data", "explorer_thoughts"}
+PAGES = {"literature_table", "rl_curves_page", "explorer_data", "explorer_measured", "explorer_thoughts"}
 """Modules of figures that write what stands beside one."""
 
 CLAIMS = {"experiments.claims", "experiments.shared.claim", "experiments.shared.oracle", "experiments.shared.terminal"}

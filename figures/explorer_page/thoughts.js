@@ -244,7 +244,7 @@ tp.tabs = tp.tabs || {};
     return tp.html(
       "table",
       { class: "t-numbers" },
-      tp.html("caption", {}, `Where the answer is, nats; all of it would be ${WHOLE.toFixed(2)}`),
+      tp.html("caption", {}, `Where the answer is, in nats; all of it would be one bit, ${WHOLE.toFixed(2)} nats`),
       tp.html("tbody", {}, ...Object.entries(PARTS).map(row)),
     );
   }
