@@ -39,7 +39,8 @@ tp.tabs = tp.tabs || {};
     return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((x) => x * unit).find((x) => x >= most * 0.999) || most;
   }
 
-  function budget(step) {
+  /** The parts of the drift with their 95% intervals. */
+  function bars(step) {
     const rows = Object.keys(NAMES).filter((name) => known(step.estimates[name].value));
     const ends = rows.flatMap((name) => [step.estimates[name].value + INTERVAL * (step.estimates[name].error || 0)]);
     const most = top(ends);
@@ -56,7 +57,7 @@ tp.tabs = tp.tabs || {};
       ];
     };
     const bottom = 6 + rows.length * height;
-    const drawing = tp.svg(
+    return tp.svg(
       "svg",
       { viewBox: `0 0 360 ${bottom + 34}`, class: "chart", role: "img", "aria-label": "The drift budget; its numbers are in the table below." },
       ...rows.flatMap(bar),
@@ -65,6 +66,9 @@ tp.tabs = tp.tabs || {};
       tp.svg("text", { x: left + width / 2, y: bottom + 29, "text-anchor": "middle" }, "nats a response; whiskers: 95% intervals"),
       step.floor === null ? null : tp.svg("line", { x1: x(step.floor), x2: x(step.floor), y1: 0, y2: bottom, class: "m-floor" }),
     );
+  }
+
+  function budget(step) {
     const row = (name) =>
       tp.html(
         "tr",
@@ -78,13 +82,12 @@ tp.tabs = tp.tabs || {};
     const fraction = step.estimates.selection_fraction;
     const title = known(fraction.value) ? `Selection fraction S = ${measured(fraction)}` : "The drift budget";
     const meaning = known(fraction.value) ? tp.html("p", { class: "note" }, "The share of the drift that is selection: 1 if RL only chose among the personas, 0 if it did nothing of the kind.") : null;
-    return panel(title, meaning, drawing, tp.html("table", {}, tp.html("caption", {}, "Nats a response, ± 95%"), ...Object.keys(NAMES).map(row)), floor, missing);
+    return panel(title, meaning, bars(step), tp.html("table", {}, tp.html("caption", {}, "Nats a response, ± 95%"), ...Object.keys(NAMES).map(row)), floor, missing);
   }
 
   function mixes(step) {
-    const every = [...step.prompts.keys()].filter((prompt) => step.weights.has(prompt));
-    const rho = [...step.prompts.entries()];
-    const all = step.personas.map((_, k) => rho.reduce((sum, [prompt, p]) => sum + p * (step.before.get(prompt) || [])[k], 0));
+    const every = [...step.prompts.keys()];
+    const all = step.personas.map((_, k) => every.reduce((sum, prompt) => sum + step.prompts.get(prompt) * step.before.get(prompt)[k], 0));
     const bar = (weights, label) =>
       tp.html(
         "div",
@@ -101,7 +104,7 @@ tp.tabs = tp.tabs || {};
       "The nearest mix of personas",
       tp.html("p", { class: "legend" }, ...step.personas.flatMap((name, k) => [tp.html("i", { class: "swatch", style: `background:${persona(k)}` }), `${short(name, 24)} `])),
       tp.html("div", { class: "m-mixes" }, ...rows),
-      tp.html("p", { class: "note" }, `Upper bar: base, lower bar: policy.${left > 0 ? ` ${left.toLocaleString("en-US")} more prompts are in the file.` : ""}`),
+      tp.html("p", { class: "note" }, `Upper bar: base, lower bar: policy.${left > 0 ? ` ${count(left)} more prompts are in the file.` : ""}`),
     );
   }
 

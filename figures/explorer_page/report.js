@@ -49,69 +49,67 @@ var tp = (globalThis.tp = globalThis.tp || {});
     return fail(`${name} is damaged: ${what} is ${JSON.stringify(value).slice(0, 40)} and has to be a number.`);
   }
 
+  /** What takes the parts out of one step, or says what is wrong with them. */
+  function taker(given, at, version, name) {
+    const damaged = (what) => fail(`${name} is damaged: in step ${at + 1}, ${what}.`);
+    const of = (key) =>
+      key in given
+        ? given[key]
+        : fail(`${name} lacks ${key} in step ${at + 1}: it was written by toypersona ${version}, and this page reads ${OLDEST} and later, so measure again.`);
+    const numberIn = (parent, key, what) => number(isObject(parent) && key in parent ? parent[key] : "missing", what, name);
+    const objectAt = (key) => (isObject(of(key)) ? given[key] : damaged(`${key} are missing`));
+    const listAt = (key) => (Array.isArray(of(key)) ? given[key] : damaged(`${key} is no list`));
+    const rowsAt = (key) => listAt(key).map((each) => (isObject(each) ? each : damaged(`${key} are damaged`)));
+    const estimate = (pair, what) =>
+      isObject(pair)
+        ? { value: numberIn(pair, "value", `${what}.value`), error: numberIn(pair, "std_error", `${what}.std_error`) }
+        : damaged(`${what} is no estimate`);
+    return { damaged, of, numberIn, objectAt, listAt, rowsAt, estimate };
+  }
+
+  /** The mixes of a step, the numbers of each in the order of the personas. */
+  function mixesOf(take) {
+    const personas = take.listAt("personas");
+    if (!personas.length || personas.some((each) => typeof each !== "string")) take.damaged("personas are no names");
+    const mix = (weights, what) =>
+      isObject(weights) ? personas.map((persona) => take.numberIn(weights, persona, `${what} of ${persona}`)) : take.damaged(`${what} are no weights`);
+    const mixes = (key) => new Map(Object.entries(take.objectAt(key)).map(([prompt, weights]) => [prompt, mix(weights, key)]));
+    const found = { personas, weights: mixes("weights"), before: mixes("base_weights"), pooledWeights: mix(take.of("pooled_weights"), "pooled_weights") };
+    for (const prompt of Object.keys(take.objectAt("prompts"))) {
+      if (!found.weights.has(prompt) || !found.before.has(prompt)) take.damaged(`prompt “${prompt.slice(0, 40)}” has no mix`);
+    }
+    return found;
+  }
+
   /** Reads one step. */
   function step(given, at, version, name) {
-    const damaged = (what) => fail(`${name} is damaged: in step ${at + 1}, ${what}.`);
-    const of = (key) => {
-      if (key in given) return given[key];
-      return fail(`${name} lacks ${key} in step ${at + 1}: it was written by toypersona ${version}, and this page reads ${OLDEST} and later, so measure again.`);
-    };
-    const numberOf = (value, what) => number(value, what, name);
-    const estimate = (pair, what) => {
-      if (!isObject(pair)) damaged(`${what} is no estimate`);
-      return { value: numberOf(pair.value, `${what}.value`), error: numberOf(pair.std_error, `${what}.std_error`) };
-    };
-    if (!isObject(given)) damaged("there are no numbers");
-    const personas = of("personas");
-    if (!Array.isArray(personas) || !personas.length || personas.some((each) => typeof each !== "string")) damaged("personas are no names");
-    const mix = (weights, what) => {
-      if (!isObject(weights)) damaged(`${what} are no weights`);
-      return personas.map((persona) => numberOf(persona in weights ? weights[persona] : "missing", `${what} of ${persona}`));
-    };
-    const mixes = (key) => {
-      if (!isObject(of(key))) damaged(`${key} are no weights`);
-      return new Map(Object.entries(given[key]).map(([prompt, weights]) => [prompt, mix(weights, key)]));
-    };
-    const list = (key) => (Array.isArray(of(key)) ? given[key] : damaged(`${key} is no list`));
-    const word = (each) => ({
-      word: String(each.word),
-      nats: numberOf(each.nats, "nats of a word"),
-      ratio: numberOf(each.ratio, "ratio of a word"),
-      num: numberOf(each.num, "count of a word"),
-    });
-    const estimates = of("estimates");
-    if (!isObject(estimates)) damaged("estimates are missing");
-    if (!isObject(of("prompts"))) damaged("prompts are missing");
-    const rewards = of("rewards");
-    const floor = of("noise_floor");
-    const [weights, before] = [mixes("weights"), mixes("base_weights")];
-    for (const prompt of Object.keys(given.prompts)) {
-      if (!weights.has(prompt) || !before.has(prompt)) damaged(`prompt “${prompt.slice(0, 40)}” has no mix`);
-    }
+    const take = taker(given, at, version, name);
+    if (!isObject(given)) take.damaged("there are no numbers");
+    const numberAt = (key) => number(take.of(key), key, name);
+    const estimates = take.objectAt("estimates");
+    const estimateAt = (key) =>
+      key in estimates ? take.estimate(estimates[key], key) : fail(`${name} lacks the estimate ${key}: measure again with toypersona ${OLDEST} or later.`);
+    const lit = (each, names, what) => Object.fromEntries(names.map((key) => [key, take.numberIn(each, key, `${key} of a ${what}`)]));
+    const [rewards, floor] = [take.of("rewards"), take.of("noise_floor")];
     return {
-      step: of("step"),
-      numSamples: numberOf(of("num_samples"), "num_samples"),
-      numBaseSamples: numberOf(of("num_base_samples"), "num_base_samples"),
-      personas,
-      prompts: new Map(Object.entries(given.prompts).map(([prompt, p]) => [prompt, numberOf(p, "weight of a prompt")])),
-      estimates: Object.fromEntries(
-        ESTIMATES.map((key) => [key, key in estimates ? estimate(estimates[key], key) : fail(`${name} lacks the estimate ${key}: measure again with toypersona ${OLDEST} or later.`)]),
-      ),
-      baseInside: of("base_inside") === true,
-      certified: of("certified") === true,
-      repaired: of("repaired") === true,
-      pooled: of("pooled") === true,
-      weights,
-      before,
-      pooledWeights: mix(of("pooled_weights"), "pooled_weights"),
-      logEvidence: numberOf(of("log_evidence"), "log_evidence"),
-      evidence: String(of("evidence_in_words")),
-      proofs: numberOf(of("proofs"), "proofs"),
-      responses: list("responses").map((each) => ({ prompt: String(each.prompt), response: String(each.response), nats: numberOf(each.nats, "nats of a response") })),
-      words: list("words").map(word),
-      floor: floor === null ? null : numberOf(floor.total, "noise floor"),
-      rewards: rewards === null ? null : { policy: estimate(rewards.policy, "reward"), base: estimate(rewards.base, "reward") },
-      notes: list("notes").map(String),
+      ...mixesOf(take),
+      step: take.of("step") === null ? null : numberAt("step"),
+      numSamples: numberAt("num_samples"),
+      numBaseSamples: numberAt("num_base_samples"),
+      prompts: new Map(Object.keys(given.prompts).map((prompt) => [prompt, take.numberIn(given.prompts, prompt, "weight of a prompt")])),
+      estimates: Object.fromEntries(ESTIMATES.map((key) => [key, estimateAt(key)])),
+      baseInside: take.of("base_inside") === true,
+      certified: take.of("certified") === true,
+      repaired: take.of("repaired") === true,
+      pooled: take.of("pooled") === true,
+      logEvidence: numberAt("log_evidence"),
+      evidence: String(take.of("evidence_in_words")),
+      proofs: numberAt("proofs"),
+      responses: take.rowsAt("responses").map((each) => ({ prompt: String(each.prompt), response: String(each.response), ...lit(each, ["nats"], "response") })),
+      words: take.rowsAt("words").map((each) => ({ word: String(each.word), ...lit(each, ["nats", "ratio", "num"], "word") })),
+      floor: floor === null ? null : take.numberIn(floor, "total", "noise floor"),
+      rewards: rewards === null ? null : { policy: take.estimate(rewards.policy, "reward"), base: take.estimate(rewards.base, "reward") },
+      notes: take.listAt("notes").map(String),
     };
   }
 

@@ -122,28 +122,28 @@ tp.tabs = tp.tabs || {};
     );
   }
 
-  /** The map: a table of buttons, one of which is chosen; arrows move the choice. */
-  function map(data, changed) {
+  /** The buttons of the map, one of which is chosen; arrows move the choice, upwards to larger costs. */
+  function buttons(data, changed) {
     const to = (cost, strength) => changed({ t_cost: data.costs[cost], t_strength: data.strengths[strength] });
     const last = [data.costs.length - 1, data.strengths.length - 1];
-    parts.cells = data.costs.map((_, cost) =>
-      data.strengths.map((_, strength) => {
-        const button = tp.html("button", {
-          type: "button",
-          onclick: () => to(cost, strength),
-          onkeydown: (event) => {
-            // Costs grow upwards.
-            const step = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowUp: [1, 0], ArrowDown: [-1, 0] }[event.key];
-            if (!step) return;
-            event.preventDefault();
-            const [c, s] = [cost + step[0], strength + step[1]].map((x, i) => Math.min(Math.max(x, 0), last[i]));
-            parts.cells[c][s].focus();
-            to(c, s);
-          },
-        });
-        return button;
-      }),
+    const moved = (event, cost, strength) => {
+      const step = { ArrowRight: [0, 1], ArrowLeft: [0, -1], ArrowUp: [1, 0], ArrowDown: [-1, 0] }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      const [c, s] = [cost + step[0], strength + step[1]].map((x, i) => Math.min(Math.max(x, 0), last[i]));
+      parts.cells[c][s].focus();
+      to(c, s);
+    };
+    return data.costs.map((_, cost) =>
+      data.strengths.map((_, strength) =>
+        tp.html("button", { type: "button", onclick: () => to(cost, strength), onkeydown: (event) => moved(event, cost, strength) }),
+      ),
     );
+  }
+
+  /** The map: a table of buttons. */
+  function map(data, changed) {
+    parts.cells = buttons(data, changed);
     const row = (cost) =>
       tp.html(
         "tr",
@@ -189,24 +189,28 @@ tp.tabs = tp.tabs || {};
     );
   }
 
+  /** The parts of one column from below, shares of the whole answer; what misleads the reader hangs below 0. */
+  function stacked(measures) {
+    let from = Math.min(measures.read, 0) / WHOLE;
+    return Object.entries(PARTS).map(([name, [fill]]) => {
+      const start = from;
+      from += Math.abs(measures[name]) / WHOLE;
+      return [start, from, fill];
+    });
+  }
+
   /** Where the answer is, along the chosen row: columns of nats, and two shares as lines. */
   function drawRow(data, at, changed) {
     const columns = [base(data, at.seed), ...data.strengths.map((_, strength) => cell(data, { ...at, strength }).measures)];
     const [left, top, width, height] = [34, 10, 292, 170];
-    const told = Object.keys(PARTS).slice(1);
-    const high = Math.max(1, ...columns.map((m) => told.reduce((sum, name) => sum + m[name], Math.max(m.read, 0)) / WHOLE)) + 0.04;
-    const low = Math.min(0, ...columns.map((m) => m.read / WHOLE)) - 0.04;
+    const ends = columns.flatMap((measures) => stacked(measures).flatMap(([from, to]) => [from, to]));
+    const [low, high] = [Math.min(0, ...ends) - 0.04, Math.max(1, ...ends) + 0.04];
     const y = (share) => top + (height * (high - share)) / (high - low);
     const step = width / columns.length;
     const x = (i) => left + step * (i + 0.5);
-    const bars = columns.flatMap((measures, i) => {
-      let from = Math.min(measures.read, 0);
-      return Object.entries(PARTS).map(([name, [fill]]) => {
-        const size = Math.abs(measures[name]);
-        from += size;
-        return tp.svg("rect", { x: x(i) - 0.36 * step, y: y(from / WHOLE), width: 0.72 * step, height: Math.max(y((from - size) / WHOLE) - y(from / WHOLE), 0), fill });
-      });
-    });
+    const bars = columns.flatMap((measures, i) =>
+      stacked(measures).map(([from, to, fill]) => tp.svg("rect", { x: x(i) - 0.36 * step, y: y(to), width: 0.72 * step, height: y(from) - y(to), fill })),
+    );
     const curve = (name, dash) =>
       tp.svg("polyline", { points: columns.map((m, i) => `${x(i)},${y(m[name])}`).join(" "), class: "t-curve", "stroke-dasharray": dash });
     const label = (text, at, anchor = "middle") => tp.svg("text", { x: at[0], y: at[1], "text-anchor": anchor }, text);

@@ -233,6 +233,9 @@ DAMAGED = {
     "prompt": (lambda s: s["base_weights"].pop("oi everyone"), "prompt “oi everyone” has no mix"),
     "list": (lambda s: s.update(words={}), "words is no list"),
     "word": (lambda s: s.update(words=[{"word": "x", "nats": [], "ratio": 1, "num": 1}]), "nats of a word is []"),
+    "no word": (lambda s: s.update(words=[None]), "words are damaged"),
+    "floor": (lambda s: s.update(noise_floor=3), 'noise floor is "missing"'),
+    "step": (lambda s: s.update(step="last"), 'step is "last" and has to be a number'),
     "estimates": (lambda s: s.update(estimates=None), "estimates are missing"),
 }
 
