@@ -17,7 +17,7 @@ PAGE = Path(__file__).parent / "explorer_page"
 EXACT = ("core", "rewards", "sampling")
 """Scripts without a page: they run anywhere."""
 
-DRAWN = ("shared", "heat", "simplex", "parts", "answers", "stops", "map", "thoughts", "measured", "main")
+DRAWN = ("shared", "heat", "simplex", "parts", "answers", "controls", "stops", "map", "thoughts", "measured", "main")
 WORLDS = ("larry_bob_alice", "speakers")
 """Shown on the map, as far as their datasets are there."""
 

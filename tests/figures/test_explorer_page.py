@@ -20,6 +20,10 @@ ODDS_AND_ENDS = """() => {
   const used = [...document.querySelectorAll("button, input, select, [role=slider], [role=img]")];
   return [ids.filter((id, i) => ids.indexOf(id) !== i), used.filter((one) => !named(one)).map((one) => one.outerHTML)];
 }"""
+PLACES = """var places = [];
+setInterval(() => places.push(document.getElementById("dot")?.getAttribute("transform")), 5);"""
+"""Records where the dot was, and that it was not there yet."""
+
 FRAMES = """async () => {
   const drawing = document.querySelector(".heat svg");
   const map = drawing.getBoundingClientRect();
@@ -51,7 +55,7 @@ def visit(browser):
     """Opens the page, without motion unless it is wanted; at the end nothing was asked for and nothing went wrong."""
     contexts, wrong, asked = [], [], []
 
-    def go(state="", size="wide", wait=True, **settings):
+    def go(state="", size="wide", record=False, **settings):
         context = browser.new_context(viewport=SIZES[size], **{"reduced_motion": "reduce"} | settings)
         contexts.append(context)
         context.set_default_timeout(30_000)
@@ -59,9 +63,10 @@ def visit(browser):
         tab.on("console", lambda message: wrong.append(message.text))
         tab.on("pageerror", lambda error: wrong.append(str(error)))
         tab.on("request", lambda request: asked.append(request.url.partition("#")[0]))
+        if record:
+            tab.add_init_script(PLACES)
         tab.goto(f"{ADDRESS}{state}")
-        if wait:
-            tab.wait_for_function("document.getElementById('story').textContent")
+        tab.wait_for_function("document.getElementById('story').textContent")
         return tab
 
     yield go
@@ -94,12 +99,12 @@ def test_untouched_it_shows_selection_and_novelty(visit):
 
 
 def test_the_opening_moves_by_itself_where_motion_is_wanted(visit):
-    tab = visit(reduced_motion="no-preference")
-    tab.wait_for_timeout(700)
-    first = tab.get_attribute("#dot", "transform")
-    tab.wait_for_timeout(4000)
-    assert tab.get_attribute("#dot", "transform") != first
-    assert state(tab)["map_angle"] == "30" and state(tab)["map_strength"] == "8"
+    for motion, moves in (("no-preference", True), ("reduce", False)):
+        tab = visit(reduced_motion=motion, record=True)
+        tab.wait_for_function("location.hash.includes('map_strength=8')")
+        places = set(tab.evaluate("places"))
+        assert (len(places - {None}) > 3) == moves, places
+        assert state(tab)["map_angle"] == "30" and "novelty grew to" in tab.inner_text("#story")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
