@@ -19,7 +19,10 @@ PAGE = Path(__file__).parent / "explorer_page"
 EXACT = ("core", "rewards", "sampling")
 """Scripts without a page: they run anywhere."""
 
-DRAWN = ("shared", "heat", "simplex", "parts", "answers", "stops", "map", "thoughts", "report", "measured", "main")
+DRAWN = (
+    *("shared", "heat", "simplex", "parts", "answers", "controls", "stops", "map"),
+    *("thoughts", "report", "measured", "main"),
+)
 STYLES = ("style", "tabs")
 WORLDS = ("larry_bob_alice", "speakers")
 """Shown on the map, as far as their datasets are there."""

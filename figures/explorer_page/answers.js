@@ -12,7 +12,9 @@ tp.answers = (root) => {
     const next = tp.sampling.uniforms(seed);
     const dice = world.base.map(() => Array.from({ length: world.T }, next));
     const voices = world.base.map((base, c) => [...world.personas[c], base]);
-    const said = voices.map((rows, c) => rows.map((row) => tp.sampling.answer(tp.core.beginnings(row, world.V, world.T), dice[c])));
+    const said = voices.map((rows, c) =>
+      rows.map((row) => tp.sampling.answer(tp.core.beginnings(row, world.V, world.T), dice[c])),
+    );
     return { world, seed, dice, said };
   }
 
@@ -38,12 +40,20 @@ tp.answers = (root) => {
   return (world, policy, budget, seed) => {
     if (!fixed || fixed.world !== world || fixed.seed !== seed) fixed = prepared(world, seed);
     const names = [...world.table.personas.map(tp.name), "base", "policy", "nearest mix"];
-    const head = tp.html("tr", {}, ["prompt", ...names].map((name) => tp.html("th", { scope: "col" }, name)));
+    const head = tp.html(
+      "tr",
+      {},
+      ["prompt", ...names].map((name) => tp.html("th", { scope: "col" }, name)),
+    );
     const rows = world.table.prompts.map((prompt, c) => {
       const mix = tp.core.beginnings(tp.core.mixed(budget.weights[c], world.personas[c]), world.V, world.T);
       const answers = [
         ...fixed.said[c].map((words) => plain(world, words)),
-        tp.html("span", {}, coloured(world, tp.sampling.answer(policy.levels[c], fixed.dice[c]), policy.levels[c], mix)),
+        tp.html(
+          "span",
+          {},
+          coloured(world, tp.sampling.answer(policy.levels[c], fixed.dice[c]), policy.levels[c], mix),
+        ),
         plain(world, tp.sampling.answer(mix, fixed.dice[c])),
       ];
       const asked = prompt.map((unit) => world.table.units[unit]).join(world.table.separator);
@@ -51,7 +61,9 @@ tp.answers = (root) => {
         "tr",
         {},
         tp.html("th", { scope: "row" }, tp.html("span", { class: "number" }, String(c + 1)), ` ${asked}`),
-        answers.map((answer, i) => tp.html("td", { "data-who": names[i], class: names[i] === "policy" ? "policy" : null }, answer)),
+        answers.map((answer, i) =>
+          tp.html("td", { "data-who": names[i], class: names[i] === "policy" ? "policy" : null }, answer),
+        ),
       );
     });
     table.replaceChildren(tp.html("thead", {}, head), tp.html("tbody", {}, rows));

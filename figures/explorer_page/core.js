@@ -113,7 +113,14 @@ tp.core = (() => {
   const rooms = {};
   function scratch(K) {
     const room = () => new Float64Array(K);
-    return (rooms[K] = rooms[K] || { w: room(), z: room(), c: room(), step: room(), best: room(), H: new Float64Array(K * K) });
+    return (rooms[K] = rooms[K] || {
+      w: room(),
+      z: room(),
+      c: room(),
+      step: room(),
+      best: room(),
+      H: new Float64Array(K * K),
+    });
   }
 
   /** c_k = sum_x p q_k/m [K] and H_kl = sum_x p q_k q_l/m² [K, K]. */
@@ -300,8 +307,16 @@ tp.core = (() => {
     const nats = Math.log(20) + (world.C * (world.K - 1)) / 2;
     const told = hull.map((d) => Math.log(Math.max(d, 1e-300)));
     return {
-      half: crossing(strengths, fraction.map((s) => -s), -0.5),
-      vertex: crossing(strengths, largest.map((w) => -Math.sqrt(Math.max(1 - w, 0))), -Math.sqrt(1 - 0.99)),
+      half: crossing(
+        strengths,
+        fraction.map((s) => -s),
+        -0.5,
+      ),
+      vertex: crossing(
+        strengths,
+        largest.map((w) => -Math.sqrt(Math.max(1 - w, 0))),
+        -Math.sqrt(1 - 0.99),
+      ),
       detectable: (samples) => crossing(strengths, told, Math.log(nats / samples)),
     };
   }

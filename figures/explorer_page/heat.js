@@ -60,7 +60,11 @@ tp.heat = (root, moved) => {
       tp.html(
         "li",
         {},
-        tp.svg("svg", { viewBox: "0 0 28 8", class: "swatch" }, tp.svg("path", { d: "M1 4H27", class: `line ${line.class}` })),
+        tp.svg(
+          "svg",
+          { viewBox: "0 0 28 8", class: "swatch" },
+          tp.svg("path", { d: "M1 4H27", class: `line ${line.class}` }),
+        ),
         line.label,
       ),
     ),
@@ -86,7 +90,11 @@ tp.heat = (root, moved) => {
       ...marks.map((s) => text(xOf(s), top + height + 15, String(s))),
       ...[0, 30, 60, 90].map((angle) => text(left - 5, yOf(angle) + 4, `${angle}°`, "end")),
       text(left + width / 2, top + height + 33, "strength of RL, 1/β: weak to strong"),
-      tp.svg("text", { transform: `translate(11 ${top + height / 2}) rotate(-90)`, "text-anchor": "middle" }, "angle of the reward"),
+      tp.svg(
+        "text",
+        { transform: `translate(11 ${top + height / 2}) rotate(-90)`, "text-anchor": "middle" },
+        "angle of the reward",
+      ),
     );
   }
 
@@ -97,14 +105,23 @@ tp.heat = (root, moved) => {
     const last = map.strengths.length - 1;
     const columns = Array.from({ length: canvas.width }, (_, x) => {
       const s = strengths[0] * Math.exp((span() * (x + 0.5)) / canvas.width);
-      const j = Math.min(Math.max(map.strengths.findIndex((value) => value >= s), 1), last) - 1;
+      const j =
+        Math.min(
+          Math.max(
+            map.strengths.findIndex((value) => value >= s),
+            1,
+          ),
+          last,
+        ) - 1;
       return [j, Math.log(s / map.strengths[j]) / Math.log(map.strengths[j + 1] / map.strengths[j])];
     });
     for (let y = 0; y < canvas.height; y++) {
       const row = between(map, 90 * (1 - (y + 0.5) / canvas.height));
       for (let x = 0; x < canvas.width; x++) {
         const [j, along] = columns[x];
-        const colour = row ? tp.cividis(row.fraction[j] + along * (row.fraction[j + 1] - row.fraction[j])) : [128, 128, 128, 60];
+        const colour = row
+          ? tp.cividis(row.fraction[j] + along * (row.fraction[j + 1] - row.fraction[j]))
+          : [128, 128, 128, 60];
         picture.data.set(colour, 4 * (y * canvas.width + x));
       }
     }
@@ -118,7 +135,8 @@ tp.heat = (root, moved) => {
     rows.forEach((row, angle) => {
       const s = row ? line.take(row) : Infinity;
       const known = s > 0 && s < Infinity;
-      if (known || (open && s === 0)) path += `${open ? "L" : "M"}${xOf(s || strengths[0]).toFixed(1)} ${yOf(angle).toFixed(1)}`;
+      if (known || (open && s === 0))
+        path += `${open ? "L" : "M"}${xOf(s || strengths[0]).toFixed(1)} ${yOf(angle).toFixed(1)}`;
       open = known;
     });
     return [tp.svg("path", { d: path, class: "halo" }), tp.svg("path", { d: path, class: `line ${line.class}` })];
@@ -138,7 +156,9 @@ tp.heat = (root, moved) => {
 
   function stepped(event) {
     const size = event.shiftKey ? 1 : 5;
-    const steps = { ArrowUp: [size, 0], ArrowDown: [-size, 0], ArrowRight: [0, size], ArrowLeft: [0, -size] }[event.key];
+    const steps = { ArrowUp: [size, 0], ArrowDown: [-size, 0], ArrowRight: [0, size], ArrowLeft: [0, -size] }[
+      event.key
+    ];
     if (!steps) return;
     event.preventDefault();
     go(at.angle + steps[0], at.strength * Math.exp((steps[1] * span()) / 100));

@@ -59,16 +59,26 @@
 
   for (const name of names) {
     const { title } = tp.tabs[name];
-    document.getElementById("tablist").append(
-      tp.html(
-        "button",
-        { role: "tab", id: `tab-${name}`, "aria-controls": `panel-${name}`, onclick: () => changed({ tab: name }), onkeydown: moved },
-        title,
-      ),
-    );
+    document
+      .getElementById("tablist")
+      .append(
+        tp.html(
+          "button",
+          {
+            role: "tab",
+            id: `tab-${name}`,
+            "aria-controls": `panel-${name}`,
+            onclick: () => changed({ tab: name }),
+            onkeydown: moved,
+          },
+          title,
+        ),
+      );
     document
       .getElementById("panels")
-      .append(tp.html("section", { role: "tabpanel", id: `panel-${name}`, "aria-labelledby": `tab-${name}`, tabindex: 0 }));
+      .append(
+        tp.html("section", { role: "tabpanel", id: `panel-${name}`, "aria-labelledby": `tab-${name}`, tabindex: 0 }),
+      );
   }
   addEventListener("hashchange", () => {
     read();

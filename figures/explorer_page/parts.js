@@ -23,14 +23,33 @@ tp.budgetTable = (top, root) => {
     tp.html(
       "table",
       { class: "parts" },
-      tp.html("thead", {}, tp.html("tr", {}, ...["part of the drift", "nats", "share"].map((text) => tp.html("th", { scope: "col" }, text)))),
+      tp.html(
+        "thead",
+        {},
+        tp.html(
+          "tr",
+          {},
+          ...["part of the drift", "nats", "share"].map((text) => tp.html("th", { scope: "col" }, text)),
+        ),
+      ),
       tp.html(
         "tbody",
         {},
         names.map((name, i) =>
-          tp.html("tr", {}, tp.html("th", { scope: "row" }, tp.html("b", { class: name }, name), `: ${tp.MEANINGS[name]}`), cells[i]),
+          tp.html(
+            "tr",
+            {},
+            tp.html("th", { scope: "row" }, tp.html("b", { class: name }, name), `: ${tp.MEANINGS[name]}`),
+            cells[i],
+          ),
         ),
-        tp.html("tr", { class: "sum" }, tp.html("th", { scope: "row" }, "all: how far the answers moved from the base (KL; 1 nat is 1.44 bits)"), total, tp.html("td")),
+        tp.html(
+          "tr",
+          { class: "sum" },
+          tp.html("th", { scope: "row" }, "all: how far the answers moved from the base (KL; 1 nat is 1.44 bits)"),
+          total,
+          tp.html("td"),
+        ),
       ),
     ),
     proof,
@@ -53,8 +72,17 @@ tp.budgetTable = (top, root) => {
 tp.draws = (root) => {
   const law = tp.html("p");
   const told = tp.html("p", { role: "status" });
-  const chart = tp.svg("svg", { viewBox: "0 0 300 70", preserveAspectRatio: "none", class: "walk", "aria-hidden": "true" });
-  const button = tp.html("button", { type: "button", id: "draw", onclick: run }, "Draw answers until it shows, 20 times");
+  const chart = tp.svg("svg", {
+    viewBox: "0 0 300 70",
+    preserveAspectRatio: "none",
+    class: "walk",
+    "aria-hidden": "true",
+  });
+  const button = tp.html(
+    "button",
+    { type: "button", id: "draw", onclick: run },
+    "Draw answers until it shows, 20 times",
+  );
   root.append(law, button, chart, told);
   let now = null;
   let seed = 0;
@@ -65,7 +93,10 @@ tp.draws = (root) => {
     clearTimeout(timer);
     button.disabled = true;
     const goal = Math.log(tp.ODDS);
-    const runs = Array.from({ length: tp.RUNS }, () => ({ each: tp.sampling.evidence(now.world, now.policy, now.budget.weights, ++seed), walk: [0] }));
+    const runs = Array.from({ length: tp.RUNS }, () => ({
+      each: tp.sampling.evidence(now.world, now.policy, now.budget.weights, ++seed),
+      walk: [0],
+    }));
     let at = 0;
     const slice = () => {
       const until = performance.now() + 12;
@@ -95,11 +126,19 @@ tp.draws = (root) => {
 
   /** The evidence after each answer of every run, the first one in colour, with the line that they have to pass. */
   function draw(walks) {
-    const [low, high] = [Math.min(...walks.map((walk) => Math.min(...thinned(walk).map((p) => p[1])))), 1.3 * Math.log(tp.ODDS)];
+    const [low, high] = [
+      Math.min(...walks.map((walk) => Math.min(...thinned(walk).map((p) => p[1])))),
+      1.3 * Math.log(tp.ODDS),
+    ];
     const longest = Math.max(...walks.map((walk) => walk.length - 1));
     const y = (value) => 66 - (62 * (Math.min(value, high) - low)) / (high - low);
     const path = (walk, kind) =>
-      tp.svg("path", { d: `M${thinned(walk).map(([i, value]) => `${((300 * i) / longest).toFixed(1)} ${y(value).toFixed(1)}`).join("L")}`, class: kind });
+      tp.svg("path", {
+        d: `M${thinned(walk)
+          .map(([i, value]) => `${((300 * i) / longest).toFixed(1)} ${y(value).toFixed(1)}`)
+          .join("L")}`,
+        class: kind,
+      });
     chart.replaceChildren(
       ...walks.slice(1).map((walk) => path(walk, "path faint")),
       path(walks[0], "path"),

@@ -59,7 +59,9 @@ tp.rewards = (() => {
 
   /** How likely a persona is to have written each answer: P(k|c, x) [C, N]. */
   const author = (world, k) =>
-    world.base.map((row, c) => row.map((p, x) => (p > 0 ? (world.gates[c][k] * world.personas[c][k][x]) / p : world.gates[c][k])));
+    world.base.map((row, c) =>
+      row.map((p, x) => (p > 0 ? (world.gates[c][k] * world.personas[c][k][x]) / p : world.gates[c][k])),
+    );
 
   /** The sum of word scores of every answer [N]. */
   function wordCount(world, scores) {
@@ -79,7 +81,10 @@ tp.rewards = (() => {
    */
   function parts(world, scores, helpful) {
     const counted = wordCount(world, scores);
-    const feature = centred(world, world.base.map(() => counted));
+    const feature = centred(
+      world,
+      world.base.map(() => counted),
+    );
     const left = beside(world, feature);
     const rest = () => feature.map((row, c) => row.map((value, x) => value - left[c][x]));
     const share = power(world, left) / (power(world, feature) || 1);
@@ -99,7 +104,10 @@ tp.rewards = (() => {
   /** One score a word for words that were typed: 1 for those, 0 for all others. Throws one sentence. */
   function typed(world, text) {
     const known = world.table.units.slice(0, world.V);
-    const words = text.toLowerCase().split(/[\s,;]+/).filter(Boolean);
+    const words = text
+      .toLowerCase()
+      .split(/[\s,;]+/)
+      .filter(Boolean);
     if (!words.length) throw new Error("Type at least one word that somebody says here.");
     const unknown = words.filter((word) => !known.includes(word));
     if (unknown.length) throw new Error(`Nobody here says “${unknown.join("”, “")}”: choose among ${known.join(" ")}`);
@@ -113,7 +121,11 @@ tp.rewards = (() => {
   function mapRow(world, parts, angle, strengths) {
     const reward = at(parts, angle);
     const found = strengths.map((strength) => tp.core.budget(world, tp.core.tilt(world, reward, strength)));
-    return { fraction: found.map((b) => b.fraction), largest: found.map((b) => b.largest), hull: found.map((b) => b.hull) };
+    return {
+      fraction: found.map((b) => b.fraction),
+      largest: found.map((b) => b.largest),
+      hull: found.map((b) => b.hull),
+    };
   }
 
   return { parts, at, typed, mapRow };

@@ -37,7 +37,9 @@ tp.number = (value, digits = 2) => {
     return `${front.replace("-", "−")}·10⁻${[...power].map((digit) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[digit]).join("")}`;
   }
   const decimals = Math.max(0, digits - 1 - Math.floor(Math.log10(size)));
-  return rounded.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }).replace("-", "−");
+  return rounded
+    .toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals })
+    .replace("-", "−");
 };
 
 /** A number of things: 1 answer, 74 answers, 1,230 answers. */

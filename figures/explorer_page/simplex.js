@@ -26,10 +26,17 @@ tp.simplex = (root) => {
         return { x: middle.x + radius * Math.cos(turn), y: middle.y + radius * Math.sin(turn) };
       });
       frame.replaceChildren(
-        tp.svg("path", { d: `M${corners.map((corner) => `${corner.x.toFixed(1)} ${corner.y.toFixed(1)}`).join("L")}Z`, class: "hull" }),
+        tp.svg("path", {
+          d: `M${corners.map((corner) => `${corner.x.toFixed(1)} ${corner.y.toFixed(1)}`).join("L")}Z`,
+          class: "hull",
+        }),
         ...names.map((name, k) => {
           const above = corners[k].y < middle.y;
-          return tp.svg("text", { x: corners[k].x, y: corners[k].y + (above ? -10 : 20), "text-anchor": "middle", class: "corner" }, name);
+          return tp.svg(
+            "text",
+            { x: corners[k].x, y: corners[k].y + (above ? -10 : 20), "text-anchor": "middle", class: "corner" },
+            name,
+          );
         }),
         ...world.gates.map((gate) => {
           const [cx, cy] = place(gate);
@@ -65,7 +72,10 @@ tp.simplex = (root) => {
           );
         }),
       );
-      drawing.setAttribute("aria-label", `The nearest mix at each prompt. ${weights.map((w, c) => `Prompt ${c + 1}: ${tp.mixText(world, w)}`).join(". ")}`);
+      drawing.setAttribute(
+        "aria-label",
+        `The nearest mix at each prompt. ${weights.map((w, c) => `Prompt ${c + 1}: ${tp.mixText(world, w)}`).join(". ")}`,
+      );
     },
   };
 };
@@ -74,4 +84,5 @@ tp.simplex = (root) => {
 tp.name = (persona) => persona[0].toUpperCase() + persona.slice(1);
 
 /** Weights in words: Larry 3%, Bob 10%, Alice 87%. */
-tp.mixText = (world, weights) => world.table.personas.map((name, k) => `${tp.name(name)} ${tp.percent(weights[k])}`).join(", ");
+tp.mixText = (world, weights) =>
+  world.table.personas.map((name, k) => `${tp.name(name)} ${tp.percent(weights[k])}`).join(", ");

@@ -45,7 +45,14 @@ tp.stops = [
 tp.storyAt = (stop, { world, parts, budget, words, angle, strength }) => {
   const who = tp.name(world.table.personas[world.table.helpful]);
   const reached = budget.weights.filter((w) => w[world.table.helpful] > 0.95).length;
-  const facts = { b: budget, who, words, own: parts.angle, draws: tp.count(Math.ceil(Math.log(tp.ODDS) / budget.hull), "answer"), corner: `${reached} of ${world.C}` };
+  const facts = {
+    b: budget,
+    who,
+    words,
+    own: parts.angle,
+    draws: tp.count(Math.ceil(Math.log(tp.ODDS) / budget.hull), "answer"),
+    corner: `${reached} of ${world.C}`,
+  };
   if (stop) return stop.text(facts);
   const share = (name) => `${tp.percent(Math.max(budget[name], 0) / budget.total)} ${name}`;
   return `At ${tp.number(angle, 3)}° and strength ${tp.number(strength)}: ${share("selection")}, ${share("switching")}, ${share("novelty")}, of ${tp.number(budget.total)} nats.`;

@@ -28,7 +28,7 @@ def visit(browser):
     """Opens the page, without motion unless it is wanted; at the end nothing was asked for and nothing went wrong."""
     contexts, wrong, asked = [], [], []
 
-    def go(state="", size="wide", wait=True, **settings):
+    def go(state="", size="wide", wait=True, script=None, **settings):
         context = browser.new_context(viewport=SIZES[size], **{"reduced_motion": "reduce"} | settings)
         contexts.append(context)
         context.set_default_timeout(30_000)
@@ -36,6 +36,8 @@ def visit(browser):
         tab.on("console", lambda message: wrong.append(message.text))
         tab.on("pageerror", lambda error: wrong.append(str(error)))
         tab.on("request", lambda request: asked.append(request.url.partition("#")[0]))
+        if script:
+            tab.add_init_script(script)
         tab.goto(f"{ADDRESS}{state}")
         if wait:
             tab.wait_for_function("document.getElementById('story').textContent")

@@ -14,6 +14,10 @@ ODDS_AND_ENDS = """() => {
   const used = [...document.querySelectorAll("button, input, select, [role=slider], [role=img]")];
   return [ids.filter((id, i) => ids.indexOf(id) !== i), used.filter((one) => !named(one)).map((one) => one.outerHTML)];
 }"""
+PLACES = """var places = [];
+setInterval(() => places.push(document.getElementById("dot")?.getAttribute("transform")), 5);"""
+"""Records where the dot was, and that it was not there yet."""
+
 FRAMES = """async () => {
   const drawing = document.querySelector(".heat svg");
   const map = drawing.getBoundingClientRect();
@@ -50,12 +54,12 @@ def test_untouched_it_shows_selection_and_novelty(visit):
 
 
 def test_the_opening_moves_by_itself_where_motion_is_wanted(visit):
-    tab = visit(reduced_motion="no-preference")
-    tab.wait_for_timeout(700)
-    first = tab.get_attribute("#dot", "transform")
-    tab.wait_for_timeout(4000)
-    assert tab.get_attribute("#dot", "transform") != first
-    assert state(tab)["map_angle"] == "30" and state(tab)["map_strength"] == "8"
+    for motion, moves in (("no-preference", True), ("reduce", False)):
+        tab = visit(reduced_motion=motion, script=PLACES)
+        tab.wait_for_function("location.hash.includes('map_strength=8')")
+        places = set(tab.evaluate("places"))
+        assert (len(places - {None}) > 3) == moves, places
+        assert state(tab)["map_angle"] == "30" and "novelty grew to" in tab.inner_text("#story")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
