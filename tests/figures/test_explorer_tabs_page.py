@@ -167,7 +167,7 @@ def test_wrong_files_get_one_sentence_and_what_was_seen_stays(measured):
         "{": "breaks off",
         "[]": "no report",
         "x": "no JSON",
-        '{"toypersona": "0.0.1", "steps": [{}]}': "lacks personas",
+        '{"toypersona": "0.0.1", "steps": [{}]}': "lacks estimates",
     }.items():
         choose(measured, text, "odd.json")
         said = measured.locator(".error").all_inner_texts()
