@@ -19,8 +19,8 @@ tp.sliders = (root, moved) => {
     [low, high] = [strengths[0], strengths[strengths.length - 1]];
     angle.value = now.angle;
     strength.value = (100 * Math.log(now.strength / low)) / Math.log(high / low);
-    angle.setAttribute("aria-valuetext", `${tp.number(now.angle, 3)} degrees`);
-    strength.setAttribute("aria-valuetext", tp.number(now.strength));
+    angle.setAttribute("aria-valuetext", `${tp.chosen(now.angle)} degrees`);
+    strength.setAttribute("aria-valuetext", tp.chosen(now.strength));
   };
 };
 
@@ -29,7 +29,7 @@ tp.sliders = (root, moved) => {
  * paid for; `moved(patch)` takes what was chosen.
  */
 tp.rewardForm = (root, tables, check, moved) => {
-  const box = tp.html("input", { type: "text", id: "words", placeholder: "such as: help you", autocomplete: "off" });
+  const box = tp.html("input", { type: "text", id: "words", autocomplete: "off" });
   const known = tp.html("p", { class: "note" });
   const mistake = tp.html("p", { class: "error", role: "alert" });
   const progress = tp.html("p", { class: "note", role: "status" });
@@ -75,8 +75,9 @@ tp.rewardForm = (root, tables, check, moved) => {
     show(world, words, own) {
       people.value = world.table.name;
       if (document.activeElement !== box) box.value = words;
-      const units = world.table.units.slice(0, world.V);
-      known.textContent = `They say: ${units.filter((unit) => unit !== ".").join(" ")}`;
+      const units = world.table.units.slice(0, world.V).filter((unit) => unit !== ".");
+      known.textContent = `They say: ${units.join(" ")}`;
+      box.placeholder = `such as: ${units.slice(-2).join(" ")}`;
       back.hidden = !own;
     },
     mistake: (text) => (mistake.textContent = text),

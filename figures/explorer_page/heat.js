@@ -186,7 +186,7 @@ tp.heat = (root, moved) => {
       Object.assign(at, { angle, strength });
       handle.setAttribute("transform", `translate(${xOf(strength).toFixed(1)} ${yOf(angle).toFixed(1)})`);
       handle.setAttribute("aria-valuenow", Math.round((100 * Math.log(strength / strengths[0])) / span()));
-      handle.setAttribute("aria-valuetext", `strength ${tp.number(strength)}, angle ${tp.number(angle)} degrees`);
+      handle.setAttribute("aria-valuetext", `strength ${tp.chosen(strength)}, angle ${tp.chosen(angle)} degrees`);
     },
   };
 };

@@ -42,6 +42,9 @@ tp.number = (value, digits = 2) => {
     .replace("-", "−");
 };
 
+/** A number that was chosen, to three digits, without zeros at its end: 30, 0.25. */
+tp.chosen = (value) => String(Number(value.toPrecision(3)));
+
 /** A number of things: 1 answer, 74 answers, 1,230 answers. */
 tp.count = (value, thing) => {
   const whole = Math.max(1, Math.round(value));

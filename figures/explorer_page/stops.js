@@ -55,5 +55,5 @@ tp.storyAt = (stop, { world, parts, budget, words, angle, strength }) => {
   };
   if (stop) return stop.text(facts);
   const share = (name) => `${tp.percent(Math.max(budget[name], 0) / budget.total)} ${name}`;
-  return `At ${tp.number(angle, 3)}° and strength ${tp.number(strength)}: ${share("selection")}, ${share("switching")}, ${share("novelty")}, of ${tp.number(budget.total)} nats.`;
+  return `At ${tp.chosen(angle)}° and strength ${tp.chosen(strength)}: ${share("selection")}, ${share("switching")}, ${share("novelty")}, of ${tp.number(budget.total)} nats.`;
 };

@@ -14,7 +14,7 @@ ODDS_AND_ENDS = """() => {
   const used = [...document.querySelectorAll("button, input, select, [role=slider], [role=img]")];
   return [ids.filter((id, i) => ids.indexOf(id) !== i), used.filter((one) => !named(one)).map((one) => one.outerHTML)];
 }"""
-PLACES = """var places = [];
+PLACES = """window.places = [];
 setInterval(() => places.push(document.getElementById("dot")?.getAttribute("transform")), 5);"""
 """Records where the dot was, and that it was not there yet."""
 
