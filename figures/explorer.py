@@ -49,15 +49,15 @@ def written(data: dict[str, Any]) -> str:
     inlined = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
     parts = [f'<script id="{name}">\n{_slim((PAGE / f"{name}.js").read_text())}</script>' for name in (*EXACT, *DRAWN)]
     parts.insert(1, f"<script>tp.data={inlined};</script>")
-    styles = "".join((PAGE / f"{name}.css").read_text() for name in STYLES)
+    styles = "".join(_slim((PAGE / f"{name}.css").read_text()) for name in STYLES)
     page = (PAGE / "page.html").read_text()
     return page.replace("/*STYLE*/", styles).replace("<!--SCRIPTS-->", "\n".join(parts))
 
 
-def _slim(script: str) -> str:
+def _slim(source: str) -> str:
     """Without indents, comments that have lines of their own, and empty lines; no text may go over several lines."""
     lines = (
-        line.strip() for line in re.sub(r"^\s*/\*\*.*?\*/\n", "", script, flags=re.DOTALL | re.MULTILINE).splitlines()
+        line.strip() for line in re.sub(r"^\s*/\*\*.*?\*/\n", "", source, flags=re.DOTALL | re.MULTILINE).splitlines()
     )
     return "".join(f"{line}\n" for line in lines if line and not line.startswith("//"))
 

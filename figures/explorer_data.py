@@ -1,7 +1,8 @@
-"""What the explorer's map needs of a world, read from its dataset: who says which word next, and the map itself.
+"""What the explorer's map needs of a world, read from its dataset: who says which word next, and of one the map.
 
 Personas that are Markov chains are told by the first word's and the next word's probabilities. Of all V^T answers the
-page multiplies them out again, and it computes every reward from one score a word.
+page multiplies them out again, and it computes every reward from one score a word. The first world's map is there at
+once; the page computes that of another when it is asked for.
 """
 
 from typing import Any
@@ -19,51 +20,47 @@ TITLES = {"larry_bob_alice": "Larry, Bob and Alice", "speakers": "Iago, Falstaff
 
 
 def map_data(worlds: dict[str, xr.Dataset]) -> dict[str, Any]:
-    """The tables, reward and map of every world: the tilt, first seed.
+    """The tables and reward of every world, first seed, and of the first one the tilt's map.
 
     Raises:
         ValueError: a world's personas are no chains of order 1, or its reward pays for no words.
     """
-    return {"worlds": [_world(name, dataset.isel(seed=0)) for name, dataset in worlds.items()]}
+    return {"worlds": [_world(name, each.isel(seed=0), not at) for at, (name, each) in enumerate(worlds.items())]}
 
 
-def _world(name: str, one: xr.Dataset) -> dict[str, Any]:
+def _world(name: str, one: xr.Dataset, with_map: bool) -> dict[str, Any]:
     names, settings = datasets.config_of(one), datasets.settings_of(one)
     length, num_words = settings["length"], transcripts.num_words(names["units"])
     first, following = _chains(name, one.log_personas.values, num_words, length)
     scores = _scores(name, one, num_words, length)
-    tilt = one.sel(rule="tilt").transpose("angle", "strength", ...)
     return {
         "name": name,
         "title": TITLES.get(name, name),
         **{key: names[key] for key in ("personas", "units", "separator", "helpful")},
         "prompts": names["prompts"][settings["seeds"].index(int(one.seed))],
         "length": length,
-        "log_prompts": _digits(one.log_prompts.values),
-        "log_gates": _digits(one.log_gates.values),
-        "first": _digits(first),
-        "next": _digits(following),
-        "scores": _digits(scores),
+        **{key: _decimals(one[key].values, 9) for key in ("log_prompts", "log_gates")},
+        **{key: _decimals(values, 9) for key, values in (("first", first), ("next", following))},
+        "scores": _decimals(scores, 12),
         "angles": one.angle.values.tolist(),
         "strengths": one.strength.values.tolist(),
-        "map": [
-            {
-                key: _digits(row[name].values, 10)
-                for key, name in (
-                    ("fraction", "selection_fraction"),
-                    ("largest", "largest_weight"),
-                    ("hull", "hull_distance"),
-                )
-            }
-            for row in (tilt.sel(angle=angle) for angle in tilt.angle)
-        ],
+        "map": _map(one.sel(rule="tilt")) if with_map else None,
     }
 
 
-def _digits(values: np.ndarray, digits: int = 13) -> list:
-    """Nested lists of numbers with as many significant digits."""
-    rounded = np.vectorize(lambda value: float(f"{value:.{digits}g}"), otypes=[float])(values)
-    return rounded.tolist()
+def _map(tilt: xr.Dataset) -> list[dict[str, list]]:
+    """What shade and boundaries are read from, angle by angle."""
+    rows = tilt.transpose("angle", "strength", ...)
+    names = {"fraction": rows.selection_fraction, "largest": rows.largest_weight}
+    # Distances of weak RL are small, and a boundary is read from their logarithms.
+    hull = [[float(f"{d:.6g}") for d in row] for row in rows.hull_distance.values]
+    shades = {name: _decimals(values.values, 6) for name, values in names.items()} | {"hull": hull}
+    return [{name: values[i] for name, values in shades.items()} for i in range(rows.sizes["angle"])]
+
+
+def _decimals(values: np.ndarray, decimals: int) -> list:
+    """Nested lists of rounded numbers."""
+    return np.round(values, decimals).tolist()
 
 
 def _chains(

@@ -12,7 +12,10 @@ DIGITS = 3
 
 LEAST = 1e-5
 
-LIT = 6
+UNSEEN = ("token_hull_distance", "base_distance", "misfit")
+"""Estimates that are not shown."""
+
+LIT = 4
 """Words and responses that are kept of a step."""
 
 
@@ -21,6 +24,8 @@ def measured_data() -> dict[str, Any]:
     example = json.loads(EXAMPLE.read_text(encoding="utf-8"), parse_float=_rounded)
     for step in example["steps"]:
         step.pop("words_by_prompt")
+        for name in UNSEEN:
+            step["estimates"].pop(name)
         step.update({name: step[name][:LIT] for name in ("words", "responses")})
     return {"example": example}
 

@@ -11,16 +11,23 @@ tp.core = (() => {
   const UNMOVED = 1e-12; // nats of drift below which S is 1: rounding would decide it
   const UNREACHED = 1e-16; // probability of a history below which it adds nothing that could be seen
 
-  /** A world from its tables: {personas, units, prompts, log_prompts, log_gates, first [C or 1, K, V], next [K, V, V]}. */
+  /** Probabilities that sum to one from logarithms that were rounded. */
+  function normal(logs) {
+    const row = Float64Array.from(logs, Math.exp);
+    const sum = row.reduce((a, b) => a + b);
+    return row.map((p) => p / sum);
+  }
+
+  /** A world of {personas, units, prompts, length, log_prompts, log_gates, first [C or 1, K, V], next [K, V, V]}. */
   function makeWorld(table) {
     const [K, V, T, C] = [table.personas.length, table.next[0].length, table.length, table.prompts.length];
-    const first = table.first.map((rows) => rows.map((row) => Float64Array.from(row, Math.exp)));
-    const next = table.next.map((rows) => Float64Array.from(rows.flat(), Math.exp));
+    const first = table.first.map((rows) => rows.map(normal));
+    const next = table.next.map((rows) => Float64Array.from(rows.flatMap((row) => [...normal(row)])));
     const listed = first.map((rows) => rows.map((row, k) => multiplied(row, next[k], V, T)));
     const shared = first.length === 1;
     const of = (parts) => (shared ? Array(C).fill(parts[0]) : parts);
-    const gates = table.log_gates.map((row) => row.map(Math.exp));
-    const world = { table, K, V, T, C, N: V ** T, rho: table.log_prompts.map(Math.exp), gates, next };
+    const gates = table.log_gates.map(normal);
+    const world = { table, K, V, T, C, N: V ** T, rho: normal(table.log_prompts), gates, next };
     world.first = of(first);
     world.personas = of(listed);
     world.base = gates.map((w, c) => mixed(w, world.personas[c]));

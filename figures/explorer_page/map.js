@@ -189,46 +189,47 @@ tp.tabs.map = (() => {
     view.later = setTimeout(() => (view.calm.textContent = view.story.textContent), 700);
   }
 
-  /** Another world or reward: its parts at once, its map from the dataset or, for words that were typed, a worker. */
+  /** Another world or reward: its parts at once; its map too if the page holds it, and if not, from a worker. */
   function newReward(now) {
     const world = worldOf(now.world);
     const { table } = world;
     view.form.mistake("");
     const scores = scoresOf(now);
     const own = scores !== table.scores;
-    const parts = tp.rewards.parts(world, scores, own ? null : table.helpful);
+    const helpful = own ? null : table.helpful;
+    const parts = tp.rewards.parts(world, scores, helpful);
     shown = { ...shown, made: { world, parts } };
     view.simplex.world(world);
     view.form.show(world, now.words, own);
     view.ends.textContent = tp.angleWords(world, scores, own);
-    const map = { angles: table.angles, strengths: table.strengths, rows: own ? [] : table.map };
+    const map = { angles: table.angles, strengths: table.strengths, rows: (!own && table.map) || [] };
     const draw = () => view.heat.draw(world, map, own ? parts.angle : null);
     draw();
     if (worker) worker.terminate();
-    worker = own ? compute(table, scores) : null;
-    view.form.progress(own ? "Computing the map." : "");
-    if (!own) return;
+    worker = map.rows.length ? null : compute(table, scores, helpful);
+    view.form.progress(worker ? "Computing the map." : "");
+    if (!worker) return;
     worker.onmessage = ({ data: [i, row] }) => {
       map.rows[i] = row;
       const [done, all] = [i + 1, map.angles.length];
       view.form.progress(
-        done < all ? `Computing the map: ${done} of ${all} angles.` : "This is the map of your reward.",
+        done < all ? `Computing the map: ${done} of ${all} angles.` : `This is the map of ${own ? "your reward" : table.title}.`,
       );
       draw();
     };
   }
 
-  /** A worker made of the core's own text, which posts the map of typed words angle by angle. */
-  function compute(table, scores) {
-    const work = ({ data: { table, scores } }) => {
+  /** A worker made of the core's own text, which posts the map of a reward angle by angle. */
+  function compute(table, scores, helpful) {
+    const work = ({ data: { table, scores, helpful } }) => {
       const world = tp.core.makeWorld(table);
-      const parts = tp.rewards.parts(world, scores, null);
+      const parts = tp.rewards.parts(world, scores, helpful);
       table.angles.forEach((angle, i) => postMessage([i, tp.rewards.mapRow(world, parts, angle, table.strengths)]));
     };
     const text = (name) => document.getElementById(name).textContent;
     const source = `${text("core")}\n${text("rewards")}\nonmessage = ${work};`;
     const made = new Worker(URL.createObjectURL(new Blob([source])));
-    made.postMessage({ table, scores });
+    made.postMessage({ table, scores, helpful });
     return made;
   }
 

@@ -4,7 +4,7 @@ var tp = (globalThis.tp = globalThis.tp || {});
 (() => {
   const COMMAND = "toypersona measure FILE --json REPORT.json";
   const MOST_BYTES = 20e6;
-  const ESTIMATES = ["total", "selection", "hull_distance", "switching", "novelty", "selection_fraction", "base_distance"];
+  const ESTIMATES = ["total", "selection", "hull_distance", "switching", "novelty", "selection_fraction"];
   const OLDEST = "0.1.0";
 
   const fail = (sentence) => {
