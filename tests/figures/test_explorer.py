@@ -124,7 +124,7 @@ def test_the_core_is_the_library(sizes):
 def test_the_core_is_the_library_in_the_shipped_worlds(shipped):
     for table in page.data(shipped)["map"]["worlds"]:
         words = " ".join(table["units"][:2])
-        compared(table, [case(30.0, 1.6), case(75.0, 0.05), case(10.0, 20.0), case(None, 1.0, words)])
+        compared(table, [case(30.0, 1.6), case(75.0, 0.01), case(10.0, 20.0), case(None, 1.0, words)])
 
 
 def test_the_shipped_map_is_the_cores(shipped):

@@ -175,6 +175,18 @@ def test_typed_words_are_paid_for_and_unknown_ones_are_said(visit):
     assert "map_words" not in state(tab) and tab.inner_text(".own .error") == ""
 
 
+def test_other_people_have_their_own_map(visit):
+    names = [table["name"] for table in page.data(page.SHIPPED.read_text())["map"]["worlds"]]
+    tab = visit()
+    before = settled(tab)
+    tab.select_option("#world", names[1])
+    tab.wait_for_function("document.querySelector('.own').textContent.includes('This is the map of')", timeout=120_000)
+    assert settled(tab) != before and state(tab)["map_world"] == names[1]
+    tab.click("#stop-1")
+    settled(tab)
+    assert tab.input_value("#world") == names[0]
+
+
 @pytest.mark.parametrize(
     "wrong", ["#tab=none", "#map_angle=x&map_strength=-3", "#map_words=goodness", "#map_world=mars&map_stop=99", "#%"]
 )
