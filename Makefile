@@ -18,7 +18,7 @@ LOCKS := requirements/main.lock requirements/text.lock $(if $(filter-out cpu,$(A
 # Errors are shown, warnings are not: about indexes that this machine does not have, root, paths.
 PIP := $(PYTHON) -m pip --python $(BIN)/python install -qq --disable-pip-version-check
 
-.PHONY: help env map test test-quick test-slow lint site figures bench peers lock clean
+.PHONY: help env map test test-quick test-slow test-browser lint site figures explorer bench peers lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do printf 'make %-13s %s\n' "$$name" "$$what"; done
@@ -66,9 +66,17 @@ figures: env ## remake everything in figures/out
 	@mkdir -p docs && mv $(addprefix figures/out/larry_bob_alice/,literature.md rl_curves.md) docs/
 	@$(call draw,$(LAWS),laws)
 	@$(call draw,$(THOUGHTS),thoughts)
-	@for name in rules_by_world claims_table; do \
+	@for name in rules_by_world claims_table explorer; do \
 		$(BIN)/python -m figures.$$name --data $(RESULTS)/$(PRESET) --out figures/out || exit $$?; \
 	done
+
+# What is not in results/ yet is computed: two maps and the thoughts.
+explorer: env ## write figures/out/explorer.html, a page to touch
+	@for world in larry_bob_alice speakers; do \
+		$(BIN)/python -m experiments.phase_diagram --preset $(PRESET) --world $$world --out $(RESULTS)/$(PRESET)/$$world || exit $$?; \
+	done
+	@$(BIN)/python -m experiments.reasoning --preset $(PRESET) --out $(RESULTS)/$(PRESET)/thoughts
+	@$(BIN)/python -m figures.explorer --data $(RESULTS)/$(PRESET) --out figures/out
 
 test: env ## run the tests (five minutes)
 	@$(BIN)/python -m pytest -m "not slow"
@@ -76,7 +84,10 @@ test: env ## run the tests (five minutes)
 # Small runs of every experiment, several processes, many samples. Single ones take a minute: who is done takes over
 # half of what the other has left, in the middle of a file if need be.
 test-slow: env ## run the slow tests: small runs of every experiment
-	@$(BIN)/python -m pytest -m slow --dist=worksteal
+	@$(BIN)/python -m pytest -m "slow and not browser" --dist=worksteal
+
+test-browser: $(SITE) ## run the tests of pages in a browser (needs Chromium)
+	@$(BIN)/python -m pytest -m browser
 
 QUICK := worlds rules/test_rule.py $(addprefix measures/test_,equal_drift.py boundaries.py support.py hints.py) \
 	$(addsuffix .py,$(addprefix test_,limits files transcripts outputs numerics layers rewards programs datasets right_answers takeover))

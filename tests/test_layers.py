@@ -56,10 +56,10 @@ WITHOUT_JAX = {
     "toypersona.worlds.lines",
     "toypersona.worlds.names",
 }
-OVER_ALL = {"style", "rules_by_world", "claims_table"}
+OVER_ALL = {"style", "rules_by_world", "claims_table", "explorer"}
 """Modules of figures that draw no experiment of their own."""
 
-PAGES = {"literature_table", "rl_curves_page"}
+PAGES = {"literature_table", "rl_curves_page", "explorer_data", "explorer_measured", "explorer_thoughts"}
 """Modules of figures that write what stands beside one."""
 
 CLAIMS = {"experiments.claims", "experiments.shared.claim", "experiments.shared.oracle", "experiments.shared.terminal"}
