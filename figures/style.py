@@ -13,8 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter
+from matplotlib.transforms import blended_transform_factory
 
+from figures import captions, pages
+from figures.pages import Page
 from toypersona import datasets, files
+from toypersona.measures import equal_drift
 
 COLUMN, PAGE = 3.4, 7.0
 """Widths in inches: one column, the whole page."""
@@ -67,6 +71,36 @@ def shades(values: Sequence[float]) -> dict[float, tuple[float, ...]]:
     return {value: tuple(colour) for value, colour in zip(values, colours, strict=True)}
 
 
+def band(
+    axis: Axes,
+    x: Any,
+    values: xr.DataArray,
+    colour: str,
+    dash: Any = "-",
+    label: str = "",
+    *,
+    across: bool = True,
+    **look: Any,
+) -> None:
+    """The mean over draws and its 95% interval (Student): ``pages.STUDENT`` in the caption.
+
+    Args:
+        axis: to draw on.
+        x: of the other dimension.
+        values: with the dimension ``seed`` and one other.
+        colour: a name in ``COLOURS``.
+        dash: of the line.
+        label: in the legend.
+        across: whether ``x`` runs across, or up.
+        look: of the line.
+    """
+    mean, half = equal_drift.interval(values)
+    shade = COLOURS[colour]
+    axis.plot(*((x, mean) if across else (mean, x)), ls=dash, color=shade, label=label, **look)
+    fill = axis.fill_between if across else axis.fill_betweenx
+    fill(x, mean - half, mean + half, color=shade, alpha=0.2, lw=0)
+
+
 def curves(axis: Axes, mean: xr.DataArray, band: xr.DataArray, looks: Mapping[str, str]) -> None:
     """Means [rule, x] with a band on either side, for each rule that has a colour."""
     for (rule, colour), dash in zip(looks.items(), (*DASHES, "-"), strict=False):
@@ -91,6 +125,23 @@ def panels(
     return draw
 
 
+def columns(axis: Axes, texts: Mapping[str, Sequence[str]], size: float = 5.0) -> None:
+    """Lines of text under bold headings, side by side; on a slide two beside each other, of as many lines as fit."""
+    axis.axis("off")
+    on_slide = plt.rcParams["font.size"] >= pages.POINTS
+    across = 2 if on_slide else len(texts)
+    down = -(-len(texts) // across)
+    # A slide has room for this many lines of 14 points below its title.
+    most = 20 // down - 2 if on_slide else None
+    # Side by side over the whole width of the page, whatever axes stand above.
+    place = blended_transform_factory(axis.figure.transFigure, axis.transAxes)
+    look = {"va": "top", "transform": place, "in_layout": False, "linespacing": 1.4}
+    for i, (heading, lines) in enumerate(texts.items()):
+        x, y = 0.01 + 0.99 * (i % across) / across, 1 - i // across / down
+        axis.text(x, y, heading, weight="bold", fontsize=size + 0.6, **look)
+        axis.text(x, y, "\n" + "\n".join(lines[:most]), fontsize=size, **look)
+
+
 def _save(figure: Figure, out: Path, name: str) -> None:
     """Write NAME.pdf and NAME.png without dates or versions, and say where."""
     out.mkdir(parents=True, exist_ok=True)
@@ -106,30 +157,60 @@ Draw = Callable[..., Figure | Mapping[str, Any]]
 def main(name: str, draw: Draw, description: str | None, *, several: str | None = None) -> None:
     """Draw the command line's ``--data DIR/NAME.zarr`` to its ``--out DIR``; exit 2 with one sentence without data.
 
-    ``draw`` returns one figure, or figures, texts and what is JSON-able by what follows NAME in the names of their
-    files. It is given the dataset; or all those that the pattern ``several`` finds in ``--data``, by where they lie.
+    ``draw`` returns pages, texts and what is JSON-able by what follows NAME in the names of their files; a page has its
+    caption beside it. It is given the dataset; or all those that the pattern ``several`` finds in ``--data``, by where
+    they lie, and then returns figures without captions.
     """
     parser = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = "folder of folders that the experiment wrote" if several else "folder that the experiment wrote"
     parser.add_argument("--data", type=Path, required=True, help=what)
-    parser.add_argument("--out", type=Path, required=True, help="folder for the PDF and the PNG")
-    folders = parser.parse_args()
+    parser.add_argument("--out", type=Path, required=True, help="folder for PDF, PNG and caption")
+    parser.add_argument("--slide", metavar="PANEL", help="draw one panel alone, 16:9, by its letter")
+    given = parser.parse_args()
     try:
-        dataset = _all_of(several, folders.data) if several else datasets.load(folders.data / f"{name}.zarr").load()
-        files.check_writable(folders.out)
+        dataset = _all_of(several, given.data) if several else datasets.load(given.data / f"{name}.zarr").load()
+        files.check_writable(given.out)
         _use()
         drawn = draw(dataset) if isinstance(dataset, dict) else datasets.read(draw, dataset)
-        for end, content in (drawn if isinstance(drawn, Mapping) else {"": drawn}).items():
-            if isinstance(content, Figure):
-                _save(content, folders.out, name + end)
-            else:
-                write = files.write_text if isinstance(content, str) else files.write_json
-                write(folders.out / f"{name}{end}", content)
-                print(f"Text {folders.out / name}{end}")
+        drawn = drawn if isinstance(drawn, Mapping) else {"": drawn}
+        if given.slide is None:
+            for end, content in drawn.items():
+                _write(given.out, name, end, content, dataset)
+        else:
+            _write_slide(given.out, name, given.slide, drawn, dataset)
     except ValueError as error:
         parser.error(str(error))
     except OSError as error:
-        parser.error(f"{error.filename or folders.out}: {files.why(error)}")
+        parser.error(f"{error.filename or given.out}: {files.why(error)}")
+
+
+def _write(out: Path, name: str, end: str, content: Any, dataset: Any) -> None:
+    """A page with its caption, a figure, a text or JSON."""
+    if isinstance(content, Page):
+        figure = pages.draw_page(content, dataset)
+        caption = captions.written(name, end, content, figure, dataset)
+        _save(figure, out, name + end)
+        files.write_text(out / f"{name}{end}.md", caption)
+    elif isinstance(content, Figure):
+        _save(content, out, name + end)
+    else:
+        write = files.write_text if isinstance(content, str) else files.write_json
+        write(out / f"{name}{end}", content)
+        print(f"Text {out / name}{end}")
+
+
+def _write_slide(out: Path, name: str, wanted: str, drawn: Mapping[str, Any], dataset: Any) -> None:
+    """One panel of the pages.
+
+    Raises:
+        ValueError: there is no such panel; it names those that there are.
+    """
+    with_panels = {end: page for end, page in drawn.items() if isinstance(page, Page)}
+    found = pages.names(with_panels)
+    if wanted not in found:
+        raise ValueError(f"--slide {wanted}: the panels of {name} are {', '.join(found) or 'none'}")
+    end, letter = found[wanted]
+    _save(pages.draw_slide(with_panels[end].panels[letter], dataset), out, f"{name}_{wanted}")
 
 
 def _all_of(pattern: str, folder: Path) -> dict[str, xr.Dataset]:

@@ -56,13 +56,13 @@ WITHOUT_JAX = {
     "toypersona.worlds.lines",
     "toypersona.worlds.names",
 }
-OVER_ALL = {"style", "rules_by_world", "claims_table"}
+OVER_ALL = {"style", "pages", "captions", "gallery", "rules_by_world", "claims_table"}
 """Modules of figures that draw no experiment of their own."""
 
-PAGES = {"literature_table", "rl_curves_page"}
-"""Modules of figures that write what stands beside one."""
+PAGES = {"literature_table", "rl_curves_page", "map_panels"}
+"""Modules of figures that hold a part of one."""
 
-CLAIMS = {"experiments.claims", "experiments.shared.claim", "experiments.shared.oracle", "experiments.shared.terminal"}
+CLAIMS = {"experiments.claims", *(f"experiments.shared.{name}" for name in ("claim", "oracle", "repeated", "terminal"))}
 """What claims and figures may import of the experiments."""
 FILES = sorted(
     path for part in ("toypersona", "experiments", "figures", "benchmarks") for path in (ROOT / part).rglob("*.py")
