@@ -1,6 +1,8 @@
 """The caption beside every figure: what each panel draws, of which draws, what was found, and how to make it again."""
 
 import importlib
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
@@ -12,7 +14,9 @@ from figures.pages import Page
 from toypersona import datasets, provenance
 
 
-def written(name: str, end: str, page: Page, figure: Figure, dataset: xr.Dataset) -> str:
+def written(
+    name: str, end: str, page: Page, figure: Figure, dataset: xr.Dataset | Mapping[str, xr.Dataset], script: str
+) -> str:
     """The caption of a page in Markdown.
 
     Args:
@@ -20,9 +24,12 @@ def written(name: str, end: str, page: Page, figure: Figure, dataset: xr.Dataset
         end: what follows it in the name of the page's files.
         page: what is drawn.
         figure: as it was drawn, whose axes are named.
-        dataset: that was drawn.
+        dataset: that was drawn, or several by where they lie.
+        script: that draws it.
     """
-    if end:
+    if isinstance(dataset, Mapping):
+        found = []
+    elif end:
         found = [f"What was found: [{name}.md]({name}.md)."]
     else:
         claims = importlib.import_module(f"experiments.claims.{name}")
@@ -30,7 +37,10 @@ def written(name: str, end: str, page: Page, figure: Figure, dataset: xr.Dataset
     lines = [f"# {page.title}", "", f"![{page.title}]({name}{end}.png)", ""]
     for letter, axis in zip(page.panels, figure.axes, strict=False):
         lines += [_panel(letter, page, axis), ""]
-    return "\n".join([*lines, *found, "", *_made(name, dataset), ""])
+    several = dataset if isinstance(dataset, Mapping) else {"": dataset}
+    made = [line for where, each in several.items() for line in (*_made(name, each, where), "")]
+    drawn = f"Drawn by `python -m figures.{script} --data DIR --out DIR`."
+    return "\n".join([*lines, *found, "", *page.more, *([""] if page.more else []), *made, drawn, ""])
 
 
 def _panel(letter: str, page: Page, axis: Axes) -> str:
@@ -41,8 +51,8 @@ def _panel(letter: str, page: Page, axis: Axes) -> str:
     return _plain(" ".join(filter(None, parts)))
 
 
-def _made(name: str, dataset: xr.Dataset) -> list[str]:
-    """Which draws there are, the two commands, and which dataset it was."""
+def _made(name: str, dataset: xr.Dataset, where: str) -> list[str]:
+    """Which draws there are, the command, and which dataset it was."""
     world = datasets.settings_of(dataset).get("world")
     of = [f"World: {world}."] if world else []
     if "seed" in dataset.dims:
@@ -54,8 +64,7 @@ def _made(name: str, dataset: xr.Dataset) -> list[str]:
     return [
         " ".join(of),
         "",
-        f"- computed by `{command} --out DIR`",
-        f"- drawn by `python -m figures.{name} --data DIR --out DIR`",
+        f"- computed by `{command} --out {f'DIR/{Path(where).parent}' if where else 'DIR'}`",
         f"- code: commit `{commit}`",
         f"- dataset: sha256 `{provenance.digest(dataset)}`",
     ]

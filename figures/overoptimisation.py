@@ -14,8 +14,9 @@ from toypersona import datasets
 from toypersona.measures import equal_drift
 
 LOOKS = {"policy gradient": "blue", "best of n": "orange", "tilt": "black"}
-ERRORS = {"normal": "normal errors", "words": "normal, by words", "student": "heavy tails"}
-ROOT = "√KL(policy‖base), √nats"
+ERRORS = {"normal": "normal", "words": "by words", "student": "heavy tails"}
+"""Of errors: their names on axes and in titles."""
+ROOT = "√KL, √nats"
 POINTS = 40
 """Drifts at which means over draws are drawn."""
 
@@ -44,7 +45,7 @@ def draw_paid(axis: Axes, dataset: xr.Dataset, error: str) -> None:
         axis.plot(at.root, proxy, ":", color=style.COLOURS[colour], lw=0.9)
     axis.plot([], [], "-", color="0.5", label="gold")
     axis.plot([], [], ":", color="0.5", label="proxy")
-    axis.set(xlabel=ROOT, ylabel="reward, standard deviations")
+    axis.set(xlabel=ROOT, ylabel="reward, std. dev.", ylim=(-0.3, 4.0))
     axis.legend()
 
 
@@ -59,7 +60,7 @@ def draw_equal(axis: Axes, dataset: xr.Dataset) -> None:
     axis.axvline(0, color="black", lw=0.5)
     axis.set_yticks([-row for row in range(len(ERRORS))], [*ERRORS.values()])
     axis.tick_params(axis="y", length=0)
-    axis.set(xlabel="gold, standard deviations", ylim=(0.5 - len(ERRORS), 0.5))
+    axis.set(xlabel="gold, std. dev.", ylim=(0.5 - len(ERRORS), 0.5))
     axis.legend()
 
 
@@ -88,35 +89,39 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
     draws, kept = dataset.sizes["seed"], readings.kept_at_end(here).sel(rule="tilt")
     size = f"errors {here['size'].item():g} times as large as gold"
     for error, name in ERRORS.items():
-        title = f"{name.capitalize()}: the strongest tilt keeps {kept.sel(error=error).item():.0%} of gold's peak"
+        title = f"{name.capitalize()}: the tilt ends at {kept.sel(error=error).item():.0%} of peak gold"
         says = (
-            f"Gold (solid) and proxy (dotted), gold and {name}, {size}, against the root of the drift; means over "
-            f"{draws} draws, drawn as far as {equal_drift.REACHED:.0%} of them come."
+            f"Gold (solid) and proxy (dotted, it may leave the panel) under errors of the kind {name}, {size}, against "
+            f"the root of the drift KL(policy‖base); means over {draws} draws, as far as {equal_drift.REACHED:.0%} come."
         )
         yield Panel(functools.partial(draw_paid, error=error), title, says, STUDENT)
     root, gold, _ = readings.at_equal_drift(here)
     left = gold.sel(error="student").mean("seed")
     listed = ", ".join(f"{rule} {left.sel(rule=rule).item():.2f}" for rule in LOOKS)
     says = f"Gold where every rule has spent √KL = {root:.2g} ({size}); means over {draws} draws."
-    yield Panel(draw_equal, f"At √KL = {root:.2g} under heavy tails: {listed}", says, STUDENT)
+    yield Panel(draw_equal, f"Heavy tails, √KL = {root:.2g}: {listed}", says, STUDENT)
     _, half = readings.turns(here)
     for error, name in ERRORS.items():
         last = half.sel(error=error, rule="policy gradient")
         middle = float(last.quantile(0.5, method="closest_observation"))
-        until = f"selects most until √KL = {middle:.1f}" if 0 < middle < np.inf else "has no such end"
+        until = f"mostly selects until √KL = {middle:.1f}" if 0 < middle < np.inf else "has no half"
         says = f"Selection fraction along the same paths, {name}; means over {draws} draws."
-        title = f"{name.capitalize()}: policy gradient {until}"
+        title = f"Policy gradient {until}"
         yield Panel(functools.partial(draw_fraction, error=error), title, says, STUDENT)
     nums = np.array(datasets.settings_of(dataset)["nums"])
     share = (here.total.sel(rule="best of n", error="normal") / dataset.best_of_n_bound).mean("seed")
     two = int(np.argmin(abs(nums - 2)))
-    title = f"Best of n spends {share[two].item():.2f} of its bound at n = {nums[two]:.2g}, {share[-1].item():.2f} at {nums[-1]:.0e}"
-    yield Panel(draw_bound, title, f"KL of best of n against its bound; means over {draws} draws, {size}.")
+    title = f"KL of best of n: {share[two].item():.2f} of its bound at n = {nums[two]:.2g}, {share[-1].item():.2f} in the end"
+    yield Panel(
+        draw_bound, title, f"KL of best of n against its bound ln n − (n−1)/n; means over {draws} draws, {size}."
+    )
 
 
 def draw(dataset: xr.Dataset) -> dict[str, Page]:
     """All panels."""
-    page = Page("Where gold is lost to the proxy", lettered(*_panels(dataset)), "abcd;efgh", 4.8, one_key=True)
+    page = Page(
+        "Where gold is lost to the proxy", lettered(*_panels(dataset)), "abcd;efgh", 4.8, one_key=True, bare="bcfg"
+    )
     return {"": page}
 
 

@@ -5,7 +5,7 @@ letter, its title, and its legend, below the axes on a page and beside them on a
 """
 
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
@@ -66,6 +66,7 @@ class Page(NamedTuple):
         one_key: whether the panels share one legend and one colour scale.
         bare: letters of panels whose vertical axis is labelled by their neighbour on the left.
         width: inches.
+        more: further lines of the caption, Markdown.
     """
 
     title: str
@@ -76,6 +77,7 @@ class Page(NamedTuple):
     one_key: bool = False
     bare: str = ""
     width: float = WIDTH
+    more: Sequence[str] = ()
 
 
 def lettered(*panels: Panel) -> dict[str, Panel]:
@@ -113,7 +115,7 @@ def draw_page(page: Page, dataset: xr.Dataset) -> Figure:
         if letter in page.bare:
             axis.tick_params(labelleft=False)
             axis.yaxis.label.set_visible(False)
-    _arrange(figure, axes.values(), beside=False)
+    _arrange(figure, [*axes.values()], beside=False)
     return figure
 
 
@@ -178,10 +180,15 @@ def _enlarge(figure: Figure, factor: float) -> None:
         effect._gc = {**effect._gc, "linewidth": factor * effect._gc["linewidth"]}
 
 
-def _arrange(figure: Figure, axes: Iterable[Axes], *, beside: bool) -> None:
+def _arrange(figure: Figure, axes: Sequence[Axes], *, beside: bool) -> None:
     """Wrap titles to their room, and move legends off the axes."""
+    # A long title would push its axes away before it is wrapped.
+    titles = [axis._left_title for axis in axes]  # pyright: ignore[reportAttributeAccessIssue]
+    for title in titles:
+        title.set_visible(False)
     figure.draw_without_rendering()
-    for axis in axes:
+    for axis, title in zip(axes, titles, strict=True):
+        title.set_visible(True)
         _wrap(axis)
     for axis in axes:
         if legend := axis.get_legend():

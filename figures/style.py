@@ -154,12 +154,14 @@ def _save(figure: Figure, out: Path, name: str) -> None:
 Draw = Callable[..., Figure | Mapping[str, Any]]
 
 
-def main(name: str, draw: Draw, description: str | None, *, several: str | None = None) -> None:
+def main(
+    name: str, draw: Draw, description: str | None, *, several: str | None = None, script: str | None = None
+) -> None:
     """Draw the command line's ``--data DIR/NAME.zarr`` to its ``--out DIR``; exit 2 with one sentence without data.
 
     ``draw`` returns pages, texts and what is JSON-able by what follows NAME in the names of their files; a page has its
     caption beside it. It is given the dataset; or all those that the pattern ``several`` finds in ``--data``, by where
-    they lie, and then returns figures without captions.
+    they lie. ``script`` is called as the experiment unless it is named.
     """
     parser = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = "folder of folders that the experiment wrote" if several else "folder that the experiment wrote"
@@ -175,7 +177,7 @@ def main(name: str, draw: Draw, description: str | None, *, several: str | None 
         drawn = drawn if isinstance(drawn, Mapping) else {"": drawn}
         if given.slide is None:
             for end, content in drawn.items():
-                _write(given.out, name, end, content, dataset)
+                _write(given.out, name, end, content, dataset, script or name)
         else:
             _write_slide(given.out, name, given.slide, drawn, dataset)
     except ValueError as error:
@@ -184,11 +186,11 @@ def main(name: str, draw: Draw, description: str | None, *, several: str | None 
         parser.error(f"{error.filename or given.out}: {files.why(error)}")
 
 
-def _write(out: Path, name: str, end: str, content: Any, dataset: Any) -> None:
+def _write(out: Path, name: str, end: str, content: Any, dataset: Any, script: str) -> None:
     """A page with its caption, a figure, a text or JSON."""
     if isinstance(content, Page):
         figure = pages.draw_page(content, dataset)
-        caption = captions.written(name, end, content, figure, dataset)
+        caption = captions.written(name, end, content, figure, dataset, script)
         _save(figure, out, name + end)
         files.write_text(out / f"{name}{end}.md", caption)
     elif isinstance(content, Figure):

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 
-import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
