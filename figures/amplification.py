@@ -54,7 +54,7 @@ def draw_shares(axis: Axes, dataset: xr.Dataset) -> None:
     axis.axvline(0.5, color="black", lw=0.5)
     axis.set_yticks([-row for row in range(len(rows))], [*rows])
     axis.tick_params(axis="y", length=0)
-    axis.set(xlim=(-0.03, 1.03), xlabel="share of the likeliest in the base, at the end")
+    axis.set(xlim=(-0.03, 1.03), xlabel="the likeliest's share at the end")
 
 
 def draw_entropy(axis: Axes, dataset: xr.Dataset) -> None:
@@ -93,12 +93,12 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
         STUDENT,
     )
     other = {rule: 1 - dataset.won.sel(rule=rule).mean().item() for rule in alone}
-    found = listed([f"{rule} {share:.0%}" for rule, share in other.items()], "nobody")
+    found = ", ".join(f"{rule} {share:.0%}" for rule, share in other.items())
     yield Panel(
         draw_shares,
-        f"Another than the likeliest is left: {found} of the runs" if alone else "What the likeliest has in the end",
-        "Share, among the right personas, of the one that the base has most often: in the base, and at the end by rule; "
-        f"a point for each prompt of each of {draws} draws, in order. Grey lines: laws of the exact rules, ranked likewise.",
+        f"The one left is not the likeliest: {found}" if alone else "What the likeliest has in the end",
+        "Share, among the right personas, of the one that the base has most often: in the base, and at the end by "
+        f"rule; a point for each prompt of each of {draws} draws, in order. Grey lines: laws of the exact rules. The title: in how many of the runs and draws.",
     )
     least = dataset.change.min(["seed", "direction"])
     rises = [str(paid) for paid in dataset.paid.values if least.sel(paid=paid) > 0]

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 
 from experiments.claims import horizon as readings
 from experiments.shared.claim import over_draws
+from experiments.shared.terminal import number
 from figures import style
 from figures.labels import End, at_ends
 from figures.pages import Page, Panel, lettered
@@ -25,17 +26,16 @@ def draw_half(axis: Axes, dataset: xr.Dataset) -> None:
     for i in range(exact.sizes["seed"]):
         look = {"color": style.COLOURS["blue"], "lw": 0.9}
         axis.plot(exact.length, exact[i].where(apart[i]), label=None if i else "exact", **look)
-        axis.plot(
-            exact.length, exact[i], alpha=0.3, label=None if i else "exact, too short to tell personas apart", **look
-        )
+        axis.plot(exact.length, exact[i], alpha=0.3, label=None if i else "exact, short answers", **look)
     strengths = (sampled / np.sqrt(sampled.sampled_length)).transpose("bound", "sampled_length", "seed")
     shown = strengths.sel(bound="middle").notnull().values
     lengths = np.broadcast_to(sampled.sampled_length.values[:, None], shown.shape)[shown]
     low, middle, high = (strengths.sel(bound=name).values[shown] for name in boundaries.BOUNDS)
     error = [middle - low, high - middle]
-    axis.errorbar(lengths, middle, error, fmt="o", ms=2.5, lw=0.7, color=style.COLOURS["red"], label="from samples")
+    axis.errorbar(lengths, middle, error, fmt="o", ms=2.5, lw=0.7, color=style.COLOURS["red"])
+    axis.plot([], [], "o", ms=2.5, color=style.COLOURS["red"], label="from samples")
     axis.plot(exact.length, 1 / np.sqrt(exact.length), "k:", label="law: T to the −½")
-    axis.set(xscale="log", yscale="log", xlabel="T, words", ylabel="strength at S = ½, of the law's at T = 1")
+    axis.set(xscale="log", yscale="log", xlabel="T, words", ylabel="strength at which S = ½")
     axis.legend()
 
 
@@ -83,16 +83,18 @@ def draw_distance(axis: Axes, dataset: xr.Dataset) -> None:
 
 
 def draw_weights(axis: Axes, dataset: xr.Dataset) -> None:
-    """Selection weights collapse on sT: one colour for each persona, short answers thin."""
+    """Selection weights collapse on sT: one colour for each persona, one dash for each length."""
     one = dataset.isel(DRAW)
     lengths = one.length.values[[1, len(one.length) // 2, -1]]
-    for persona, colour in zip(one.persona.values, style.COLOURS, strict=False):
-        here, shade = one.sel(persona=persona), style.COLOURS[colour]
+    for persona, colour in zip(one.persona.values, style.COLOURS.values(), strict=False):
+        here = one.sel(persona=persona)
         for length, dash in zip(lengths, (":", "--", "-"), strict=True):
-            label = f"T = {length}" if persona == one.persona.values[0] else None
-            axis.plot(one.selected, here.selected_weights.sel(length=length), dash, color=shade, lw=1.0, label=label)
-        law = here.selected_law.isel(length=-1)
-        axis.plot(one.selected, law, "x", color=shade, ms=3, label="law" if persona == one.persona.values[0] else None)
+            axis.plot(one.selected, here.selected_weights.sel(length=length), dash, color=colour, lw=1.0)
+        axis.plot(one.selected, here.selected_law.isel(length=-1), "x", color=colour, ms=3)
+        axis.plot([], [], "-", color=colour, label=f"persona {persona}")
+    for length, dash in zip(lengths, (":", "--", "-"), strict=True):
+        axis.plot([], [], dash, color="0.5", lw=1.0, label=f"T = {length}")
+    axis.plot([], [], "x", color="0.5", ms=3, label="law")
     axis.set(xscale="log", xlabel="s T", ylabel="weight of each persona", ylim=(-0.02, 1.02))
     axis.legend()
 
@@ -111,11 +113,11 @@ def draw_breaks(axis: Axes, dataset: xr.Dataset) -> None:
 def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
     draws, one = f"{dataset.sizes['seed']} random worlds", dataset.isel(DRAW)
     slope, error, _ = over_draws(readings.exponents(dataset))
-    title = f"Mostly selection up to a strength that falls as T to the {slope:.3f} ± {error:.1g}"
+    title = f"Mostly selection up to a strength ∝ T to the {number(slope, 3)} ± {number(error, 1)}"
     says = (
-        f"Strength at which S falls through ½ against the length of answers, in units of each draw's law at one word; {draws}. "
-        "Faint: answers too short to tell the best paid persona from the next. The exponent is fitted to the others, "
-        "± its standard error."
+        "Strength at which S falls through ½, in units of what each draw's law says of one word, against the length of "
+        f"answers; {draws}. Faint: answers too short to tell the best paid persona from the next; the exponent is "
+        "fitted to the others, ± its standard error."
     )
     yield Panel(
         draw_half, title if np.isfinite(slope) else "Selection ends at a strength", says, "Bars: 95% by the samples."
@@ -123,24 +125,25 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
     missed = abs(dataset.weak - dataset.weak_law).where(dataset.length >= 64).max().item()
     yield Panel(
         draw_plateau,
-        f"Longer answers are selected more by weak RL: the law misses {missed:.2g} at most from T = 64",
-        f"S of weak RL against T in units of T*, the length at which it is ½ (what one persona says varies in pay as much "
-        f"as personas do); {draws}.",
+        f"S of weak RL is T/(T+T*) within {missed:.2g} from T = 64 on",
+        "S of weak RL against T in units of T*, the length at which what one persona says varies in pay as much as the "
+        f"personas do; {draws}.",
     )
     top = one.exact_fraction.sel(case="per word").max("scaled")
     short, long = (int(one.sampled_length[i]) for i in (0, -1))
     yield Panel(
         draw_fraction,
-        f"At T = {long} S is up to {top.sel(length=long).item():.2f}, at T = {short} {top.sel(length=short).item():.2f}",
+        f"S reaches {top.sel(length=long).item():.2f} at T = {long}, {top.sel(length=short).item():.2f} at T = {short}",
         "S against s√T, first draw: lines by transfer matrices, points from samples.",
         "Bars: 95% by the samples.",
     )
-    weak = one.exact_distortion.sel(case="per word", scaled=1.0, method="nearest")
+    weak = one.exact_distortion.sel(case="per word").sel(scaled=1.0, method="nearest")
     spread = (weak / readings.distance_law(one).sel(scaled=1.0, method="nearest")).isel(length=slice(-2, None))
     yield Panel(
         draw_distance,
-        f"Hull distance runs on s√T: at s√T = 1 it is {spread[-1].item():.2f} of the law at T = {int(one.length[-1])}",
-        "Distance from the hull against s√T at several lengths, first draw, and the law of the best paid persona.",
+        f"Hull distance runs on s√T: {spread[-1].item():.2f} of the law at T = {int(one.length[-1])}",
+        "Distance from the hull against s√T at several lengths, first draw, and the law of the best paid persona; the "
+        "title has both at s√T = 1.",
     )
     apart = abs(one.selected_weights - one.selected_law).isel(length=-1).max().item()
     yield Panel(
@@ -154,8 +157,8 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
     yield Panel(
         draw_breaks,
         f"Only pay {' or '.join(kept)} is ever mostly selection" if kept else "No pay is mostly selection",
-        f"S against strength at T = {length}, first draw: paid per word, with equal means for all personas, for the last "
-        "word alone, and with one persona alone.",
+        f"S against strength at T = {length}, first draw: paid per word, with equal means for all personas, for the "
+        "last word alone, and with one persona alone.",
     )
 
 

@@ -18,7 +18,7 @@ class End(NamedTuple):
 
 
 def apart(heights: Sequence[float], gap: float) -> np.ndarray:
-    """Heights in the same order, moved as little as keeps neighbours ``gap`` apart, around their common middle."""
+    """Heights in the same order, moved as little as keeps neighbours ``gap`` apart, and between 0 and 1."""
     order = np.argsort(heights, kind="stable")
     wanted = np.array(heights, float)[order] - gap * np.arange(len(order))
     # Pooled: whoever has to be above the next one shares its place with it (isotonic regression).
@@ -29,6 +29,9 @@ def apart(heights: Sequence[float], gap: float) -> np.ndarray:
             (low, few), (high, more) = blocks[-2:]
             blocks[-2:] = [[(few * low + more * high) / (few + more), few + more]]
     placed = np.concatenate([np.full(int(count), height) for height, count in blocks]) + gap * np.arange(len(order))
+    steps = gap * np.arange(len(order))
+    placed = np.minimum(placed, 1.0 - steps[::-1])
+    placed = np.maximum(placed, steps)
     moved = np.empty(len(order))
     moved[order] = placed
     return moved

@@ -105,7 +105,8 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
     took = (times * one.law_time).sel(mass=rare)
     yield Panel(
         draw_times,
-        f"A right answer of {rare:g} takes vanilla {took.sel(rule='vanilla').item():.3g}, natural {took.sel(rule='natural').item():.2g}",
+        f"A right answer of {rare:g} takes "
+        + ", ".join(f"{took.sel(rule=rule).item():.2g} ({rule})" for rule in LOOKS),
         "Learning rate × steps until the right answer has probability ½, against its probability in the base: measured "
         "(points) and by the law (lines).",
     )
@@ -118,7 +119,8 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
     odds = last.odds.isel(other=0)
     yield Panel(
         draw_odds,
-        f"The second right answer's odds end at {odds.sel(rule='vanilla').item():.1g} (vanilla), {odds.sel(rule='natural').item():.2g} (natural)",
+        "The second right answer ends at odds of "
+        + ", ".join(f"{odds.sel(rule=rule).item():.1g} ({rule})" for rule in LOOKS),
         "Of several right answers that pay the same, the odds of each other one against the likeliest, while wrong "
         "answers vanish (to the right); dotted: the laws.",
     )

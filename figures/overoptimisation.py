@@ -92,7 +92,7 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
         title = f"{name.capitalize()}: the tilt ends at {kept.sel(error=error).item():.0%} of peak gold"
         says = (
             f"Gold (solid) and proxy (dotted, it may leave the panel) under errors of the kind {name}, {size}, against "
-            f"the root of the drift KL(policy‖base); means over {draws} draws, as far as {equal_drift.REACHED:.0%} come."
+            f"the root of the drift; means over {draws} draws, as far as {equal_drift.REACHED:.0%} of them come."
         )
         yield Panel(functools.partial(draw_paid, error=error), title, says, STUDENT)
     root, gold, _ = readings.at_equal_drift(here)
@@ -111,10 +111,11 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
     nums = np.array(datasets.settings_of(dataset)["nums"])
     share = (here.total.sel(rule="best of n", error="normal") / dataset.best_of_n_bound).mean("seed")
     two = int(np.argmin(abs(nums - 2)))
-    title = f"KL of best of n: {share[two].item():.2f} of its bound at n = {nums[two]:.2g}, {share[-1].item():.2f} in the end"
-    yield Panel(
-        draw_bound, title, f"KL of best of n against its bound ln n − (n−1)/n; means over {draws} draws, {size}."
+    title = (
+        f"KL of best of n: {share[two].item():.2f} of its bound at n = {nums[two]:.2g}, at last {share[-1].item():.2f}"
     )
+    says = f"KL of best of n against its bound ln n − (n−1)/n; means over {draws} draws, {size}."
+    yield Panel(draw_bound, title, says)
 
 
 def draw(dataset: xr.Dataset) -> dict[str, Page]:

@@ -34,6 +34,9 @@ OTHERS = "yours"
 COLOURS = {-1: style.COLOURS["red"], 1: style.COLOURS["blue"], 0: "0.5"}
 """Of rules that select less, more, or are not told from the reference."""
 
+SIGNS = {-1: "selects less", 1: "selects more", 0: "not told apart"}
+"""What they are called."""
+
 MARKERS = {"network": "o", "table": "^"}
 """By gate."""
 
@@ -92,6 +95,7 @@ def draw_differences(
     here = compared.reindex(rule=[*rows])
     told, at = (here.p < readings.SIGNIFICANT).values, np.array([*rows.values()]) + shift
     for sign, colour in COLOURS.items():
+        axis.plot([], [], "s", color=colour, mfc=colour if sign else "white", ms=3.5, label=SIGNS[sign])
         chosen = told & (np.sign(here.difference.values) == sign) if sign else ~told
         look = {"color": colour, "mfc": colour if sign else "white", "ms": 3.2, "mew": 0.8, "lw": 0.8}
         axis.errorbar(here.difference[chosen], at[chosen], xerr=here.half[chosen], fmt=marker, **look)

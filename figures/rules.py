@@ -12,9 +12,15 @@ from figures import style
 from figures.pages import STUDENT, Page, Panel, lettered
 from figures.rule_groups import MARKERS, REFERENCE, draw_differences, draw_rows, grouped
 from figures.rules_along import along
+from figures.rules_table import table
 from toypersona import datasets
 
 REST = {"switching": "orange", "novelty": "purple"}
+MORE = (
+    "- Every number: [rules_table.md](rules_table.md)",
+    "- A few rules along their drift: [rules_along.md](rules_along.md)",
+)
+
 Rows = Mapping[str, list[str]]
 
 
@@ -37,6 +43,7 @@ def draw_gate(axis: Axes, dataset: xr.Dataset, *, gate: str, groups: Rows) -> No
             )
     less = f" less {REFERENCE}'s" if REFERENCE in dataset.rule.values else ""
     axis.set_xlabel(f"S{less}")
+    axis.legend()
 
 
 def draw_rest(axis: Axes, dataset: xr.Dataset, *, groups: Rows) -> None:
@@ -69,7 +76,7 @@ def by_rule(dataset: xr.Dataset) -> Page:
     for gate in found.gate.values:
         signs = readings.signs(found.sel(gate=gate))
         less, more = (int((signs == sign).sum()) for sign in (-1, 1))
-        title = f"Gate {gate}: {less} of {signs.size} rules select less, {more} more"
+        title = f"Gate {gate}: {less} of {signs.size} rules select less than {REFERENCE}, {more} more"
         says = (
             f"Selection fraction S {where}, less that of {REFERENCE} in the same draw, with a gate {gate}; {draws} "
             "draws of text and fit. Red: less, blue: more, at 5% after Holm's correction for all rules; grey and "
@@ -86,9 +93,8 @@ def by_rule(dataset: xr.Dataset) -> Page:
         )
     )
     letters = lettered(*panels)
-    return Page(
-        "Every rule at equal drift, in groups by what it does", letters, "".join(letters), 5.6, {"sharey": True}
-    )
+    title, layout = "Every rule at equal drift, in groups by what it does", "".join(letters)
+    return Page(title, letters, layout, 5.6, one_key=True, bare=layout[1:], more=MORE)
 
 
 def draw(dataset: xr.Dataset) -> dict[str, Page | str]:

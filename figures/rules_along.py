@@ -78,8 +78,8 @@ def along(dataset: xr.Dataset) -> Page:
         Panel(
             functools.partial(draw_paid, read=_read(dense, "share", gate), rules=paid),
             f"Paid {share.min().item():.2f} to {share.max().item():.2f} of the tilt's at {last.drift.item():g} nats",
-            f"Mean reward against the drift spent, as a share of what the tilt is paid there, the most that is possible; "
-            f"gate {gate}; {draws}.",
+            f"Mean reward against the drift spent, as a share of what the tilt is paid there, the most that is "
+            f"possible; gate {gate}; {draws}.",
             STUDENT,
         )
     )
@@ -88,7 +88,7 @@ def along(dataset: xr.Dataset) -> Page:
     panels.append(
         Panel(
             functools.partial(draw_passes, gate=gate, rules=right),
-            f"A right answer at once: {base:.2f} in the base, then {once.min().item():.2f} to {once.max().item():.2f}",
+            f"pass@1 is {base:.2f} in the base, then {once.min().item():.2f} to {once.max().item():.2f}",
             f"pass@k after {last.drift.item():g} nats: the probability that one of k answers is right; means over "
             f"{draws}; gate {gate}.",
         )
@@ -111,7 +111,8 @@ def _selection(dense: tuple[xr.Dataset, xr.Dataset], first: xr.Dataset, gate: st
     weak = first.selection_fraction.sel(gate=gate, rule=[*shown]).dropna("rule")
     title = f"Gate {gate}"
     if weak.size > 1:
-        most, least = (f"{weak.rule.values[at]} {weak.values[at]:.2f}" for at in (weak.argmax(), weak.argmin()))
-        title += f": of {first.drift.item():g} nats {most} is selection, {least}"
+        order = weak.sortby(weak)
+        ends = " to ".join(f"{order[at].item():.2f} ({order.rule.values[at]})" for at in (-1, 0))
+        title = f"Gate {gate}: S at {first.drift.item():g} nats is {ends}"
     draw = functools.partial(draw_curves, read=_read(dense, "selection_fraction", gate), rules=shown)
     return Panel(draw, title, f"Selection fraction S against the drift spent, with a gate {gate}; {draws}.", STUDENT)

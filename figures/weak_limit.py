@@ -83,8 +83,8 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
     yield Panel(
         draw_selected,
         "Selected, median: " + ", ".join(f"{scope} {value:.2f}" for scope, value in middle.items()),
-        f"Measured S(0+), extrapolated from the three smallest steps, rule by rule: median of {cases}, and bars over the "
-        "middle nine tenths of them.",
+        f"Measured S(0+), extrapolated from the three smallest steps, rule by rule: median of {cases}.",
+        "Bars: the middle nine tenths of these cases.",
     )
     worst = abs(measured - dataset.predicted).max().item()
     yield Panel(
