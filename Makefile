@@ -63,7 +63,7 @@ figures: env ## remake everything in figures/out
 	@for world in $(filter-out speakers,$(WORLDS)); do $(call draw,$(GATED),$$world,--world $$world); done
 	@$(call draw,$(TRAINING),larry_bob_alice)
 	@$(call draw,sft,network,--policy transformer --length 2 --seeds 0 1 2 3 4 5 --lines 8 128 2048 --num-steps 1000)
-	@mkdir -p docs && mv $(addprefix figures/out/larry_bob_alice/,literature.md rl_curves.md) docs/
+	@mkdir -p docs && for page in literature rl_curves; do mv figures/out/larry_bob_alice/$${page}_page.md docs/$$page.md; done
 	@$(call draw,$(LAWS),laws)
 	@$(call draw,$(THOUGHTS),thoughts)
 	@for name in rules_by_world claims_table; do \

@@ -82,12 +82,16 @@ def _left(dataset: xr.Dataset) -> tuple[list[str], list[str]]:
     return alone, [rule for rule in LOOKS if moved.sel(rule=rule) < KEPT and rule not in alone]
 
 
+def _keep(rules: list[str], none: str) -> str:
+    return f"{listed(rules, none)} {'keep' if len(rules) > 1 else 'keeps'}"
+
+
 def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
     draws, steps = dataset.sizes["seed"], datasets.settings_of(dataset)["num_steps"]
     alone, kept = _left(dataset)
     yield Panel(
         draw_largest,
-        f"{listed(alone, 'No rule')} keep one right persona, {listed(kept, 'no rule')} all",
+        f"{_keep(alone, 'No rule')} one right persona; {_keep(kept, 'no rule')} all",
         f"All right personas are paid the same. Share of the largest of them, mean over prompts, in the course of "
         f"{steps} steps on the gates; {draws} draws of text and fit, and of sampled rules the mean of several runs.",
         STUDENT,
@@ -98,7 +102,8 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
         draw_shares,
         f"The one left is not the likeliest: {found}" if alone else "What the likeliest has in the end",
         "Share, among the right personas, of the one that the base has most often: in the base, and at the end by "
-        f"rule; a point for each prompt of each of {draws} draws, in order. Grey lines: laws of the exact rules. The title: in how many of the runs and draws.",
+        f"rule; a point for each prompt of each of {draws} draws, in order. Grey lines: laws of the exact rules. The "
+        "title: share of the runs.",
     )
     least = dataset.change.min(["seed", "direction"])
     rises = [str(paid) for paid in dataset.paid.values if least.sel(paid=paid) > 0]

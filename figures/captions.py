@@ -27,7 +27,7 @@ def written(
         dataset: that was drawn, or several by where they lie.
         script: that draws it.
     """
-    if isinstance(dataset, Mapping):
+    if not isinstance(dataset, xr.Dataset):
         found = []
     elif end:
         found = [f"What was found: [{name}.md]({name}.md)."]
@@ -37,7 +37,7 @@ def written(
     lines = [f"# {page.title}", "", f"![{page.title}]({name}{end}.png)", ""]
     for letter, axis in zip(page.panels, figure.axes, strict=False):
         lines += [_panel(letter, page, axis), ""]
-    several = dataset if isinstance(dataset, Mapping) else {"": dataset}
+    several = {"": dataset} if isinstance(dataset, xr.Dataset) else dataset
     made = [line for where, each in several.items() for line in (*_made(name, each, where), "")]
     drawn = f"Drawn by `python -m figures.{script} --data DIR --out DIR`."
     return "\n".join([*lines, *found, "", *page.more, *([""] if page.more else []), *made, drawn, ""])

@@ -17,8 +17,8 @@ def _rewards(dataset: xr.Dataset, draws: str) -> Iterable[Panel]:
     yield Panel(
         panels.draw_entropy,
         f"Reward is bought with entropy on {float((fits.price > 0).mean()):.0%} of the paths",
-        "Reward against entropy along each rule, gate network, first draw, with the fitted law R = −a exp(H) + b of Cui "
-        f"et al. 2025 (dotted). The title: paths with a > 0, over {draws}.",
+        "Reward against entropy along each rule, gate network, first draw, with the fitted law R = −a exp(H) + b of "
+        f"Cui et al. 2025 (dotted). The title: paths with a > 0, over {draws}.",
     )
     forms = curves.form_contest(dataset).sel(error="normal", gold_rule="policy gradient").mean("seed")
     yield Panel(
@@ -59,15 +59,15 @@ def _answers(dataset: xr.Dataset, draws: str) -> Iterable[Panel]:
     yield Panel(
         panels.draw_support,
         f"Right answers are {'kept' if agree > 0 else 'lost'} where entropy is left: rank correlation {agree:.2f}",
-        "Net support change (right answers found less those lost, Wu et al. 2025) against the entropy left at the end, a "
-        f"point for each rule, means over {draws}. The title: gate network.",
+        "Net support change (right answers found less those lost, Wu et al. 2025) against the entropy left at the end, "
+        f"a point for each rule, means over {draws}. The title: gate network.",
     )
     above, past = (mean(each) for each in readings.by_half(dataset, "changed"))
     yield Panel(
         panels.draw_choices,
         f"First choices change at {above:.0%} of the positions where S > ½, {past:.0%} past it",
-        "Share of positions whose likeliest next word is another than the base's, against S: every rule and record, and "
-        f"the tilt; means over {draws}. Grey: what Akgül et al. 2026 report.",
+        "Share of positions whose likeliest next word is another than the base's, against S: every rule and record, "
+        f"and the tilt; means over {draws}. Grey: what Akgül et al. 2026 report.",
     )
 
 

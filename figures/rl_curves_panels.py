@@ -100,7 +100,7 @@ def draw_ends(axis: Axes, dataset: xr.Dataset) -> None:
 
 
 def draw_flat(axis: Axes, dataset: xr.Dataset) -> None:
-    """Drift along each rule against its reward, and the least that the reward needs, means over draws and their interval."""
+    """Reward along each rule against its drift, with intervals over draws, and the least drift that it needs."""
     share = dataset.rule_paid / dataset.most_paid
     mean = dataset[["rule_drift", "least"]].mean("seed")
     for rule, colour in RULES.items():
@@ -113,7 +113,7 @@ def draw_flat(axis: Axes, dataset: xr.Dataset) -> None:
 
 
 def draw_same(axis: Axes, dataset: xr.Dataset) -> None:
-    """S, and reward and entropy in parts of those at the first angle, of the tilts that spend the same; means over draws and their interval."""
+    """S, and reward and entropy in parts of those at the first angle, of tilts that spend the same; with intervals."""
     at = dataset.isel(drift=-1)
     measures = {
         "selection S": (at.selection_fraction, "red"),

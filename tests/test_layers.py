@@ -56,10 +56,13 @@ WITHOUT_JAX = {
     "toypersona.worlds.lines",
     "toypersona.worlds.names",
 }
-OVER_ALL = {"style", "pages", "captions", "gallery", "rules_by_world", "claims_table"}
+OVER_ALL = {"style", "pages", "captions", "gallery", "labels", "rules_by_world", "claims_table"}
 """Modules of figures that draw no experiment of their own."""
 
-PAGES = {"literature_table", "rl_curves_page", "map_panels"}
+PAGES = {
+    *("literature_panels", "literature_table", "map_panels", "presence", "rl_curves_page", "rl_curves_panels"),
+    *("rule_groups", "rules_along", "rules_table"),
+}
 """Modules of figures that hold a part of one."""
 
 CLAIMS = {"experiments.claims", *(f"experiments.shared.{name}" for name in ("claim", "oracle", "repeated", "terminal"))}
