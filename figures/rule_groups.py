@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
 from experiments.claims import rules as readings
 from figures import style
+from figures.pages import POINTS
 
 REFERENCE = "policy gradient"
 """The rule from which all others are told."""
@@ -37,6 +39,9 @@ COLOURS = {-1: style.COLOURS["red"], 1: style.COLOURS["blue"], 0: "0.5"}
 SIGNS = {-1: "selects less", 1: "selects more", 0: "not told apart"}
 """What they are called."""
 
+Groups = Mapping[str, Sequence[str]]
+"""The rules of each group."""
+
 MARKERS = {"network": "o", "table": "^"}
 """By gate."""
 
@@ -54,7 +59,7 @@ def grouped(values: xr.DataArray) -> dict[str, list[str]]:
     return {group: rules for group, rules in groups.items() if rules}
 
 
-def heights(groups: Mapping[str, Sequence[str]]) -> tuple[dict[str, float], dict[str, float]]:
+def heights(groups: Groups) -> tuple[dict[str, float], dict[str, float]]:
     """Rows from the top down: of every rule, and of the name of every group above its rules."""
     rules, names, row = {}, {}, 0.0
     for group, members in groups.items():
@@ -64,19 +69,40 @@ def heights(groups: Mapping[str, Sequence[str]]) -> tuple[dict[str, float], dict
     return rules, names
 
 
-def draw_rows(axis: Axes, groups: Mapping[str, Sequence[str]], own: Sequence[str] = ()) -> dict[str, float]:
-    """Rows of an empty panel, every other group shaded: its name above those of its rules; the user's own are bold."""
-    rules, names = heights(groups)
-    rows = rules | {f"{group}:": at for group, at in names.items()}
+def narrow_heights(groups: Groups) -> tuple[dict[str, float], dict[str, float]]:
+    """The same where there is no room for the names of rules: those of a group side by side in one row."""
+    names = {group: -float(row) for row, group in enumerate(groups)}
+    spread = {group: np.linspace(0.35, -0.35, len(members) + 2)[1:-1] for group, members in groups.items()}
+    rules = {
+        rule: names[group] + float(up)
+        for group, members in groups.items()
+        for rule, up in zip(members, spread[group], strict=True)
+    }
+    return rules, names
+
+
+def on_slide() -> bool:
+    """Whether text is so large that rules can have no names."""
+    return plt.rcParams["font.size"] >= POINTS
+
+
+def draw_rows(axis: Axes, groups: Groups, own: Sequence[str] = ()) -> dict[str, float]:
+    """Rows of an empty panel, every other group shaded: its name above those of its rules; the user's own are bold.
+
+    On a slide there are the names of groups alone. Returns the rows of the rules.
+    """
+    rules, names = narrow_heights(groups) if on_slide() else heights(groups)
+    rows = names if on_slide() else rules | {f"{group}:": at for group, at in names.items()}
     axis.set_yticks([*rows.values()], [*rows], fontsize=5.5)
     axis.tick_params(axis="y", length=0)
     for label in axis.get_yticklabels():
         name = label.get_text()
         label.set(weight="bold" if name in own else "normal", style="normal" if name in rules else "italic")
-    bottoms = [at - len(groups[group]) - 0.55 for group, at in names.items()]
-    for at, bottom in [*zip(names.values(), bottoms, strict=True)][::2]:
-        axis.axhspan(bottom, at + 0.55, color="black", alpha=0.05, lw=0)
-    axis.set_ylim(bottoms[-1], 0.55)
+    tops = [at + 0.5 for at in names.values()]
+    bottoms = [*tops[1:], min(rules.values()) - 0.6]
+    for top, bottom in [*zip(tops, bottoms, strict=True)][::2]:
+        axis.axhspan(bottom, top, color="black", alpha=0.05, lw=0)
+    axis.set_ylim(bottoms[-1], tops[0])
     return rules
 
 

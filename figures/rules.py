@@ -10,7 +10,15 @@ from matplotlib.axes import Axes
 from experiments.claims import rules as readings
 from figures import style
 from figures.pages import STUDENT, Page, Panel, lettered
-from figures.rule_groups import MARKERS, REFERENCE, draw_differences, draw_rows, grouped
+from figures.rule_groups import (
+    MARKERS,
+    REFERENCE,
+    draw_differences,
+    draw_rows,
+    grouped,
+    narrow_heights,
+    on_slide,
+)
 from figures.rules_along import along
 from figures.rules_table import table
 from toypersona import datasets
@@ -34,29 +42,34 @@ def compared(dataset: xr.Dataset) -> xr.Dataset:
 
 def draw_gate(axis: Axes, dataset: xr.Dataset, *, gate: str, groups: Rows) -> None:
     """How much more every rule selects than policy gradient, with one gate."""
-    rows, here = draw_rows(axis, groups, readings.own(dataset)), compared(dataset).sel(gate=gate)
+    both = compared(dataset)
+    rows, here = draw_rows(axis, groups, readings.own(dataset)), both.sel(gate=gate)
     draw_differences(axis, here, rows, MARKERS.get(gate, "o"))
     for rule, at in rows.items():
-        if not np.isfinite(here.difference.sel(rule=rule)):
+        if not np.isfinite(here.difference.sel(rule=rule)) and not on_slide():
             axis.text(
                 0.98, at, "not reached", transform=axis.get_yaxis_transform(), fontsize=5.5, ha="right", va="center"
             )
     less = f" less {REFERENCE}'s" if REFERENCE in dataset.rule.values else ""
-    axis.set_xlabel(f"S{less}")
+    ends = [float((both.difference - both.half).min()), float((both.difference + both.half).max())]
+    margin = 0.06 * (ends[1] - ends[0])
+    axis.set(xlabel=f"S{less}", xlim=(ends[0] - margin, ends[1] + margin))
     axis.legend()
 
 
 def draw_rest(axis: Axes, dataset: xr.Dataset, *, groups: Rows) -> None:
-    """What is not selection, by rule: a bar for every gate."""
+    """What is not selection: a bar for every gate, by rule; on a slide the means of groups."""
     rows, gates = draw_rows(axis, groups, readings.own(dataset)), dataset.gate.values
-    mean = readings.at_levels(dataset)[0].isel(drift=-1).reindex(rule=[*rows])
-    width = 0.8 / len(gates)
+    mean = readings.at_levels(dataset)[0].isel(drift=-1)
+    alike = {rule: [rule] for rule in rows}
+    if on_slide():
+        rows, alike = narrow_heights(groups)[1], groups
     for i, gate in enumerate(gates):
-        at, left = np.array([*rows.values()]) + width * ((len(gates) - 1) / 2 - i), 0.0
+        at, left = np.array([*rows.values()]) + 0.8 * ((len(gates) - 1) / 2 - i) / len(gates), 0.0
         for part, colour in REST.items():
-            share, label = mean[part].sel(gate=gate).values, f"{part}, gate {gate}"
-            look = {"color": style.COLOURS[colour], "alpha": 1.0 if i == 0 else 0.45, "label": label}
-            axis.barh(at, share, left=left, height=0.9 * width, **look)
+            share = np.array([mean[part].sel(gate=gate, rule=rules).mean().item() for rules in alike.values()])
+            look = {"color": style.COLOURS[colour], "alpha": 1.0 if i == 0 else 0.45, "label": f"{part}, gate {gate}"}
+            axis.barh(at, share, left=left, height=0.72 / len(gates), **look)
             left = left + share
     axis.set(xlim=(0, None), xlabel="share of the drift")
     axis.legend()

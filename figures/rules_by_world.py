@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from experiments.claims import rules as readings
 from figures import style
 from figures.pages import STUDENT, Page, Panel, lettered
-from figures.rule_groups import MARKERS, REFERENCE, draw_differences, draw_rows, grouped
+from figures.rule_groups import MARKERS, REFERENCE, draw_differences, draw_rows, grouped, on_slide
 from figures.rules_table import difference
 from toypersona import datasets
 
@@ -35,7 +35,7 @@ def draw_world(
     for i, (gate, compared) in enumerate(gates.items()):
         marker = MARKERS.get(gate, "s")
         axis.plot([], [], marker, color=GREY, ms=3.2, label=f"gate {gate}")
-        draw_differences(axis, compared, rows, marker, 0.2 * (len(gates) - 1 - 2 * i))
+        draw_differences(axis, compared, rows, marker, (0.05 if on_slide() else 0.2) * (len(gates) - 1 - 2 * i))
     axis.set_xlabel(f"S less {REFERENCE}'s")
     axis.legend()
 

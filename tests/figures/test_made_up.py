@@ -57,6 +57,9 @@ def test_rules_are_in_order_within_their_groups_and_unknown_ones_are_the_user_s(
     order = sorted({**rules, **names}, key=lambda name: -{**rules, **names}[name])
     assert order == [name for group, members in groups.items() for name in (group, *members)]
     assert np.diff(sorted([*rules.values(), *names.values()])).min() > 0.8
+    narrow, rows = rule_groups.narrow_heights(groups)
+    assert all(abs(narrow[rule] - rows[group]) < 0.36 for group, members in groups.items() for rule in members)
+    assert len({*narrow.values()}) == len(narrow) and [*rows.values()] == [0, -1, -2, -3]
 
 
 def test_only_rules_that_are_told_from_the_reference_have_a_colour():
@@ -150,7 +153,8 @@ def competition(end: dict[str, float]) -> xr.Dataset:
     law = xr.full_like(shares.isel(rule=0, drop=True), base)
     variables = {
         "share": shares, "largest": largest, "won": (shares.isel(record=-1, drop=True) > 0.5).astype(float),
-        "law": law, "natural_law": law, "base_share": law.isel(record=0, drop=True), "change": change, "formula": change,
+        "law": law, "natural_law": law, "base_share": law.isel(record=0, drop=True), "change": change,
+        "formula": change,
     }  # fmt: skip
     settings = {"settings": {"num_steps": 1000}}
     return xr.Dataset(variables, attrs={"provenance": {"config": settings}})
