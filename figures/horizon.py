@@ -76,9 +76,10 @@ def draw_distance(axis: Axes, dataset: xr.Dataset) -> None:
         curve = one.exact_distortion.sel(case="per word", length=length)
         axis.plot(one.scaled, curve, color=shade, lw=1.0)
         ends.append(End(f"T = {length}", one.scaled.values[-1], min(float(curve[-1]), 1e2), shade))
-    axis.plot(one.scaled, readings.distance_law(one), "k:", label="law: s²Tσ²/2")
+    law = readings.distance_law(one)
+    axis.plot(one.scaled, law, "k:")
+    ends.append(End("law: s²Tσ²/2", one.scaled.values[-1], min(float(law[-1]), 1e2), "black"))
     axis.set(xscale="log", yscale="log", xlabel="s √T", ylabel="hull distance, nats", ylim=(1e-4, 1e2))
-    axis.legend()
     at_ends(axis, ends)
 
 

@@ -8,6 +8,10 @@ import numpy as np
 from matplotlib.axes import Axes
 
 
+TOP = 0.97
+"""Of the names' heights, as a share of the axes': above them is the title."""
+
+
 class End(NamedTuple):
     """The last point of a curve, in data coordinates, with its name and colour."""
 
@@ -17,7 +21,7 @@ class End(NamedTuple):
     colour: Any
 
 
-def apart(heights: Sequence[float], gap: float) -> np.ndarray:
+def apart(heights: Sequence[float] | np.ndarray, gap: float) -> np.ndarray:
     """Heights in the same order, moved as little as keeps neighbours ``gap`` apart, and between 0 and 1."""
     order = np.argsort(heights, kind="stable")
     wanted = np.array(heights, float)[order] - gap * np.arange(len(order))
@@ -30,7 +34,7 @@ def apart(heights: Sequence[float], gap: float) -> np.ndarray:
             blocks[-2:] = [[(few * low + more * high) / (few + more), few + more]]
     placed = np.concatenate([np.full(int(count), height) for height, count in blocks]) + gap * np.arange(len(order))
     steps = gap * np.arange(len(order))
-    placed = np.minimum(placed, 1.0 - steps[::-1])
+    placed = np.minimum(placed, TOP - steps[::-1])
     placed = np.maximum(placed, steps)
     moved = np.empty(len(order))
     moved[order] = placed

@@ -106,7 +106,7 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
     yield Panel(
         draw_times,
         f"A right answer of {rare:g} takes "
-        + ", ".join(f"{took.sel(rule=rule).item():.2g} ({rule})" for rule in LOOKS),
+        + ", ".join(f"{float(f'{took.sel(rule=rule).item():.2g}'):,g} ({rule})" for rule in LOOKS),
         "Learning rate × steps until the right answer has probability ½, against its probability in the base: measured "
         "(points) and by the law (lines).",
     )

@@ -52,10 +52,8 @@ def _forgetting(dataset: xr.Dataset, draws: str) -> Iterable[Panel]:
 
 
 def _answers(dataset: xr.Dataset, draws: str) -> Iterable[Panel]:
-    rates, left = curves.support_rates(dataset), dataset.token_entropy.isel(record=-1)
-    agree = mean(
-        curves.rank_correlation(readings.learnt(rates).NSCR, readings.learnt(left), "rule").sel(gate="network")
-    )
+    rates, left = curves.support_rates(readings.learnt(dataset)).NSCR, readings.learnt(dataset).token_entropy
+    agree = mean(curves.rank_correlation(rates, left.isel(record=-1), "rule").sel(gate="network"))
     yield Panel(
         panels.draw_support,
         f"Right answers are {'kept' if agree > 0 else 'lost'} where entropy is left: rank correlation {agree:.2f}",

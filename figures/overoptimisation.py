@@ -29,10 +29,10 @@ def along(dataset: xr.Dataset, error: str, rule: str) -> xr.Dataset:
     return at.assign_coords(drift=roots).rename(drift="root")
 
 
-def _draw_mean(axis: Axes, values: xr.DataArray, colour: str, **look: str) -> None:
+def _draw_mean(axis: Axes, values: xr.DataArray, colour: str, label: str) -> None:
     """Mean over the draws and its interval, where most draws have come so far."""
     mean, half = equal_drift.interval(values, equal_drift.REACHED * values.sizes["seed"])
-    axis.plot(mean.root, mean, color=style.COLOURS[colour], **look)
+    axis.plot(mean.root, mean, color=style.COLOURS[colour], label=label)
     axis.fill_between(mean.root, mean - half, mean + half, color=style.COLOURS[colour], alpha=0.15, lw=0)
 
 
@@ -40,7 +40,7 @@ def draw_paid(axis: Axes, dataset: xr.Dataset, error: str) -> None:
     """Gold and proxy along all three rules."""
     for rule, colour in LOOKS.items():
         at = along(dataset, error, rule)
-        _draw_mean(axis, at.gold, colour, label=rule)
+        _draw_mean(axis, at.gold, colour, rule)
         proxy = equal_drift.interval(at.proxy, equal_drift.REACHED * at.sizes["seed"])[0]
         axis.plot(at.root, proxy, ":", color=style.COLOURS[colour], lw=0.9)
     axis.plot([], [], "-", color="0.5", label="gold")
@@ -67,7 +67,7 @@ def draw_equal(axis: Axes, dataset: xr.Dataset) -> None:
 def draw_fraction(axis: Axes, dataset: xr.Dataset, error: str) -> None:
     """Selection fraction along all three rules."""
     for rule, colour in LOOKS.items():
-        _draw_mean(axis, along(dataset, error, rule).selection_fraction, colour, label=rule)
+        _draw_mean(axis, along(dataset, error, rule).selection_fraction, colour, rule)
     axis.axhline(0.5, color="black", lw=0.5)
     axis.set(xlabel=ROOT, ylabel="selection fraction S", ylim=(0, 1.02))
     axis.legend()

@@ -56,11 +56,11 @@ def draw_back(axis: Axes, dataset: xr.Dataset) -> None:
     new, enough = dataset.new_absence.mean("seed"), float(readings.back_again(dataset).mean())
     axis.plot(new.back, new, color=style.COLOURS["red"], ls="-.")
     ends.append(End("a stranger,\nfrom the base", float(new.back[-1]), float(new[-1]), style.COLOURS["red"]))
-    axis.axhline(enough, color="black", lw=0.5, label="half his weight in the base")
+    axis.axhline(enough, color="black", lw=0.5)
+    ends.append(End("half his weight\nin the base", float(new.back[-1]), enough, "black"))
     axis.set(xscale="log", yscale="log", xlabel=f"steps of SFT on {_called(dataset)}'s lines")
     axis.set_ylabel("KL(wanted‖policy), nats")
-    axis.legend()
-    at_ends(axis, ends)
+    at_ends(axis, ends, gap=0.1)
 
 
 def panels(dataset: xr.Dataset) -> Iterable[Panel]:

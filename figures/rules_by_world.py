@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -27,9 +28,7 @@ def columns(of_each: Mapping[str, xr.Dataset], kind: str) -> dict[str, xr.Datase
     return found
 
 
-def draw_world(
-    axis: Axes, _: Mapping[str, xr.Dataset], *, gates: Mapping[str, xr.Dataset], groups: Mapping[str, list[str]]
-) -> None:
+def draw_world(axis: Axes, _: Any, *, gates: Mapping[str, xr.Dataset], groups: Mapping[str, list[str]]) -> None:
     """Differences with their 95% intervals in one world, a marker for each gate."""
     rows = draw_rows(axis, groups)
     for i, (gate, compared) in enumerate(gates.items()):

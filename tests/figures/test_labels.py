@@ -35,7 +35,7 @@ def test_names_stay_beside_the_axes_and_in_their_order():
         moved = labels.apart(heights, gap)
         ordered = moved[np.argsort(heights, kind="stable")]
         assert (np.diff(ordered) >= gap - 1e-12).all()
-        assert moved.min() >= 0 and moved.max() <= 1 + 1e-12
+        assert moved.min() >= 0 and moved.max() <= labels.TOP + 1e-12
     np.testing.assert_allclose(labels.apart([0.9, 0.1, 0.5], 0.1), [0.9, 0.1, 0.5])
 
 

@@ -78,7 +78,7 @@ def test_only_rules_that_are_told_from_the_reference_have_a_colour():
     }
     assert points[-1] == {-0.1: rows["RLOO"]} and points[1] == {0.2: rows["GRPO"]}
     assert {0.5} == {x for x in points[0] if np.isfinite(x)}
-    weights = {label.get_text(): label.get_weight() for label in axis.get_yticklabels()}
+    weights = {label.get_text(): label.get_fontproperties().get_weight() for label in axis.get_yticklabels()}
     assert weights["DPO"] == "bold" and weights["RLOO"] == "normal"
 
 
@@ -149,7 +149,7 @@ def competition(end: dict[str, float]) -> xr.Dataset:
         {"seed": seeds, "paid": paid, "direction": direction},
         ("seed", "paid", "direction"),
     )
-    largest = np.maximum(shares, 1 - shares).mean("prompt")
+    largest = xr.ufuncs.maximum(shares, 1 - shares).mean("prompt")
     law = xr.full_like(shares.isel(rule=0, drop=True), base)
     variables = {
         "share": shares, "largest": largest, "won": (shares.isel(record=-1, drop=True) > 0.5).astype(float),
