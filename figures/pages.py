@@ -173,7 +173,7 @@ def _enlarge(figure: Figure, factor: float) -> None:
             artist.set(linewidth=factor * artist.get_linewidth(), markersize=factor * artist.get_markersize())
             outlines |= {id(effect): effect for effect in artist.get_path_effects() or ()}
         elif isinstance(artist, Collection):
-            artist.set_linewidth(factor * np.atleast_1d(artist.get_linewidth()))
+            artist.set_linewidth((factor * np.atleast_1d(artist.get_linewidth())).tolist())
     for effect in outlines.values():
         effect._gc = {**effect._gc, "linewidth": factor * effect._gc["linewidth"]}
 

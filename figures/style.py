@@ -101,6 +101,15 @@ def band(
     fill(x, mean - half, mean + half, color=shade, alpha=0.2, lw=0)
 
 
+def points(
+    axis: Axes, x: Any, values: xr.DataArray, colour: str, marker: str = "o", label: str | None = None, **look: Any
+) -> None:
+    """The mean over draws and its 95% interval (Student) as marks with bars; arguments as ``band``'s."""
+    mean, half = equal_drift.interval(values)
+    look = {"ms": 3, "lw": 0.8, **look}
+    axis.errorbar(x, mean, half, fmt=marker, color=COLOURS[colour], label=label, **look)
+
+
 def curves(axis: Axes, mean: xr.DataArray, band: xr.DataArray, looks: Mapping[str, str]) -> None:
     """Means [rule, x] with a band on either side, for each rule that has a colour."""
     for (rule, colour), dash in zip(looks.items(), (*DASHES, "-"), strict=False):
@@ -125,21 +134,31 @@ def panels(
     return draw
 
 
-def columns(axis: Axes, texts: Mapping[str, Sequence[str]], size: float = 5.0) -> None:
-    """Lines of text under bold headings, side by side; on a slide two beside each other, of as many lines as fit."""
+def columns(
+    axis: Axes, texts: Mapping[str, Sequence[str]], marks: Sequence[str] = (), family: str = "sans-serif"
+) -> None:
+    """Lines of text under bold headings, side by side; on a slide two beside each other, of as many lines as fit.
+
+    Args:
+        axis: to write on, over the whole width of the page.
+        texts: lines by their heading.
+        marks: colours of squares before the headings.
+        family: of the font.
+    """
     axis.axis("off")
     on_slide = plt.rcParams["font.size"] >= pages.POINTS
     across = 2 if on_slide else len(texts)
     down = -(-len(texts) // across)
     # A slide has room for this many lines of 14 points below its title.
     most = 20 // down - 2 if on_slide else None
-    # Side by side over the whole width of the page, whatever axes stand above.
     place = blended_transform_factory(axis.figure.transFigure, axis.transAxes)
     look = {"va": "top", "transform": place, "in_layout": False, "linespacing": 1.4}
     for i, (heading, lines) in enumerate(texts.items()):
         x, y = 0.01 + 0.99 * (i % across) / across, 1 - i // across / down
-        axis.text(x, y, heading, weight="bold", fontsize=size + 0.6, **look)
-        axis.text(x, y, "\n" + "\n".join(lines[:most]), fontsize=size, **look)
+        if marks:
+            axis.text(x, y, "■", color=marks[i], fontsize=5.6, **look)
+        axis.text(x + 0.02 * bool(marks), y, heading, weight="bold", fontsize=5.6, **look)
+        axis.text(x, y, "\n" + "\n".join(lines[:most]), fontsize=5.0, family=family, **look)
 
 
 def _save(figure: Figure, out: Path, name: str) -> None:

@@ -6,7 +6,7 @@ import xarray as xr
 from matplotlib import pyplot as plt
 
 from experiments.claims import transformer as readings
-from figures import transformer as figure
+from figures import network_panels as figure
 from toypersona import datasets
 
 SEEDS, ANGLES, DRIFTS = 6, np.array([0.0, 30.0, 60.0, 90.0]), np.array([0.005, 0.01, 0.02])
