@@ -131,7 +131,7 @@ def draw(dataset: xr.Dataset) -> dict[str, Any]:
         ),
         Panel(
             draw_stops,
-            f"The e-process stops at ln(1/α)/d: {off:.2f} times that",
+            f"The e-process stops at {off:.2f} ln(1/α)/d",
             f"When e-processes of level {stop:g} stop, against the hull distance; a mark for each kind, reward, drift "
             f"and each of {draws}.",
         ),

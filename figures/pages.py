@@ -12,7 +12,6 @@ import matplotlib.pyplot as plt
 import mpltern  # noqa: F401  (registers the ternary projection)
 import numpy as np
 import xarray as xr
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import Collection
 from matplotlib.figure import Figure
@@ -28,6 +27,7 @@ SLIDE, POINTS = (10.0, 5.625), 14.0
 """Inches of a slide, 16:9, and the size of its text."""
 
 STUDENT = "Shading and bars: 95% interval of the mean over the draws (Student)."
+STUDENT_OF_LOGS = "Shading: 95% interval of the geometric mean over the draws (Student, of logarithms)."
 """What shading means unless a panel says what else."""
 
 GAP = 3.0
@@ -146,10 +146,10 @@ def _draw_scale(figure: Figure, axes: Axes | list[Axes], label: str) -> None:
 
 def _share_key(figure: Figure, axes: list[Axes], scale: str) -> None:
     """One legend below all panels, of everything that theirs hold, and one colour scale."""
-    entries: dict[str, Artist] = {}
+    entries: dict[str, Any] = {}
     for axis in axes:
         if legend := axis.get_legend():
-            entries |= _entries(legend)
+            entries |= _entries(axis, legend)
             legend.remove()
     _draw_scale(figure, axes, scale)
     make = lambda columns: figure.legend(  # noqa: E731
@@ -158,9 +158,11 @@ def _share_key(figure: Figure, axes: list[Axes], scale: str) -> None:
     _widest(make, len(entries), figure.bbox.width)
 
 
-def _entries(legend: Legend) -> dict[str, Artist]:
+def _entries(axis: Axes, legend: Legend) -> dict[str, Any]:
+    """What a legend explains, by its labels: as it was drawn, or as the legend was given it."""
     labels = [text.get_text() for text in legend.get_texts()]
-    return dict(zip(labels, filter(None, legend.legend_handles), strict=True))
+    drawn = axis.get_legend_handles_labels()
+    return dict(zip(labels, drawn[0] if drawn[1] == labels else legend.legend_handles, strict=True))
 
 
 def _enlarge(figure: Figure, factor: float) -> None:
@@ -212,7 +214,7 @@ def _outer(axis: Axes, side: str) -> Any:
 
 def _move(axis: Axes, legend: Legend, *, beside: bool) -> None:
     """A legend to the right of its axes, or below them in as many columns as there is room for."""
-    entries, figure, here = _entries(legend), axis.figure, axis.bbox
+    entries, figure, here = _entries(axis, legend), axis.figure, axis.bbox
     look = {
         "title": legend.get_title().get_text() or None,
         "fontsize": max(text.get_fontsize() for text in legend.get_texts()),

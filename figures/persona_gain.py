@@ -60,6 +60,7 @@ def draw_rates(axis: Axes, dataset: xr.Dataset) -> None:
         axis.plot(rates, curve, color=style.COLOURS[colour], label=f"gate {gate}")
         style.points(axis, rates, seen.sel(gate=gate, rule=law.rule), colour)
     axis.set(xscale="log", xlabel="gate's learning rate / experts'", ylabel=f"S(0+) at {at:g}°", ylim=(-0.03, 1.03))
+    style.ticks(axis.xaxis, rates.values)
     axis.legend()
 
 

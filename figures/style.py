@@ -79,7 +79,7 @@ def band(
     dash: Any = "-",
     label: str = "",
     *,
-    across: bool = True,
+    logs: bool = False,
     **look: Any,
 ) -> None:
     """The mean over draws and its 95% interval (Student): ``pages.STUDENT`` in the caption.
@@ -91,14 +91,13 @@ def band(
         colour: a name in ``COLOURS``.
         dash: of the line.
         label: in the legend.
-        across: whether ``x`` runs across, or up.
+        logs: whether mean and interval are those of the logarithms: ``pages.STUDENT_OF_LOGS``.
         look: of the line.
     """
-    mean, half = equal_drift.interval(values)
-    shade = COLOURS[colour]
-    axis.plot(*((x, mean) if across else (mean, x)), ls=dash, color=shade, label=label, **look)
-    fill = axis.fill_between if across else axis.fill_betweenx
-    fill(x, mean - half, mean + half, color=shade, alpha=0.2, lw=0)
+    mean, half = equal_drift.interval(np.log(values) if logs else values)
+    middle, low, high = (np.exp(each) if logs else each for each in (mean, mean - half, mean + half))
+    axis.plot(x, middle, ls=dash, color=COLOURS[colour], label=label, **look)
+    axis.fill_between(x, low, high, color=COLOURS[colour], alpha=0.2, lw=0)
 
 
 def points(
@@ -152,13 +151,16 @@ def columns(
     # A slide has room for this many lines of 14 points below its title.
     most = 20 // down - 2 if on_slide else None
     place = blended_transform_factory(axis.figure.transFigure, axis.transAxes)
-    look = {"va": "top", "transform": place, "in_layout": False, "linespacing": 1.4}
+    look = {"va": "top", "in_layout": False, "linespacing": 1.4}
+    below = {**look, "xycoords": place, "textcoords": "offset points", "annotation_clip": False}
+    look["transform"] = place
+    size = pages.POINTS if on_slide else 5.6
     for i, (heading, lines) in enumerate(texts.items()):
         x, y = 0.01 + 0.99 * (i % across) / across, 1 - i // across / down
         if marks:
             axis.text(x, y, "■", color=marks[i], fontsize=5.6, **look)
         axis.text(x + 0.02 * bool(marks), y, heading, weight="bold", fontsize=5.6, **look)
-        axis.text(x, y, "\n" + "\n".join(lines[:most]), fontsize=5.0, family=family, **look)
+        axis.annotate("\n".join(lines[:most]), (x, y), (0, -1.6 * size), fontsize=5.0, family=family, **below)
 
 
 def _save(figure: Figure, out: Path, name: str) -> None:

@@ -5,7 +5,6 @@ from typing import Any
 import xarray as xr
 
 from experiments.claims import transformer as readings
-from experiments.shared.terminal import number
 from figures import network_panels, style
 from figures.pages import STUDENT, Page, Panel, lettered
 
@@ -55,7 +54,7 @@ def _laws(dataset: xr.Dataset, draws: str) -> Panel:
         "Selection fraction of three small steps against R² of the rule's own direction, known before any step; a mark "
         f"for each rule, angle and each of {draws}."
     )
-    return Panel(network_panels.draw_laws, f"The law holds in a network: off by {number(off, 1)} at most", says)
+    return Panel(network_panels.draw_laws, f"The law holds in a network: off by {off:.1g} at most", says)
 
 
 def _walks(dataset: xr.Dataset, draws: str) -> Panel:
