@@ -5,7 +5,7 @@ letter, its title, and its legend, below the axes on a page and beside them on a
 """
 
 import textwrap
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
@@ -29,6 +29,9 @@ SLIDE, POINTS = (10.0, 5.625), 14.0
 STUDENT = "Shading and bars: 95% interval of the mean over the draws (Student)."
 STUDENT_OF_LOGS = "Shading: 95% interval of the geometric mean over the draws (Student, of logarithms)."
 """What shading means unless a panel says what else."""
+
+BESIDE = 0.35
+"""Of a slide's width may be taken by a legend beside the axes: a wider one goes below them."""
 
 GAP = 3.0
 """Points between axes and what stands around them."""
@@ -113,7 +116,7 @@ def draw_page(page: Page, dataset: xr.Dataset) -> Figure:
         if letter in page.bare:
             axis.tick_params(labelleft=False)
             axis.yaxis.label.set_visible(False)
-    _arrange(figure, axes.values(), beside=False)
+    _arrange(figure, list(axes.values()), beside=False)
     return figure
 
 
@@ -180,8 +183,10 @@ def _enlarge(figure: Figure, factor: float) -> None:
         effect._gc = {**effect._gc, "linewidth": factor * effect._gc["linewidth"]}
 
 
-def _arrange(figure: Figure, axes: Iterable[Axes], *, beside: bool) -> None:
+def _arrange(figure: Figure, axes: Sequence[Axes], *, beside: bool) -> None:
     """Wrap titles to their room, and move legends off the axes."""
+    for axis in axes:
+        axis._left_title.set_in_layout(False)  # pyright: ignore[reportAttributeAccessIssue]
     figure.draw_without_rendering()
     for axis in axes:
         _wrap(axis)
@@ -199,7 +204,13 @@ def _wrap(axis: Axes) -> None:
     letters = len(text) * max(room, here.width) / max(title.get_window_extent().width, 1.0)
     for sign in "=<>≤≥":
         text = text.replace(f" {sign} ", f"\N{NO-BREAK SPACE}{sign}\N{NO-BREAK SPACE}")
-    title.set_text(textwrap.fill(text, max(12, int(letters)), break_long_words=False))
+    fill = lambda width: textwrap.wrap(text, width, break_long_words=False)  # noqa: E731
+    widest = max(12, int(letters))
+    # As few lines as there is room for, as even as they can be.
+    even = min(width for width in range(1, widest + 1) if len(fill(width)) == len(fill(widest)))
+    title.set_text("\n".join(fill(even)))
+    # It needs room above the axes, but must not make them narrower: lines of blanks in the middle keep the room.
+    axis.set_title("\n".join([" "] * len(fill(even))), fontsize=title.get_fontsize())
 
 
 def _in_a_row(one: Axes, other: Axes) -> bool:
@@ -222,6 +233,7 @@ def _move(axis: Axes, legend: Legend, *, beside: bool) -> None:
         "borderaxespad": 0.0,
         "borderpad": 0.0,
     }
+    beside = beside and legend.get_window_extent().width <= BESIDE * figure.bbox.width
     legend.remove()
     around, left = axis.get_tightbbox() or here, _outer(axis, "y").x0
     right = max([here.x1, *(_outer(each, "y").x1 for each in figure.axes if each.bbox.bounds == here.bounds)])

@@ -58,8 +58,8 @@ def _defences(dataset: xr.Dataset) -> Panel:
     title = f"At length cost {cost:g} no defence ends readable"
     if readable.notnull().any():
         best = readable.idxmax("rule").item()
-        title = f"{best.capitalize()} ends readable and {float(readable.max()):.2f} right"
-        title = title.replace("Exact", "No defence")
+        who = "Even without a defence" if best == "exact" else f"With {best}"
+        title = f"{who} thoughts end readable, {float(readable.max()):.0%} of the answers right"
     says = (
         f"Accuracy against agreement as the strength grows from the base to the rings, at length cost {cost:g}; lines: "
         f"means over {dataset.sizes['seed']} draws, rings: each draw at the greatest strength. Readable is an "

@@ -86,6 +86,7 @@ def draw_information(axis: Axes, dataset: xr.Dataset, rule: str, cost: float) ->
         other.plot(columns, here[name], look, lw=1, label=name)
     other.set(ylim=(-0.15, 1.08), yticks=(0, 0.5, 1))
     other.tick_params(length=2)
+    other.xaxis.set_visible(False)
     other.set_ylabel("accuracy, agreement, reliance")
     other.spines["right"].set_visible(True)
     axis.set(ylim=(-0.15 * np.log(2), 1.08 * np.log(2)), ylabel="nats on the answer")

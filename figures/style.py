@@ -160,7 +160,11 @@ def columns(
         if marks:
             axis.text(x, y, "■", color=marks[i], fontsize=5.6, **look)
         axis.text(x + 0.02 * bool(marks), y, heading, weight="bold", fontsize=5.6, **look)
-        axis.annotate("\n".join(lines[:most]), (x, y), (0, -1.6 * size), fontsize=5.0, family=family, **below)
+        shown = list(lines[:most])
+        if len(shown) < len(lines) and "" in shown:
+            # Whole paragraphs only.
+            shown = shown[: len(shown) - 1 - shown[::-1].index("")]
+        axis.annotate("\n".join(shown), (x, y), (0, -1.6 * size), fontsize=5.0, family=family, **below)
 
 
 def _save(figure: Figure, out: Path, name: str) -> None:

@@ -15,7 +15,7 @@ def texts(figure: Figure) -> list[Text]:
         id(label)
         for side in sides
         for tick in (*side.get_major_ticks(), *side.get_minor_ticks())
-        if id(tick) not in ticks or not side.axes.axison or hasattr(side.axes, "taxis")
+        if id(tick) not in ticks or not (side.get_visible() and side.axes.axison) or hasattr(side.axes, "taxis")
         for label in (tick.label1, tick.label2)
     }
     shown = [text for text in figure.findobj(Text) if id(text) not in beyond and text.get_visible()]
