@@ -46,7 +46,7 @@ $(SITE) $(LM): .venv/.%-ready: requirements/%.lock $(ENV)
 map: env ## compute and draw the map; WORLD=speakers, PRESET=paper
 	@out="$(RESULTS)/$(PRESET)/$(WORLD)"; \
 	$(BIN)/python -m experiments.phase_diagram --preset $(PRESET) --world $(WORLD) --out "$$out" || exit $$?; \
-	for source in "$$out/phase_diagram.zarr/zarr.json" figures/phase_diagram.py figures/style.py experiments/claims/phase_diagram.py; do \
+	for source in "$$out/phase_diagram.zarr/zarr.json" $(addprefix figures/,phase_diagram.py map_panels.py pages.py captions.py style.py) experiments/claims/phase_diagram.py; do \
 		[ "$$out/phase_diagram_rules.png" -nt "$$source" ] || { $(BIN)/python -m figures.phase_diagram --data "$$out" --out "$$out"; exit $$?; }; \
 	done; \
 	echo "Figures $$out/phase_diagram.png, $$out/phase_diagram_rules.png"
@@ -69,6 +69,7 @@ figures: env ## remake everything in figures/out
 	@for name in rules_by_world claims_table; do \
 		$(BIN)/python -m figures.$$name --data $(RESULTS)/$(PRESET) --out figures/out || exit $$?; \
 	done
+	@$(BIN)/python -m figures.gallery --figures figures/out --out docs/gallery.md
 
 test: env ## run the tests (five minutes)
 	@$(BIN)/python -m pytest -m "not slow"

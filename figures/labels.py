@@ -7,7 +7,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-
 TOP = 0.97
 """Of the names' heights, as a share of the axes': above them is the title."""
 

@@ -98,7 +98,7 @@ def draw_noise(axis: Axes, dataset: xr.Dataset) -> None:
     _draw_boundary(axis, noise, dataset.learning_rate, "s-", color=style.COLOURS["green"], ms=3)
     axis.set(xscale="log", xlim=dataset.learning_rate.values[[0, -1]], xlabel="learning rate")
     axis.set(ylabel="angle of the reward, degrees", ylim=_angles(dataset), yticks=noise.angle)
-    style.ticks(axis.xaxis, [0.1, 10, 1000])
+    style.ticks(axis.xaxis, dataset.learning_rate.values[[0, -1]])
 
 
 def noise_boundary(dataset: xr.Dataset) -> xr.DataArray:

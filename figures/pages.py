@@ -12,7 +12,6 @@ import matplotlib.pyplot as plt
 import mpltern  # noqa: F401  (registers the ternary projection)
 import numpy as np
 import xarray as xr
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.collections import Collection
 from matplotlib.figure import Figure
@@ -28,7 +27,11 @@ SLIDE, POINTS = (10.0, 5.625), 14.0
 """Inches of a slide, 16:9, and the size of its text."""
 
 STUDENT = "Shading and bars: 95% interval of the mean over the draws (Student)."
+STUDENT_OF_LOGS = "Shading: 95% interval of the geometric mean over the draws (Student, of logarithms)."
 """What shading means unless a panel says what else."""
+
+BESIDE = 0.35
+"""Of a slide's width may be taken by a legend beside the axes: a wider one goes below them."""
 
 GAP = 3.0
 """Points between axes and what stands around them."""
@@ -115,7 +118,7 @@ def draw_page(page: Page, dataset: xr.Dataset) -> Figure:
         if letter in page.bare:
             axis.tick_params(labelleft=False)
             axis.yaxis.label.set_visible(False)
-    _arrange(figure, [*axes.values()], beside=False)
+    _arrange(figure, list(axes.values()), beside=False)
     return figure
 
 
@@ -148,10 +151,10 @@ def _draw_scale(figure: Figure, axes: Axes | list[Axes], label: str) -> None:
 
 def _share_key(figure: Figure, axes: list[Axes], scale: str) -> None:
     """One legend below all panels, of everything that theirs hold, and one colour scale."""
-    entries: dict[str, Artist] = {}
+    entries: dict[str, Any] = {}
     for axis in axes:
         if legend := axis.get_legend():
-            entries |= _entries(legend)
+            entries |= _entries(axis, legend)
             legend.remove()
     _draw_scale(figure, axes, scale)
     make = lambda columns: figure.legend(  # noqa: E731
@@ -160,9 +163,11 @@ def _share_key(figure: Figure, axes: list[Axes], scale: str) -> None:
     _widest(make, len(entries), figure.bbox.width)
 
 
-def _entries(legend: Legend) -> dict[str, Artist]:
+def _entries(axis: Axes, legend: Legend) -> dict[str, Any]:
+    """What a legend explains, by its labels: as it was drawn, or as the legend was given it."""
     labels = [text.get_text() for text in legend.get_texts()]
-    return dict(zip(labels, filter(None, legend.legend_handles), strict=True))
+    drawn = axis.get_legend_handles_labels()
+    return dict(zip(labels, drawn[0] if drawn[1] == labels else legend.legend_handles, strict=True))
 
 
 def _enlarge(figure: Figure, factor: float) -> None:
@@ -175,20 +180,17 @@ def _enlarge(figure: Figure, factor: float) -> None:
             artist.set(linewidth=factor * artist.get_linewidth(), markersize=factor * artist.get_markersize())
             outlines |= {id(effect): effect for effect in artist.get_path_effects() or ()}
         elif isinstance(artist, Collection):
-            artist.set_linewidth(factor * np.atleast_1d(artist.get_linewidth()))
+            artist.set_linewidth((factor * np.atleast_1d(artist.get_linewidth())).tolist())
     for effect in outlines.values():
         effect._gc = {**effect._gc, "linewidth": factor * effect._gc["linewidth"]}
 
 
 def _arrange(figure: Figure, axes: Sequence[Axes], *, beside: bool) -> None:
     """Wrap titles to their room, and move legends off the axes."""
-    # A long title would push its axes away before it is wrapped.
-    titles = [axis._left_title for axis in axes]  # pyright: ignore[reportAttributeAccessIssue]
-    for title in titles:
-        title.set_visible(False)
+    for axis in axes:
+        axis._left_title.set_in_layout(False)  # pyright: ignore[reportAttributeAccessIssue]
     figure.draw_without_rendering()
-    for axis, title in zip(axes, titles, strict=True):
-        title.set_visible(True)
+    for axis in axes:
         _wrap(axis)
     for axis in axes:
         if legend := axis.get_legend():
@@ -204,7 +206,13 @@ def _wrap(axis: Axes) -> None:
     letters = len(text) * max(room, here.width) / max(title.get_window_extent().width, 1.0)
     for sign in "=<>≤≥":
         text = text.replace(f" {sign} ", f"\N{NO-BREAK SPACE}{sign}\N{NO-BREAK SPACE}")
-    title.set_text(textwrap.fill(text, max(12, int(letters)), break_long_words=False))
+    fill = lambda width: textwrap.wrap(text, width, break_long_words=False)  # noqa: E731
+    widest = max(12, int(letters))
+    # As few lines as there is room for, as even as they can be.
+    even = min(width for width in range(1, widest + 1) if len(fill(width)) == len(fill(widest)))
+    title.set_text("\n".join(fill(even)))
+    # It needs room above the axes, but must not make them narrower: lines of blanks in the middle keep the room.
+    axis.set_title("\n".join([" "] * len(fill(even))), fontsize=title.get_fontsize())
 
 
 def _in_a_row(one: Axes, other: Axes) -> bool:
@@ -219,7 +227,7 @@ def _outer(axis: Axes, side: str) -> Any:
 
 def _move(axis: Axes, legend: Legend, *, beside: bool) -> None:
     """A legend to the right of its axes, or below them in as many columns as there is room for."""
-    entries, figure, here = _entries(legend), axis.figure, axis.bbox
+    entries, figure, here = _entries(axis, legend), axis.figure, axis.bbox
     look = {
         "title": legend.get_title().get_text() or None,
         "fontsize": max(text.get_fontsize() for text in legend.get_texts()),
@@ -227,6 +235,7 @@ def _move(axis: Axes, legend: Legend, *, beside: bool) -> None:
         "borderaxespad": 0.0,
         "borderpad": 0.0,
     }
+    beside = beside and legend.get_window_extent().width <= BESIDE * figure.bbox.width
     legend.remove()
     around, left = axis.get_tightbbox() or here, _outer(axis, "y").x0
     right = max([here.x1, *(_outer(each, "y").x1 for each in figure.axes if each.bbox.bounds == here.bounds)])

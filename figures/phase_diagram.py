@@ -21,10 +21,10 @@ def draw(dataset: xr.Dataset) -> dict[str, Any]:
     layout, ratios = "ab", [1.3, 3.4]
     if "noise_wrong" in dataset:
         panels.append(_noise(dataset))
-        layout, ratios = layout + "c", [*ratios, 1.0]
+        layout, ratios = layout + "c", [*ratios, 0.9]
     if dataset.sizes["persona"] == 3:
         panels.append(_simplex(dataset))
-        layout, ratios = layout + "abcd"[len(layout)], [*ratios, 1.3]
+        layout, ratios = layout + "abcd"[len(layout)], [*ratios, 1.7]
     panels.append(_lines(dataset))
     layout += ";" + "abcde"[len(layout)] * len(layout)
     look = {"width_ratios": ratios, "height_ratios": [3.0, 1.0]}
@@ -76,7 +76,7 @@ def _noise(dataset: xr.Dataset) -> Panel:
     title = f"Noise misleads from a rate of {number(least, 2)}" if np.isfinite(least) else "Noise never misleads here"
     says = (
         f"The learning rate from which {datasets.settings_of(dataset)['noise']['num_runs']} runs of REINFORCE on the "
-        "gates settle on a wrong persona in one of ten."
+        "gates settle on a wrong persona in one of ten; the title names the least."
     )
     return Panel(map_panels.draw_noise, title, says, RANGE)
 

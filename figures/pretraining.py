@@ -6,7 +6,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from figures import style
-from figures.pages import STUDENT, Page, Panel, lettered
+from figures.pages import STUDENT_OF_LOGS, Page, Panel, lettered
 
 
 def curves(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
@@ -21,10 +21,9 @@ def curves(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
 def draw_divergences(axis: Axes, dataset: xr.Dataset) -> None:
     """Means over draws with their interval, both axes logarithmic."""
     for (label, values), colour, dash in zip(curves(dataset).items(), style.COLOURS, style.DASHES, strict=False):
-        style.band(axis, dataset.num_lines, values, colour, dash, label, marker="o", ms=2.5)
-    low = min(float(values.min()) for values in curves(dataset).values())
+        style.band(axis, dataset.num_lines, values, colour, dash, label, logs=True, marker="o", ms=2.5)
     axis.set(xscale="log", yscale="log", xlabel="unlabelled lines of text", ylabel="divergence, nats")
-    axis.set_ylim(bottom=low / 2)
+    style.ticks(axis.xaxis, dataset.num_lines.values[:: -(-dataset.sizes["num_lines"] // 4)])
     axis.legend()
 
 
@@ -40,9 +39,10 @@ def draw(dataset: xr.Dataset) -> dict[str, Any]:
         title = f"More lines do not help: the experts' error is {error[1]:.2g} nats a token at most text"
     says = (
         "Divergences from the truth of experts (mean over personas), of the whole policy and of the gate, fitted to "
-        f"lines of which nobody says who wrote them; means over {dataset.sizes['seed']} draws of text and fit."
+        f"lines of which nobody says who wrote them; geometric means over "
+        f"{dataset.sizes['seed']} draws of text and fit."
     )
-    panel = Panel(draw_divergences, title, says, STUDENT)
+    panel = Panel(draw_divergences, title, says, STUDENT_OF_LOGS)
     return {
         "": Page("Pretraining: personas are recovered from text alone", lettered(panel), "a", 3.0, width=style.COLUMN)
     }

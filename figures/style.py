@@ -79,7 +79,7 @@ def band(
     dash: Any = "-",
     label: str = "",
     *,
-    across: bool = True,
+    logs: bool = False,
     **look: Any,
 ) -> None:
     """The mean over draws and its 95% interval (Student): ``pages.STUDENT`` in the caption.
@@ -91,14 +91,22 @@ def band(
         colour: a name in ``COLOURS``.
         dash: of the line.
         label: in the legend.
-        across: whether ``x`` runs across, or up.
+        logs: whether mean and interval are those of the logarithms: ``pages.STUDENT_OF_LOGS``.
         look: of the line.
     """
+    mean, half = equal_drift.interval(np.log(values) if logs else values)
+    middle, low, high = (np.exp(each) if logs else each for each in (mean, mean - half, mean + half))
+    axis.plot(x, middle, ls=dash, color=COLOURS[colour], label=label, **look)
+    axis.fill_between(x, low, high, color=COLOURS[colour], alpha=0.2, lw=0)
+
+
+def points(
+    axis: Axes, x: Any, values: xr.DataArray, colour: str, marker: str = "o", label: str | None = None, **look: Any
+) -> None:
+    """The mean over draws and its 95% interval (Student) as marks with bars; arguments as ``band``'s."""
     mean, half = equal_drift.interval(values)
-    shade = COLOURS[colour]
-    axis.plot(*((x, mean) if across else (mean, x)), ls=dash, color=shade, label=label, **look)
-    fill = axis.fill_between if across else axis.fill_betweenx
-    fill(x, mean - half, mean + half, color=shade, alpha=0.2, lw=0)
+    look = {"ms": 3, "lw": 0.8, **look}
+    axis.errorbar(x, mean, half, fmt=marker, color=COLOURS[colour], label=label, **look)
 
 
 def curves(axis: Axes, mean: xr.DataArray, band: xr.DataArray, looks: Mapping[str, str]) -> None:
@@ -125,21 +133,38 @@ def panels(
     return draw
 
 
-def columns(axis: Axes, texts: Mapping[str, Sequence[str]], size: float = 5.0) -> None:
-    """Lines of text under bold headings, side by side; on a slide two beside each other, of as many lines as fit."""
+def columns(
+    axis: Axes, texts: Mapping[str, Sequence[str]], marks: Sequence[str] = (), family: str = "sans-serif"
+) -> None:
+    """Lines of text under bold headings, side by side; on a slide two beside each other, of as many lines as fit.
+
+    Args:
+        axis: to write on, over the whole width of the page.
+        texts: lines by their heading.
+        marks: colours of squares before the headings.
+        family: of the font.
+    """
     axis.axis("off")
     on_slide = plt.rcParams["font.size"] >= pages.POINTS
     across = 2 if on_slide else len(texts)
     down = -(-len(texts) // across)
     # A slide has room for this many lines of 14 points below its title.
     most = 20 // down - 2 if on_slide else None
-    # Side by side over the whole width of the page, whatever axes stand above.
     place = blended_transform_factory(axis.figure.transFigure, axis.transAxes)
-    look = {"va": "top", "transform": place, "in_layout": False, "linespacing": 1.4}
+    look = {"va": "top", "in_layout": False, "linespacing": 1.4}
+    below = {**look, "xycoords": place, "textcoords": "offset points", "annotation_clip": False}
+    look["transform"] = place
+    size = pages.POINTS if on_slide else 5.6
     for i, (heading, lines) in enumerate(texts.items()):
         x, y = 0.01 + 0.99 * (i % across) / across, 1 - i // across / down
-        axis.text(x, y, heading, weight="bold", fontsize=size + 0.6, **look)
-        axis.text(x, y, "\n" + "\n".join(lines[:most]), fontsize=size, **look)
+        if marks:
+            axis.text(x, y, "■", color=marks[i], fontsize=5.6, **look)
+        axis.text(x + 0.02 * bool(marks), y, heading, weight="bold", fontsize=5.6, **look)
+        shown = list(lines[:most])
+        if len(shown) < len(lines) and "" in shown:
+            # Whole paragraphs only.
+            shown = shown[: len(shown) - 1 - shown[::-1].index("")]
+        axis.annotate("\n".join(shown), (x, y), (0, -1.6 * size), fontsize=5.0, family=family, **below)
 
 
 def _save(figure: Figure, out: Path, name: str) -> None:
