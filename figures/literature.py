@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+import numpy as np
 import xarray as xr
 
 from experiments.claims import literature as readings
@@ -42,7 +43,7 @@ def _forgetting(dataset: xr.Dataset, draws: str) -> Iterable[Panel]:
     title = "What is forgotten at equal reward"
     if {"RLOO", "SFT"} <= set(equal.rule.values):
         ratio = mean(equal.sel(rule="RLOO") / equal.sel(rule="SFT"))
-        title = f"At equal reward RLOO forgets {ratio:.2f} times as much as SFT"
+        title = f"At equal reward RLOO forgets {ratio:.2f} times as much as SFT" if np.isfinite(ratio) else title
     yield Panel(
         panels.draw_equal_reward,
         title,

@@ -187,10 +187,16 @@ def _enlarge(figure: Figure, factor: float) -> None:
 
 def _arrange(figure: Figure, axes: Sequence[Axes], *, beside: bool) -> None:
     """Wrap titles to their room, and move legends off the axes."""
-    for axis in axes:
-        axis._left_title.set_in_layout(False)  # pyright: ignore[reportAttributeAccessIssue]
+    # As one line a title would take the room of its neighbours' axes.
+    titles = [axis._left_title for axis in axes]  # pyright: ignore[reportAttributeAccessIssue]
+    for axis, title in zip(axes, titles, strict=True):
+        title.set_visible(False)
+        # It may be wider than the axes in which it stands until it is moved.
+        if legend := axis.get_legend():
+            legend.set_in_layout(False)
     figure.draw_without_rendering()
-    for axis in axes:
+    for axis, title in zip(axes, titles, strict=True):
+        title.set_visible(True)
         _wrap(axis)
     for axis in axes:
         if legend := axis.get_legend():

@@ -96,7 +96,7 @@ def page(of_each: Mapping[str, xr.Dataset], kind: str, groups: Mapping[str, list
             "none: not reached."
         )
         draw_panel = functools.partial(draw_world, gates=gates, groups=groups)
-        panels.append(Panel(draw_panel, f"{world}: selects least, {', '.join(named) or 'none'}", says, STUDENT))
+        panels.append(Panel(draw_panel, f"{world}: least selected by {', '.join(named) or 'none'}", says, STUDENT))
     letters = lettered(*panels)
     more = [*(f"- {sentence}" for sentence in survivors(of_each, kind, trained)), "- [All differences](rules_table.md)"]
     title = f"Rules against {REFERENCE} in every world, {where}"

@@ -109,8 +109,8 @@ def test_worlds_stand_side_by_side_and_their_titles_name_who_selects_least(monke
     assert isinstance(page, pages.Page)
     titles = [panel.title for panel in page.panels.values()]
     assert titles == [
-        "one: selects least, tilt (gate network), DPO (gate table)",
-        "two: selects least, SFT (gate table)",
+        "one: least selected by tilt (gate network), DPO (gate table)",
+        "two: least selected by SFT (gate table)",
     ]
     assert "- Select less than policy gradient in every column: DPO." in page.more
     assert "- Select more than policy gradient in every column: none." in page.more
