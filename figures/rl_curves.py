@@ -80,7 +80,7 @@ def _drift(dataset: xr.Dataset, draws: str) -> Iterable[Panel]:
     ends = [readings.mean(top.isel(angle=at)) for at in (0, -1)]
     yield Panel(
         panels.draw_same,
-        f"6. All {dataset.drift.values[-1]:g} nats: S is {ends[0]:.2f}, or {ends[1]:.2f}",
+        f"6. The same {dataset.drift.values[-1]:g} nats: S is {ends[0]:.2f}, or {ends[1]:.2f}",
         "S, and reward and entropy in parts of those at the first angle, of tilts that spend the same KL, against the "
         f"angle of the reward to the personas; {draws}.",
         STUDENT,
