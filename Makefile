@@ -46,7 +46,7 @@ $(SITE) $(LM): .venv/.%-ready: requirements/%.lock $(ENV)
 map: env ## compute and draw the map; WORLD=speakers, PRESET=paper
 	@out="$(RESULTS)/$(PRESET)/$(WORLD)"; \
 	$(BIN)/python -m experiments.phase_diagram --preset $(PRESET) --world $(WORLD) --out "$$out" || exit $$?; \
-	for source in "$$out/phase_diagram.zarr/zarr.json" figures/phase_diagram.py figures/style.py experiments/claims/phase_diagram.py; do \
+	for source in "$$out/phase_diagram.zarr/zarr.json" $(addprefix figures/,phase_diagram.py map_panels.py pages.py captions.py style.py) experiments/claims/phase_diagram.py; do \
 		[ "$$out/phase_diagram_rules.png" -nt "$$source" ] || { $(BIN)/python -m figures.phase_diagram --data "$$out" --out "$$out"; exit $$?; }; \
 	done; \
 	echo "Figures $$out/phase_diagram.png, $$out/phase_diagram_rules.png"
@@ -63,12 +63,13 @@ figures: env ## remake everything in figures/out
 	@for world in $(filter-out speakers,$(WORLDS)); do $(call draw,$(GATED),$$world,--world $$world); done
 	@$(call draw,$(TRAINING),larry_bob_alice)
 	@$(call draw,sft,network,--policy transformer --length 2 --seeds 0 1 2 3 4 5 --lines 8 128 2048 --num-steps 1000)
-	@mkdir -p docs && mv $(addprefix figures/out/larry_bob_alice/,literature.md rl_curves.md) docs/
+	@mkdir -p docs && for page in literature rl_curves; do mv figures/out/larry_bob_alice/$${page}_page.md docs/$$page.md; done
 	@$(call draw,$(LAWS),laws)
 	@$(call draw,$(THOUGHTS),thoughts)
 	@for name in rules_by_world claims_table explorer; do \
 		$(BIN)/python -m figures.$$name --data $(RESULTS)/$(PRESET) --out figures/out || exit $$?; \
 	done
+	@$(BIN)/python -m figures.gallery --figures figures/out --out docs/gallery.md
 
 # What is not in results/ yet is computed: two maps and the thoughts.
 explorer: env ## write figures/out/explorer.html, a page to touch

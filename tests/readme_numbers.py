@@ -121,7 +121,7 @@ def of_detectors(of: Shipped) -> dict[str, str]:
 
 def of_training(of: Shipped) -> dict[str, str]:
     """Rules, SFT, over-optimisation and the literature."""
-    rules, texts = f"{LARRY}/rules", (SHIPPED.parent / "rules.md").read_text()
+    rules, texts = f"{LARRY}/rules", (SHIPPED.parent / "rules_table.md").read_text()
     row = {
         rule: re.findall(r"([-+][\d.]+) ±", re.findall(rf"^\| {rule} \|.*$", texts, re.MULTILINE)[0])
         for rule in ("tilt", "expert iteration")

@@ -76,7 +76,7 @@ def test_a_small_run_keeps_its_claims_and_is_drawn(experiment, tmp_path, capsys)
     small.assert_drawn(experiment, tmp_path)
     if own:
         assert_own_rules_are_told_of(tmp_path, said.out)
-        assert "| lazy |" in (tmp_path / "rules.md").read_text()
+        assert "| lazy |" in (tmp_path / "rules_table.md").read_text()
 
 
 @pytest.mark.slow
