@@ -8,9 +8,7 @@ import xarray as xr
 
 from experiments.claims import hints as readings
 from figures import hint_panels, style
-from figures.pages import Page, Panel, lettered
-
-RANGE = "Shading: the range over all draws, around their mean."
+from figures.pages import RANGE, Page, Panel, lettered
 
 
 def draw(dataset: xr.Dataset) -> dict[str, Any]:

@@ -28,7 +28,8 @@ SLIDE, POINTS = (10.0, 5.625), 14.0
 
 STUDENT = "Shading and bars: 95% interval of the mean over the draws (Student)."
 STUDENT_OF_LOGS = "Shading: 95% interval of the geometric mean over the draws (Student, of logarithms)."
-"""What shading means unless a panel says what else."""
+RANGE = "Shading: the range over all draws, around their mean."
+"""What shading may mean; the first unless there is a reason."""
 
 BESIDE = 0.35
 """Of a slide's width may be taken by a legend beside the axes: a wider one goes below them."""
@@ -124,7 +125,9 @@ def draw_slide(panel: Panel, dataset: xr.Dataset) -> Figure:
     """One panel, 16:9, no text below 14 points, lines and marks as much larger than on a page."""
     usual = plt.rcParams["font.size"]
     sizes = ("font.size", "axes.labelsize", "axes.titlesize", "legend.fontsize", "xtick.labelsize", "ytick.labelsize")
-    with plt.rc_context(dict.fromkeys(sizes, POINTS)):
+    with plt.rc_context(
+        dict.fromkeys(sizes, POINTS) | dict.fromkeys(("xtick.major.pad", "ytick.major.pad"), POINTS / 2)
+    ):
         figure = plt.figure(figsize=SLIDE, layout="constrained")
         axis = figure.add_subplot(projection=panel.projection)
         panel.draw(axis, dataset)
@@ -254,7 +257,9 @@ def _move(axis: Axes, legend: Legend, *, beside: bool) -> None:
 
 def _widest(make: Callable[[int], Legend], num: int, room: float) -> None:
     """The legend with the most columns, up to six, that fits into the room, in pixels."""
-    for columns in range(min(num, 6), 0, -1):
+    for most in range(min(num, 6), 0, -1):
+        # As many rows as that takes, and no more columns than they need.
+        columns = -(-num // -(-num // most))
         legend = make(columns)
         if columns == 1 or legend.get_window_extent().width <= room:
             return

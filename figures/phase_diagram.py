@@ -73,7 +73,7 @@ def _map(dataset: xr.Dataset) -> Panel:
 def _noise(dataset: xr.Dataset) -> Panel:
     middle = map_panels.noise_boundary(dataset).median("seed")
     least = float(middle.min())
-    title = f"Noise misleads from a rate of {number(least, 2)}" if np.isfinite(least) else "Noise never misleads here"
+    title = f"Noise misleads from rate {number(least, 2)}" if np.isfinite(least) else "Noise never misleads here"
     says = (
         f"The learning rate from which {datasets.settings_of(dataset)['noise']['num_runs']} runs of REINFORCE on the "
         "gates settle on a wrong persona in one of ten; the title names the least."
