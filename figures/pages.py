@@ -202,8 +202,7 @@ def _wrap(axis: Axes) -> None:
     """The title in lines that end before the panel on the right begins."""
     title = axis._left_title  # pyright: ignore[reportAttributeAccessIssue]
     text, here = title.get_text(), axis.bbox
-    starts = [_outer(other, "y").x0 for other in axis.figure.axes if other.bbox.x0 > here.x1 and _in_a_row(axis, other)]
-    room = min([*starts, axis.figure.bbox.x1]) - here.x0 - 6 * GAP * axis.figure.dpi / 72
+    room = _next(axis) - here.x0
     letters = len(text) * max(room, here.width) / max(title.get_window_extent().width, 1.0)
     for sign in "=<>≤≥":
         text = text.replace(f" {sign} ", f"\N{NO-BREAK SPACE}{sign}\N{NO-BREAK SPACE}")
@@ -214,6 +213,13 @@ def _wrap(axis: Axes) -> None:
     title.set_text("\n".join(fill(even)))
     # It needs room above the axes, but must not make them narrower: lines of blanks in the middle keep the room.
     axis.set_title("\n".join([" "] * len(fill(even))), fontsize=title.get_fontsize())
+
+
+def _next(axis: Axes) -> float:
+    """Where the panel on the right begins, or the page ends, in pixels, less a gap for its letter."""
+    others = [other for other in axis.figure.axes if other.bbox.x0 > axis.bbox.x1 and not hasattr(other, "_colorbar")]
+    starts = [_outer(other, "y").x0 for other in others if _in_a_row(axis, other)]
+    return min([*starts, axis.figure.bbox.x1]) - 6 * GAP * axis.figure.dpi / 72
 
 
 def _in_a_row(one: Axes, other: Axes) -> bool:
@@ -252,7 +258,20 @@ def _move(axis: Axes, legend: Legend, *, beside: bool) -> None:
     if beside:
         make(1)
     else:
-        _widest(make, len(entries), max(right, around.x1) - left)
+        _widest(make, len(entries), max(right, _next(axis)) - left)
+        _keep_room(axis, shift[1])
+
+
+def _keep_room(axis: Axes, below: float) -> None:
+    """For the legend that begins so many inches below the axes: it must not make them narrower, so a blank stands in.
+
+    Layout heeds the blank at the legend's lower edge, and not the legend.
+    """
+    legend = axis.get_legend()
+    assert legend is not None
+    legend.set_in_layout(False)
+    down = 72 * (below - legend.get_window_extent().height / axis.figure.dpi)
+    axis.annotate(" ", (0, 0), (0, down), xycoords="axes fraction", textcoords="offset points", fontsize=1)
 
 
 def _widest(make: Callable[[int], Legend], num: int, room: float) -> None:

@@ -72,11 +72,13 @@ def _map(dataset: xr.Dataset) -> Panel:
 
 def _noise(dataset: xr.Dataset) -> Panel:
     middle = map_panels.noise_boundary(dataset).median("seed")
-    least = float(middle.min())
-    title = f"Noise misleads from rate {number(least, 2)}" if np.isfinite(least) else "Noise never misleads here"
+    least, angle = float(middle.min()), f"{float(middle.idxmin('angle')):g}°"
+    title = f"At {angle} noise misleads from rate {number(least, 2)}" if least else f"At {angle} noise always misleads"
+    if np.isinf(least):
+        title = "Noise never misleads here"
     says = (
         f"The learning rate from which {datasets.settings_of(dataset)['noise']['num_runs']} runs of REINFORCE on the "
-        "gates settle on a wrong persona in one of ten; the title names the least."
+        "gates settle on a wrong persona in one of ten."
     )
     return Panel(map_panels.draw_noise, title, says, RANGE)
 
