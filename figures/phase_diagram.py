@@ -43,12 +43,12 @@ def draw(dataset: xr.Dataset) -> dict[str, Any]:
 
 def _edge(dataset: xr.Dataset) -> Panel:
     kappa = dataset.kappa.mean().item()
-    more = "more" if kappa < 0.95 else "less" if kappa > 1.05 else "as much"
+    more = "more than" if kappa < 0.95 else "less than" if kappa > 1.05 else "as much as"
     says = (
         "Selection fraction at the weakest strength, of the tilt and of vanilla gradient, means over draws; lines: "
         "cos² of the angle, and the law of the persona gain κ. Ticks on the right: the angles of rewards as they are."
     )
-    return Panel(map_panels.draw_weak_edge, f"Weak gradient selects {more}: κ = {kappa:.2g}", says)
+    return Panel(map_panels.draw_weak_edge, f"Weak gradient selects {more} the tilt: κ = {kappa:.2g}", says)
 
 
 def _map(dataset: xr.Dataset) -> Panel:
