@@ -77,8 +77,8 @@ def draw(dataset: xr.Dataset) -> dict[str, Any]:
     draws, worths = f"{dataset.sizes['seed']} draws", dataset.worth.values
     two = readings.kind(dataset, "start").sel(start=readings.TWO).agreement.mean("seed")
     right = _right(dataset)
-    novelty = right.novelty.where(right.agreement <= reasoning.UNREADABLE)
-    far, near = float(right.novelty.max()), float(novelty.max())
+    read = right.agreement > reasoning.UNREADABLE
+    far, near = float(right.novelty.where(read).max()), float(right.novelty.where(~read).min())
     here = dataset.isel(worth=0)
     late = here.strength > readings.line(here, readings.likeliest(here))
     hidden = readings.hidden(here).where(late).mean().item()
@@ -92,7 +92,7 @@ def draw(dataset: xr.Dataset) -> dict[str, Any]:
         ),
         Panel(
             draw_novelty,
-            f"Unreadable thoughts are up to {near:.1f} nats novel, all up to {far:.1f}"
+            f"Thoughts are read up to {far:.1f} nats of novelty, and unreadable from {near:.1f} on"
             if np.isfinite(near)
             else "No right run is unreadable here",
             "Agreement of reader and answer against novelty, a mark for each run of a rule that ends right; dotted: "
@@ -100,11 +100,12 @@ def draw(dataset: xr.Dataset) -> dict[str, Any]:
         ),
         Panel(
             draw_line,
-            f"Above s* most of the answer is hidden in {hidden:.0%} of the points"
+            f"Above s* most of the answer is hidden at {hidden:.0%} of the points"
             if np.isfinite(hidden)
             else "No strength is above s* here",
             f"Mean cost of a thought, annealed up and down, at w = {worths[0]:g}, means over the draws that end in "
-            "codes; lines: the law; dotted: the strength s* from which cheap codes are the likelier.",
+            "codes; lines: the law; dotted: the strength s* from which cheap codes are the likelier. Points in the "
+            "title: draws, strengths, length costs and both ways.",
         ),
     )
     return {"": Page("What makes thoughts unreadable", lettered(*panels), "abc", 3.6)}

@@ -97,9 +97,7 @@ def draw_accuracy(axis: Axes, dataset: xr.Dataset) -> None:
     """Right answers at the greatest strength against the fine, by rule, all seeds in a band."""
     end = dataset.accuracy.isel(strength=-1)
     for (rule, colour), dash in zip((LOOKS | {"GRPO": "purple"}).items(), (*style.DASHES, "-"), strict=False):
-        here, shade = end.sel(rule=rule), style.COLOURS[colour]
-        axis.plot(here.fine, here.mean("seed"), ls=dash, color=shade, label=rule)
-        axis.fill_between(here.fine, here.min("seed"), here.max("seed"), color=shade, alpha=0.15, lw=0)
+        style.spread(axis, end.fine, end.sel(rule=rule), colour, dash, rule)
     axis.set(xlabel="fine for saying so", ylabel="right answers, hint shown", ylim=(0.55, 1.02))
     axis.legend()
 

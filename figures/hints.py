@@ -8,9 +8,7 @@ import xarray as xr
 
 from experiments.claims import hints as readings
 from figures import hint_panels, style
-from figures.pages import Page, Panel, lettered
-
-RANGE = "Shading: the range over all draws, around their mean."
+from figures.pages import RANGE, Page, Panel, lettered
 
 
 def draw(dataset: xr.Dataset) -> dict[str, Any]:
@@ -57,7 +55,7 @@ def _laws(dataset: xr.Dataset) -> list[Panel]:
     slope = float((fell / (dataset.strength * fell.fine)).isel(strength=0).mean())
     end = dataset.accuracy.isel(strength=-1, fine=-1).mean("seed")
     best, worst = end.idxmax("rule").item(), end.idxmin("rule").item()
-    balance = f"Annealed, saying stops {off:.2g} from where both ends are worth the same"
+    balance = f"On average saying stops {off:.2g} from where both ends are worth the same, annealed"
     return [
         Panel(
             hint_panels.draw_stops,
@@ -68,7 +66,7 @@ def _laws(dataset: xr.Dataset) -> list[Panel]:
         ),
         Panel(
             hint_panels.draw_odds,
-            f"Where silence is free, the odds of saying fall by {slope:.2f} × strength × fine",
+            f"Where silence is free, the log-odds of saying fall by {slope:.2f} × strength × fine",
             "How far the log-odds of saying so fall, against strength times fine, means over draws; the line has slope "
             f"one; {draws}.",
         ),

@@ -7,7 +7,7 @@ import xarray as xr
 
 from experiments.claims import hull_choices as readings
 from figures import hull_panels, style
-from figures.pages import STUDENT, Page, Panel, lettered
+from figures.pages import RANGE, STUDENT, Page, Panel, lettered
 
 REVERSE = "KL(mix‖policy)"
 WILSON = "Bars: Wilson's 95% interval of a share of draws of samples."
@@ -74,7 +74,7 @@ def _personas(dataset: xr.Dataset) -> Panel:
         f"{_draws(dataset)}: the right ones, one left out, a stranger added, blurred, or without memory; not shown "
         "below -1."
     )
-    return Panel(hull_panels.draw_personas, title, says, STUDENT)
+    return Panel(hull_panels.draw_personas, title, says, RANGE)
 
 
 def _entry(dataset: xr.Dataset) -> Panel:

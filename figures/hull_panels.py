@@ -80,12 +80,12 @@ def draw_personas(axis: Axes, dataset: xr.Dataset) -> None:
     fraction = dataset.given_selection_fraction.sel(angle=angle)
     looks = {"all": "black", "and a stranger": "blue", "without memory": "red"}
     for name, colour in looks.items():
-        style.band(axis, total, fraction.sel(personas=name), colour, label=name)
+        style.spread(axis, total, fraction.sel(personas=name), colour, label=name)
     for i, name in enumerate(dataset.dropped.values):
         label = "one left out" if i == 0 else ""
-        style.band(axis, total, fraction.sel(personas=f"without {name}"), "orange", style.DASHES[i], label)
+        style.spread(axis, total, fraction.sel(personas=f"without {name}"), "orange", style.DASHES[i], label)
     for name, dash in zip(readings.blurred(dataset)[1:], style.DASHES, strict=False):
-        style.band(axis, total, fraction.sel(personas=name), "green", dash, name)
+        style.spread(axis, total, fraction.sel(personas=name), "green", dash, name)
     axis.axhline(0.5, color="grey", lw=0.6)
     axis.set(xscale="log", xlim=(1e-3, None), ylim=(-1, 1.05), yticks=[-1, 0, 1], xlabel="drift, nats", ylabel="S")
     axis.legend()

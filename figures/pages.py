@@ -28,7 +28,8 @@ SLIDE, POINTS = (10.0, 5.625), 14.0
 
 STUDENT = "Shading and bars: 95% interval of the mean over the draws (Student)."
 STUDENT_OF_LOGS = "Shading: 95% interval of the geometric mean over the draws (Student, of logarithms)."
-"""What shading means unless a panel says what else."""
+RANGE = "Shading: the range over all draws, around their mean."
+"""What shading may mean; the first unless there is a reason."""
 
 BESIDE = 0.35
 """Of a slide's width may be taken by a legend beside the axes: a wider one goes below them."""
@@ -126,7 +127,9 @@ def draw_slide(panel: Panel, dataset: xr.Dataset) -> Figure:
     """One panel, 16:9, no text below 14 points, lines and marks as much larger than on a page."""
     usual = plt.rcParams["font.size"]
     sizes = ("font.size", "axes.labelsize", "axes.titlesize", "legend.fontsize", "xtick.labelsize", "ytick.labelsize")
-    with plt.rc_context(dict.fromkeys(sizes, POINTS)):
+    with plt.rc_context(
+        dict.fromkeys(sizes, POINTS) | dict.fromkeys(("xtick.major.pad", "ytick.major.pad"), POINTS / 2)
+    ):
         figure = plt.figure(figsize=SLIDE, layout="constrained")
         axis = figure.add_subplot(projection=panel.projection)
         panel.draw(axis, dataset)
@@ -207,8 +210,7 @@ def _wrap(axis: Axes) -> None:
     """The title in lines that end before the panel on the right begins."""
     title = axis._left_title  # pyright: ignore[reportAttributeAccessIssue]
     text, here = title.get_text(), axis.bbox
-    starts = [_outer(other, "y").x0 for other in axis.figure.axes if other.bbox.x0 > here.x1 and _in_a_row(axis, other)]
-    room = min([*starts, axis.figure.bbox.x1]) - here.x0 - 6 * GAP * axis.figure.dpi / 72
+    room = _next(axis) - here.x0
     letters = len(text) * max(room, here.width) / max(title.get_window_extent().width, 1.0)
     for sign in "=<>≤≥":
         text = text.replace(f" {sign} ", f"\N{NO-BREAK SPACE}{sign}\N{NO-BREAK SPACE}")
@@ -219,6 +221,13 @@ def _wrap(axis: Axes) -> None:
     title.set_text("\n".join(fill(even)))
     # It needs room above the axes, but must not make them narrower: lines of blanks in the middle keep the room.
     axis.set_title("\n".join([" "] * len(fill(even))), fontsize=title.get_fontsize())
+
+
+def _next(axis: Axes) -> float:
+    """Where the panel on the right begins, or the page ends, in pixels, less a gap for its letter."""
+    others = [other for other in axis.figure.axes if other.bbox.x0 > axis.bbox.x1 and not hasattr(other, "_colorbar")]
+    starts = [_outer(other, "y").x0 for other in others if _in_a_row(axis, other)]
+    return min([*starts, axis.figure.bbox.x1]) - 6 * GAP * axis.figure.dpi / 72
 
 
 def _in_a_row(one: Axes, other: Axes) -> bool:
@@ -257,12 +266,27 @@ def _move(axis: Axes, legend: Legend, *, beside: bool) -> None:
     if beside:
         make(1)
     else:
-        _widest(make, len(entries), max(right, around.x1) - left)
+        _widest(make, len(entries), max(right, _next(axis)) - left)
+        _keep_room(axis, shift[1])
+
+
+def _keep_room(axis: Axes, below: float) -> None:
+    """For the legend that begins so many inches below the axes: it must not make them narrower, so a blank stands in.
+
+    Layout heeds the blank at the legend's lower edge, and not the legend.
+    """
+    legend = axis.get_legend()
+    assert legend is not None
+    legend.set_in_layout(False)
+    down = 72 * (below - legend.get_window_extent().height / axis.figure.dpi)
+    axis.annotate(" ", (0, 0), (0, down), xycoords="axes fraction", textcoords="offset points", fontsize=1)
 
 
 def _widest(make: Callable[[int], Legend], num: int, room: float) -> None:
     """The legend with the most columns, up to six, that fits into the room, in pixels."""
-    for columns in range(min(num, 6), 0, -1):
+    for most in range(min(num, 6), 0, -1):
+        # As many rows as that takes, and no more columns than they need.
+        columns = -(-num // -(-num // most))
         legend = make(columns)
         if columns == 1 or legend.get_window_extent().width <= room:
             return

@@ -43,12 +43,12 @@ def draw(dataset: xr.Dataset) -> dict[str, Any]:
 
 def _edge(dataset: xr.Dataset) -> Panel:
     kappa = dataset.kappa.mean().item()
-    more = "more" if kappa < 0.95 else "less" if kappa > 1.05 else "as much"
+    more = "more than" if kappa < 0.95 else "less than" if kappa > 1.05 else "as much as"
     says = (
         "Selection fraction at the weakest strength, of the tilt and of vanilla gradient, means over draws; lines: "
         "cos² of the angle, and the law of the persona gain κ. Ticks on the right: the angles of rewards as they are."
     )
-    return Panel(map_panels.draw_weak_edge, f"Weak gradient selects {more}: κ = {kappa:.2g}", says)
+    return Panel(map_panels.draw_weak_edge, f"Weak gradient selects {more} the tilt: κ = {kappa:.2g}", says)
 
 
 def _map(dataset: xr.Dataset) -> Panel:
@@ -72,11 +72,13 @@ def _map(dataset: xr.Dataset) -> Panel:
 
 def _noise(dataset: xr.Dataset) -> Panel:
     middle = map_panels.noise_boundary(dataset).median("seed")
-    least = float(middle.min())
-    title = f"Noise misleads from a rate of {number(least, 2)}" if np.isfinite(least) else "Noise never misleads here"
+    least, angle = float(middle.min()), f"{float(middle.idxmin('angle')):g}°"
+    title = f"At {angle} noise misleads from rate {number(least, 2)}" if least else f"At {angle} noise always misleads"
+    if np.isinf(least):
+        title = "Noise never misleads here"
     says = (
         f"The learning rate from which {datasets.settings_of(dataset)['noise']['num_runs']} runs of REINFORCE on the "
-        "gates settle on a wrong persona in one of ten; the title names the least."
+        "gates settle on a wrong persona in one of ten."
     )
     return Panel(map_panels.draw_noise, title, says, RANGE)
 

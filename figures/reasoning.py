@@ -9,8 +9,6 @@ from experiments.claims import reasoning as readings
 from figures import reasoning_panels, style
 from figures.pages import Page, Panel, lettered
 
-RANGE = "Shading: the range over all draws, around their mean."
-
 
 def draw(dataset: xr.Dataset) -> dict[str, Any]:
     """Phases with transcripts, and on pages of their own where the answer is encoded, and what keeps it readable."""
@@ -21,10 +19,10 @@ def draw(dataset: xr.Dataset) -> dict[str, Any]:
     shown = (("exact", free), ("exact", costly), ("annealed", costly), ("RLOO", costly))
     parts = lettered(*(_information(dataset, *where) for where in shown))
     kept = lettered(_defences(dataset), _bits(dataset))
-    look = {"height_ratios": [1.0, 1.35]}
+    look = {"height_ratios": [1.0, 1.2]}
     title = "When is the answer right and the thought unreadable?"
     return {
-        "": Page(title, lettered(*phases), "abcd;eeee", 4.6, look, one_key=True, bare="bcd"),
+        "": Page(title, lettered(*phases), "abcd;eeee", 4.4, look, one_key=True, bare="bcd"),
         "_parts": Page("Where the answer is encoded", parts, "ab;cd", 4.6, one_key=True),
         "_defences": Page("What keeps thoughts readable", kept, "ab", 3.6),
     }

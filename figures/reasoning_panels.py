@@ -119,11 +119,9 @@ def draw_bits(axis: Axes, dataset: xr.Dataset) -> None:
     curves = {f"{rule}, {settings['num_bits']} bits": here.agreement.sel(rule=rule) for rule in ("exact", "RLOO")}
     curves |= {rule: here.agreement.sel(rule=rule) for rule in here.rule.values if rule.startswith("exact, ")}
     curves[f"RLOO, {settings['long']['num_bits']} bits (sampled)"] = here.long_agreement.where(readings.trained(here))
-    looks = zip(style.COLOURS.values(), (*style.DASHES, "-"), strict=True)
+    looks = zip(style.COLOURS, (*style.DASHES, "-"), strict=True)
     for (label, values), (colour, dash) in zip(curves.items(), looks, strict=False):
-        mean = values.mean("seed")
-        axis.plot(here.strength, mean, ls=dash, color=colour, label=label)
-        axis.fill_between(here.strength, values.min("seed"), values.max("seed"), color=colour, alpha=0.12, lw=0)
+        style.spread(axis, here.strength, values, colour, dash, label)
     nothing = here.long_agreement.where(~readings.trained(here)).transpose("strength", "seed")
     axis.plot(here.strength, nothing, "x", color="black", ms=3.5, lw=0)
     axis.plot([], [], "x", color="black", ms=3.5, lw=0, label="a seed that has learnt nothing")

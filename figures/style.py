@@ -100,6 +100,12 @@ def band(
     axis.fill_between(x, low, high, color=COLOURS[colour], alpha=0.2, lw=0)
 
 
+def spread(axis: Axes, x: Any, values: xr.DataArray, colour: str, dash: Any = "-", label: str = "") -> None:
+    """The mean over draws and their range, ``pages.RANGE`` in the caption; arguments as ``band``'s."""
+    axis.plot(x, values.mean("seed"), ls=dash, color=COLOURS[colour], label=label)
+    axis.fill_between(x, values.min("seed"), values.max("seed"), color=COLOURS[colour], alpha=0.15, lw=0)
+
+
 def points(
     axis: Axes, x: Any, values: xr.DataArray, colour: str, marker: str = "o", label: str | None = None, **look: Any
 ) -> None:

@@ -10,7 +10,7 @@ SMALLEST, OF_SLIDES = 5.0, 14.0
 def texts(figure: Figure) -> list[Text]:
     """All text that can be seen: ticks beyond the ends of an axis cannot."""
     sides = [side for axis in figure.axes for side in (axis.xaxis, axis.yaxis)]
-    ticks = {id(tick) for side in sides for tick in side._update_ticks()}
+    ticks = {id(tick) for side in sides for tick in side._update_ticks()}  # pyright: ignore[reportAttributeAccessIssue]
     beyond = {
         id(label)
         for side in sides
@@ -55,11 +55,11 @@ def assert_texts_apart(figure: Figure) -> None:
 
 def assert_page(figure: Figure, letters) -> None:
     """Every panel has its letter and its title, and nothing is too small or in the way."""
-    bold = [text.get_text() for text in texts(figure) if text.get_weight() == "bold" and text.get_fontsize() == 9]
+    bold = [text.get_text() for text in texts(figure) if text.get_fontweight() == "bold" and text.get_fontsize() == 9]
     assert bold == list(letters)
     for axis, _ in zip(figure.axes, letters, strict=False):
         assert axis.get_title(loc="left")
-    assert min(text.get_fontsize() for text in texts(figure)) >= SMALLEST
+    assert min(float(text.get_fontsize()) for text in texts(figure)) >= SMALLEST
     assert_legends_beside_data(figure)
     assert_texts_apart(figure)
 
@@ -68,6 +68,6 @@ def assert_slide(figure: Figure) -> None:
     """16:9, large text."""
     width, height = figure.get_size_inches()
     assert abs(width / height - 16 / 9) < 1e-9
-    assert min(text.get_fontsize() for text in texts(figure)) >= OF_SLIDES
+    assert min(float(text.get_fontsize()) for text in texts(figure)) >= OF_SLIDES
     assert_legends_beside_data(figure)
     assert_texts_apart(figure)

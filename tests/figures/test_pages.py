@@ -88,7 +88,7 @@ def test_the_band_is_students_interval(dataset):
     """Of three draws: 4.3 standard errors, where the normal law has 1.96."""
     _, axis = plt.subplots()
     style.band(axis, dataset.x, dataset.y, "blue")
-    corners = axis.collections[0].get_paths()[0].vertices
+    corners = np.asarray(axis.collections[0].get_paths()[0].vertices)
     half = 4.302653 * dataset.y.std("seed", ddof=1) / np.sqrt(3)
     at = corners[np.isclose(corners[:, 0], 2.0)][:, 1]
     mean = dataset.y.mean("seed")
