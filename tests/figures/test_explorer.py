@@ -135,8 +135,8 @@ def test_the_shipped_map_is_the_cores(shipped):
     table = page.data(shipped)["map"]["worlds"][0]
     for i, row in zip((1, 5), page.run(body, table), strict=True):
         for name, values in row.items():
-            rounded = {"rtol": 5e-6} if name == "hull" else {"rtol": 0.0, "atol": 5e-7 + EXACT}
-            assert_allclose(table["map"][i][name], values, err_msg=name, **rounded)
+            rtol, atol = (5e-6, 0.0) if name == "hull" else (0.0, 5e-7 + EXACT)
+            assert_allclose(table["map"][i][name], values, rtol, atol, err_msg=name)
 
 
 def test_the_hull_distance_is_the_least_of_all_mixes():
