@@ -3,6 +3,7 @@
 import json
 import statistics
 
+import explorer as page
 import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
