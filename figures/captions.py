@@ -47,7 +47,7 @@ def _panel(letter: str, page: Page, axis: Axes) -> str:
     panel = page.panels[letter]
     sides = (("across", axis.get_xlabel()), ("up", axis.get_ylabel()))
     axes = ", ".join(f"{side}: {' '.join(label.split())}" for side, label in sides if label)
-    parts = (f"**{letter}** *{panel.title}.* {panel.says}", f"Axes: {axes}." if axes else "", panel.shading)
+    parts = (f"**{letter}** *{panel.title}.* {panel.says}", f"Axes: {axes.rstrip('.')}." if axes else "", panel.shading)
     return _plain(" ".join(filter(None, parts)))
 
 

@@ -78,8 +78,8 @@ def draw_law(axis: Axes, dataset: xr.Dataset) -> None:
     boundary = detection.boundary(alpha, prompts, personas)
     axis.axvline(boundary.stein, color="grey", ls=":", lw=0.8)
     axis.axvline(boundary.nats, color="grey", ls="--", lw=0.8)
-    axis.text(boundary.stein, 1.04, "known mix", fontsize=5.5, ha="right")
-    axis.text(boundary.nats, 1.04, "any mix", fontsize=5.5)
+    axis.text(0.93 * boundary.stein, 1.06, "known mix", fontsize=5.5, ha="right")
+    axis.text(1.08 * boundary.nats, 1.06, "any mix", fontsize=5.5)
     axis.set(xscale="log", xlim=(0.3, 300), xlabel="n d, nats", ylabel="power of the e-value", ylim=(-0.03, 1.14))
     axis.set_yticks([0.0, 0.5, 1.0])
     axis.legend()
@@ -124,7 +124,7 @@ def draw(dataset: xr.Dataset) -> dict[str, Any]:
         ),
         Panel(
             draw_law,
-            f"One law for all: {nats:.2g} nats are seen",
+            f"The e-value sees from n d = {nats:.2g} nats on",
             "Power of the e-value against the number of samples n times the hull distance d; a mark for each kind, "
             f"reward, drift and number of samples, and each of {draws}. Dashed: seen from here on by the law; dotted: "
             "if the mix were known.",
@@ -133,7 +133,8 @@ def draw(dataset: xr.Dataset) -> dict[str, Any]:
             draw_stops,
             f"The e-process stops at {off:.2f} ln(1/α)/d",
             f"When e-processes of level {stop:g} stop, against the hull distance; a mark for each kind, reward, drift "
-            f"and each of {draws}.",
+            f"and each of {draws}. Runs end at {datasets.settings_of(dataset)['longest']:,} samples and count as "
+            "stopped there: marks near it lie too low.",
         ),
     )
     return {"": Page("Would one know, from samples?", lettered(*panels), "ab;cd", 5.6)}

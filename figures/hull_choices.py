@@ -33,7 +33,8 @@ def _fractions(dataset: xr.Dataset) -> Panel:
     spread = [float((x.max("divergence") - x.min("divergence")).max()) for x in (start.mean("seed"), ends)]
     says = (
         f"Selection fraction of the tilt at {_angles(dataset)}, by the divergence that the nearest mix and the drift "
-        f"are measured with, {_draws(dataset)}; triangles on the right: the limit of the strongest tilt."
+        f"are measured with, {_draws(dataset)}: the larger the angle, the lower the "
+        "curve; triangles on the right: the limit of the strongest tilt."
     )
     title = f"Divergences differ by {spread[0]:.2f} in S at first, by {spread[1]:.2f} in the end"
     return Panel(hull_panels.draw_fractions, title, says, STUDENT)

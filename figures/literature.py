@@ -8,7 +8,7 @@ import xarray as xr
 from experiments.claims import literature as readings
 from figures import literature_panels as panels
 from figures import style
-from figures.literature_table import mean, table
+from figures.literature_table import mean, number, table
 from figures.pages import STUDENT, Page, Panel, lettered
 from toypersona.measures import curves
 
@@ -42,8 +42,9 @@ def _forgetting(dataset: xr.Dataset, draws: str) -> Iterable[Panel]:
     equal = readings.at_reward(dataset).forgotten.sel(gate="network")
     title = "What is forgotten at equal reward"
     if {"RLOO", "SFT"} <= set(equal.rule.values):
-        ratio = mean(equal.sel(rule="RLOO") / equal.sel(rule="SFT"))
-        title = f"At equal reward RLOO forgets {ratio:.2f} times as much as SFT" if np.isfinite(ratio) else title
+        ratio = equal.sel(rule="RLOO") / equal.sel(rule="SFT")
+        known = bool(np.isfinite(ratio).any())
+        title = f"At equal reward RLOO forgets {number(ratio)} times as much as SFT" if known else title
     yield Panel(
         panels.draw_equal_reward,
         title,
@@ -72,10 +73,10 @@ def _answers(dataset: xr.Dataset, draws: str) -> Iterable[Panel]:
 
 def _spreading(dataset: xr.Dataset, draws: str) -> Iterable[Panel]:
     there = readings.gained(dataset).spread_others.sel(gate="network")
-    ratio = mean(there.sel(way="RL") / there.sel(way="SFT"))
+    ratio = there.sel(way="RL") / there.sel(way="SFT")
     yield Panel(
         panels.draw_spread,
-        f"RL spreads a persona {ratio:.2f} times as far as SFT",
+        f"RL spreads a persona {number(ratio)} times as far as SFT",
         "Weight that a persona gains at prompts that were not trained, against the drift spent, by SFT and RL and by "
         f"gate (Chu et al. 2025); a line for each of {draws}. The title: gate network, at equal drift.",
     )

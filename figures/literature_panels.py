@@ -76,7 +76,7 @@ def draw_equal_reward(axis: Axes, dataset: xr.Dataset) -> None:
         here = mean.sel(rule=readings.OUTSIDER, gate="network")
         axis.plot(here.reward, here.forgotten, "--", lw=1.0, color=style.COLOURS["orange"], label=readings.OUTSIDER)
     for gate, dash in zip(GATES, ("-", ":"), strict=True):
-        axis.plot([], [], "k" + dash, lw=1.0, label=f"gate {gate}")
+        axis.plot([], [], dash, color="0.5", lw=1.0, label=f"gate {gate}")
     axis.set(xlabel="reward, std. dev.", ylabel="answers by another persona")
     axis.legend()
 

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from experiments.claims import natural_rewards as readings
 from figures import style
 from figures.pages import STUDENT, Page, Panel, lettered
+from toypersona import datasets
 
 LOOKS = {"words": "blue", "brevity": "green", "exploit": "red", "right answers": "purple", "log-odds": "black"}
 
@@ -28,7 +29,7 @@ def draw_long(axis: Axes, dataset: xr.Dataset) -> None:
     for name in dataset.per_word.values:
         one = dataset.sel(per_word=name)
         style.band(axis, dataset.long, one.between, LOOKS[str(name)], label=f"{name}, exact sums", marker="o", ms=3)
-        if not readings.datasets.config_of(dataset)["ends"]:
+        if not datasets.config_of(dataset)["ends"]:
             law = one.between_law.mean("seed")
             axis.plot(dataset.long, law, color="black", lw=0.8, ls="--", label="T B/(T B + W)")
     axis.plot(dataset.length, dataset.share.sel(reward="words").mean("seed"), "k+", ms=6, label="words, R², listed")
@@ -58,6 +59,7 @@ def draw(dataset: xr.Dataset) -> dict[str, Any]:
     grown = float(words[-1] - words[0])
     course = "grow with length" if grown > 0.02 else "fall with length" if grown < -0.02 else "stay"
     right = dataset.share.sel(reward=readings.RIGHT).mean("seed").isel(length=-1).item()
+    law = "" if datasets.config_of(dataset)["ends"] else "; dashed: the law where answers never end"
     panels = (
         Panel(
             draw_angles,
@@ -70,7 +72,7 @@ def draw(dataset: xr.Dataset) -> dict[str, Any]:
             draw_long,
             f"Words {course}: {first}, {end}",
             "The share of a reward's variance that is between personas, by exact sums over responses of any length, "
-            f"{draws}; crosses: R² with all responses listed; dashed, where answers never end: the law.",
+            f"{draws}; crosses: R² with all responses listed{law}.",
             STUDENT,
         ),
         Panel(

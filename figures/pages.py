@@ -214,7 +214,7 @@ def _wrap(axis: Axes) -> None:
     letters = len(text) * max(room, here.width) / max(title.get_window_extent().width, 1.0)
     for sign in "=<>≤≥":
         text = text.replace(f" {sign} ", f"\N{NO-BREAK SPACE}{sign}\N{NO-BREAK SPACE}")
-    fill = lambda width: textwrap.wrap(text, width, break_long_words=False)  # noqa: E731
+    fill = lambda width: textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)  # noqa: E731
     widest = max(12, int(letters))
     # As few lines as there is room for, as even as they can be.
     even = min(width for width in range(1, widest + 1) if len(fill(width)) == len(fill(widest)))
