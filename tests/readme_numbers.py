@@ -2,6 +2,7 @@
 
 import json
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +42,33 @@ def percent(number: str | float) -> str:
     return f"{float(number):.0%}"
 
 
+def plain(number: str | float) -> str:
+    """A number as it is read: 9,390 and 0.0004, not 9.39e+03 and 4.0e-04; 2·10⁻⁶ below a ten thousandth."""
+    text = str(number)
+    if "e" not in text:
+        return text.replace("-", "−")
+    digits, _, power = text.partition("e")
+    if int(power) < -4:
+        raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+        return f"10{raised}" if digits == "1" else f"{digits}·10{raised}"
+    return f"{Decimal(text).normalize():,f}".replace("-", "−")
+
+
 def of_laws(of: Shipped) -> dict[str, str]:
     """Weak limit, persona gain, horizon, exploit, leash and codes."""
     gain, laws, codes = f"{LARRY}/persona_gain", f"{LAWS}/", f"{THOUGHTS}/codes"
     network, table = (of.claim(gain, f"kappa, gate {gate}: gate × 1") for gate in ("network", "table"))
     natural = of.claim(gain, "kappa, gate network: natural gradient")
+    slower, slow, fast = (
+        of.claim(gain, f"kappa, gate network: gate × {rate}")["measured"] for rate in ("0.1", "0.3", "3")
+    )
     weak = [of.said(gain, rf"Gate {gate}: .*? it selects ([\d.]+) of a weak")[0] for gate in ("network", "table")]
     cases, apart = of.said(laws + "weak_limit", r"(\d+) cases: .* differ by ([\d.e-]+) at most")
     horizon = of.claim(laws + "horizon", "exponent of the half boundary against T, fitted")
     sampled = of.claim(laws + "horizon", "by samples of the policy alone, in units of the law's: T = 4096")
     steps = r"With (\d+), (\d+), (\d+) steps a level it lets the phrase go at ([\d.]+), ([\d.]+), ([\d.]+)"
     few, some, many, *release = of.said(laws + "exploit", steps)
+    (rarest,) = of.said(laws + "exploit", r"down to base mass: tilt ([\d.e-]+);")
     power = of.claim(laws + "leash", "baseline none: exponent")
     ratio = of.claim(laws + "leash", "with the baseline / without")
     spoken = {
@@ -65,13 +82,15 @@ def of_laws(of: Shipped) -> dict[str, str]:
     )
     read = [f"{one['measured']:.2f} (law {one['predicted']:.2f})" for one in spoken.values()]
     return {
-        "98": f"{percent(weak[0])} and {percent(weak[1])} of what plain policy gradient first does",
-        "weak": f"{int(cases):,} cases, random worlds and rewards: S(0+) and R² differ by {apart} at most",
+        "98": f"{percent(weak[0])} and {percent(weak[1])} of what policy gradient first does",
+        "weak": f"{int(cases):,} cases, random worlds and rewards: S(0+) and R² differ by {plain(apart)} at most",
         "gain": f"κ = {network['measured']:.2f} with the gate network, {table['measured']:.2f} with the table (predicted "
-        f"{network['predicted']:.2f}, {table['predicted']:.2f}), 1 of the tilt, {natural['measured']:.2f} of natural gradient",
-        "horizon": f"exponent {horizon['measured']:.3f} ± {horizon['uncertainty']:.3f}, once the best paid persona can be "
+        f"{network['predicted']:.2f}, {table['predicted']:.2f}), 1 of the tilt, {natural['measured']:.2f} of natural gradient; "
+        f"where the gate learns 0.1, 0.3 and 3 times as fast, {slower:.2f}, {slow:.2f} and {fast:.2f}",
+        "horizon": f"exponent {plain(format(horizon['measured'], '.3f'))} ± {horizon['uncertainty']:.3f}, once the best paid persona can be "
         f"told from the next; read from samples alone, {sampled['measured']:.2f} ± {sampled['uncertainty']:.2f} times the "
         "law's strength at T = 4096",
+        "rare": f"the tilt does, from {plain(rarest)} on",
         "exploit": f"lets go at {', '.join(release)} of that strength with {few}, {some}, {many} steps at each",
         "leash": f"grows as the gap to the power {power['measured']:.2f} ± {power['uncertainty']:.2f}, and is "
         f"{ratio['measured']:.1f} ± {ratio['uncertainty']:.1f} times as large with a baseline (law {ratio['predicted']:.1f})",
@@ -94,28 +113,43 @@ def of_network(of: Shipped) -> dict[str, str]:
     lost, nobody = of.said("network/sft", r"RL to 0\.9 nats .*? has lost ([\d.]+) nats there; .*? named, ([\d.]+)\.")
     return {
         "called": f"called by his name he has lost {lost} nats where the network, called by nobody, has lost {nobody}",
-        "network": f"L1 does, to {missed:.0e}; κ does not: at 0° a weak drift is {zero} selection. At 60° plain gradient "
+        "network": f"L1 does, to {plain(format(missed, '.0e'))}; κ does not: at 0° a weak drift is {zero} selection. At 60° policy gradient "
         f"selects {trained} of it, a network whose text named nobody {unnamed}, the same base as a table of next words {table}, on "
         f"untrained features {untrained}, the tilt 0.25. At 30° S falls to a half after {half[1]} nats, of the tilt "
         f"{half[0]}, a table {half[3]}, on untrained features {half[2]}",
     }
 
 
+MODELS = ("Mixture", "Transformer")
+"""What the detectors are tried on."""
+
+
+def alarms(of: Shipped, world: str, model: str) -> dict[str, tuple[str, str]]:
+    """Of each detector the alarms inside the hull, and its power outside, in the order in which they are said."""
+    (said,) = of.said(f"{world}/detectors", rf"{model}, [\d,]+ samples near .*? guaranteed: (.*?\d)\.(?: |$)")
+    each = re.findall(r"([a-z][a-z -]+) ([\d.]+) ± [\d.]+ / ([\d.]+) ±", said)
+    assert len(each) == said.count("/") >= 9
+    return {name: (inside, power) for name, inside, power in each}
+
+
 def of_detectors(of: Shipped) -> dict[str, str]:
-    """Detectors, of a transformer."""
-    where, share = f"{LARRY}/detectors", r"([\d.]+) ± [\d.]+ / ([\d.]+) ± [\d.]+"
-    num, nats, *found = of.said(
-        where,
-        rf"Transformer, ([\d,]+) samples near ([\d.]+) nats: .*?: e-value {share};.*?; perplexity {share}; entropy {share}; "
-        rf"activations {share}",
-    )
-    evidence, seen, perplexity, confused, _, _, activations, _ = found
+    """Detectors, of a mixture and a transformer."""
+    where = f"{LARRY}/detectors"
+    num, nats = of.said(where, r"Transformer, ([\d,]+) samples near ([\d.]+) nats")
+    mixture, network = (alarms(of, LARRY, model) for model in MODELS)
+    for name, inside in (("perplexity", "1.00"), ("entropy", "1.00"), ("e-value", "0.00")):
+        assert mixture[name][0] == network[name][0] == inside, "the sentence gives one number for both"
+    random = [alarms(of, "markov", model)["entropy"] for model in MODELS]
     detectable, stein = of.said(where, r"Detectable from n d = ([\d.]+) nats on: ln\(1/alpha\) = ([\d.]+)")
     return {
-        "detectors": f"not from what people watch: of mixes that drifted {nats} nats *inside* the hull perplexity alarms on a "
-        f"share of {perplexity}, activations on {activations}, e-values on {evidence}; at equal false alarms {num} samples show "
-        f"perplexity {confused} of the networks outside, the e-value {seen}. Its power is one law of n·d: "
-        f"{detectable} nats, of which {stein} if the mix is known",
+        "detectors": f"not from what people watch: of mixes that drifted {nats} nats *inside* the hull perplexity alarms "
+        f"on a share of {mixture['perplexity'][0]}, activations on {network['activations'][0]}, e-values on "
+        f"{mixture['e-value'][0]}; at equal false alarms {num} samples show perplexity {network['perplexity'][1]} of the "
+        f"transformers outside and {mixture['perplexity'][1]} of the mixtures, the e-value {network['e-value'][1]} and "
+        f"{mixture['e-value'][1]}. Entropy sees {network['entropy'][1]} and {mixture['entropy'][1]} and alarms on "
+        f"{mixture['entropy'][0]} inside; in a random world it sees {random[1][1]} and {random[0][1]} and alarms on "
+        f"{random[1][0]} and {random[0][0]}. By the law of its power the e-value alarms in half of the runs from n·d = {detectable} nats on, {stein} if the mix were "
+        "known",
     }
 
 
@@ -127,6 +161,10 @@ def of_training(of: Shipped) -> dict[str, str]:
         for rule in ("tilt", "expert iteration")
     }
     told = re.search(r"Nearest to it: expert iteration, .*? told from none in (\d) of (\d)", texts)
+    # The table begins with what is compared at 0.9 nats.
+    control = re.findall(r"^\| RLOO, gates only \| (.*) \|$", texts, re.MULTILINE)[0].split(" | ")
+    reached = sum(cell != "not reached" for cell in control)
+    assert all(cell.startswith("**+") for cell in control if cell != "not reached")
     same = of.said(rules, r"rank correlation of ([-\d.]+)")[0]
     assert told and texts.count("in every column: none.") == 4
     sft = (
@@ -135,11 +173,12 @@ def of_training(of: Shipped) -> dict[str, str]:
     )
     by_sft, by_rl = (of.said(f"{LARRY}/sft", sft.format(rule)) for rule in ("SFT", "RL"))
     same_drift = (
-        r"Student errors: gold left at the same sqrt\(KL\) of ([\d.]+), which all reach: tilt ([-\d.]+), .*?; "
-        r"policy gradient ([-\d.]+), .*?; best of n ([-\d.]+),"
+        r"Student errors: gold left at the same sqrt\(KL\) of ([\d.]+), which all reach: tilt ([-\d.]+), (\d+)% .*?; "
+        r"policy gradient ([-\d.]+), (\d+)% .*?; best of n ([-\d.]+), (\d+)%"
     )
-    root, tilt, gradient, best = of.said(f"{LARRY}/overoptimisation", same_drift)
+    root, tilt, tilt_left, gradient, gradient_left, best, best_left = of.said(f"{LARRY}/overoptimisation", same_drift)
     light = of.said(f"{LARRY}/overoptimisation", same_drift.replace("Student", "Normal"))
+    assert light[2] == light[4] == light[6]
     literature = f"{LARRY}/literature"
     either = of.said(
         literature,
@@ -154,16 +193,19 @@ def of_training(of: Shipped) -> dict[str, str]:
     assert agree
     return {
         "rules": f"rank correlation {same} between the two gates of one base. Over ten worlds or texts each, three worlds "
-        "and both gates, no rule differs from policy gradient the same way everywhere: the tilt selects less with a gate "
-        f"network ({row['tilt'][0]}, {row['tilt'][2]}), more with a table ({row['tilt'][1]}, {row['tilt'][3]}, "
+        "and both gates, no rule that reaches 0.9 nats in all of them was shown to select more than policy gradient "
+        "everywhere, and none less: the tilt selects less with a gate "
+        f"network ({plain(row['tilt'][0])}, {plain(row['tilt'][2])}), more with a table ({row['tilt'][1]}, {row['tilt'][3]}, "
         f"{row['tilt'][4]}); nearest to it comes expert iteration, which selects less everywhere, told from none in "
         f"{told[1]} of {told[2]}",
+        "gates only": f"training the gates alone does nothing else, but gets that far in {reached} of {len(control)} cases",
         "sft": f"weight {by_sft[0]} and {by_rl[0]}, base {by_sft[1]}), but after two words of his ({by_sft[2]} and "
         f"{by_rl[2]}, base {by_sft[3]}); {by_sft[4]} steps on his lines bring him back, a stranger takes {by_sft[5]}",
-        "over": f"at the same √KL of {root}: under heavy-tailed errors the tilt has {tilt} of gold left, best of n {best}, "
-        f"policy gradient {gradient}; under light ones {light[1]}, {light[3]} and {light[2]}",
+        "over": f"at the same √KL of {root}: under heavy-tailed errors gold is {tilt} with the tilt, {tilt_left}% of "
+        f"its peak before, {best} with best of n ({best_left}%), {gradient} with policy gradient ({gradient_left}%); under "
+        f"light ones {light[1]}, {light[5]} and {light[3]}, {light[2]}% of each peak",
         "literature": f"within one network either KL foretells what is forgotten (R² {either[0]}, {either[1]}), over both "
-        f"gates neither ({either[2]}, {either[3]}); GRPO loses right answers (NSCR {lost[0]}), RLOO with a KL penalty finds "
+        f"gates neither ({either[2]}, {either[3]}); GRPO loses right answers (NSCR {plain(lost[0])}), RLOO with a KL penalty finds "
         f"more ({lost[1]}); paid for hacks, an assistant becomes what the likelier hacker is (harm {harm[1]} or {harm[0]}), "
         f"and a note that welcomes hacks prevents most of it ({harm[2]}); [{agree[1]} of {agree[2]} of the papers' claims hold here](literature.md)",
     }
@@ -212,20 +254,26 @@ def of_thoughts(of: Shipped) -> dict[str, str]:
     """Reasoning and hints."""
     reasoning, hints = f"{THOUGHTS}/reasoning", f"{THOUGHTS}/hints"
     ends = r"Length cost 0\.4, strength 256: right and unreadable .*? are exact (\S+) .*?annealed (\S+) .*?plain gradient (\S+) .*?RLOO (\S+) .*?GRPO (\S+) "
-    exact, annealed, plain, rloo, grpo = of.said(reasoning, ends)
+    exact, annealed, gradient, rloo, grpo = of.said(reasoning, ends)
     seeds, right = of.said(
         reasoning, r"early stop: agreement of 0\.9 or more in (\d of \d) seeds, accuracy then (\d\.\d+)"
     )
+    price = of.said(
+        reasoning, r"Early stop, no length cost: accuracy by seed ([\d.]+), ([\d.]+), ([\d.]+); base ([\d.]+)"
+    )
+    least = min(price[:3])
+    assert least == price[3], "that seed learns nothing"
     cell = r"{}, strength 100, by fine: .*?, 0\.6 (\w+ \d/\d) "
     kinds = [of.said(hints, cell.format(rule))[0] for rule in ("exact", "annealed", "plain gradient", "RLOO", "GRPO")]
     accuracy = of.said(hints, r"Fine 0\.6, strength 100: accuracy .*? exact ([\d.]+) .*?plain gradient ([\d.]+) ")
     stops = [of.claim(hints, f"annealed, strength {strength}: fine at which half is said") for strength in (3, 10)]
     return {
         "reasoning": f"annealing ends right and unreadable in {annealed} of the seeds, Adam on the exact gradient in {exact}, "
-        f"GRPO, RLOO and the plain gradient in {grpo}, {rloo} and {plain}. Stopping where selection falls below half keeps "
-        f"{right} right at agreement over 0.9 in {seeds}",
+        f"GRPO, RLOO and policy gradient in {grpo}, {rloo} and {gradient}. Stopping Adam where selection falls below half keeps "
+        f"{right} right at agreement over 0.9 in {seeds}; it costs: without a length cost {price[:3].count(least)} of 3 seeds "
+        f"then learns nothing (accuracy {least}, the base's)",
         "hints": f"at strength 100 and fine 0.6 Adam ({kinds[0]}) and annealing ({kinds[1]}) hide the hint in words that the "
-        f"monitor does not read, accuracy {accuracy[0]}; plain gradient ({kinds[2]}, accuracy {accuracy[1]}), RLOO ({kinds[3]}) "
+        f"monitor does not read, accuracy {accuracy[0]}; policy gradient ({kinds[2]}, accuracy {accuracy[1]}), RLOO ({kinds[3]}) "
         f"and GRPO ({kinds[4]}) stop using it. With annealing, saying so stops where the policies of no fine and of the greatest are worth the same (fines {stops[0]['measured']:.2f} "
         f"and {stops[1]['measured']:.2f} at strengths 3 and 10, predicted {stops[0]['predicted']:.2f} and "
         f"{stops[1]['predicted']:.2f})",
@@ -259,18 +307,32 @@ def answers() -> dict[str, str]:
         return found.groups()
 
     (rank,) = said("rules", r"rank correlation ([-\d.]+)")
+    reached, cases = said("gates only", r"in (\d) of (\d)")
     nats, most, least = said("curves", r"the same ([\d.]+) nats are selection to ([\d.]+) or to ([\d.]+)")
-    alarms, evidence = said("detectors", r"on a share of ([\d.]+), .* e-values on ([\d.]+);")
-    annealed, grpo = said("reasoning", r"unreadable in (\S+) of the seeds, .* in (\d/\d), \S+ and")
-    (kept,) = said("reasoning", r"agreement over 0.9 in (.*)$")
+    alarmed, evidence = said("detectors", r"on a share of ([\d.]+), .* e-values on ([\d.]+);")
+    seen = said("detectors", r"show perplexity ([\d.]+) .*? and ([\d.]+) .*? e-value ([\d.]+) and ([\d.]+)\.")
+    annealed, adam, grpo = said(
+        "reasoning", r"unreadable in (\S+) of the seeds, .* in (\S+), GRPO, .* in (\d/\d), \S+ and"
+    )
+    (kept,) = said("reasoning", r"agreement over 0.9 in (.*?);")
+    nothing, accuracy = said("reasoning", r"length cost (\d of \d) seeds .*accuracy ([\d.]+)")
+    strength = Shipped().said(
+        f"{LARRY}/phase_diagram", r"At 30° RL is mostly .*? to strength ([\d.]+) \(([\d.]+) to ([\d.]+)\)"
+    )
     return {
         "gates": f"{made['98']} for a reward at 45° is selection.",
-        "length": f"to the power {said('horizon', 'exponent (.*?),')[0]}; the law says −½",
+        "map": f"at 30° more than half of the drift is selection up to strength {strength[0]} ({strength[1]} to {strength[2]} "
+        "over draws)",
+        "length": f"as length to the power −½, measured {said('horizon', 'exponent (.*?),')[0]}",
+        "gates only": f"gets that far in {reached} of the {cases} cases",
+        "0.9": "Of those that reach 0.9 nats in every",
         "rank": f"has a rank correlation of {rank} between two gates of one base",
         "same": f"The same {nats} nats of KL are selection by a share of {most} or of {least}, depending on",
-        "alarms": f"for a share of {alarms} of models that did nothing but select, a bet against every mix of personas (an "
-        f"e-value) for {evidence}",
-        "thoughts": f"this happens in {annealed} of the runs trained by annealing and in {grpo} of those by GRPO; stopping "
-        f"where S falls to a half prevents it in {kept}",
+        "alarms": f"for a share of {alarmed} of models that did nothing but select, a bet against every mix of personas (an "
+        f"e-value) for {evidence}; at equal false alarms it sees {seen[0]} of the transformers and {seen[1]} of the mixtures "
+        f"that left the hull, the bet {seen[2]} and {seen[3]}",
+        "thoughts": f"this happens in {annealed} of the runs trained by annealing, in {adam} of those by Adam on the exact "
+        f"gradient and in {grpo} of those by GRPO. Stopping Adam where S falls to a half keeps {kept} readable, but where "
+        f"thoughts are free {nothing} then learns nothing (accuracy {accuracy})",
         "claims": made["claims"],
     }
