@@ -69,9 +69,9 @@ def of_strong_rl(of: Shipped) -> list[str]:
         short,
         f"A phrase of base mass {takeover[0]} that pays Δ = 1 more takes over at strength {takeover[1]}, one of "
         f"{plain(takeover[2])} at {takeover[3]}",
-        f"Within {within} times the law's strength (policy gradient: learning rate × steps up to {times} times as much) "
-        f"gates and experts together found the phrase down to base mass {natural} by natural gradient, {vanilla} by "
-        "policy gradient",
+        f"Within {within} times the law's strength (policy gradient: learning rate × steps up to {times} times as "
+        f"much) gates and experts together found the phrase down to base mass {natural} by natural gradient, {vanilla} "
+        "by policy gradient",
         f"A right answer of probability {found[0]} takes policy gradient a time of {plain(found[1])} to find, natural "
         f"gradient {found[2]}",
         f"Of several right answers the second likeliest ends at odds of {plain(found[3])} against the first under "
@@ -94,8 +94,8 @@ def of_power(of: Shipped) -> list[str]:
         f"From 16 samples a prompt on a case misses the law's power by {many} (standard error below 0.005), in a "
         f"random world by {random[2]} ± {random[3]}; in the worst tenth of powers the mean is off by "
         f"{worst['measured']:.3f} and {other['measured']:.3f}",
-        f"in a random world power exceeds the law by {random[0]} ± {random[1]} with 4 samples a prompt; with the people of "
-        f"the map by {few} ± {error}, no more than it is off with many samples",
+        f"in a random world power exceeds the law by {random[0]} ± {random[1]} with 4 samples a prompt; with the "
+        f"people of the map by {few} ± {error}, no more than it is off with many samples",
         f"stops after {stop['measured']:.2f} ± {stop['uncertainty']:.2f} times ln(1/α)/d samples",
     ]
 
@@ -104,7 +104,7 @@ def detectors_table(of: Shipped) -> list[str]:
     """Rows of docs/detectors.md: of each detector and model, alarms inside / power outside."""
     columns = [readme_numbers.alarms(of, world, model) for world in (LARRY, "markov") for model in MODELS]
     return [
-        f"| {name} | {' | '.join(' / '.join(each[name]) if name in each else '' for each in columns)} |"
+        f"| {name} | {' | '.join(' / '.join(each[name]) if name in each else '–' for each in columns)} |"
         for name in columns[1]
     ]
 
