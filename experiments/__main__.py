@@ -12,8 +12,8 @@ from pathlib import Path
 from toypersona import __version__
 from toypersona.command import Parser
 
-TAKES = r"On 2 cores the preset quick takes ([^.,]+)"
-"""How the docstring of each experiment says its run time."""
+TAKES = r"On 2 cores the preset quick takes ([^.]+)"
+"""How the docstring of each experiment says its run time; tools have none."""
 
 
 def commands() -> dict[str, str]:
@@ -44,9 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     room = max(map(len, listed)) + 4
     print("python -m experiments.NAME --help lists the settings of each.")
     print("In brackets: how long the preset quick takes on 2 CPU cores.\n")
-    for name, sentence in listed.items():
-        head = f"  {name}".ljust(room)
-        print(textwrap.fill(sentence, max(columns, 2 * room), initial_indent=head, subsequent_indent=" " * room))
+    tools = {name: sentence for name, sentence in listed.items() if not sentence.endswith(")")}
+    for heading, block in (("", listed.keys() - tools), ("\nTools, which compute nothing of their own:\n", tools)):
+        print(heading, end="\n" if heading else "")
+        for name in sorted(block):
+            head = f"  {name}".ljust(room)
+            print(
+                textwrap.fill(listed[name], max(columns, 2 * room), initial_indent=head, subsequent_indent=" " * room)
+            )
 
 
 if __name__ == "__main__":

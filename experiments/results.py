@@ -1,7 +1,8 @@
-"""One table of all claims in a folder: ``python -m experiments.results DIR``.
+"""How many claims of a folder hold, and which do not; with --all each of them, in one table.
 
 It reads every ``NAME.claims.json`` below the folder and says of each dataset how many predictions, findings and checks
-hold, and which claims do not or cannot tell. Exit code 0: all hold; 1: one does not; 2: the folder holds no claims.
+hold, and which claims do not or cannot tell. Exit code 0: all hold; 1: one does not hold, or its data cannot tell; 2:
+the folder holds no claims, or a file of them is damaged.
 """
 
 import json
@@ -9,15 +10,18 @@ import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_args
 
 from experiments.shared import terminal
-from experiments.shared.claim import CHECKS, COUNTED, Claim
+from experiments.shared.claim import CHECKS, COUNTED, Claim, Kind
 from toypersona.command import Parser
 
 ENDING = ".claims.json"
 COLUMNS = {"predictions": COUNTED[:1], "findings": COUNTED[1:], "checks": CHECKS}
 """Kinds of claims in each column."""
+
+TYPES = {bool: (bool,), float: (int, float, type(None))}
+"""What the JSON of a claim has for each type of a field, else text; null is a number that is infinite or not known."""
 
 
 def read(folder: Path) -> dict[str, list[Claim]]:
@@ -49,8 +53,13 @@ def _claims(path: Path) -> list[Claim]:
 def _claim(row: dict[str, Any]) -> Claim:
     """From its JSON, where null stands for what is infinite or not known."""
     values: dict[str, Any] = {name: row[name] for name in Claim.__dataclass_fields__}
-    for name in (name for name, value in row.items() if value is None and name in values):
-        values[name] = math.inf if name == "freedom" else math.nan
+    for name, field in Claim.__dataclass_fields__.items():
+        if type(values[name]) not in TYPES.get(field.type, (str,)):
+            raise TypeError(f"{name} is of another type")
+        if values[name] is None:
+            values[name] = math.inf if name == "freedom" else math.nan
+    if values["kind"] not in get_args(Kind) or values["relation"] not in ("=", "≤"):
+        raise ValueError("a kind or a relation that no claim has")
     return Claim(**values)
 
 
@@ -71,17 +80,25 @@ def table(of_each: dict[str, list[Claim]]) -> str:
     return "\n".join(lines)
 
 
+def everything(of_each: dict[str, list[Claim]]) -> str:
+    """Each claim with its numbers, by its dataset, and below them what ``table`` says."""
+    blocks = [f"{name}:\n{terminal.table(claims)}" for name, claims in of_each.items()]
+    return "\n\n".join([*blocks, table(of_each)])
+
+
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Print the table of the folder that the command line names, and exit."""
     text, _, more = (__doc__ or "").replace("`", "").partition("\n\n")
     parser = Parser(prog="python -m experiments.results", description=text, epilog=more)
     parser.add_argument("folder", type=Path, metavar="DIR", help="that experiments have written to, as results/quick")
+    parser.add_argument("--all", action="store_true", help="show each claim with its numbers, not their counts alone")
+    given = parser.parse_args(arguments)
     try:
-        found = read(parser.parse_args(arguments).folder)
+        found = read(given.folder)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    print(table(found))
+    print(everything(found) if given.all else table(found))
     sys.exit(0 if all(each.holds for claims in found.values() for each in claims) else 1)
 
 

@@ -65,6 +65,30 @@ def test_one_that_does_not_hold_is_named_and_ends_with_1(tmp_path, capsys, bad, 
     assert said[-2:] == ["horizon:", says] and "exploit:" not in said
 
 
+def test_all_are_shown_with_their_numbers(tmp_path, capsys):
+    write(tmp_path / "laws", horizon=[*GOOD, FAILS], leash=GOOD[2:])
+    said = ran(capsys, tmp_path, "--all", code=1).out
+    head, counts = said.split("\n\nclaims that hold")
+    horizon, leash = head.split("\n\n")
+    assert horizon.splitlines()[0] == "laws/horizon:" and leash.splitlines()[0] == "laws/leash:"
+    assert [len([line for line in each.splitlines() if line.endswith(("yes", "NO"))]) for each in (horizon, leash)] == [
+        5,
+        2,
+    ]
+    assert "NO" in horizon and "-0.7" in horizon and counts.splitlines()[1].startswith("laws/horizon")
+    assert "claims that hold" + counts == ran(capsys, tmp_path, code=1).out
+
+
+WRONG = {"kind": "guess", "relation": "<", "what": 3, "group": None, "holds": "yes", "measured": "1", "freedom": True}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_claim_of_other_types_is_refused_in_one_sentence(tmp_path, capsys, name):
+    (tmp_path / "a.claims.json").write_text(json.dumps([GOOD[0].jsonable() | {name: WRONG[name]}]))
+    said = ran(capsys, tmp_path, code=2)
+    assert said.err.count("\n") == 1 and "a.claims.json is damaged" in said.err and not said.out
+
+
 @pytest.mark.parametrize(
     ("written", "says"),
     [
