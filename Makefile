@@ -18,7 +18,7 @@ LOCKS := requirements/main.lock requirements/text.lock $(if $(filter-out cpu,$(A
 # Errors are shown, warnings are not: about indexes that this machine does not have, root, paths.
 PIP := $(PYTHON) -m pip --python $(BIN)/python install -qq --disable-pip-version-check
 
-.PHONY: help env map test test-quick test-slow lint figures bench peers lock clean
+.PHONY: help env map test test-quick test-slow test-lm lint figures bench peers lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do printf 'make %-11s %s\n' "$$name" "$$what"; done
@@ -71,18 +71,22 @@ figures: env ## remake everything in figures/out
 	done
 
 test: env ## run the tests (five minutes)
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow and not lm"
 
 # Small runs of every experiment, several processes, many samples. Single ones take a minute: who is done takes over
 # half of what the other has left, in the middle of a file if need be.
 test-slow: env ## run the slow tests: small runs of every experiment
-	@$(BIN)/python -m pytest -m slow --dist=worksteal
+	@$(BIN)/python -m pytest -m "slow and not lm" --dist=worksteal
 
 QUICK := worlds rules/test_rule.py $(addprefix measures/test_,equal_drift.py boundaries.py support.py hints.py) \
 	$(addsuffix .py,$(addprefix test_,limits files transcripts outputs numerics layers rewards programs datasets right_answers takeover))
 
 test-quick: env ## run the tests of a minute
 	@$(BIN)/python -m pytest -m "not slow" $(addprefix tests/,$(QUICK))
+
+# One process: the model takes a gigabyte.
+test-lm: $(LM) ## run the tests that read the language model
+	@$(BIN)/python -m pytest -m lm --numprocesses=1
 
 lint: env ## check format, style and types
 	@$(BIN)/ruff format --check .
