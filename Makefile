@@ -65,6 +65,7 @@ figures: env ## remake everything in figures/out
 	@$(call draw,sft,network,--policy transformer --length 2 --seeds 0 1 2 3 4 5 --lines 8 128 2048 --num-steps 1000)
 	@mkdir -p docs && mv $(addprefix figures/out/larry_bob_alice/,literature.md rl_curves.md) docs/
 	@$(call draw,$(LAWS),laws)
+	@$(call draw,next_token,language_model)
 	@$(call draw,$(THOUGHTS),thoughts)
 	@for name in rules_by_world claims_table; do \
 		$(BIN)/python -m figures.$$name --data $(RESULTS)/$(PRESET) --out figures/out || exit $$?; \
