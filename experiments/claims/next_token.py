@@ -64,11 +64,12 @@ def findings(dataset: xr.Dataset) -> list[str]:
     mean, spread = float(told.mean()), float(np.sqrt((error**2).sum())) / told.size
     low, high = float(dataset.information.min()), float(dataset.information.max())
     less = missed(dataset).where(dataset.total < LESS_WEAK).max("drift").isel(seed=0)
+    most = str(less.reward.values[less.max("question").values.argmax()])
     said = [
         f"Of ln 3 = 1.10 nats that could tell who speaks, an answer tells {mean:.2f} ± {spread:.2f}, its first token "
         f"{low:.2f} to {high:.2f}.",
-        f"Up to {LESS_WEAK:g} nats S and R² differ by more than {SLIGHT:g} in {int((less > SLIGHT).sum())} of {less.size} "
-        f"cases, by {float(less.max()):.3f} at most ({less.reward.values[int(less.max('question').argmax())]}).",
+        f"Up to {LESS_WEAK:g} nats S and R² differ by more than {SLIGHT:g} in {int((less > SLIGHT).sum())} of "
+        f"{less.size} cases, by {float(less.max()):.3f} at most ({most}).",
     ]
     return [*said, *(_of_reward(dataset.isel(seed=0), str(name)) for name in dataset.reward.values)]
 

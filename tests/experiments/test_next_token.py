@@ -92,7 +92,7 @@ def test_wrong_inputs_are_refused_in_a_sentence(shipped, tmp_path, capsys):
         assert said.err.startswith("error: ") and said.err.count("\n") == 1
         return said.err
 
-    assert "--strong has to begin above the last of --weak, 0.02" in refused("--strong 0.01 1.0")
+    assert "--strong has to begin above the last of --weak, 0.01" in refused("--strong 0.005 1.0")
     assert "--weak has to be 3 or more increasing" in refused("--weak 0.01 0.02")
     shipped.write_bytes(b"PK" + bytes(30))
     assert "laws.npz cannot be read: check it out again, or make it anew by --from-model" in refused("")
