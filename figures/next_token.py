@@ -15,7 +15,7 @@ LOOKS = {
     "letter k": ("purple", "P"),
     "random score": ("black", "x"),
 }
-SHOWN = ("surely Alice", "brevity", "asking", "refusing")
+SHOWN = ("Alice", "surely Alice", "brevity", "asking", "refusing")
 """Rewards whose new words are listed."""
 
 
@@ -41,7 +41,7 @@ def draw_strong(axis: Axes, dataset: xr.Dataset) -> None:
 
 
 def draw_new(axis: Axes, dataset: xr.Dataset) -> None:
-    """Tokens of the strongest tilts at the first question: their probability, and the largest in any voice."""
+    """Tokens of the strongest tilts at the first question; in grey, the largest probability that a voice gives them."""
     one, row, names = dataset.isel(question=0, seed=0, drift=-1), 0, []
     for name in SHOWN:
         for text, share, most in readings.exceeding(one.sel(reward=name)):
@@ -51,7 +51,7 @@ def draw_new(axis: Axes, dataset: xr.Dataset) -> None:
             row += 1
     axis.set_yticks(range(row), names, parse_math=False)
     axis.invert_yaxis()
-    axis.set(xlabel="probability (grey: largest in any voice)", title="(c) Words that no voice would say")
+    axis.set(xlabel="probability (grey: in any voice)", title="(c) What no voice would say")
 
 
 if __name__ == "__main__":
