@@ -18,10 +18,10 @@ LOCKS := requirements/main.lock requirements/text.lock $(if $(filter-out cpu,$(A
 # Errors are shown, warnings are not: about indexes that this machine does not have, root, paths.
 PIP := $(PYTHON) -m pip --python $(BIN)/python install -qq --disable-pip-version-check
 
-.PHONY: help env map test test-quick test-slow test-lm lint figures bench peers lock clean
+.PHONY: help env map test test-quick test-slow test-browser test-lm lint site figures explorer bench peers lock clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do printf 'make %-11s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do printf 'make %-13s %s\n' "$$name" "$$what"; done
 
 env: $(ENV) ## set up .venv (1.4 GB); ACCELERATOR=cuda13 for a GPU
 
@@ -46,7 +46,7 @@ $(SITE) $(LM): .venv/.%-ready: requirements/%.lock $(ENV)
 map: env ## compute and draw the map; WORLD=speakers, PRESET=paper
 	@out="$(RESULTS)/$(PRESET)/$(WORLD)"; \
 	$(BIN)/python -m experiments.phase_diagram --preset $(PRESET) --world $(WORLD) --out "$$out" || exit $$?; \
-	for source in "$$out/phase_diagram.zarr/zarr.json" figures/phase_diagram.py figures/style.py experiments/claims/phase_diagram.py; do \
+	for source in "$$out/phase_diagram.zarr/zarr.json" $(addprefix figures/,phase_diagram.py map_panels.py pages.py captions.py style.py) experiments/claims/phase_diagram.py; do \
 		[ "$$out/phase_diagram_rules.png" -nt "$$source" ] || { $(BIN)/python -m figures.phase_diagram --data "$$out" --out "$$out"; exit $$?; }; \
 	done; \
 	echo "Figures $$out/phase_diagram.png, $$out/phase_diagram_rules.png"
@@ -63,13 +63,22 @@ figures: env ## remake everything in figures/out
 	@for world in $(filter-out speakers,$(WORLDS)); do $(call draw,$(GATED),$$world,--world $$world); done
 	@$(call draw,$(TRAINING),larry_bob_alice)
 	@$(call draw,sft,network,--policy transformer --length 2 --seeds 0 1 2 3 4 5 --lines 8 128 2048 --num-steps 1000)
-	@mkdir -p docs && mv $(addprefix figures/out/larry_bob_alice/,literature.md rl_curves.md) docs/
+	@mkdir -p docs && for page in literature rl_curves; do mv figures/out/larry_bob_alice/$${page}_page.md docs/$$page.md; done
 	@$(call draw,$(LAWS),laws)
 	@$(call draw,next_token,language_model)
 	@$(call draw,$(THOUGHTS),thoughts)
-	@for name in rules_by_world claims_table; do \
+	@for name in rules_by_world claims_table explorer; do \
 		$(BIN)/python -m figures.$$name --data $(RESULTS)/$(PRESET) --out figures/out || exit $$?; \
 	done
+	@$(BIN)/python -m figures.gallery --figures figures/out --out docs/gallery.md
+
+# What is not in results/ yet is computed: two maps and the thoughts.
+explorer: env ## write figures/out/explorer.html, a page to touch
+	@for world in larry_bob_alice speakers; do \
+		$(BIN)/python -m experiments.phase_diagram --preset $(PRESET) --world $$world --out $(RESULTS)/$(PRESET)/$$world || exit $$?; \
+	done
+	@$(BIN)/python -m experiments.reasoning --preset $(PRESET) --out $(RESULTS)/$(PRESET)/thoughts
+	@$(BIN)/python -m figures.explorer --data $(RESULTS)/$(PRESET) --out figures/out
 
 test: env ## run the tests (five minutes)
 	@$(BIN)/python -m pytest -m "not slow and not lm"
@@ -77,7 +86,10 @@ test: env ## run the tests (five minutes)
 # Small runs of every experiment, several processes, many samples. Single ones take a minute: who is done takes over
 # half of what the other has left, in the middle of a file if need be.
 test-slow: env ## run the slow tests: small runs of every experiment
-	@$(BIN)/python -m pytest -m "slow and not lm" --dist=worksteal
+	@$(BIN)/python -m pytest -m "slow and not browser and not lm" --dist=worksteal
+
+test-browser: $(SITE) ## run the tests of pages in a browser (needs Chromium)
+	@$(BIN)/python -m pytest -m browser
 
 QUICK := worlds rules/test_rule.py $(addprefix measures/test_,equal_drift.py boundaries.py support.py hints.py) \
 	$(addsuffix .py,$(addprefix test_,limits files transcripts outputs numerics layers rewards programs datasets right_answers takeover))
@@ -93,6 +105,12 @@ lint: env ## check format, style and types
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright
+
+# Warnings are errors, links within the site that lead nowhere among them; pages of modules are written anew.
+site: $(SITE) ## build the pages of docs/ into .cache/site
+	@rm -rf docs/api .cache/site
+	@$(BIN)/python -m sphinx -W --keep-going -n -q -d .cache/site/doctrees docs .cache/site/html
+	@echo "Open .cache/site/html/index.html"
 
 bench: env ## run the benchmarks, small
 	@for name in w1_exact w2_sampled w4_project compile precision scale refusals console claims; do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done

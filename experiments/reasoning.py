@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 NAME = "reasoning"
 NUM_LINES = 4
-"""Responses of the exact policy kept at every point, to the same prompts with the same draws."""
+"""Responses of every policy kept at every point, to the same prompts with the same draws."""
 
 OtherBits = Annotated[
     tuple[int, ...],
@@ -103,15 +103,14 @@ def run(config: Config) -> xr.Dataset:
         for num_bits, k in zip(config.other_bits, other_keys, strict=True):
             other = thinkers.base(dataclasses.replace(options, num_bits=num_bits), params)
             each.append(measured(other, [rules["exact"](other, *paid, k)]))
-        lines = thinkers.lines(base, paths[0], line_key, NUM_LINES)
-        lines["line_reader"] = thinkers.concluded(base, lines["line_tokens"])
+        lines = thinkers.told(base, paths, line_key, NUM_LINES)
         long = _long(config, params, paid[0], long_key)
         return {
             **named(jax.tree.map(lambda *x: jnp.concatenate(x), *each), rule=names, strength=config.strengths),
             **{f"base_{name}": value for name, value in thinkers.measured(base, params).items()},
             **named(codes.read_off(base, codes.CODES), convention=[code.name for code in codes.CODES]),
             "expert_divergence": named(recovery.expert_divergence, persona=labels.personas),
-            **named(lines, strength=config.strengths),
+            **named(lines, speaker=list(rules), strength=config.strengths),
             **named({f"long_{name}": value for name, value in long.items()}, strength=config.strengths),
         }
 

@@ -46,7 +46,7 @@ class Config(settings.RewardSettings):
     """Share of the base's responses that count as right for pass@k: those that pay best."""
     own: tuple[str, ...] = ()
     """Your rules as well, each FILE.py:FUNCTION with FUNCTION(task, ref_params, learning_rate) ->
-    toypersona.rules.rule.UpdateRule; the README shows one."""
+    toypersona.rules.rule.UpdateRule; examples/own.py has one."""
     only: tuple[str, ...] = ()
     """Only these rules, by the names that the table has, such as RLOO "DPO, β = 0.1"; all of them if none is named."""
 

@@ -1,52 +1,125 @@
-"""Entropy's change against its formula, and which of several right personas is left."""
+"""Which of several right personas is left, by rule, and where entropy falls or rises at first."""
+
+from collections.abc import Iterable
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
 from figures import style
+from figures.labels import End, at_ends, listed
+from figures.pages import STUDENT, Page, Panel, lettered
+from toypersona import datasets
+from toypersona.measures import equal_drift
 
 LOOKS = {
-    "policy gradient": "black",
     "natural gradient": "blue",
-    "RLOO": "green",
     "RLOO, KL in reward": "purple",
+    "policy gradient": "black",
+    "RLOO": "green",
     "GRPO": "orange",
     "expert iteration": "red",
 }
+LAWS = {"natural gradient": "natural_law", "policy gradient": "law"}
+"""Exact rules, and the variable that predicts the share of the likeliest."""
 
+ALONE = 0.95
+"""Mean share of the largest right persona from which on the others are said to be gone."""
 
-def draw_entropy(axis: Axes, dataset: xr.Dataset) -> None:
-    """Measured against predicted, every rule and draw."""
-    for paid, colour in zip(dataset.paid.values, style.COLOURS.values(), strict=False):
-        here = dataset.sel(paid=paid)
-        axis.plot(here.formula.values.ravel(), here.change.values.ravel(), "o", ms=2.5, color=colour, label=paid)
-    ends = [float(dataset.formula.min()), float(dataset.formula.max())]
-    axis.plot(ends, ends, "k:", lw=0.8)
-    axis.axhline(0, color="black", lw=0.3)
-    axis.set(xlabel="−Cov(log π, d), nats per √nat", ylabel="entropy's change, nats per √nat")
-    axis.legend(title="paid for")
+KEPT = 0.02
+"""How far the mean share of the likeliest may have moved where all are said to be kept."""
 
 
 def draw_largest(axis: Axes, dataset: xr.Dataset) -> None:
     """Share of the largest of the right personas on the way."""
-    style.curves(axis, dataset.largest.mean("seed"), dataset.largest.std("seed"), LOOKS)
-    axis.set(xscale="log", xlabel="steps", ylabel="share of the largest right persona", ylim=(0.5, 1.02))
-    axis.legend(fontsize=5.5)
+    mean, half = equal_drift.interval(dataset.largest)
+    style.curves(axis, mean, half, LOOKS)
+    axis.set(xscale="log", xlabel="steps", ylabel="share of the largest", ylim=(0.5, 1.02))
+    last = mean.isel(record=-1)
+    at_ends(axis, [End(rule, float(mean.record[-1]), last.sel(rule=rule).item(), style.COLOURS[colour])
+                   for rule, colour in LOOKS.items()])  # fmt: skip
 
 
 def draw_shares(axis: Axes, dataset: xr.Dataset) -> None:
-    """Share at the end against the base, every prompt and draw, and the conservation law."""
+    """A row for the base and for every rule: the share of the likeliest at each prompt in each draw."""
     end = dataset.isel(record=-1)
-    base = dataset.base_share.values.ravel()
-    for rule, colour in LOOKS.items():
-        axis.plot(base, end.share.sel(rule=rule).values.ravel(), "o", ms=2.5, color=style.COLOURS[colour])
-    order = np.argsort(base)
-    axis.plot(base[order], end.law.values.ravel()[order], "k:", lw=0.8, label="conservation law")
-    axis.plot([0.5, 1], [0.5, 1], "k-", lw=0.4, label="kept")
-    axis.set(xlabel="share of the likeliest in the base", ylabel="its share at the end", ylim=(-0.02, 1.02))
-    axis.legend(loc="center left", fontsize=5.5)
+    rows = {"base": (dataset.base_share, "0.5")}
+    rows |= {rule: (end.share.sel(rule=rule), style.COLOURS[colour]) for rule, colour in LOOKS.items()}
+    for row, (rule, (shares, colour)) in enumerate(rows.items()):
+        values = np.sort(shares.values.ravel())
+        axis.plot(values, np.linspace(-0.3, 0.3, values.size) - row, "o", ms=2.2, color=colour, mew=0)
+        if rule in LAWS:
+            law = np.sort(end[LAWS[rule]].values.ravel())
+            axis.plot(law, np.linspace(-0.3, 0.3, law.size) - row, "-", color="0.6", lw=0.8)
+    axis.axvline(0.5, color="black", lw=0.5)
+    axis.set_yticks([-row for row in range(len(rows))], [*rows])
+    axis.tick_params(axis="y", length=0)
+    axis.set(xlim=(-0.03, 1.03), xlabel="the likeliest's share at the end")
+
+
+def draw_entropy(axis: Axes, dataset: xr.Dataset) -> None:
+    """A row for what is paid for: entropy's first change by every rule and draw, and its formula."""
+    colours = dict(zip(dataset.direction.values, [*style.COLOURS.values(), "0.5", "0.7"], strict=False))
+    shift = np.linspace(0.3, -0.3, dataset.sizes["direction"])
+    for row, paid in enumerate(dataset.paid.values):
+        for (direction, colour), up in zip(colours.items(), shift, strict=True):
+            here, at = dataset.sel(paid=paid, direction=direction), np.full(dataset.sizes["seed"], up - row)
+            label = None if row else direction
+            axis.plot(here.formula, at, "|", ms=5, mew=0.7, color="0.6")
+            axis.plot(here.change, at, "o", ms=2, mew=0, color=colour, label=label)
+    axis.axvline(0, color="black", lw=0.6)
+    axis.set_yticks([-row for row in range(dataset.sizes["paid"])], [*dataset.paid.values])
+    axis.tick_params(axis="y", length=0)
+    axis.set(xlabel="entropy's change, nats for a √nat of drift", ylim=(0.5 - dataset.sizes["paid"], 0.5))
+    axis.legend()
+
+
+def _left(dataset: xr.Dataset) -> tuple[list[str], list[str]]:
+    """Rules that leave one right persona, and rules that keep all as they were."""
+    end = dataset.isel(record=-1).mean("seed")
+    moved = abs(end.share.mean("prompt") - dataset.base_share.mean())
+    alone = [rule for rule in LOOKS if end.largest.sel(rule=rule) > ALONE]
+    return alone, [rule for rule in LOOKS if moved.sel(rule=rule) < KEPT and rule not in alone]
+
+
+def _keep(rules: list[str], none: str) -> str:
+    return f"{listed(rules, none)} {'keep' if len(rules) > 1 else 'keeps'}"
+
+
+def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
+    draws, steps = dataset.sizes["seed"], datasets.settings_of(dataset)["num_steps"]
+    alone, kept = _left(dataset)
+    yield Panel(
+        draw_largest,
+        f"{_keep(alone, 'No rule')} one right persona; {_keep(kept, 'no rule')} all",
+        f"All right personas are paid the same. Share of the largest of them, mean over prompts, in the course of "
+        f"{steps} steps on the gates; {draws} draws of text and fit, and of sampled rules the mean of several runs.",
+        STUDENT,
+    )
+    other = {rule: 1 - dataset.won.sel(rule=rule).mean().item() for rule in alone}
+    found = ", ".join(f"{rule} {share:.0%}" for rule, share in other.items())
+    yield Panel(
+        draw_shares,
+        f"The one left is not the likeliest: {found}" if alone else "What the likeliest has in the end",
+        "Share, among the right personas, of the one that the base has most often: in the base, and at the end by "
+        f"rule; a point for each prompt of each of {draws} draws, in order. Grey lines: laws of the exact rules. The "
+        "title: share of the runs.",
+    )
+    least = dataset.change.min(["seed", "direction"])
+    rises = [str(paid) for paid in dataset.paid.values if least.sel(paid=paid) > 0]
+    yield Panel(
+        draw_entropy,
+        f"Paid for {' or '.join(rises)}, entropy rises by any rule" if rises else "Entropy's first change",
+        f"Entropy's first change along the first step of each rule, by what is paid for; points: measured, {draws} "
+        "draws; grey ticks: the formula −Cov(log π, d), d the rule's direction.",
+    )
+
+
+def draw(dataset: xr.Dataset) -> dict[str, Page]:
+    """All panels."""
+    panels = lettered(*_panels(dataset))
+    return {"": Page("Which right persona is left", panels, "ab;cc", 4.6)}
 
 
 if __name__ == "__main__":
-    style.main("amplification", style.panels(3, 2.4, draw_entropy, draw_largest, draw_shares), __doc__)
+    style.main("amplification", draw, __doc__)

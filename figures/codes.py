@@ -1,5 +1,7 @@
 """What makes thoughts unreadable: agreement against the worth of cheap words, and where codes in them come in."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -7,6 +9,7 @@ from matplotlib.axes import Axes
 from experiments.claims import codes as readings
 from experiments.claims import reasoning
 from figures import style
+from figures.pages import Page, Panel, lettered
 
 RULES = {"exact": "o", "annealed": "s", "plain gradient": "^", "RLOO": "v", "GRPO": "D"}
 GREY = "#777777"
@@ -29,8 +32,7 @@ def draw_agreement(axis: Axes, dataset: xr.Dataset) -> None:
         axis.plot([], [], mark, color=GREY, ms=3, lw=0, mew=0, label=rule)
     axis.axhline(reasoning.UNREADABLE, color="black", lw=0.5, ls=":")
     axis.set(xlabel="worth w of the cheapest words", ylabel="agreement of reader and answer", ylim=(0, 1))
-    axis.set_title("(a) read by what cheap words are worth\n(rings: trained from starts built of codes)")
-    axis.legend(loc="lower right", fontsize=5.5)
+    axis.legend()
 
 
 def _right(dataset: xr.Dataset) -> xr.Dataset:
@@ -47,9 +49,8 @@ def draw_novelty(axis: Axes, dataset: xr.Dataset) -> None:
             here.novelty.values.ravel(), here.agreement.values.ravel(), "o", color=shade, ms=3, label=f"{worth:g}"
         )
     axis.axhline(reasoning.UNREADABLE, color="black", lw=0.5, ls=":")
-    axis.set(xlabel="novelty, nats a response", ylim=(0, 1))
-    axis.set_title("(b) as far outside the hull,\nread or not (right runs)")
-    axis.legend(title="worth w", title_fontsize=5.5, fontsize=5.5, ncols=2, loc="lower left")
+    axis.set(xlabel="novelty, nats a response", ylabel="agreement of reader and answer", ylim=(0, 1))
+    axis.legend(title="worth w")
 
 
 def draw_line(axis: Axes, dataset: xr.Dataset) -> None:
@@ -67,10 +68,48 @@ def draw_line(axis: Axes, dataset: xr.Dataset) -> None:
     for path, mark, face in zip(readings.PATHS, ("^", "v"), ("black", "none"), strict=True):
         axis.plot([], [], mark, color="black", mfc=face, ms=4, lw=0, label=path)
     axis.set(xscale="log", xlabel="strength s = 1/β", ylabel="mean cost of a thought", ylim=(0, None))
-    axis.set_title(f"(c) cheap codes come in at s*\n(dotted; w = {here.worth.item():g}, seeds in codes)")
     style.ticks(axis.xaxis, here.strength.values[:: -(-here.sizes["strength"] // 6)])
-    axis.legend(loc="upper right", fontsize=5.5)
+    axis.legend()
+
+
+def draw(dataset: xr.Dataset) -> dict[str, Any]:
+    """Three panels."""
+    draws, worths = f"{dataset.sizes['seed']} draws", dataset.worth.values
+    two = readings.kind(dataset, "start").sel(start=readings.TWO).agreement.mean("seed")
+    right = _right(dataset)
+    read = right.agreement > reasoning.UNREADABLE
+    far, near = float(right.novelty.where(read).max()), float(right.novelty.where(~read).min())
+    here = dataset.isel(worth=0)
+    late = here.strength > readings.line(here, readings.likeliest(here))
+    hidden = readings.hidden(here).where(late).mean().item()
+    panels = (
+        Panel(
+            draw_agreement,
+            f"Agreement goes from {float(two[0]):.2f} to {float(two[-1]):.2f} as cheap words are worth more",
+            "How often the reader's answer is the policy's, by what Larry's words tell the reader (w); lines: laws of "
+            f"two kinds of codes; rings: policies trained from starts built of these codes, means over {draws}; grey: "
+            "every run of a rule that ends right.",
+        ),
+        Panel(
+            draw_novelty,
+            f"Thoughts are read up to {far:.1f} nats of novelty, and unreadable from {near:.1f} on"
+            if np.isfinite(near)
+            else "No right run is unreadable here",
+            "Agreement of reader and answer against novelty, a mark for each run of a rule that ends right; dotted: "
+            "below it thoughts are called unreadable.",
+        ),
+        Panel(
+            draw_line,
+            f"Above s* most of the answer is hidden at {hidden:.0%} of the points"
+            if np.isfinite(hidden)
+            else "No strength is above s* here",
+            f"Mean cost of a thought, annealed up and down, at w = {worths[0]:g}, means over the draws that end in "
+            "codes; lines: the law; dotted: the strength s* from which cheap codes are the likelier. Points in the "
+            "title: draws, strengths, length costs and both ways.",
+        ),
+    )
+    return {"": Page("What makes thoughts unreadable", lettered(*panels), "abc", 3.6)}
 
 
 if __name__ == "__main__":
-    style.main("codes", style.panels(3, 2.6, draw_agreement, draw_novelty, draw_line), __doc__)
+    style.main("codes", draw, __doc__)

@@ -1,12 +1,16 @@
 """Who cries wolf inside the hull, who sees the exit first, and the laws of the e-value and of the e-process."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 
 from experiments.claims import detectors as readings
 from figures import style
+from figures.pages import STUDENT, Page, Panel, lettered
 from toypersona import datasets, detection
+from toypersona.measures import equal_drift
 
 KINDS = {"mixture": ("blue", "o"), "transformer": ("orange", "s")}
 LOOKS = {
@@ -23,29 +27,40 @@ LOOKS = {
 
 def draw_wolves(axis: Axes, dataset: xr.Dataset) -> None:
     """Alarms inside the hull at the nominal level, on the largest drift and most samples."""
-    there = readings.strongest(dataset).mean("seed")
+    there = readings.strongest(dataset)
     for shift, (kind, (colour, _)) in zip((-0.2, 0.2), KINDS.items(), strict=True):
         share = there.inside.sel(kind=kind)
-        axis.barh(np.arange(share.size) + shift, share, height=0.38, color=style.COLOURS[colour], label=kind)
+        place = np.arange(share.sizes["detector"]) + shift
+        _bars(axis, place, share, colour, kind)
     last = there.sizes["detector"]
-    axis.barh(last + 0.2, there.activations_inside, height=0.38, color=style.COLOURS[KINDS["transformer"][0]])
+    _bars(axis, np.array([last + 0.2]), there.activations_inside.expand_dims("detector"), KINDS["transformer"][0])
     axis.axvline(readings.level(dataset), color="black", ls=":", lw=0.8)
     axis.set_yticks(range(last + 1), [*there.detector.values, "activations"])
     axis.invert_yaxis()
-    axis.set(xlim=(0, 1.02), xlabel="false alarms", title=f"a  inside the hull, near {float(there.aim):g} nats")
-    axis.legend(loc="upper right")
+    axis.set(xlim=(0, 1.02), xlabel="false alarms, share of samples inside the hull")
+    axis.legend()
+
+
+def _bars(axis: Axes, places: np.ndarray, share: xr.DataArray, colour: str, label: str = "") -> None:
+    mean, half = equal_drift.interval(share)
+    look = {"error_kw": {"lw": 0.8}, "height": 0.38, "color": style.COLOURS[colour]}
+    axis.barh(places, mean, xerr=half.fillna(0.0), label=label, **look)
 
 
 def draw_exits(axis: Axes, dataset: xr.Dataset) -> None:
     """Power against the number of samples, over all rewards, drifts and kinds, at equal false alarms (``seen``)."""
-    power = readings.seen(readings.compared(dataset)).mean(["seed", "kind", "angle", "aim"])
+    power = _power(dataset).mean("seed")
     num = dataset.samples * readings.sizes(dataset)[0]
     for name, (colour, dash) in LOOKS.items():
         axis.plot(num, power.sel(detector=name), ls=dash, color=style.COLOURS[colour], label=name)
-    axis.set(xscale="log", xlabel="samples", ylabel="power outside", ylim=(0, 1.75))
+    axis.set(xscale="log", xlabel="samples", ylabel="power outside", ylim=(-0.03, 1.03))
     axis.set_yticks([0.0, 0.5, 1.0])
-    axis.set_title("b  who sees the exit first")
-    axis.legend(ncols=2, fontsize=5.2, loc="upper left")
+    axis.legend()
+
+
+def _power(dataset: xr.Dataset) -> xr.DataArray:
+    """Power at equal false alarms [detector, samples, seed], mean over kinds, angles and drifts."""
+    return readings.seen(readings.compared(dataset)).mean(["kind", "angle", "aim"])
 
 
 def draw_law(axis: Axes, dataset: xr.Dataset) -> None:
@@ -63,11 +78,11 @@ def draw_law(axis: Axes, dataset: xr.Dataset) -> None:
     boundary = detection.boundary(alpha, prompts, personas)
     axis.axvline(boundary.stein, color="grey", ls=":", lw=0.8)
     axis.axvline(boundary.nats, color="grey", ls="--", lw=0.8)
-    axis.text(boundary.stein, 1.04, "known mix", fontsize=5.2, ha="right")
-    axis.text(boundary.nats, 1.04, "any mix", fontsize=5.2)
-    axis.set(xscale="log", xlim=(0.3, 300), xlabel="n d, nats", ylabel="power of the e-value", ylim=(-0.03, 1.12))
-    axis.set_title("c  one law for all")
-    axis.legend(loc="center right")
+    axis.text(boundary.stein, 1.04, "known mix", fontsize=5.5, ha="right")
+    axis.text(boundary.nats, 1.04, "any mix", fontsize=5.5)
+    axis.set(xscale="log", xlim=(0.3, 300), xlabel="n d, nats", ylabel="power of the e-value", ylim=(-0.03, 1.14))
+    axis.set_yticks([0.0, 0.5, 1.0])
+    axis.legend()
 
 
 def draw_stops(axis: Axes, dataset: xr.Dataset) -> None:
@@ -78,11 +93,51 @@ def draw_stops(axis: Axes, dataset: xr.Dataset) -> None:
     for kind, (colour, marker) in KINDS.items():
         one = dataset.sel(kind=kind)
         x, y = (values.values.ravel() for values in (one.growth, one.stopped.where(one.stopped < longest)))
-        axis.plot(x, y, marker, color=style.COLOURS[colour], ms=3, mfc="none")
+        axis.plot(x, y, marker, color=style.COLOURS[colour], ms=3, mfc="none", label=kind)
     axis.set(xscale="log", yscale="log", xlabel="hull distance d, nats a sample", ylabel="samples until it stops")
-    axis.set_title(f"d  the e-process at level {alpha:g}")
     axis.legend()
 
 
+def draw(dataset: xr.Dataset) -> dict[str, Any]:
+    """Four panels."""
+    there, alpha, draws = readings.strongest(dataset), readings.level(dataset), f"{dataset.sizes['seed']} draws"
+    wrong = there.inside.mean("seed").sel(detector=["perplexity", "e-value"]).max("kind")
+    num = dataset.samples * readings.sizes(dataset)[0]
+    power = _power(dataset).mean("seed").isel(samples=-1)
+    nats = detection.boundary(alpha, *readings.sizes(dataset)).nats
+    stop = datasets.settings_of(dataset)["stop_alpha"]
+    off = float(readings.stopping(dataset).mean())
+    panels = (
+        Panel(
+            draw_wolves,
+            f"Inside the hull perplexity alarms on {float(wrong[0]):.0%}, the e-value on {float(wrong[1]):.0%}",
+            f"Share of samples of mixes of personas that alarm a detector set to level {alpha:g} (dotted), on mixes "
+            f"that drifted about {float(there.aim):g} nats, {int(num[-1]):,} samples each, {draws}.",
+            STUDENT,
+        ),
+        Panel(
+            draw_exits,
+            f"At {int(num[-1]):,} samples: e-value {float(power.sel(detector='e-value')):.2f}, "
+            f"perplexity {float(power.sel(detector='perplexity')):.2f}",
+            "Share of policies outside of the hull that a detector sees, at equal false alarms if nothing is "
+            f"guaranteed; mean over kinds of policy, rewards, drifts and {draws}.",
+        ),
+        Panel(
+            draw_law,
+            f"One law for all: {nats:.2g} nats are seen",
+            "Power of the e-value against the number of samples n times the hull distance d; a mark for each kind, "
+            f"reward, drift and number of samples, and each of {draws}. Dashed: seen from here on by the law; dotted: "
+            "if the mix were known.",
+        ),
+        Panel(
+            draw_stops,
+            f"The e-process stops at {off:.2f} ln(1/α)/d",
+            f"When e-processes of level {stop:g} stop, against the hull distance; a mark for each kind, reward, drift "
+            f"and each of {draws}.",
+        ),
+    )
+    return {"": Page("Would one know, from samples?", lettered(*panels), "ab;cd", 5.6)}
+
+
 if __name__ == "__main__":
-    style.main("detectors", style.panels(2, 4.6, draw_wolves, draw_exits, draw_law, draw_stops), __doc__)
+    style.main("detectors", draw, __doc__)

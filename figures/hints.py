@@ -1,137 +1,82 @@
 """Hints and a monitor of the thoughts: who is honest, who says so, who hides it, and where a fine stops the saying."""
 
-import matplotlib.pyplot as plt
+from functools import partial
+from typing import Any
+
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
 
 from experiments.claims import hints as readings
-from figures import style
-
-COLOURS = {
-    "honest": "#DDDDDD",
-    "blatant": style.COLOURS["blue"],
-    "obfuscated": style.COLOURS["red"],
-    "silent": style.COLOURS["black"],
-}
-MEANING = {
-    "honest": "honest: the hint is hardly used",
-    "blatant": "blatant: used, and the thoughts say so",
-    "obfuscated": "obfuscated: the thoughts carry it unsaid",
-    "silent": "silent: used past them",
-}
-MAPS = ("exact", "annealed", "plain gradient", "RLOO", "GRPO")
-LOOKS = {"annealed": "red", "plain gradient": "blue", "exact": "orange", "RLOO": "green"}
+from figures import hint_panels, style
+from figures.pages import RANGE, Page, Panel, lettered
 
 
-def draw_map(axis: Axes, dataset: xr.Dataset, found: xr.DataArray, law: xr.DataArray | None) -> None:
-    """Cells over strength and fine, each cut into its seeds, and the law for where saying stops."""
-    colours, num_seeds = list(COLOURS.values()), found.sizes["seed"]
-    for (row, column, i), cell in np.ndenumerate(found.transpose("fine", "strength", "seed").values.astype(int)):
-        corner = (column + i / num_seeds, row)
-        axis.add_patch(Rectangle(corner, 1 / num_seeds, 1, facecolor=colours[cell], edgecolor="none"))
-    rows, columns = found.sizes["fine"], found.sizes["strength"]
-    for edge in range(columns + 1):
-        axis.axvline(edge, color="white", lw=1)
-    for edge in range(rows + 1):
-        axis.axhline(edge, color="white", lw=1)
-    if law is not None:
-        height = np.interp(law.mean("seed").values, dataset.fine.values, np.arange(rows) + 0.5)
-        axis.plot(np.arange(columns) + 0.5, height, "-o", color="white", lw=2.4, ms=3.6)
-        axis.plot(np.arange(columns) + 0.5, height, "-o", color="black", lw=1.0, ms=2.0)
-    axis.set(xlim=(0, columns), ylim=(0, rows))
-    axis.set_xticks(np.arange(columns) + 0.5, [f"{s:g}" for s in dataset.strength.values], fontsize=6)
-    axis.set_yticks(np.arange(rows) + 0.5, [f"{fine:g}" for fine in dataset.fine.values], fontsize=6)
-    axis.tick_params(length=0)
-
-
-def draw_stops(axis: Axes, dataset: xr.Dataset) -> None:
-    """Where saying stops against where the ends are worth the same, seed by seed."""
-    predicted, measured = readings.balance(dataset), readings.stops(dataset)
-    marks = dict(zip(LOOKS, "osDv", strict=True))
-    for rule, colour in LOOKS.items():
-        x, y = (values.sel(rule=rule).isel(strength=slice(1, None)).values.ravel() for values in (predicted, measured))
-        size = {"s": 14, "color": style.COLOURS[colour], "alpha": 0.8, "linewidths": 0}
-        axis.scatter(x, y, marker=marks[rule], label=rule, **size)
-    ends = np.array([0, 1.05 * max(np.nanmax(measured), np.nanmax(predicted))])
-    axis.plot(ends, ends, color="black", lw=0.6, zorder=0)
-    axis.axhline(readings.honest_limit(dataset), color="black", lw=0.5, ls=":")
-    axis.set(xlabel="fine at which the ends are worth the same", ylabel="fine at which half is said", xlim=ends)
-    axis.set_title("where saying stops: a balance, unless\na barrier keeps the code from being found", fontsize=7)
-    axis.legend(fontsize=5.5, loc="lower right", handletextpad=0.1)
-
-
-def draw_odds(axis: Axes, dataset: xr.Dataset) -> None:
-    """How far the log-odds of saying fall, against strength times fine, seeds averaged."""
-    pressure = (dataset.strength * dataset.fine).isel(fine=slice(1, None))
-    series = {
-        "seen everywhere, exact": (dataset.everywhere_recall, "black", "o"),
-        "carried, annealed": (dataset.recall.sel(rule="annealed"), style.COLOURS["red"], "s"),
-        "carried, plain gradient": (dataset.recall.sel(rule="plain gradient"), style.COLOURS["blue"], "D"),
+def draw(dataset: xr.Dataset) -> dict[str, Any]:
+    """The maps of every rule and the control with transcripts, and the laws on a page of their own."""
+    cells = {rule: readings.cells(dataset).sel(rule=rule) for rule in hint_panels.MAPS}
+    maps = [_map(dataset, rule, found) for rule, found in cells.items()]
+    control = _ends("the answer sees the hint", readings.cells(dataset, "everywhere_"))
+    says = "As a, where the answer sees the hint too, so that nothing has to be said; exact gradient."
+    maps.append(Panel(hint_panels.draw_control, control, says))
+    says = "What is thought and answered at wrong hints under the exact gradient, where each kind is clearest."
+    maps.append(Panel(hint_panels.print_lines, "What honest, blatant, obfuscated and silent mean", says))
+    look = {"height_ratios": [1.0, 1.0, 0.95]}
+    return {
+        "": Page(
+            "Does a fine on saying so stop the use of hints?", lettered(*maps), "abc;def;ggg", 5.6, look, True, "bcef"
+        ),
+        "_laws": Page("Where a fine stops the saying", lettered(*_laws(dataset)), "abc", 3.2),
     }
-    for label, (recall, colour, mark) in series.items():
-        fell = readings.fallen(recall).mean("seed").isel(fine=slice(1, None)).transpose(*pressure.dims)
-        axis.plot(pressure.values.ravel(), fell.values.ravel(), mark, color=colour, ms=2.5, label=label)
-    axis.plot([0, 4.4], [0, 4.4], color="black", lw=0.6)
-    axis.set(xlabel="strength × fine, nats", ylabel="log-odds of saying fall by, nats", xlim=(0, 4.4), ylim=(-0.3, 6))
-    axis.set_title(
-        "silence costs nothing where the answer sees\nthe hint: odds fall by exp(−strength × fine)", fontsize=7
+
+
+def _map(dataset: xr.Dataset, rule: str, found: xr.DataArray) -> Panel:
+    says = (
+        f"What {rule} ends in at each strength and fine; the stripes of a cell are its {dataset.sizes['seed']} draws; "
+        "line: the fine at which the policies of no fine and of the greatest are worth the same."
     )
-    axis.legend(fontsize=5.5, loc="upper left", handletextpad=0.1)
+    return Panel(partial(hint_panels.draw_rule, rule=rule), _ends(rule, found), says)
 
 
-def draw_accuracy(axis: Axes, dataset: xr.Dataset) -> None:
-    """Right answers at the greatest strength against the fine, by rule, all seeds in a band."""
-    end = dataset.accuracy.isel(strength=-1)
-    for (rule, colour), dash in zip((LOOKS | {"GRPO": "purple"}).items(), (*style.DASHES, "-"), strict=False):
-        here, shade = end.sel(rule=rule), style.COLOURS[colour]
-        axis.plot(here.fine, here.mean("seed"), ls=dash, color=shade, label=rule)
-        axis.fill_between(here.fine, here.min("seed"), here.max("seed"), color=shade, alpha=0.15, lw=0)
-    strongest = float(dataset.strength[-1])
-    axis.set(xlabel="fine for saying so", ylabel="right answers, hint shown", ylim=(0.55, 1.02))
-    axis.set_title(f"strength {strongest:g}: a fine helps only\nthose who do not find a code", fontsize=7)
-    axis.legend(fontsize=5.5, loc="upper left", bbox_to_anchor=(0.08, 0.66))
+def _ends(name: str, found: xr.DataArray) -> str:
+    """What most draws end in at the greatest strength and fine."""
+    end = found.isel(strength=-1, fine=-1)
+    counts = np.bincount(end.values.astype(int).ravel(), minlength=len(readings.CELLS))
+    return f"{name}: ends {readings.CELLS[int(counts.argmax())]} {counts.max()}/{counts.sum()}"
 
 
-def print_lines(axis: Axes, dataset: xr.Dataset) -> None:
-    """Transcripts of wrong hints in each cell, from the exact gradient."""
-    axis.axis("off")
-    points, style_of_text = readings.clearest(dataset), {"va": "top", "transform": axis.transAxes, "in_layout": False}
-    for i, (cell, colour) in enumerate(COLOURS.items()):
-        point = points.get(cell)
-        where = "not reached" if point is None else f"fine {float(point.fine):g}, strength {float(point.strength):g}"
-        axis.add_patch(Rectangle((i / 4, 0.95), 0.012, 0.06, color=colour, transform=axis.transAxes, clip_on=False))
-        axis.text(i / 4 + 0.02, 1.0, f"{cell}: {where}", weight="bold", fontsize=5.3, **style_of_text)
-        if point is not None:
-            text = readings.lines_at(point.isel(line=slice(3)))
-            axis.text(
-                i / 4 + 0.02, 0.87, text, fontsize=5.2, family="DejaVu Sans Mono", linespacing=1.3, **style_of_text
-            )
-
-
-def draw(dataset: xr.Dataset) -> Figure:
-    """Draw the maps of every rule and the control, the two laws, accuracy, and transcripts."""
-    figure = plt.figure(figsize=(style.PAGE, 6.0), layout="constrained")
-    grid = figure.add_gridspec(3, 1, height_ratios=[2.0, 2.3, 1.4])
-    maps, laws, lines = (figure.add_subfigure(grid[row]) for row in range(3))
-    axes = maps.subplots(1, len(MAPS) + 1, sharey=True)
-    law = readings.balance(dataset)
-    for axis, rule in zip(axes, MAPS, strict=False):
-        draw_map(axis, dataset, readings.cells(dataset).sel(rule=rule), law.sel(rule=rule))
-        axis.set_title(rule, fontsize=7)
-    draw_map(axes[-1], dataset, readings.cells(dataset, "everywhere_"), None)
-    axes[-1].set_title("exact, hint seen\neverywhere", fontsize=7)
-    axes[0].set_ylabel("fine for saying so")
-    maps.supxlabel("strength s = 1/β; line: fine at which the policies of both ends are worth the same", fontsize=8)
-    handles = [Patch(color=colour, label=MEANING[cell]) for cell, colour in COLOURS.items()]
-    maps.legend(handles=handles, loc="outside upper center", ncols=4, fontsize=5.8, columnspacing=1.0, handlelength=1.2)
-    draws = (draw_stops, draw_odds, draw_accuracy)
-    for axis, draw_panel in zip(laws.subplots(1, 3), draws, strict=True):
-        draw_panel(axis, dataset)
-    print_lines(lines.subplots(), dataset)
-    return figure
+def _laws(dataset: xr.Dataset) -> list[Panel]:
+    draws, strength = f"{dataset.sizes['seed']} draws", float(dataset.strength[-1])
+    predicted, measured = (
+        values.sel(rule="annealed").isel(strength=slice(1, None))
+        for values in (readings.balance(dataset), readings.stops(dataset))
+    )
+    off = float(abs(measured - predicted).mean())
+    fell = readings.fallen(dataset.everywhere_recall).isel(fine=slice(1, None))
+    slope = float((fell / (dataset.strength * fell.fine)).isel(strength=0).mean())
+    end = dataset.accuracy.isel(strength=-1, fine=-1).mean("seed")
+    best, worst = end.idxmax("rule").item(), end.idxmin("rule").item()
+    balance = f"On average saying stops {off:.2g} from where both ends are worth the same, annealed"
+    return [
+        Panel(
+            hint_panels.draw_stops,
+            balance if np.isfinite(off) else "Annealed, saying never stops here",
+            "The fine at which half of the saying is left, against that at which the policies of no fine and of the "
+            f"greatest are worth the same; a mark for each strength and each of {draws}; dotted: from here on strong "
+            "RL without a code is honest.",
+        ),
+        Panel(
+            hint_panels.draw_odds,
+            f"Where silence is free, the log-odds of saying fall by {slope:.2f} × strength × fine",
+            "How far the log-odds of saying so fall, against strength times fine, means over draws; the line has slope "
+            f"one; {draws}.",
+        ),
+        Panel(
+            hint_panels.draw_accuracy,
+            f"Under the greatest fine {best} is right {float(end.max()):.2f}, {worst} {float(end.min()):.2f}",
+            f"Right answers at strength {strength:g} where a hint is shown, {draws}.",
+            RANGE,
+        ),
+    ]
 
 
 if __name__ == "__main__":

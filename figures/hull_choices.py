@@ -4,139 +4,107 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
 
 from experiments.claims import hull_choices as readings
-from figures import style
+from figures import hull_panels, style
+from figures.pages import RANGE, STUDENT, Page, Panel, lettered
 
-DIVERGENCES = {"KL(policy‖mix)": "blue", "4 Hellinger²": "green", "KL(mix‖policy)": "red"}
-RULES = {"tilt": "o", "policy gradient": "s", "policy gradient, gate table": "^"}
-SHORT = {"tilt": "tilt", "policy gradient": "gradient", "policy gradient, gate table": "gate table"}
-
-
-def _draws(values: xr.DataArray) -> int:
-    return values.sizes["seed"]
+REVERSE = "KL(mix‖policy)"
+WILSON = "Bars: Wilson's 95% interval of a share of draws of samples."
 
 
-def _band(axis: Axes, x: xr.DataArray, values: xr.DataArray, colour: str, dash: Any = "-", label: str = "") -> None:
-    """The mean over draws and its 95% interval."""
-    mean = values.mean("seed")
-    half = 1.96 * values.std("seed", ddof=1) / np.sqrt(_draws(values))
-    axis.plot(x, mean, color=style.COLOURS[colour], ls=dash, label=label)
-    axis.fill_between(x, mean - half, mean + half, color=style.COLOURS[colour], alpha=0.2, lw=0)
-
-
-def draw_fractions(axis: Axes, dataset: xr.Dataset) -> None:
-    """S of the tilt at every angle under each divergence, and where it ends."""
-    tilt = dataset.selection_fraction.sel(rule="tilt")
-    for name, colour in DIVERGENCES.items():
-        for angle in dataset.angle.values:
-            label = name if angle == dataset.angle.values[0] else ""
-            _band(axis, dataset.strength, tilt.sel(divergence=name, angle=angle), colour, label=label)
-            end = dataset.strong_limit.sel(divergence=name, angle=angle).mean("seed")
-            axis.plot([dataset.strength[-1] * 1.6], [end], "<", color=style.COLOURS[colour], ms=3)
-    axis.axhline(0.5, color="grey", lw=0.6)
-    axis.set(xscale="log", xlabel="strength s of the tilt", ylabel="S", ylim=(0, 1))
-    axis.set_title("(a) One start, three ends")
-    axis.legend(loc="center left", bbox_to_anchor=(0.0, 0.63), fontsize=5.5)
-
-
-def draw_boundaries(axis: Axes, dataset: xr.Dataset) -> None:
-    """Half and vertex under the other divergences, times the drift budget's."""
-    angle = float(dataset.angle.sel(angle=30.0, method="nearest"))
-    places, names = [], []
-    for boundary, read in (("half", readings.half), ("vertex", readings.vertex)):
-        ratios = readings.against_shipped(read(dataset)).sel(angle=angle)
-        for rule in dataset.rule.values:
-            for offset, name in ((-0.15, "4 Hellinger²"), (0.15, "KL(mix‖policy)")):
-                values = ratios.sel(rule=rule, divergence=name).values.ravel()
-                values = np.minimum(values[~np.isnan(values)], 30.0)
-                at = np.full(values.size, len(places) + offset)
-                axis.plot(values, at, RULES[str(rule)], color=style.COLOURS[DIVERGENCES[name]], ms=3, mew=0, alpha=0.5)
-                if values.size:
-                    axis.plot([np.sort(values)[(values.size - 1) // 2]], at[:1], "|", color="black", ms=7)
-            places.append(len(places))
-            names.append(f"{boundary},\n{SHORT[str(rule)]}")
-    axis.axvline(1.0, color="black", lw=0.6)
-    axis.set(xscale="log", yticks=places, yticklabels=names, xlim=(0.5, 40))
-    axis.set(xlabel="strength / KL(policy‖mix)'s")
-    axis.set_xticks([0.5, 1, 3, 10, 30], ["½", "1", "3", "10", "never"])
-    axis.minorticks_off()
-    axis.invert_yaxis()
-    axis.set_title(f"(b) Half and vertex, {angle:g}°")
-
-
-def draw_common(axis: Axes, dataset: xr.Dataset) -> None:
-    """S(0+) with a mix for every prompt against odds that change alike at all."""
-    common = readings.weak(dataset.common_fraction)
-    for rule in map(str, dataset.rule.values):
-        marker = RULES[rule]
-        one, other = dataset.first_order.sel(rule=rule), common.sel(rule=rule)
-        axis.plot(one.values.ravel(), other.values.ravel(), marker, ms=3, mew=0, alpha=0.6, label=SHORT[rule])
-    axis.plot(
-        dataset.words_limit.values.ravel(),
-        readings.weak(dataset.common_words).values.ravel(),
-        "k+",
-        ms=5,
-        label="tilt, words",
+def draw(dataset: xr.Dataset) -> dict[str, Any]:
+    """Six panels."""
+    panels = (
+        _fractions(dataset),
+        _boundaries(dataset),
+        _common(dataset),
+        _personas(dataset),
+        _entry(dataset),
+        _flags(dataset),
     )
-    axis.plot([0, 1], [0, 1], color="black", lw=0.6)
-    axis.set(xlabel="S(0+), a mix each prompt", ylabel="S(0+), odds alike at all prompts", xlim=(0, 1), ylim=(0, 1))
-    axis.set_title("(c) One choice for all")
-    axis.legend(loc="lower right")
+    page = Page("Does it matter how distance and hull are chosen?", lettered(*panels), "abc;def", 6.2)
+    return {"": page}
 
 
-def draw_personas(axis: Axes, dataset: xr.Dataset) -> None:
-    """S of the tilt with wrong personas."""
-    angle = float(dataset.angle.sel(angle=30.0, method="nearest"))
-    total = dataset.total.sel(divergence=readings.SHIPPED, rule="tilt", angle=angle).mean("seed")
-    fraction = dataset.given_selection_fraction.sel(angle=angle)
-    looks = {"all": "black", "and a stranger": "blue", "without memory": "red"}
-    for name, colour in looks.items():
-        _band(axis, total, fraction.sel(personas=name), colour, label=name)
-    for i, name in enumerate(dataset.dropped.values):
-        label = "one left out" if i == 0 else ""
-        _band(axis, total, fraction.sel(personas=f"without {name}"), "orange", style.DASHES[i], label)
-    for name, dash in zip(readings.blurred(dataset)[1:], style.DASHES, strict=False):
-        _band(axis, total, fraction.sel(personas=name), "green", dash, name)
-    axis.axhline(0.5, color="grey", lw=0.6)
-    axis.set(xscale="log", xlim=(1e-3, None), ylim=(-1, 2.3), yticks=[-1, 0, 1], xlabel="drift, nats", ylabel="S")
-    axis.set_title(f"(d) Wrong personas, {angle:g}°")
-    axis.legend(loc="upper left", ncol=2, fontsize=5.5)
+def _fractions(dataset: xr.Dataset) -> Panel:
+    start = dataset.selection_fraction.sel(rule="tilt").isel(strength=0)
+    ends = dataset.strong_limit.mean("seed")
+    spread = [float((x.max("divergence") - x.min("divergence")).max()) for x in (start.mean("seed"), ends)]
+    says = (
+        f"Selection fraction of the tilt at {_angles(dataset)}, by the divergence that the nearest mix and the drift "
+        f"are measured with, {_draws(dataset)}; triangles on the right: the limit of the strongest tilt."
+    )
+    title = f"Divergences differ by {spread[0]:.2f} in S at first, by {spread[1]:.2f} in the end"
+    return Panel(hull_panels.draw_fractions, title, says, STUDENT)
 
 
-def draw_entry(axis: Axes, dataset: xr.Dataset) -> None:
-    """From which drift on a little wrong hull shows selection: predicted against measured."""
+def _boundaries(dataset: xr.Dataset) -> Panel:
+    angle = hull_panels.middle_angle(dataset)
+    ratio = readings.against_shipped(readings.half(dataset)).sel(angle=angle, rule="tilt")
+    values = np.sort(ratio.sel(divergence=REVERSE).dropna("seed").values)
+    times = values[(values.size - 1) // 2] if values.size else np.nan
+    title = f"Half at {angle:g}°: {times:.2g} times as far under {REVERSE}"
+    if not np.isfinite(times):
+        title = f"Half at {angle:g}°: never reached under {REVERSE}" if values.size else f"No half at {angle:g}°"
+    says = (
+        "Strengths from which selection is below one half, or one persona is left, under other divergences, divided by "
+        f"those under {readings.SHIPPED}; a mark for each of {_draws(dataset)}."
+    )
+    return Panel(hull_panels.draw_boundaries, title, says)
+
+
+def _common(dataset: xr.Dataset) -> Panel:
+    lost = (dataset.first_order - readings.weak(dataset.common_fraction)).mean("seed")
+    says = (
+        "Selection fraction of weak RL with a mix for every prompt against odds that change alike at all prompts; a "
+        f"mark for each of {_draws(dataset)} and {_angles(dataset)}; crosses: the tilt of a reward for words."
+    )
+    return Panel(hull_panels.draw_common, f"One choice for all prompts costs up to {float(lost.max()):.2f} of S", says)
+
+
+def _personas(dataset: xr.Dataset) -> Panel:
+    angle = hull_panels.middle_angle(dataset)
+    fraction = dataset.given_selection_fraction.sel(angle=angle).isel(strength=0).mean("seed")
+    dropped = [f"without {name}" for name in dataset.dropped.values]
+    below = all(float(fraction.sel(personas=name)) < 0 for name in dropped)
+    title = f"{'A' if below else 'Not always does a'} missing persona hide{'s' if below else ''} weak selection"
+    says = (
+        f"Selection fraction of the tilt at {angle:g}° against drift where the hull is made of other personas, "
+        f"{_draws(dataset)}: the right ones, one left out, a stranger added, blurred, or without memory; not shown "
+        "below -1."
+    )
+    return Panel(hull_panels.draw_personas, title, says, RANGE)
+
+
+def _entry(dataset: xr.Dataset) -> Panel:
     law, seen = readings.entry(dataset)
-    for angle, colour in zip(law.angle.values, ("blue", "green", "orange"), strict=False):
-        pair = [x.sel(angle=angle).transpose("personas", ...).values.ravel() for x in (law, seen)]
-        axis.plot(*pair, "o", color=style.COLOURS[colour], ms=3, mew=0, alpha=0.6, label=f"{angle:g}°")
-    ends = [float(law.min()) / 1.5, float(law.max()) * 1.5]
-    axis.plot(ends, ends, color="black", lw=0.6)
-    axis.set(xscale="log", yscale="log", xlabel="b/(cos² − ½), nats", ylabel="drift from which S > ½, nats")
-    axis.set_title("(e) A misfit b hides weak selection")
-    axis.legend(loc="upper left")
+    off = float((seen / law).median())
+    says = (
+        "Drift from which a little wrong hull shows selection as the larger part, against the law, b the distance of "
+        f"the base from that hull; a mark for each of {_draws(dataset)}, hull and angle."
+    )
+    title = f"A misfit b hides weak selection: measured {off:.2f} of the law" if np.isfinite(off) else "A misfit b"
+    return Panel(hull_panels.draw_entry, title, says)
 
 
-def draw_flags(axis: Axes, dataset: xr.Dataset) -> None:
-    """How often the sampled check flags the base, by how far it is outside."""
-    part, flagged = dataset.misfit / dataset.sampled_total, dataset.flagged
-    num = readings.num_flags(dataset)
-    looks = {"blurred": "green", "without": "orange"}
-    for start, colour in looks.items():
-        names = [str(name) for name in dataset.personas.values if str(name).startswith(start)]
-        x = part.sel(personas=names).mean("seed").values
-        y = flagged.sel(personas=names).mean("seed").values
-        error = np.abs(np.array([readings.wilson(share * num, num) for share in y]).T - y)
-        axis.errorbar(x, y, error, fmt="o", color=style.COLOURS[colour], ms=3, lw=0.8, label=start)
-    y = flagged.sel(personas=readings.right(dataset)).mean(["seed", "personas"]).item()
-    axis.plot([1e-3], [y], "k>", ms=4, label="right (at 0)")
-    axis.axvline(readings.CLEAR, color="grey", lw=0.6)
-    axis.set(xscale="log", xlabel="distance of the base / drift", ylabel="share of draws flagged", ylim=(-0.03, 1.03))
-    axis.set_title("(f) The check notices")
-    axis.legend(loc="lower right", bbox_to_anchor=(1.0, 0.1))
+def _flags(dataset: xr.Dataset) -> Panel:
+    seen = float(readings.clear(dataset).mean())
+    title = f"Samples flag {seen:.0%} of the clearly wrong hulls" if np.isfinite(seen) else "No hull is clearly wrong"
+    says = (
+        "Share of draws of samples that flag the base as outside of the hull, by how far it is outside; grey: "
+        f"{readings.CLEAR:.0%} of the drift; {readings.num_flags(dataset)} draws of samples each."
+    )
+    return Panel(hull_panels.draw_flags, title, says, WILSON)
+
+
+def _draws(dataset: xr.Dataset) -> str:
+    return f"{dataset.sizes['seed']} draws"
+
+
+def _angles(dataset: xr.Dataset) -> str:
+    return f"{', '.join(f'{angle:g}' for angle in dataset.angle.values)}°"
 
 
 if __name__ == "__main__":
-    draws = draw_fractions, draw_boundaries, draw_common, draw_personas, draw_entry, draw_flags
-    style.main("hull_choices", style.panels(3, 5.0, *draws), __doc__)
+    style.main("hull_choices", draw, __doc__)

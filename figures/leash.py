@@ -1,10 +1,14 @@
 """L5: time to find a rare right answer, which right answer survives, both divergences, and lock-in by noise."""
 
+from collections.abc import Iterable
+
 import xarray as xr
 from matplotlib.axes import Axes
 
 from experiments.claims import leash as readings
+from experiments.shared.claim import over_draws
 from figures import style
+from figures.pages import Page, Panel, lettered
 from toypersona.measures import boundaries
 
 LOOKS = {"vanilla": ("blue", "-"), "natural": ("orange", "--")}
@@ -62,7 +66,7 @@ def draw_divergences(axis: Axes, dataset: xr.Dataset) -> None:
         axis.axhline(float(here.limit_from_base), color=style.COLOURS[colour], lw=0.5, ls=":")
     _against_wrong(axis, "nats")
     axis.set_ylim(1e-3, 50)
-    axis.legend(fontsize=5.5)
+    axis.legend()
 
 
 def draw_lock_in(axis: Axes, dataset: xr.Dataset) -> None:
@@ -91,10 +95,65 @@ def draw_threshold(axis: Axes, dataset: xr.Dataset) -> None:
     style.ticks(axis.xaxis, dataset.gap.values)
     style.ticks(axis.yaxis, [0.01, 0.03, 0.1, 0.3, 1.0])
     axis.set_ylim(bottom=0.01)
-    axis.legend(fontsize=5.5, loc="lower right")
+    axis.legend()
 
 
-PANELS = (draw_times, draw_discovery, draw_odds, draw_divergences, draw_lock_in, draw_threshold)
+def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
+    one = dataset.isel(seed=0)
+    last, (rare, *_) = one.isel(record=-1), one.mass.values
+    times = readings.half_times(dataset)
+    took = (times * one.law_time).sel(mass=rare)
+    yield Panel(
+        draw_times,
+        f"A right answer of {rare:g} takes "
+        + ", ".join(f"{float(f'{took.sel(rule=rule).item():.2g}'):,g} ({rule})" for rule in LOOKS),
+        "Learning rate × steps until the right answer has probability ½, against its probability in the base: measured "
+        "(points) and by the law (lines).",
+    )
+    low, high = times.min().item(), times.max().item()
+    yield Panel(
+        draw_discovery,
+        f"All reach ½ at {low:.2f} to {high:.2f} of the law's time",
+        "The right answer's probability against time, in units of the law's time to ½, for each base probability.",
+    )
+    odds = last.odds.isel(other=0)
+    yield Panel(
+        draw_odds,
+        "The second right answer ends at odds of "
+        + ", ".join(f"{odds.sel(rule=rule).item():.1g} ({rule})" for rule in LOOKS),
+        "Of several right answers that pay the same, the odds of each other one against the likeliest, while wrong "
+        "answers vanish (to the right); dotted: the laws.",
+    )
+    spent = [f"{last[name].sel(rule='natural').item():.2g}" for name in ("from_base", "to_base")]
+    yield Panel(
+        draw_divergences,
+        f"KL(policy‖base) is bounded, KL(base‖policy) is not: natural {spent[0]}, {spent[1]} nats",
+        "Both divergences while wrong answers vanish; thin dotted: the limits of KL(policy‖base).",
+    )
+    share, _ = readings.wrong_share(dataset)
+    missed = abs(share - dataset.noise_law.isel(seed=0)).sel(baseline="none").max().item()
+    pooled, bars = f"all {dataset.sizes['seed']} draws pooled", "Bars: 95% interval of the share of runs (binomial)."
+    yield Panel(
+        draw_lock_in,
+        f"Noise picks the worse of two answers as the law says, within {missed:.2g}",
+        f"Share of REINFORCE's runs, without a baseline, that settle on the worse of two answers, against the learning "
+        f"rate in units of the law's, gap / E[r²]; {pooled}.",
+        bars,
+    )
+    slope, error, _ = over_draws(readings.exponents(dataset).sel(baseline="none"))
+    yield Panel(
+        draw_threshold,
+        f"The learning rate that noise allows grows as the gap to the {slope:.2f} ± {error:.1g}",
+        f"Learning rate from which one run of ten settles on the worse answer, without and with the mean reward as "
+        f"baseline, against the gap between the answers' rewards; {pooled}. The power: ± its standard error.",
+        "Bars: 95% interval, from that of the shares.",
+    )
+
+
+def draw(dataset: xr.Dataset) -> dict[str, Page]:
+    """All panels."""
+    return {"": Page("L5: finding, keeping and missing right answers", lettered(*_panels(dataset)), "abc;def", 5.4)}
+
 
 if __name__ == "__main__":
-    style.main("leash", style.panels(3, 4.2, *PANELS), __doc__)
+    style.main("leash", draw, __doc__)

@@ -1,156 +1,101 @@
-"""Eight panels, each the curve of a paper in this world, and the table of what they claim, what is found, and why."""
+"""The curves of eight papers in this world, and the table of what they claim, what is found, and why."""
+
+from collections.abc import Iterable
 
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from experiments.claims import literature as readings
+from figures import literature_panels as panels
 from figures import style
-from figures.literature_table import table
+from figures.literature_table import mean, table
+from figures.pages import STUDENT, Page, Panel, lettered
 from toypersona.measures import curves
 
-RULES = {
-    "policy gradient": "blue",
-    "RLOO": "purple",
-    "GRPO": "red",
-    "RLOO, KL in reward": "green",
-    "best of 8": "black",
-    "SFT": "orange",
-}
-GATES = {"network": ("blue", "o"), "table": ("orange", "^")}
-WAYS = {"SFT": "--", "RL": "-"}
+
+def _rewards(dataset: xr.Dataset, draws: str) -> Iterable[Panel]:
+    fits = curves.entropy_fit(dataset).sel(gate="network")
+    yield Panel(
+        panels.draw_entropy,
+        f"Reward is bought with entropy on {float((fits.price > 0).mean()):.0%} of the paths",
+        "Reward against entropy along each rule, gate network, first draw, with the fitted law R = −a exp(H) + b of "
+        f"Cui et al. 2025 (dotted). The title: paths with a > 0, over {draws}.",
+    )
+    forms = curves.form_contest(dataset).sel(error="normal", gold_rule="policy gradient").mean("seed")
+    yield Panel(
+        panels.draw_gold,
+        f"Gold under RL: R² {forms.best_of_n_form.item():.3f} by best of n's form, {forms.rl_form.item():.3f} by RL's",
+        "Gold along policy gradient and best of n under a proxy with normal errors, first draw, and both forms of Gao "
+        f"et al. 2023, fitted. The title: policy gradient, mean over {draws}.",
+    )
 
 
-def _rules(dataset: xr.Dataset) -> dict[str, str]:
-    return {rule: colour for rule, colour in RULES.items() if rule in dataset.rule.values}
+def _forgetting(dataset: xr.Dataset, draws: str) -> Iterable[Panel]:
+    rules = readings.learnt(dataset)
+    one, both = (mean(curves.predicted_by(of, "to_base", "forgotten")) for of in (rules.sel(gate="network"), rules))
+    yield Panel(
+        panels.draw_forgotten,
+        f"KL foretells what is forgotten in one network (R² {one:.2f}), over both R² is {both:.2f}",
+        f"Share of the answers at prompts that nobody rewards that another persona gives now, against KL(base‖policy): "
+        f"every rule and record, means over {draws} (Shenfeld et al. 2025).",
+    )
+    equal = readings.at_reward(dataset).forgotten.sel(gate="network")
+    title = "What is forgotten at equal reward"
+    if {"RLOO", "SFT"} <= set(equal.rule.values):
+        ratio = mean(equal.sel(rule="RLOO") / equal.sel(rule="SFT"))
+        title = f"At equal reward RLOO forgets {ratio:.2f} times as much as SFT" if np.isfinite(ratio) else title
+    yield Panel(
+        panels.draw_equal_reward,
+        title,
+        f"What is forgotten against the reward, by rule and gate; means over {draws}. The title: at a reward of "
+        f"{readings.EQUAL:g}, gate network.",
+    )
 
 
-def draw_entropy(axis: Axes, dataset: xr.Dataset) -> None:
-    """Reward against entropy with the fitted law, first draw, gate network."""
-    for rule, colour in _rules(dataset).items():
-        here = dataset.sel(gate="network", rule=rule).isel(seed=0)
-        price, ceiling = curves.entropy_law(here.token_entropy.values, here.reward.values).coefficients
-        entropy = np.linspace(here.token_entropy.min().item(), here.token_entropy.max().item(), 50)
-        axis.plot(here.token_entropy, here.reward, "o", ms=2.5, color=style.COLOURS[colour], label=rule)
-        axis.plot(entropy, ceiling - price * np.exp(entropy), ":", lw=0.8, color=style.COLOURS[colour])
-    axis.set(xlabel="entropy, nats/token", ylabel="reward, std. dev.")
-    axis.set_title("Reward is bought with\nentropy, at each rule's price")
-    axis.legend(fontsize=5, loc="lower left")
+def _answers(dataset: xr.Dataset, draws: str) -> Iterable[Panel]:
+    rates, left = curves.support_rates(readings.learnt(dataset)).NSCR, readings.learnt(dataset).token_entropy
+    agree = mean(curves.rank_correlation(rates, left.isel(record=-1), "rule").sel(gate="network"))
+    yield Panel(
+        panels.draw_support,
+        f"Right answers are {'kept' if agree > 0 else 'lost'} where entropy is left: rank correlation {agree:.2f}",
+        "Net support change (right answers found less those lost, Wu et al. 2025) against the entropy left at the end, "
+        f"a point for each rule, means over {draws}. The title: gate network.",
+    )
+    above, past = (mean(each) for each in readings.by_half(dataset, "changed"))
+    yield Panel(
+        panels.draw_choices,
+        f"First choices change at {above:.0%} of the positions where S > ½, {past:.0%} past it",
+        "Share of positions whose likeliest next word is another than the base's, against S: every rule and record, "
+        f"and the tilt; means over {draws}. Grey: what Akgül et al. 2026 report.",
+    )
 
 
-def draw_gold(axis: Axes, dataset: xr.Dataset) -> None:
-    """Gold along policy gradient and best of n under normal errors with both forms, first draw."""
-    for rule, colour in {"policy gradient": "blue", "best of n": "orange"}.items():
-        here = dataset.sel(error="normal", gold_rule=rule).isel(seed=0)
-        root = np.sqrt(here.gold_drift.values)
-        axis.plot(root, here.gold, "o", ms=2, color=style.COLOURS[colour], label=rule)
-        at = np.linspace(root[0], root[-1], 100)
-        first, second = (form(root, here.gold.values).coefficients for form in (curves.best_of_n_form, curves.rl_form))
-        axis.plot(at, at * (first[0] - first[1] * at), "-", lw=0.8, color=style.COLOURS[colour])
-        axis.plot(at, at * (second[0] - second[1] * np.log(at)), ":", lw=1.0, color=style.COLOURS[colour])
-    axis.plot([], [], "k-", lw=0.8, label="d (α − β d)")
-    axis.plot([], [], "k:", lw=1.0, label="d (α − β ln d)")
-    axis.set(xlabel="d, √nats", ylabel="gold, std. dev.")
-    axis.set_title("Gold under a proxy: RL has\nbest of n's form")
-    axis.legend(fontsize=5, loc="lower right")
+def _spreading(dataset: xr.Dataset, draws: str) -> Iterable[Panel]:
+    there = readings.gained(dataset).spread_others.sel(gate="network")
+    ratio = mean(there.sel(way="RL") / there.sel(way="SFT"))
+    yield Panel(
+        panels.draw_spread,
+        f"RL spreads a persona {ratio:.2f} times as far as SFT",
+        "Weight that a persona gains at prompts that were not trained, against the drift spent, by SFT and RL and by "
+        f"gate (Chu et al. 2025); a line for each of {draws}. The title: gate network, at equal drift.",
+    )
+    here = dataset.sel(learner="RLOO").isel(bad=-1).harms
+    yield Panel(
+        panels.draw_harm,
+        f"Paid for hacks: harm up to {mean(here.isel(elicited=0)):.2f}, with a note {mean(here.isel(elicited=-1)):.2f}",
+        "Harm in a chat after pay for hacks, against the share of the bad one in the prior of those who hack: RLOO, "
+        f"with and without a note that welcomes hacks, and two laws; {draws}. The title: where most are bad.",
+        STUDENT,
+    )
 
 
-def draw_forgotten(axis: Axes, dataset: xr.Dataset) -> None:
-    """What is forgotten against KL(base‖policy): every rule and record, means over draws."""
-    mean = readings.learnt(dataset).mean("seed")
-    for gate, (colour, marker) in GATES.items():
-        here = mean.sel(gate=gate)
-        axis.plot(
-            here.to_base.values.ravel(), here.forgotten.values.ravel(), marker, ms=1.8, color=style.COLOURS[colour]
-        )
-        axis.plot([], [], marker, ms=3, color=style.COLOURS[colour], label=f"gate {gate}")
-    axis.set(xscale="log", xlabel="KL(base‖policy), nats", ylabel="answers by another persona")
-    axis.set_title("Forgetting: a curve\nfor each network")
-    axis.legend(fontsize=5.5, loc="upper left")
-
-
-def draw_equal_reward(axis: Axes, dataset: xr.Dataset) -> None:
-    """What is forgotten against the reward: SFT and RL, means over draws."""
-    mean = dataset.mean("seed")
-    for rule, colour in _rules(dataset).items():
-        for gate, dash in zip(GATES, ("-", ":"), strict=True):
-            here = mean.sel(rule=rule, gate=gate)
-            axis.plot(here.reward, here.forgotten, dash, lw=1.0, color=style.COLOURS[colour])
-    if readings.OUTSIDER in dataset.rule.values:
-        here = mean.sel(rule=readings.OUTSIDER, gate="network")
-        axis.plot(here.reward, here.forgotten, "--", lw=1.0, color=style.COLOURS["orange"], label=readings.OUTSIDER)
-    for gate, dash in zip(GATES, ("-", ":"), strict=True):
-        axis.plot([], [], "k" + dash, lw=1.0, label=f"gate {gate}")
-    axis.set(xlabel="reward, std. dev.", ylabel="answers by another persona")
-    axis.legend(fontsize=4.5, loc="upper left")
-    axis.set_title("At equal reward RL\nforgets like SFT")
-
-
-def draw_support(axis: Axes, dataset: xr.Dataset) -> None:
-    """Net support change against the entropy left at the end, every rule."""
-    rates = readings.learnt(curves.support_rates(dataset)).NSCR.mean("seed")
-    left = readings.learnt(dataset).token_entropy.isel(record=-1).mean("seed")
-    for gate, (colour, marker) in GATES.items():
-        shade, name = style.COLOURS[colour], f"gate {gate}"
-        axis.plot(left.sel(gate=gate), rates.sel(gate=gate), marker, ms=3, color=shade, label=name)
-    axis.axhline(0.0, color="black", lw=0.5)
-    axis.set(xlabel="entropy left, nats/token", ylabel="net support change, NSCR")
-    axis.set_title("Right responses are lost\nwhere entropy is used up")
-    axis.legend(fontsize=5.5, loc="lower right")
-
-
-def draw_choices(axis: Axes, dataset: xr.Dataset) -> None:
-    """Share of positions whose first choice changes against S, along tilts and every rule."""
-    for gate, (colour, marker) in GATES.items():
-        here = readings.learnt(dataset).sel(gate=gate).mean("seed")
-        x, y = here.selection_fraction.values.ravel(), here.changed.values.ravel()
-        axis.plot(x, y, marker, ms=1.8, color=style.COLOURS[colour], label=f"rules, gate {gate}")
-    tilt = dataset.sel(rule="tilt", gate="network").mean("seed")
-    axis.plot(tilt.selection_fraction, tilt.changed, "k-", label="tilt")
-    axis.plot([0.5, 0.5], [0, 0.8], color="black", lw=0.5)
-    axis.axhspan(0.01, 0.03, color="0.8", lw=0, label="Akgül et al.")
-    axis.set(xlim=(1.02, 0), ylim=(-0.03, 1.25), xlabel="selection fraction S", ylabel="positions that change")
-    axis.set_title("Many first choices change,\nmore past half")
-    axis.legend(fontsize=5, loc="upper left")
-
-
-def draw_spread(axis: Axes, dataset: xr.Dataset) -> None:
-    """What a persona gains at the other prompts against the drift spent, SFT and RL, every draw."""
-    for gate, (colour, _) in GATES.items():
-        for way, dash in WAYS.items():
-            here = dataset.sel(gate=gate, way=way)
-            for seed in here.seed.values:
-                one = here.sel(seed=seed)
-                label = f"{way}, gate {gate}" if seed == here.seed.values[0] else None
-                axis.plot(one.spread_drift, one.spread_others, dash, lw=0.7, color=style.COLOURS[colour], label=label)
-    axis.set(xscale="log", xlabel="drift, nats", ylabel="gain at other prompts")
-    axis.set_title("The network spreads a\npersona, by SFT as by RL")
-    axis.legend(fontsize=5, loc="upper left")
-
-
-def draw_harm(axis: Axes, dataset: xr.Dataset) -> None:
-    """Harm in a chat after pay for hacks, by the bad one's share, with both laws, and with a note."""
-    here = dataset.sel(learner="RLOO").mean("seed")
-    plain, noted = here.isel(elicited=0), here.isel(elicited=-1)
-    axis.plot(here.bad, plain.harms, "o", ms=3.5, color=style.COLOURS["red"], label="RLOO")
-    for law, dash in zip(here.law.values, ("-.", "-"), strict=True):
-        axis.plot(here.bad, plain.harms_law.sel(law=law), dash, color="black", lw=0.8, label=f"law: {law}")
-    axis.plot(here.bad, noted.harms, "s", ms=3, color=style.COLOURS["green"], label="RLOO, with a note")
-    axis.plot(here.bad, plain.base_harms, ":", color="0.5", label="base")
-    axis.set(xlabel="bad one's prior share", ylabel="harm in a chat", ylim=(0, 1.5))
-    axis.set_title("Paid for hacks:\nthe likelier takes all")
-    axis.legend(fontsize=5, loc="upper left")
-
-
-PANELS = (
-    draw_entropy, draw_gold, draw_forgotten, draw_equal_reward, draw_support, draw_choices, draw_spread, draw_harm,
-)  # fmt: skip
-
-
-def draw(dataset: xr.Dataset) -> dict[str, Figure | str]:
+def draw(dataset: xr.Dataset) -> dict[str, Page | str]:
     """The panels, and the table to stand beside them."""
-    return {"": style.panels(4, 4.4, *PANELS)(dataset), ".md": table(dataset)}
+    draws = f"{dataset.sizes['seed']} draws"
+    made = [panel for part in (_rewards, _forgetting, _answers, _spreading) for panel in part(dataset, draws)]
+    more = ["- Every claim, its source and why it does or does not hold: [a table](../../../docs/literature.md)"]
+    page = Page("The field's curves in this world", lettered(*made), "abcd;efgh", 6.4, more=more)
+    return {"": page, "_page.md": table(dataset)}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Gold and proxy against the root of the drift, what the drift is made of, and best of n against its bound."""
 
 import functools
+from collections.abc import Iterable
 
 import numpy as np
 import xarray as xr
@@ -8,74 +9,122 @@ from matplotlib.axes import Axes
 
 from experiments.claims import overoptimisation as readings
 from figures import style
+from figures.pages import STUDENT, Page, Panel, lettered
 from toypersona import datasets
+from toypersona.measures import equal_drift
 
-LOOKS = {"tilt": "black", "policy gradient": "blue", "best of n": "orange"}
-TITLES = {"normal": "normal errors", "words": "normal, by words", "student": "heavy tails (Student t₂)"}
+LOOKS = {"policy gradient": "blue", "best of n": "orange", "tilt": "black"}
+ERRORS = {"normal": "normal", "words": "by words", "student": "heavy tails"}
+"""Of errors: their names on axes and in titles."""
+ROOT = "√KL, √nats"
+POINTS = 40
+"""Drifts at which means over draws are drawn."""
+
+
+def along(dataset: xr.Dataset, error: str, rule: str) -> xr.Dataset:
+    """The draws of one rule at common drifts [seed, root], nan beyond what a draw spends."""
+    one = readings.as_large_as_gold(dataset).sel(error=error, rule=rule)
+    roots = np.linspace(float(one.total.min() ** 0.5) + 0.02, float(one.total.max() ** 0.5), POINTS)
+    at = equal_drift.at_spent(one[["total", "gold", "proxy", "selection_fraction"]], (roots**2).tolist())
+    return at.assign_coords(drift=roots).rename(drift="root")
+
+
+def _draw_mean(axis: Axes, values: xr.DataArray, colour: str, label: str) -> None:
+    """Mean over the draws and its interval, where most draws have come so far."""
+    mean, half = equal_drift.interval(values, equal_drift.REACHED * values.sizes["seed"])
+    axis.plot(mean.root, mean, color=style.COLOURS[colour], label=label)
+    axis.fill_between(mean.root, mean - half, mean + half, color=style.COLOURS[colour], alpha=0.15, lw=0)
 
 
 def draw_paid(axis: Axes, dataset: xr.Dataset, error: str) -> None:
-    """Gold and proxy along all three rules, in the first draw; where gold turns over and where half is left."""
-    one = readings.as_large_as_gold(dataset).sel(error=error).isel(seed=0)
-    turn, half = readings.turns(one)
+    """Gold and proxy along all three rules."""
     for rule, colour in LOOKS.items():
-        here, shade = one.sel(rule=rule), style.COLOURS[colour]
-        root = np.sqrt(here.total)
-        axis.plot(root, here.gold, "-", color=shade, label="gold" if rule == "tilt" else None)
-        axis.plot(root, here.proxy, ":", color=shade, lw=0.9, label="proxy" if rule == "tilt" else None)
-        for place, marker in ((half.sel(rule=rule).item(), "o"), (turn.sel(rule=rule).item(), "v")):
-            if np.isfinite(place):
-                axis.plot(place, np.interp(place, root, here.gold), marker, color=shade, ms=4)
-    axis.set(xlabel="√KL(policy‖base), √nats", ylabel="reward, standard deviations", title=TITLES[error])
-    if error == "normal":
-        axis.legend()
+        at = along(dataset, error, rule)
+        _draw_mean(axis, at.gold, colour, rule)
+        proxy = equal_drift.interval(at.proxy, equal_drift.REACHED * at.sizes["seed"])[0]
+        axis.plot(at.root, proxy, ":", color=style.COLOURS[colour], lw=0.9)
+    axis.plot([], [], "-", color="0.5", label="gold")
+    axis.plot([], [], ":", color="0.5", label="proxy")
+    axis.set(xlabel=ROOT, ylabel="reward, std. dev.", ylim=(-0.3, 4.0))
+    axis.legend()
+
+
+def draw_equal(axis: Axes, dataset: xr.Dataset) -> None:
+    """Gold where all rules have spent the same: a row for each error and rule."""
+    _, gold, _ = readings.at_equal_drift(readings.as_large_as_gold(dataset))
+    mean, half = equal_drift.interval(gold)
+    for i, (rule, colour) in enumerate(LOOKS.items()):
+        rows = [0.22 * (1 - i) - row for row in range(len(ERRORS))]
+        x, bars = (values.sel(rule=rule).reindex(error=[*ERRORS]) for values in (mean, half))
+        axis.errorbar(x, rows, xerr=bars, fmt="o", ms=3.5, lw=1.0, color=style.COLOURS[colour], label=rule)
+    axis.axvline(0, color="black", lw=0.5)
+    axis.set_yticks([-row for row in range(len(ERRORS))], [*ERRORS.values()])
+    axis.tick_params(axis="y", length=0)
+    axis.set(xlabel="gold, std. dev.", ylim=(0.5 - len(ERRORS), 0.5))
+    axis.legend()
 
 
 def draw_fraction(axis: Axes, dataset: xr.Dataset, error: str) -> None:
-    """Selection fraction along all three rules, every draw."""
-    here = readings.as_large_as_gold(dataset).sel(error=error)
+    """Selection fraction along all three rules."""
     for rule, colour in LOOKS.items():
-        shade = style.COLOURS[colour]
-        for seed in here.seed.values:
-            one = here.sel(rule=rule, seed=seed)
-            label = rule if seed == here.seed.values[0] else None
-            axis.plot(np.sqrt(one.total), one.selection_fraction, color=shade, lw=0.6, alpha=0.7, label=label)
+        _draw_mean(axis, along(dataset, error, rule).selection_fraction, colour, rule)
     axis.axhline(0.5, color="black", lw=0.5)
-    axis.set(xlabel="√KL(policy‖base), √nats", ylabel="selection fraction S", ylim=(0, 1.02))
-    if error == "normal":
-        axis.legend(loc="upper right", fontsize=5.5)
+    axis.set(xlabel=ROOT, ylabel="selection fraction S", ylim=(0, 1.02))
+    axis.legend()
 
 
 def draw_bound(axis: Axes, dataset: xr.Dataset) -> None:
     """KL of best of n against its bound."""
     nums = datasets.settings_of(dataset)["nums"]
     best = readings.as_large_as_gold(dataset).sel(rule="best of n").total.mean("seed")
-    for error, dash in zip(TITLES, style.DASHES, strict=False):
-        axis.plot(nums, best.sel(error=error), ls=dash, label=error)
-    axis.plot(nums, dataset.best_of_n_bound, "k:", label="ln n − (n−1)/n")
+    axis.plot(nums, dataset.best_of_n_bound, "--", color="0.5", label="ln n − (n−1)/n")
+    for error, colour in zip(ERRORS, ("green", "purple", "red"), strict=True):
+        axis.plot(nums, best.sel(error=error), color=style.COLOURS[colour], label=f"best of n: {ERRORS[error]}")
     axis.set(xscale="log", xlabel="n", ylabel="KL(best of n‖base), nats")
-    axis.legend(loc="lower right", fontsize=5.5)
+    axis.legend()
 
 
-def draw_turns(axis: Axes, dataset: xr.Dataset) -> None:
-    """Where gold turns over against where half of the drift is no longer selection, every draw."""
-    turn, half = readings.turns(dataset)
-    top = float(np.sqrt(dataset.total.max())) * 1.1
-    for rule, colour in LOOKS.items():
-        x, y = (np.minimum(values.sel(rule=rule).values.ravel(), top) for values in (half, turn))
-        axis.plot(x, y, "o", ms=2.5, color=style.COLOURS[colour], label=rule)
-    axis.plot([0, top], [0, top], "k:", lw=0.8)
-    axis.set(xlabel="√KL where S = ½", ylabel="√KL of gold's peak")
-    style.ticks(axis.yaxis, [0, 1, 2, 3, top])
-    axis.yaxis.set_major_formatter(lambda value, _: "never" if value >= top - 1e-9 else f"{value:g}")
+def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
+    here = readings.as_large_as_gold(dataset)
+    draws, kept = dataset.sizes["seed"], readings.kept_at_end(here).sel(rule="tilt")
+    size = f"errors {here['size'].item():g} times as large as gold"
+    for error, name in ERRORS.items():
+        title = f"{name.capitalize()}: the tilt ends at {kept.sel(error=error).item():.0%} of peak gold"
+        says = (
+            f"Gold (solid) and proxy (dotted, it may leave the panel) under errors of the kind {name}, {size}, against "
+            f"the root of the drift; means over {draws} draws, as far as {equal_drift.REACHED:.0%} of them come."
+        )
+        yield Panel(functools.partial(draw_paid, error=error), title, says, STUDENT)
+    root, gold, _ = readings.at_equal_drift(here)
+    left = gold.sel(error="student").mean("seed")
+    listed = ", ".join(f"{rule} {left.sel(rule=rule).item():.2f}" for rule in LOOKS)
+    says = f"Gold where every rule has spent √KL = {root:.2g} ({size}); means over {draws} draws."
+    yield Panel(draw_equal, f"Heavy tails, √KL = {root:.2g}: {listed}", says, STUDENT)
+    _, half = readings.turns(here)
+    for error, name in ERRORS.items():
+        last = half.sel(error=error, rule="policy gradient")
+        middle = float(last.quantile(0.5, method="closest_observation"))
+        until = f"mostly selects until √KL = {middle:.1f}" if 0 < middle < np.inf else "has no half"
+        says = f"Selection fraction along the same paths, {name}; means over {draws} draws."
+        title = f"Policy gradient {until}"
+        yield Panel(functools.partial(draw_fraction, error=error), title, says, STUDENT)
+    nums = np.array(datasets.settings_of(dataset)["nums"])
+    share = (here.total.sel(rule="best of n", error="normal") / dataset.best_of_n_bound).mean("seed")
+    two = int(np.argmin(abs(nums - 2)))
+    title = (
+        f"KL of best of n: {share[two].item():.2f} of its bound at n = {nums[two]:.2g}, at last {share[-1].item():.2f}"
+    )
+    says = f"KL of best of n against its bound ln n − (n−1)/n; means over {draws} draws, {size}."
+    yield Panel(draw_bound, title, says)
 
 
-PANELS = (
-    *(functools.partial(draw_paid, error=error) for error in TITLES),
-    draw_bound,
-    *(functools.partial(draw_fraction, error=error) for error in TITLES),
-    draw_turns,
-)
+def draw(dataset: xr.Dataset) -> dict[str, Page]:
+    """All panels."""
+    page = Page(
+        "Where gold is lost to the proxy", lettered(*_panels(dataset)), "abcd;efgh", 4.8, one_key=True, bare="bcfg"
+    )
+    return {"": page}
+
 
 if __name__ == "__main__":
-    style.main("overoptimisation", style.panels(4, 3.6, *PANELS), __doc__)
+    style.main("overoptimisation", draw, __doc__)

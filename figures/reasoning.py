@@ -1,165 +1,82 @@
 """When thoughts stop being readable: phases with transcripts, where the answer is encoded, defences, more bits."""
 
-import matplotlib.pyplot as plt
-import numpy as np
+from functools import partial
+from typing import Any
+
 import xarray as xr
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
 
-from experiments.claims import codes
 from experiments.claims import reasoning as readings
-from figures import style
-from toypersona import datasets
-
-PARTS = {
-    "read": style.COLOURS["blue"],
-    "sharpening": "#9CCBE8",
-    "keyed": style.COLOURS["orange"],
-    "code": style.COLOURS["red"],
-}
-COLOURS = {"mixture": "#DDDDDD", "selected": PARTS["read"], "keyed": PARTS["keyed"], "coded": PARTS["code"]}
-MAPS = ("exact", "annealed", "RLOO", "GRPO")
-DEFENCES = {"exact": "black", "log-probability bonus": "purple", "frozen thoughts": "green", "gates only": "blue",
-            "early stop": "red"}  # fmt: skip
-MEANING = {
-    "mixture": "mixture: the reader gets most, all personas are there",
-    "selected": "selected: the reader gets most, a persona is selected away",
-    "keyed": "keyed: who speaks tells most of the answer",
-    "coded": "coded: a code that the reader does not know tells most",
-}
-NUM_LINES = 3
+from figures import reasoning_panels, style
+from figures.pages import Page, Panel, lettered
 
 
-def draw_map(axis: Axes, dataset: xr.Dataset, rule: str) -> None:
-    """Phases over strength and length cost; each cell is cut into its seeds."""
-    phases = dataset.phase.sel(rule=rule).transpose("length_cost", "strength", "seed").values.astype(int)
-    num_seeds, colours = phases.shape[-1], list(COLOURS.values())
-    for (row, column, i), phase in np.ndenumerate(phases):
-        corner = (column + i / num_seeds, row)
-        axis.add_patch(Rectangle(corner, 1 / num_seeds, 1, facecolor=colours[phase], edgecolor="none"))
-    for edge in range(phases.shape[1] + 1):
-        axis.axvline(edge, color="white", lw=1)
-    for edge in range(phases.shape[0] + 1):
-        axis.axhline(edge, color="white", lw=1)
-    # Cells stand at equal distances, their strengths at their middles.
-    places = np.log(dataset.strength.values), np.arange(phases.shape[1]) + 0.5
-    line = codes.line(dataset, codes.likeliest(dataset)).mean("seed")
-    for row, star in enumerate(line.values):
-        if star < dataset.strength.values[-1]:
-            axis.plot([np.interp(np.log(star), *places)] * 2, [row, row + 1], "k:", lw=1.2)
-    axis.set(xlim=(0, phases.shape[1]), ylim=(0, phases.shape[0]), title=rule, xlabel="strength s = 1/β")
-    some = slice(None, None, -(-phases.shape[1] // 5))
-    axis.set_xticks((np.arange(phases.shape[1]) + 0.5)[some], [f"{s:g}" for s in dataset.strength.values[some]])
-    axis.set_yticks(np.arange(phases.shape[0]) + 0.5, [f"{cost:g}" for cost in dataset.length_cost.values])
-    axis.tick_params(length=0)
-
-
-def print_lines(axis: Axes, dataset: xr.Dataset) -> None:
-    """One column of transcripts for each phase."""
-    axis.axis("off")
-    points = readings.clearest(dataset, NUM_LINES)
-    for i, (phase, colour) in enumerate(COLOURS.items()):
-        style_of_text = {"va": "top", "transform": axis.transAxes, "in_layout": False}
-        point = points.get(phase)
-        where = "not reached" if point is None else f"cost {point.length_cost:g}, strength {point.strength:g}"
-        axis.add_patch(Rectangle((i / 4, 0.965), 0.012, 0.045, color=colour, transform=axis.transAxes, clip_on=False))
-        axis.text(i / 4 + 0.02, 1.0, f"{phase}: {where}", weight="bold", fontsize=6, **style_of_text)
-        if point is not None:
-            text, font = readings.lines_at(point, NUM_LINES), "DejaVu Sans Mono"
-            axis.text(i / 4 + 0.02, 0.9, text, fontsize=4.7, family=font, linespacing=1.35, **style_of_text)
-
-
-def draw_information(axis: Axes, dataset: xr.Dataset, rule: str, cost: float) -> Axes:
-    """Read, keyed and coded information stacked, a misled reader's below zero; returns the axes of the other rates.
-
-    What is coded is drawn as sharpening and code.
-    """
-    here = dataset.sel(rule=rule, length_cost=cost).mean("seed")
-    columns = np.arange(here.sizes["strength"])
-    bottom = np.minimum(here.read.values, 0.0)
-    for part, colour in PARTS.items():
-        height = np.abs(here[part].values) if part == "read" else here[part].values
-        axis.bar(columns, height, 0.8, bottom, color=colour, label=part)
-        bottom = bottom + height
-    axis.axhline(0, color="black", lw=0.4)
-    other = axis.twinx()
-    for name, look in (("accuracy", "k-"), ("agreement", "k--"), ("reliance", "k:")):
-        other.plot(columns, here[name], look, lw=1, label=name)
-    other.set(ylim=(-0.15, 1.08), yticks=(0, 0.5, 1))
-    other.tick_params(labelsize=5.5, length=2)
-    other.spines["right"].set_visible(True)
-    axis.set(ylim=(-0.15 * np.log(2), 1.08 * np.log(2)), title=f"{rule}, length cost {cost:g}")
-    some = slice(None, None, -(-len(columns) // 5))
-    axis.set_xticks(columns[some], [f"{s:g}" for s in here.strength.values[some]])
-    axis.set_xlabel("strength s = 1/β")
-    return other
-
-
-def draw_defences(axis: Axes, dataset: xr.Dataset) -> None:
-    """Accuracy against agreement as the strength grows, at the greatest length cost, every seed's end a dot."""
-    cost = dataset.length_cost.values[-1]
-    for (rule, colour), dash in zip(DEFENCES.items(), style.DASHES, strict=True):
-        here = dataset.sel(rule=rule, length_cost=cost)
-        mean, shade = here.mean("seed"), style.COLOURS[colour]
-        label = "none: KL coefficient alone" if rule == "exact" else rule
-        axis.plot(mean.agreement, mean.accuracy, ls=dash, color=shade, marker=".", ms=3, label=label)
-        end = here.isel(strength=-1)
-        axis.plot(end.agreement, end.accuracy, "o", ms=3.5, mfc="none", mec=shade, lw=0)
-    base = dataset.isel(length_cost=-1).mean("seed")
-    axis.plot(base.base_agreement, base.base_accuracy, "k*", ms=7, label="base")
-    axis.set(xlabel="agreement of reader and answer", ylabel="accuracy")
-    axis.set_title(f"defences, length cost {cost:g}; strength grows from the base\nto the rings (seeds)", fontsize=7)
-    axis.legend(fontsize=5.5, loc="lower left")
-
-
-def draw_bits(axis: Axes, dataset: xr.Dataset) -> None:
-    """Agreement against strength for different numbers of bits, at the greatest length cost."""
-    settings, here = datasets.settings_of(dataset), dataset.isel(length_cost=-1)
-    curves = {f"{rule}, {settings['num_bits']} bits": here.agreement.sel(rule=rule) for rule in ("exact", "RLOO")}
-    curves |= {rule: here.agreement.sel(rule=rule) for rule in here.rule.values if rule.startswith("exact, ")}
-    curves[f"RLOO, {settings['long']['num_bits']} bits (sampled)"] = here.long_agreement.where(readings.trained(here))
-    looks = zip(style.COLOURS.values(), (*style.DASHES, "-"), strict=True)
-    for (label, values), (colour, dash) in zip(curves.items(), looks, strict=False):
-        mean = values.mean("seed")
-        axis.plot(here.strength, mean, ls=dash, color=colour, label=label)
-        axis.fill_between(here.strength, values.min("seed"), values.max("seed"), color=colour, alpha=0.12, lw=0)
-    nothing = here.long_agreement.where(~readings.trained(here)).transpose("strength", "seed")
-    axis.plot(here.strength, nothing, "x", color="black", ms=3.5, lw=0)
-    axis.plot([], [], "x", color="black", ms=3.5, lw=0, label="a seed that has learnt nothing")
-    axis.axhline(0.5, color="black", lw=0.4)
-    axis.set(
-        xscale="log", xlabel="strength s = 1/β", ylabel="agreement", title="more bits (band: all seeds that learn)"
-    )
-    style.ticks(axis.xaxis, here.strength.values[:: -(-here.sizes["strength"] // 5)])
-    axis.legend(fontsize=5.5, loc="lower left")
-
-
-def draw(dataset: xr.Dataset) -> Figure:
-    """Draw all of it on one page."""
-    figure = plt.figure(figsize=(style.PAGE, 7.7), layout="constrained")
-    rows = figure.subfigures(4, 1, squeeze=False, height_ratios=[1.75, 1.5, 1.9, 2.3])[:, 0]
-    maps = rows[0].subplots(1, len(MAPS), sharey=True)
-    for axis, rule in zip(maps, MAPS, strict=True):
-        draw_map(axis, dataset, rule)
-    maps[0].set_ylabel("length cost")
-    swatches = [Patch(color=colour, label=MEANING[phase]) for phase, colour in COLOURS.items()]
-    title = (
-        f"phases; stripes of a cell: {dataset.sizes['seed']} seeds; dotted: where cheap codes come in by the law, s*"
-    )
-    rows[0].legend(handles=swatches, loc="outside upper center", ncols=2, title=title, title_fontsize=6.5)
-    print_lines(rows[1].subplots(), dataset)
+def draw(dataset: xr.Dataset) -> dict[str, Any]:
+    """Phases with transcripts, and on pages of their own where the answer is encoded, and what keeps it readable."""
+    phases = [_map(dataset, rule) for rule in reasoning_panels.MAPS]
+    says = "Bits, thoughts, what the reader concludes, and the answer, where each phase is clearest; exact gradient."
+    phases.append(Panel(reasoning_panels.print_lines, "What is thought in each phase", says))
     free, costly = dataset.length_cost.values[[0, -1]]
     shown = (("exact", free), ("exact", costly), ("annealed", costly), ("RLOO", costly))
-    axes = rows[2].subplots(1, len(shown), sharey=True)
-    twins = [draw_information(axis, dataset, *where) for axis, where in zip(axes, shown, strict=True)]
-    axes[0].set_ylabel("nats on the answer")
-    (bars, bar_names), (curves, curve_names) = (axis.get_legend_handles_labels() for axis in (axes[0], twins[0]))
-    rows[2].legend(bars + curves, bar_names + curve_names, loc="outside upper center", ncols=6)
-    left, right = rows[3].subplots(1, 2)
-    draw_defences(left, dataset)
-    draw_bits(right, dataset)
-    return figure
+    parts = lettered(*(_information(dataset, *where) for where in shown))
+    kept = lettered(_defences(dataset), _bits(dataset))
+    look = {"height_ratios": [1.0, 1.2]}
+    title = "When is the answer right and the thought unreadable?"
+    return {
+        "": Page(title, lettered(*phases), "abcd;eeee", 4.4, look, one_key=True, bare="bcd"),
+        "_parts": Page("Where the answer is encoded", parts, "ab;cd", 4.6, one_key=True),
+        "_defences": Page("What keeps thoughts readable", kept, "ab", 3.6),
+    }
+
+
+def _map(dataset: xr.Dataset, rule: str) -> Panel:
+    end = readings.unreadable(dataset).sel(rule=rule).isel(length_cost=-1, strength=-1)
+    title = f"{rule}: unreadable {int(end.sum())}/{end.size} at the end"
+    says = (
+        f"Phases of {rule} over strength and length cost; the stripes of a cell are its {dataset.sizes['seed']} draws. "
+        "The title counts draws that are right and unreadable at the greatest strength and cost."
+    )
+    return Panel(partial(reasoning_panels.draw_map, rule=rule), title, says)
+
+
+def _information(dataset: xr.Dataset, rule: str, cost: float) -> Panel:
+    end = dataset.sel(rule=rule, length_cost=cost).isel(strength=-1).mean("seed")
+    title = f"{rule}, length cost {cost:g}: ends with agreement {float(end.agreement):.2f}"
+    says = (
+        "Nats on the answer that are read, sharpened, keyed and coded, stacked (below zero: the reader is misled), and "
+        f"accuracy, agreement and reliance on the axis on the right; {rule} at length cost {cost:g}, means over "
+        f"{dataset.sizes['seed']} draws."
+    )
+    return Panel(partial(reasoning_panels.draw_information, rule=rule, cost=cost), title, says)
+
+
+def _defences(dataset: xr.Dataset) -> Panel:
+    cost = float(dataset.length_cost[-1])
+    ends = dataset.isel(length_cost=-1, strength=-1).sel(rule=list(reasoning_panels.DEFENCES)).mean("seed")
+    readable = ends.accuracy.where(ends.agreement >= readings.READABLE)
+    title = f"At length cost {cost:g} no defence ends readable"
+    if readable.notnull().any():
+        best = readable.idxmax("rule").item()
+        who = "Even without a defence" if best == "exact" else f"With {best}"
+        title = f"{who} thoughts end readable, {float(readable.max()):.0%} of the answers right"
+    says = (
+        f"Accuracy against agreement as the strength grows from the base to the rings, at length cost {cost:g}; lines: "
+        f"means over {dataset.sizes['seed']} draws, rings: each draw at the greatest strength. Readable is an "
+        f"agreement of {readings.READABLE:g} or more."
+    )
+    return Panel(reasoning_panels.draw_defences, title, says)
+
+
+def _bits(dataset: xr.Dataset) -> Panel:
+    here = dataset.isel(length_cost=-1, strength=-1)
+    learnt = readings.trained(here)
+    title = f"On more bits {int(learnt.sum())} of {learnt.size} draws learn"
+    if learnt.any():
+        title += f", and end with agreement {float(here.long_agreement.where(learnt).mean()):.2f}"
+    says = (
+        "Agreement of reader and answer for different numbers of bits, at the greatest length cost; shading: the range "
+        "over the draws that learn anything, around their mean; crosses: draws that learn nothing."
+    )
+    return Panel(reasoning_panels.draw_bits, title, says)
 
 
 if __name__ == "__main__":

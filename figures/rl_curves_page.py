@@ -204,7 +204,11 @@ def _leashes(dataset: xr.Dataset) -> list[str]:
         "",
         *table(("reward", *(str(end) for end in dataset.end.values)), rows),
         "",
-        "With k3 in the loss the policy ends at β π₀/(λ − r), not at the tilt π₀ exp(r/β): what is paid best is "
+        "*Holds* means that the penalty stops training before only the best paid answers are left. Elsewhere training "
+        "ends with the best paid answers alone: at all prompts (*never holds*), or at all but the share named.",
+        "",
+        "With k3 in the loss the policy ends at β π₀/(λ − r), λ the number at which these probabilities add up to 1 "
+        "(one for each prompt), not at the tilt π₀ exp(r/β): what is paid best is "
         "hardly held, however rare it was. GRPO divides rewards by their standard deviation σ, and a KL in the reward "
         "with them, which ends the same, but not a KL in the loss: as answers get alike σ falls and the leash gets "
         f"longer. For right-or-wrong rewards and large groups it holds from β = {number(least)} on; below, until all "
@@ -280,7 +284,7 @@ PARTS = (_negative, _entropy, _pulls, _leashes, _flat, _same)
 
 def page(dataset: xr.Dataset) -> str:
     """All questions, in Markdown."""
-    world = datasets.settings_of(dataset)["world"]
+    world, length = (datasets.settings_of(dataset)[name] for name in ("world", "length"))
     lines = [
         "# Reading your own RL curves",
         "",
@@ -289,6 +293,10 @@ def page(dataset: xr.Dataset) -> str:
         "question are there any. Written by `figures.rl_curves` from the dataset of `experiments.rl_curves`: means "
         f"over {dataset.sizes['seed']} draws, ± half a 95% interval. π is the policy, π₀ the base. The formulas hold "
         "for any model, the sizes for this one.",
+        "",
+        f"KL is *a response*: log π/π₀ summed over all words of a response, here {length} with its end mark if it ends "
+        "before, averaged over what the policy says and over prompts, in nats. Trainers that average over words "
+        "instead log a number that is smaller by the length of the responses.",
         "",
         f"![The same questions, drawn](../figures/out/{world}/rl_curves.png)",
     ]

@@ -1,20 +1,22 @@
 """What survives of the comparison of rules: against policy gradient, in every world and with both gates."""
 
+import functools
 from collections.abc import Mapping
+from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from experiments.claims import rules as readings
 from figures import style
-from figures.rules import REFERENCE, difference
+from figures.pages import STUDENT, Page, Panel, lettered
+from figures.rule_groups import MARKERS, REFERENCE, draw_differences, draw_rows, grouped, on_slide
+from figures.rules_table import difference
 from toypersona import datasets
 
 KINDS = {"drift": "at {level:g} nats", "paid": "at mean reward {level:g}"}
-COLOURS = ("blue", "red", "green", "orange", "purple")
+GREY = "0.3"
 
 
 def columns(of_each: Mapping[str, xr.Dataset], kind: str) -> dict[str, xr.Dataset]:
@@ -26,23 +28,15 @@ def columns(of_each: Mapping[str, xr.Dataset], kind: str) -> dict[str, xr.Datase
     return found
 
 
-def draw_differences(axis: Axes, of_each: Mapping[str, xr.Dataset], kind: str, order: list[str]) -> None:
-    """Differences with their 95% intervals; filled where they differ after Holm's correction."""
-    each = columns(of_each, kind)
-    for i, ((name, compared), colour) in enumerate(zip(each.items(), COLOURS, strict=False)):
-        here, shade = compared.reindex(rule=order), style.COLOURS[colour]
-        height = np.arange(len(order)) + 0.14 * (i - (len(each) - 1) / 2)
-        axis.errorbar(here.difference, height, xerr=here.half, fmt="none", ecolor=shade, elinewidth=0.6)
-        told = (here.p < readings.SIGNIFICANT).values
-        axis.plot(here.difference[told], height[told], "o", color=shade, ms=2.5, label=name)
-        axis.plot(here.difference[~told], height[~told], "o", color=shade, ms=2.5, mfc="white", mew=0.6)
-    axis.axvline(0, color="black", lw=0.6)
-    level = readings.selected(next(iter(of_each.values())))[kind].level.values[-1]
-    axis.set(xlabel=f"S less {REFERENCE}'s, {KINDS[kind].format(level=level)}")
-    axis.set_yticks(range(len(order)), order, fontsize=5.5)
-    axis.set_ylim(-0.7, len(order) - 0.3)
-    for row in range(0, len(order), 2):
-        axis.axhspan(row - 0.5, row + 0.5, color="black", alpha=0.04, lw=0)
+def draw_world(axis: Axes, _: Any, *, gates: Mapping[str, xr.Dataset], groups: Mapping[str, list[str]]) -> None:
+    """Differences with their 95% intervals in one world, a marker for each gate."""
+    rows = draw_rows(axis, groups)
+    for i, (gate, compared) in enumerate(gates.items()):
+        marker = MARKERS.get(gate, "s")
+        axis.plot([], [], marker, color=GREY, ms=3.2, label=f"gate {gate}")
+        draw_differences(axis, compared, rows, marker, (0.05 if on_slide() else 0.2) * (len(gates) - 1 - 2 * i))
+    axis.set_xlabel(f"S less {REFERENCE}'s")
+    axis.legend()
 
 
 def nearest(each: Mapping[str, xr.Dataset], order: list[str]) -> tuple[str, int]:
@@ -51,6 +45,20 @@ def nearest(each: Mapping[str, xr.Dataset], order: list[str]) -> tuple[str, int]
     told = sum((compared.p.reindex(rule=order) < readings.SIGNIFICANT).astype(int) for compared in each.values())
     found = xr.DataArray(told).where(abs(sides.mean("column", skipna=False)) == 1, -1)
     return str(found.rule.values[int(found.values.argmax())]), int(found.max())
+
+
+def survivors(of_each: Mapping[str, xr.Dataset], kind: str, order: list[str]) -> list[str]:
+    """Sentences: which rules differ from the reference in the same direction everywhere, and which nearly does."""
+    each, kept = columns(of_each, kind), readings.survivors(of_each, kind, REFERENCE)
+    named = {sign: [rule for rule in order if kept.get(rule) == sign] for sign in (-1, 1)}
+    name, told = nearest(each, order)
+    return [
+        *(
+            f"Select {word} than {REFERENCE} in every column: {', '.join(named[sign]) or 'none'}."
+            for sign, word in ((-1, "less"), (1, "more"))
+        ),
+        f"Nearest to it: {name}, of one sign in every column, told from none in {told} of {len(each)}.",
+    ]
 
 
 def table(of_each: Mapping[str, xr.Dataset], order: list[str]) -> str:
@@ -64,37 +72,48 @@ def table(of_each: Mapping[str, xr.Dataset], order: list[str]) -> str:
     for kind, where in KINDS.items():
         each = columns(of_each, kind)
         level = readings.selected(next(iter(of_each.values())))[kind].level.values[-1]
-        said = {-1.0: "less", 1.0: "more"}
-        kept = readings.survivors(of_each, kind, REFERENCE)
         lines += ["", f"## {where.format(level=level).capitalize()}", ""]
-        for sign, word in said.items():
-            named = [rule for rule in order if kept.get(rule) == sign]
-            lines.append(f"Select {word} than {REFERENCE} in every column: {', '.join(named) or 'none'}.")
-            lines.append("")
-        name, told = nearest(each, order)
-        lines += [f"Nearest to it: {name}, of one sign in every column, told from none in {told} of {len(each)}.", ""]
+        lines += [line for sentence in survivors(of_each, kind, order) for line in (sentence, "")]
         lines += [f"| rule | {' | '.join(each)} |", f"|---|{'---:|' * len(each)}"]
-        for rule in reversed(order):
+        for rule in order:
             cells = [difference(compared, rule) for compared in each.values()]
             lines.append(f"| {' | '.join([rule, *cells])} |")
     return "\n".join(lines) + "\n"
 
 
-def draw(of_each: Mapping[str, xr.Dataset]) -> dict[str, Figure | str]:
-    """Both comparisons side by side, and the table."""
+def page(of_each: Mapping[str, xr.Dataset], kind: str, groups: Mapping[str, list[str]]) -> Page:
+    """One kind of comparison, a panel for each world."""
+    panels, each = [], columns(of_each, kind)
+    where = KINDS[kind].format(level=next(iter(each.values())).level.item())
+    trained = [rule for rules in groups.values() for rule in rules]
+    for world, dataset in of_each.items():
+        gates = {str(gate): each[f"{world}, gate {gate}"] for gate in dataset.gate.values}
+        least = {gate: compared.difference.sel(rule=trained).dropna("rule") for gate, compared in gates.items()}
+        named = [f"{values.idxmin().item()} (gate {gate})" for gate, values in least.items() if values.size]
+        says = (
+            f"S {where} less {REFERENCE}'s in the same draw; {dataset.sizes['seed']} worlds or texts, each with a base "
+            "of its own. Red: less, blue: more, at 5% after Holm's correction for all rules; hollow: not told apart; "
+            "none: not reached."
+        )
+        draw_panel = functools.partial(draw_world, gates=gates, groups=groups)
+        panels.append(Panel(draw_panel, f"{world}: least selected by {', '.join(named) or 'none'}", says, STUDENT))
+    letters = lettered(*panels)
+    more = [*(f"- {sentence}" for sentence in survivors(of_each, kind, trained)), "- [All differences](rules_table.md)"]
+    title = f"Rules against {REFERENCE} in every world, {where}"
+    return Page(title, letters, "".join(letters), 6.0, {"sharex": True}, True, "".join(letters)[1:], more=more)
+
+
+def draw(of_each: Mapping[str, xr.Dataset]) -> dict[str, Page | str]:
+    """Where the same drift is spent, where the same reward is paid, and the table."""
     of_each = {where.removesuffix("/rules"): dataset for where, dataset in of_each.items()}
-    first = next(iter(of_each.values()))
-    skipped = {REFERENCE, *datasets.config_of(first)["controls"]}
     each = [compared.difference for compared in columns(of_each, "drift").values()]
-    # What no column reaches comes first.
-    middle = xr.concat(each, "column", join="inner").mean("column").fillna(-1.0)
-    order = [str(rule) for rule in middle.sortby(middle).rule.values if rule not in skipped]
-    figure, axes = plt.subplots(1, 2, figsize=(style.PAGE, 6.4), layout="constrained", sharey=True)
-    for axis, kind in zip(axes, KINDS, strict=True):
-        draw_differences(axis, of_each, kind, order)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3)
-    return {"": figure, ".md": table(of_each, order)}
+    middle = xr.concat(each, "column", join="inner").mean("column")
+    skipped = {REFERENCE, *datasets.config_of(next(iter(of_each.values())))["controls"]}
+    # What no column reaches comes last.
+    groups = grouped(middle.sel(rule=[rule for rule in middle.rule.values if rule not in skipped]).fillna(np.inf))
+    pages = {end: page(of_each, kind, groups) for end, kind in {"": "drift", "_paid": "paid"}.items()}
+    return {**pages, "_table.md": table(of_each, [rule for rules in groups.values() for rule in rules])}
 
 
 if __name__ == "__main__":
-    style.main("rules", draw, __doc__, several="*/rules.zarr")
+    style.main("rules", draw, __doc__, several="*/rules.zarr", script="rules_by_world")

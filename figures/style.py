@@ -13,8 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter
+from matplotlib.transforms import blended_transform_factory
 
+from figures import captions, pages
+from figures.pages import Page
 from toypersona import datasets, files
+from toypersona.measures import equal_drift
 
 COLUMN, PAGE = 3.4, 7.0
 """Widths in inches: one column, the whole page."""
@@ -67,6 +71,50 @@ def shades(values: Sequence[float]) -> dict[float, tuple[float, ...]]:
     return {value: tuple(colour) for value, colour in zip(values, colours, strict=True)}
 
 
+def band(
+    axis: Axes,
+    x: Any,
+    values: xr.DataArray,
+    colour: str,
+    dash: Any = "-",
+    label: str = "",
+    *,
+    logs: bool = False,
+    **look: Any,
+) -> None:
+    """The mean over draws and its 95% interval (Student): ``pages.STUDENT`` in the caption.
+
+    Args:
+        axis: to draw on.
+        x: of the other dimension.
+        values: with the dimension ``seed`` and one other.
+        colour: a name in ``COLOURS``.
+        dash: of the line.
+        label: in the legend.
+        logs: whether mean and interval are those of the logarithms: ``pages.STUDENT_OF_LOGS``.
+        look: of the line.
+    """
+    mean, half = equal_drift.interval(np.log(values) if logs else values)
+    middle, low, high = (np.exp(each) if logs else each for each in (mean, mean - half, mean + half))
+    axis.plot(x, middle, ls=dash, color=COLOURS[colour], label=label, **look)
+    axis.fill_between(x, low, high, color=COLOURS[colour], alpha=0.2, lw=0)
+
+
+def spread(axis: Axes, x: Any, values: xr.DataArray, colour: str, dash: Any = "-", label: str = "") -> None:
+    """The mean over draws and their range, ``pages.RANGE`` in the caption; arguments as ``band``'s."""
+    axis.plot(x, values.mean("seed"), ls=dash, color=COLOURS[colour], label=label)
+    axis.fill_between(x, values.min("seed"), values.max("seed"), color=COLOURS[colour], alpha=0.15, lw=0)
+
+
+def points(
+    axis: Axes, x: Any, values: xr.DataArray, colour: str, marker: str = "o", label: str | None = None, **look: Any
+) -> None:
+    """The mean over draws and its 95% interval (Student) as marks with bars; arguments as ``band``'s."""
+    mean, half = equal_drift.interval(values)
+    look = {"ms": 3, "lw": 0.8, **look}
+    axis.errorbar(x, mean, half, fmt=marker, color=COLOURS[colour], label=label, **look)
+
+
 def curves(axis: Axes, mean: xr.DataArray, band: xr.DataArray, looks: Mapping[str, str]) -> None:
     """Means [rule, x] with a band on either side, for each rule that has a colour."""
     for (rule, colour), dash in zip(looks.items(), (*DASHES, "-"), strict=False):
@@ -91,6 +139,40 @@ def panels(
     return draw
 
 
+def columns(
+    axis: Axes, texts: Mapping[str, Sequence[str]], marks: Sequence[str] = (), family: str = "sans-serif"
+) -> None:
+    """Lines of text under bold headings, side by side; on a slide two beside each other, of as many lines as fit.
+
+    Args:
+        axis: to write on, over the whole width of the page.
+        texts: lines by their heading.
+        marks: colours of squares before the headings.
+        family: of the font.
+    """
+    axis.axis("off")
+    on_slide = plt.rcParams["font.size"] >= pages.POINTS
+    across = 2 if on_slide else len(texts)
+    down = -(-len(texts) // across)
+    # A slide has room for this many lines of 14 points below its title.
+    most = 20 // down - 2 if on_slide else None
+    place = blended_transform_factory(axis.figure.transFigure, axis.transAxes)
+    look = {"va": "top", "in_layout": False, "linespacing": 1.4}
+    below = {**look, "xycoords": place, "textcoords": "offset points", "annotation_clip": False}
+    look["transform"] = place
+    size = pages.POINTS if on_slide else 5.6
+    for i, (heading, lines) in enumerate(texts.items()):
+        x, y = 0.01 + 0.99 * (i % across) / across, 1 - i // across / down
+        if marks:
+            axis.text(x, y, "■", color=marks[i], fontsize=5.6, **look)
+        axis.text(x + 0.02 * bool(marks), y, heading, weight="bold", fontsize=5.6, **look)
+        shown = list(lines[:most])
+        if len(shown) < len(lines) and "" in shown:
+            # Whole paragraphs only.
+            shown = shown[: len(shown) - 1 - shown[::-1].index("")]
+        axis.annotate("\n".join(shown), (x, y), (0, -1.6 * size), fontsize=5.0, family=family, **below)
+
+
 def _save(figure: Figure, out: Path, name: str) -> None:
     """Write NAME.pdf and NAME.png without dates or versions, and say where."""
     out.mkdir(parents=True, exist_ok=True)
@@ -103,33 +185,65 @@ def _save(figure: Figure, out: Path, name: str) -> None:
 Draw = Callable[..., Figure | Mapping[str, Any]]
 
 
-def main(name: str, draw: Draw, description: str | None, *, several: str | None = None) -> None:
+def main(
+    name: str, draw: Draw, description: str | None, *, several: str | None = None, script: str | None = None
+) -> None:
     """Draw the command line's ``--data DIR/NAME.zarr`` to its ``--out DIR``; exit 2 with one sentence without data.
 
-    ``draw`` returns one figure, or figures, texts and what is JSON-able by what follows NAME in the names of their
-    files. It is given the dataset; or all those that the pattern ``several`` finds in ``--data``, by where they lie.
+    ``draw`` returns pages, texts and what is JSON-able by what follows NAME in the names of their files; a page has its
+    caption beside it. It is given the dataset; or all those that the pattern ``several`` finds in ``--data``, by where
+    they lie. ``script`` is called as the experiment unless it is named.
     """
     parser = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = "folder of folders that the experiment wrote" if several else "folder that the experiment wrote"
     parser.add_argument("--data", type=Path, required=True, help=what)
-    parser.add_argument("--out", type=Path, required=True, help="folder for the PDF and the PNG")
-    folders = parser.parse_args()
+    parser.add_argument("--out", type=Path, required=True, help="folder for PDF, PNG and caption")
+    parser.add_argument("--slide", metavar="PANEL", help="draw one panel alone, 16:9, by its letter")
+    given = parser.parse_args()
     try:
-        dataset = _all_of(several, folders.data) if several else datasets.load(folders.data / f"{name}.zarr").load()
-        files.check_writable(folders.out)
+        dataset = _all_of(several, given.data) if several else datasets.load(given.data / f"{name}.zarr").load()
+        files.check_writable(given.out)
         _use()
         drawn = draw(dataset) if isinstance(dataset, dict) else datasets.read(draw, dataset)
-        for end, content in (drawn if isinstance(drawn, Mapping) else {"": drawn}).items():
-            if isinstance(content, Figure):
-                _save(content, folders.out, name + end)
-            else:
-                write = files.write_text if isinstance(content, str) else files.write_json
-                write(folders.out / f"{name}{end}", content)
-                print(f"Text {folders.out / name}{end}")
+        drawn = drawn if isinstance(drawn, Mapping) else {"": drawn}
+        if given.slide is None:
+            for end, content in drawn.items():
+                _write(given.out, name, end, content, dataset, script or name)
+        else:
+            _write_slide(given.out, name, given.slide, drawn, dataset)
     except ValueError as error:
         parser.error(str(error))
     except OSError as error:
-        parser.error(f"{error.filename or folders.out}: {files.why(error)}")
+        parser.error(f"{error.filename or given.out}: {files.why(error)}")
+
+
+def _write(out: Path, name: str, end: str, content: Any, dataset: Any, script: str) -> None:
+    """A page with its caption, a figure, a text or JSON."""
+    if isinstance(content, Page):
+        figure = pages.draw_page(content, dataset)
+        caption = captions.written(name, end, content, figure, dataset, script)
+        _save(figure, out, name + end)
+        files.write_text(out / f"{name}{end}.md", caption)
+    elif isinstance(content, Figure):
+        _save(content, out, name + end)
+    else:
+        write = files.write_text if isinstance(content, str) else files.write_json
+        write(out / f"{name}{end}", content)
+        print(f"Text {out / name}{end}")
+
+
+def _write_slide(out: Path, name: str, wanted: str, drawn: Mapping[str, Any], dataset: Any) -> None:
+    """One panel of the pages.
+
+    Raises:
+        ValueError: there is no such panel; it names those that there are.
+    """
+    with_panels = {end: page for end, page in drawn.items() if isinstance(page, Page)}
+    found = pages.names(with_panels)
+    if wanted not in found:
+        raise ValueError(f"--slide {wanted}: the panels of {name} are {', '.join(found) or 'none'}")
+    end, letter = found[wanted]
+    _save(pages.draw_slide(with_panels[end].panels[letter], dataset), out, f"{name}_{wanted}")
 
 
 def _all_of(pattern: str, folder: Path) -> dict[str, xr.Dataset]:

@@ -1,147 +1,96 @@
 """A network without persona modules: weak RL by angle and by what it was trained on, stronger RL, and activations."""
 
-import numpy as np
+from typing import Any
+
 import xarray as xr
-from matplotlib.axes import Axes
 
 from experiments.claims import transformer as readings
-from figures import style
-from toypersona.measures import equal_drift
-
-WALKS = {
-    "tilt": "black",
-    "SGD": "blue",
-    "Adam": "purple",
-    "RLOO": "green",
-    "GRPO": "green",
-    "natural gradient": "black",
-    "untrained features": "orange",
-    "table": "red",
-    "mixture": "red",
-}
-KINDS = {
-    "vanilla": ("SGD", "blue", "o"),
-    "adam": ("Adam", "purple", "^"),
-    "natural": ("natural gradient", "black", "s"),
-}
+from figures import network_panels, style
+from figures.pages import STUDENT, Page, Panel, lettered
 
 
-def band(axis: Axes, x: np.ndarray, values: xr.DataArray, colour: str, dash: str, label: str) -> None:
-    """The mean over seeds and its 95% interval."""
-    mean, half = equal_drift.interval(values)
-    axis.plot(x, mean, ls=dash, color=style.COLOURS[colour], label=label)
-    axis.fill_between(x, mean - half, mean + half, color=style.COLOURS[colour], alpha=0.15, lw=0)
+def draw(dataset: xr.Dataset) -> dict[str, Any]:
+    """Six panels."""
+    makers = _angles, _gains, _laws, _walks, _readable, _stream
+    panels = (make(dataset, f"{dataset.sizes['seed']} draws") for make in makers)
+    page = Page("Does a network without persona modules select too?", lettered(*panels), "abc;def", 6.4)
+    return {"": page}
 
 
-def draw_angles(axis: Axes, dataset: xr.Dataset) -> None:
-    """S(0+) of plain gradient over the angle."""
-    few, many = readings.compared(dataset)
-    limit, angle = dataset.limit.sel(feature="feature"), dataset.angle.values
-    axis.plot(angle, readings.tilt(dataset), color="black", ls=":", label="tilt: cos²")
-    shown = {
-        f"network, {many}": (many, "trained", "blue", "-"),
-        **({f"network, {few}": (few, "trained", "blue", "--")} if few != many else {}),
-        "untrained features": (many, readings.untrained(dataset), "orange", "-."),
-        "table of next words": (many, "table", "red", "-"),
-    }
-    for label, (network, way, colour, dash) in shown.items():
-        band(axis, angle, limit.sel(network=network, way=way), colour, dash, label)
-    axis.set(xlabel="angle of the reward, degrees", ylabel="S(0+)", ylim=(-0.03, 1.6), title="a  weak RL, by angle")
-    axis.set_yticks([0.0, 0.5, 1.0])
-    axis.legend(fontsize=5.5, loc="upper right")
+def _angles(dataset: xr.Dataset, draws: str) -> Panel:
+    at, usual = readings.middle_angle(dataset), readings.compared(dataset)[1]
+    network = dataset.limit.sel(feature="feature", angle=at, network=usual, way="trained").mean("seed").item()
+    title = (
+        f"At {at:g}° the network's gradient selects {network:.2f}, the tilt {readings.tilt(dataset).sel(angle=at):.2f}"
+    )
+    says = (
+        "Selection fraction of weak plain gradient on networks of which so many lines named their speaker, on "
+        f"features of an untrained network, and on a table of next words, {draws}; dotted: the tilt."
+    )
+    return Panel(network_panels.draw_angles, title, says, STUDENT)
 
 
-def draw_gains(axis: Axes, dataset: xr.Dataset) -> None:
-    """What plain gradient on the network selects more than others, at 60 degrees, paired by seed."""
+def _gains(dataset: xr.Dataset, draws: str) -> Panel:
     at = readings.middle_angle(dataset)
-    for row, gain in enumerate(readings.gains(dataset).values()):
-        for shift, (feature, colour) in zip((0.15, -0.15), (("feature", "blue"), ("noise", "green")), strict=True):
-            each = gain.sel(feature=feature, angle=at)
-            mean, half = equal_drift.interval(each)
-            colour = style.COLOURS[colour]
-            axis.plot(each, np.full(each.size, row + shift), ".", color=colour, ms=2.5, alpha=0.5)
-            axis.errorbar(
-                mean, row + shift, xerr=half, fmt="o", color=colour, ms=3.5, label=feature if row == 0 else None
-            )
-    axis.axvline(0.0, color="grey", lw=0.6)
-    axis.set_yticks(
-        range(len(readings.gains(dataset))),
-        [
-            f"less {name}".replace(" with ", "\nwith ").replace(" on ", "\non ").replace(" of next", "\nof next")
-            for name in readings.gains(dataset)
-        ],
-        fontsize=5.5,
+    gains = {
+        name: gain.sel(feature="feature", angle=at).mean("seed").item()
+        for name, gain in readings.gains(dataset).items()
+    }
+    least = min(gains, key=lambda name: gains[name])
+    title = f"Pretrained features select more: by {gains[least]:.2f} or more"
+    if gains[least] <= 0:
+        title = f"The network does not select more than {least}"
+    says = (
+        f"By how much the network's selection fraction exceeds that of others at {at:g}°, paired by draw, {draws}; for "
+        "a reward of a feature and one of a number for every response."
     )
-    axis.set(xlabel=f"S(0+) gained, {at:g}°", title="b  persona gain")
-    axis.legend(fontsize=5.5, loc="lower left", bbox_to_anchor=(0.0, 0.42))
+    return Panel(network_panels.draw_gains, title, says, STUDENT)
 
 
-def draw_laws(axis: Axes, dataset: xr.Dataset) -> None:
-    """L1: predicted before any step, measured by small ones."""
+def _laws(dataset: xr.Dataset, draws: str) -> Panel:
     predicted, measured = readings.first_steps(dataset)
-    axis.plot([0, 1], [0, 1], color="grey", lw=0.6)
-    for kind, (label, colour, marker) in KINDS.items():
-        x, y = (values.sel(kind=kind).values.reshape(-1) for values in (predicted, measured))
-        axis.plot(x, y, marker, color=style.COLOURS[colour], ms=3, label=label, mfc="none")
-    axis.set(xlabel="R² of the rule's direction", ylabel="S(0+) measured", title="c  L1 in a network")
-    axis.legend()
-
-
-def draw_walks(axis: Axes, dataset: xr.Dataset) -> None:
-    """S over the drift spent at the smallest angle."""
-    at, walks = readings.carried_on(dataset)
-    for number, (walk, colour) in enumerate(WALKS.items()):
-        one = walks.sel(walk=walk)
-        dash = style.DASHES[(0, 0, 1, 2, 3, 2, 0, 0, 1)[number]]
-        axis.plot(
-            one.total.mean("seed"),
-            one.selection_fraction.mean("seed"),
-            ls=dash,
-            color=style.COLOURS[colour],
-            label=walk,
-        )
-    axis.axhline(0.5, color="grey", lw=0.6)
-    axis.set(
-        xlabel="drift, nats",
-        ylabel="selection fraction S",
-        xlim=(0, 3.2),
-        ylim=(-0.45, 1),
-        title=f"d  stronger RL, {at:g}°",
+    off = float(abs(measured - predicted).max())
+    says = (
+        "Selection fraction of three small steps against R² of the rule's own direction, known before any step; a mark "
+        f"for each rule, angle and each of {draws}."
     )
-    axis.set_yticks([0.0, 0.5, 1.0])
-    axis.legend(fontsize=5.2, ncols=2, loc="lower left")
+    return Panel(network_panels.draw_laws, f"The law holds in a network: off by {off:.1g} at most", says)
 
 
-def draw_readable(axis: Axes, dataset: xr.Dataset) -> None:
-    """What can be read of the personas."""
-    for row, reader in enumerate(dataset.reader.values):
-        for shift, (place, colour) in zip((0.15, -0.15), (("histories", "blue"), ("prompt", "orange")), strict=True):
-            mean, half = equal_drift.interval(dataset.readable.sel(reader=reader, held_out=place))
-            label = f"held-out {place}" if row == 0 else None
-            axis.errorbar(mean, row + shift, xerr=half, fmt="o", color=style.COLOURS[colour], ms=3.5, label=label)
-    axis.axvline(0.0, color="grey", lw=0.6)
-    axis.set_yticks(
-        range(dataset.reader.size),
-        [str(reader).replace(" ", "\n", 1) for reader in dataset.reader.values],
-        fontsize=5.5,
+def _walks(dataset: xr.Dataset, draws: str) -> Panel:
+    at = readings.carried_on(dataset)[0]
+    halves = readings.halves(dataset).mean("seed")
+    trained, not_so = (halves.sel(walk=walk).item() for walk in ("SGD", "untrained features"))
+    title = f"Half is left at {trained:.1f} nats, on untrained features at {not_so:.1f}"
+    says = f"Selection fraction of each rule at {at:g}° against the drift spent, means over {draws}."
+    return Panel(network_panels.draw_walks, title, says)
+
+
+def _readable(dataset: xr.Dataset, draws: str) -> Panel:
+    read = dataset.readable.sel(held_out="histories").mean("seed")
+    best, last = read.sel(reader="network").item(), read.isel(reader=-1)
+    title = f"Activations tell who is talking: R² {best:.2f}"
+    if best <= float(last):
+        title = f"Activations tell no more than {last.reader.item()}: R² {best:.2f}"
+    says = (
+        "R² of reading who is talking by a linear map, at histories and at a prompt that the map was not fitted to, "
+        f"from activations and from what else is known; {draws}."
     )
-    axis.set(xlabel="R² of reading who is talking", title="e  activations", ylim=(2.6, -0.6))
-    axis.legend()
+    return Panel(network_panels.draw_readable, title, says, STUDENT)
 
 
-def draw_stream(axis: Axes, dataset: xr.Dataset) -> None:
-    """The distance off the persona plane against total drift."""
-    for rule, colour in zip(dataset.rule.values, ("blue", "purple", "green", "orange", "black"), strict=True):
-        off, total = dataset.off.sel(rule=rule), dataset.total.sel(walk=rule)
-        x, y = (values.mean("seed").values.reshape(-1) for values in (total, off))
-        axis.plot(x, y, ".", color=style.COLOURS[colour], ms=4, label=str(rule))
-    axis.set(xlabel="total drift, nats", ylabel="off the persona plane", title="f  what RL does to them")
-    axis.legend(fontsize=5.5)
+def _stream(dataset: xr.Dataset, draws: str) -> Panel:
+    tell = {name: value.mean("seed").item() for name, value in readings.stream_correlations(dataset).items()}
+    left = next(value for name, value in tell.items() if name.startswith("novelty, drift"))
+    title = f"Activations move with drift ({tell['drift']:.2f}), not with novelty ({left:.2f})"
+    if abs(left) > 0.5 * abs(tell["drift"]):
+        title = f"Activations move with drift ({tell['drift']:.2f}) and novelty ({left:.2f})"
+    says = (
+        f"Distance of activations off the plane of the personas against the drift spent, means over {draws}; in "
+        "brackets rank correlations, with novelty once drift is taken out."
+    )
+    return Panel(network_panels.draw_stream, title, says)
 
 
 if __name__ == "__main__":
-    style.main(
-        "transformer",
-        style.panels(3, 4.6, draw_angles, draw_gains, draw_laws, draw_walks, draw_readable, draw_stream),
-        __doc__,
-    )
+    style.main("transformer", draw, __doc__)

@@ -1,4 +1,4 @@
-"""The parts of the README that have numbers, made of those that ``figures/out/claims.json`` was read from."""
+"""Sentences with numbers of README and docs/findings.md, made of those that ``figures/out/claims.json`` was read from."""
 
 import json
 import re
@@ -121,7 +121,7 @@ def of_detectors(of: Shipped) -> dict[str, str]:
 
 def of_training(of: Shipped) -> dict[str, str]:
     """Rules, SFT, over-optimisation and the literature."""
-    rules, texts = f"{LARRY}/rules", (SHIPPED.parent / "rules.md").read_text()
+    rules, texts = f"{LARRY}/rules", (SHIPPED.parent / "rules_table.md").read_text()
     row = {
         rule: re.findall(r"([-+][\d.]+) ±", re.findall(rf"^\| {rule} \|.*$", texts, re.MULTILINE)[0])
         for rule in ("tilt", "expert iteration")
@@ -165,7 +165,7 @@ def of_training(of: Shipped) -> dict[str, str]:
         "literature": f"within one network either KL foretells what is forgotten (R² {either[0]}, {either[1]}), over both "
         f"gates neither ({either[2]}, {either[3]}); GRPO loses right answers (NSCR {lost[0]}), RLOO with a KL penalty finds "
         f"more ({lost[1]}); paid for hacks, an assistant becomes what the likelier hacker is (harm {harm[1]} or {harm[0]}), "
-        f"and a note that welcomes hacks prevents most of it ({harm[2]}); [{agree[1]} of {agree[2]} of the papers' claims hold here](docs/literature.md)",
+        f"and a note that welcomes hacks prevents most of it ({harm[2]}); [{agree[1]} of {agree[2]} of the papers' claims hold here](literature.md)",
     }
 
 
@@ -233,7 +233,7 @@ def of_thoughts(of: Shipped) -> dict[str, str]:
 
 
 def sentences() -> dict[str, str]:
-    """By a name, each sentence, or the part of one that has numbers."""
+    """By a name, each sentence of the findings, or the part of one that has numbers."""
     of = Shipped()
     (held, predictions), (found, findings) = of.counts("prediction"), of.counts("finding")
     all_of = f"{held} of {predictions} predictions and {found} of {findings} findings hold"
@@ -247,3 +247,30 @@ def sentences() -> dict[str, str]:
         | of_thoughts(of)
         | {"claims": all_of}
     )
+
+
+def answers() -> dict[str, str]:
+    """Parts of the README's five answers: shorter, from the numbers of the sentences above."""
+    made = sentences()
+
+    def said(name: str, pattern: str) -> tuple[str, ...]:
+        found = re.search(pattern, made[name])
+        assert found is not None, (name, pattern, made[name])
+        return found.groups()
+
+    (rank,) = said("rules", r"rank correlation ([-\d.]+)")
+    nats, most, least = said("curves", r"the same ([\d.]+) nats are selection to ([\d.]+) or to ([\d.]+)")
+    alarms, evidence = said("detectors", r"on a share of ([\d.]+), .* e-values on ([\d.]+);")
+    annealed, grpo = said("reasoning", r"unreadable in (\S+) of the seeds, .* in (\d/\d), \S+ and")
+    (kept,) = said("reasoning", r"agreement over 0.9 in (.*)$")
+    return {
+        "gates": f"{made['98']} for a reward at 45° is selection.",
+        "length": f"to the power {said('horizon', 'exponent (.*?),')[0]}; the law says −½",
+        "rank": f"has a rank correlation of {rank} between two gates of one base",
+        "same": f"The same {nats} nats of KL are selection by a share of {most} or of {least}, depending on",
+        "alarms": f"for a share of {alarms} of models that did nothing but select, a bet against every mix of personas (an "
+        f"e-value) for {evidence}",
+        "thoughts": f"this happens in {annealed} of the runs trained by annealing and in {grpo} of those by GRPO; stopping "
+        f"where S falls to a half prevents it in {kept}",
+        "claims": made["claims"],
+    }

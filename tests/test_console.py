@@ -144,3 +144,10 @@ def test_it_is_the_project_s_one_console_command():
             [sys.executable, "-m", "toypersona.command", *given], capture_output=True, text=True, check=False
         )
         assert done.returncode == (0 if given else 2) and (done.stdout if given else done.stderr)
+
+
+def test_it_says_its_version(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        command.main(["--version"])
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    assert stopped.value.code == 0 and capsys.readouterr().out == f"toypersona {project['version']}\n"

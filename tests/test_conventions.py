@@ -10,12 +10,22 @@ import yaml  # flax needs it, so it is always there
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
+FIELDS = {
+    *("abstract", "authors", "cff-version", "commit", "contact", "date-released", "doi", "identifiers", "keywords"),
+    *("license", "license-url", "message", "preferred-citation", "references", "repository", "repository-artifact"),
+    *("repository-code", "title", "type", "url", "version"),
+}
+"""All that the schema of CFF 1.2.0 allows."""
+
 
 def test_the_citation_is_of_this_project_and_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert {"cff-version", "message", "title", "authors"} <= set(citation) and citation["cff-version"] == "1.2.0"
     assert citation["version"] == PROJECT["version"] and citation["title"].startswith(PROJECT["name"])
     assert citation["license"] == PROJECT["license"] and citation["authors"] == PROJECT["authors"]
+    assert citation["type"] == "software" and set(citation) <= FIELDS
+    released = f"## [{citation['version']}] - {citation['date-released']}"
+    assert released in (ROOT / "CHANGELOG.md").read_text().splitlines()
 
 
 def test_the_licence_is_whole():
@@ -37,3 +47,4 @@ def test_make_lists_every_target_with_a_line():
         listed = subprocess.run(["make", "-s", *given], cwd=ROOT, capture_output=True, text=True, check=True).stdout
         assert re.findall(r"^make ([a-z-]+) +\S", listed, re.MULTILINE) == targets
         assert max(map(len, listed.splitlines())) <= 80
+        assert len({len(start) for start in re.findall(r"^make [a-z-]+ +", listed, re.MULTILINE)}) == 1, "aligned"

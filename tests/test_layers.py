@@ -57,17 +57,21 @@ WITHOUT_JAX = {
     "toypersona.worlds.names",
     "toypersona.worlds.voices",
 }
-OVER_ALL = {"style", "rules_by_world", "claims_table"}
+OVER_ALL = {"style", "pages", "captions", "gallery", "labels", "rules_by_world", "claims_table", "explorer"}
 """Modules of figures that draw no experiment of their own."""
 
-PAGES = {"literature_table", "rl_curves_page"}
-"""Modules of figures that write what stands beside one."""
+EXPLORER = {"explorer_data", "explorer_measured", "explorer_thoughts"}
+PAGES = {"literature_table", "presence", "rl_curves_page", "rule_groups", "rules_along", "rules_table"} | EXPLORER
+"""Modules of figures that hold a part of one, as those named *_panels do."""
 
-CLAIMS = {"experiments.claims", "experiments.shared.claim", "experiments.shared.oracle", "experiments.shared.terminal"}
+CLAIMS = {"experiments.claims", *(f"experiments.shared.{name}" for name in ("claim", "oracle", "repeated", "terminal"))}
 """What claims and figures may import of the experiments."""
 FILES = sorted(
     path for part in ("toypersona", "experiments", "figures", "benchmarks") for path in (ROOT / part).rglob("*.py")
 )
+
+TOOLS = {"job_array", "results"}
+"""Commands that compute no dataset of their own."""
 
 
 def module(path: Path) -> str:
@@ -148,9 +152,10 @@ def test_figures_claims_and_settings_leave_jax_alone():
 
 
 def test_every_command_has_its_claims_and_its_figure():
-    commands = {path.stem for path in (ROOT / "experiments").glob("[a-z]*.py")} - {"job_array"}
+    commands = {path.stem for path in (ROOT / "experiments").glob("[a-z]*.py")} - TOOLS
     assert {path.stem for path in (ROOT / "experiments" / "claims").glob("[a-z]*.py")} == commands
-    assert {path.stem for path in (ROOT / "figures").glob("[a-z]*.py")} - OVER_ALL - PAGES == commands
+    figures = {path.stem for path in (ROOT / "figures").glob("[a-z]*.py") if not path.stem.endswith("_panels")}
+    assert figures - OVER_ALL - PAGES == commands
 
 
 def test_no_two_modules_of_a_layer_share_a_name():

@@ -5,8 +5,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
-from toypersona import report_words, reports
+from toypersona import report_figure, report_words, reports
 from toypersona.measures import drift, evidence
 from toypersona.readers import arrays, json_lines, tables
 from toypersona.readers.tables import Scores
@@ -14,6 +15,7 @@ from toypersona.readers.tables import Scores
 NAMES = ("total", "hull_distance", "selection", "selection_fraction")
 NUM = 60
 WEIGHTS = exported.weights()
+PARTS = ("total", "selection", "hull_distance", "switching", "novelty")
 
 
 def read(path, rows, **how):
@@ -272,7 +274,12 @@ def test_evidence_that_is_not_a_number_is_not_known(tilted):
 def test_the_odds_are_what_is_left_of_the_evidence_beyond_scoring_noise(tilted):
     assert "at most one in 3,000" in said_of(tilted, 20.0, noise=12.0)
     assert "12.0 of 20.0 nats taken off" in said_of(tilted, 20.0, noise=12.0)
-    assert "tells nothing yet" in said_of(tilted, 20.0, noise=18.0)
+    weak = (
+        "not told yet: a mix of the personas looks this strange in up to 14% of such samples, 18.0 of 20.0 nats taken"
+    )
+    assert weak in said_of(tilted, 20.0, noise=18.0)
+    assert "in up to 78% of such samples; more samples may tell" in said_of(tilted, 0.25)
+    assert "at most one in 20 that" in said_of(tilted, 3.0)
     for log_evidence, noise in ((12.0, 12.0), (8.0, 12.0), (np.inf, np.inf), (8.0, np.nan)):
         said = said_of(tilted, log_evidence, noise)
         assert "scoring noise alone may do that" in said and "one in" not in said
@@ -301,3 +308,16 @@ def test_a_missing_persona_is_noticed_whatever_the_error_of_the_distance(folder,
     assert report.base_evidence > 100 and tilted.base_evidence <= 1e-6
     unsure = report._replace(budget=report.budget._replace(base_inside=np.array(True)))
     assert not unsure.base_inside and not unsure.trusted
+
+
+def test_a_panel_with_nothing_to_draw_says_so(tilted):
+    axes = Figure().subplots(1, 3)
+    dark = tilted._replace(words=[], lit=[])
+    impossible = tilted.table.samples._replace(log_policy=np.full_like(tilted.table.samples.log_policy, -np.inf))
+    report_figure._words(axes[0], dark)
+    report_figure._ratios(axes[1], tilted._replace(table=tilted.table._replace(samples=impossible)))
+    report_figure._budget(axes[2], tilted._replace(budget=tilted.budget._replace(**dict.fromkeys(PARTS, np.inf))))
+    said = [text.get_text() for axis in axes for text in axis.texts]
+    assert [each.split()[0] for each in said] == ["Nothing", "Of", "No"]
+    report_figure._words(full := Figure().subplots(), tilted)
+    assert not full.texts and full.patches

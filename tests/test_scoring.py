@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import runpy
 import sys
 import types
 from pathlib import Path
@@ -14,7 +15,10 @@ import scipy.special
 from toypersona import command
 from toypersona.readers import json_lines, tables
 
-DOC = (Path(__file__).parents[1] / "docs" / "scoring.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+EXAMPLE = ROOT / "examples" / "run.jsonl"
+DOC = (ROOT / "docs" / "scoring.md").read_text(encoding="utf-8")
+PARTS = ("drift", "selection:", "hull distance")
 BLOCKS = re.findall(r"```python\n(.*?)```", DOC, re.DOTALL)
 NUM_WORDS = 7
 
@@ -111,7 +115,7 @@ def test_vllm_gives_the_same(recipe):
 
 
 def test_its_example_file_and_its_flags_are_read(tmp_path):
-    lines = re.findall(r"^\{.*\}$", DOC, re.MULTILINE)
+    lines = re.findall(r"^\{.*\}$", DOC[DOC.index("## The file") :], re.MULTILINE)
     assert len(lines) == 2 and all(json.loads(line) for line in lines)
     (tmp_path / "run.jsonl").write_text("\n".join(lines))
     log = json_lines.read(tmp_path / "run.jsonl")
@@ -119,3 +123,35 @@ def test_its_example_file_and_its_flags_are_read(tmp_path):
     flags = set(re.findall(r"`(--[a-z-]+)[` ]", DOC)) - {"--log"}
     known = command._parser().parse_args(["measure", "x"])
     assert len(flags) > 5 and all(hasattr(known, flag[2:].replace("-", "_")) for flag in flags)
+
+
+def measured(capsys, *arguments):
+    with pytest.raises(SystemExit) as stopped:
+        command.main(["measure", *map(str, arguments)])
+    assert stopped.value.code == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_its_table_is_what_the_command_prints_of_the_example(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    assert EXAMPLE.stat().st_size < 50_000
+    (shown,) = re.findall(r"```text\n(.*?)```", DOC, re.DOTALL)
+    assert measured(capsys, EXAMPLE, "--no-figure") == shown
+    drift, selection, rest = (float(re.findall(rf"^ *{name}.*? ([0-9.]+) ", shown, re.MULTILINE)[0]) for name in PARTS)
+    assert f"{selection:.2f} + {rest:.2f} = {drift:.2f}" in DOC and abs(selection + rest - drift) < 0.015
+    assert f"e^{drift:.2f} ≈ {np.exp(drift):.0f} times" in DOC
+    brightest = float(re.findall(r"friend you +([0-9.]+)$", shown, re.MULTILINE)[0])
+    assert f"e^{brightest:.2f} ≈ {np.exp(brightest):.0f} times" in DOC
+
+
+@pytest.mark.slow
+def test_the_example_is_what_its_script_writes():
+    written = [json.loads(line) for line in runpy.run_path(str(EXAMPLE.with_name("write_run.py")))["lines"]()]
+    shipped = [json.loads(line) for line in EXAMPLE.read_text().splitlines()]
+    assert len(written) == len(shipped) == 161
+    for one, two in zip(written[1:], shipped[1:], strict=True):
+        scores = [each.pop("log_probs") for each in (one, two)]
+        assert one == two
+        first, again = ([each["policy"], each["base"], *each["personas"].values()] for each in scores)
+        np.testing.assert_allclose(first, again, atol=1.01e-3)

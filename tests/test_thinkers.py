@@ -178,6 +178,36 @@ def test_other_prompts_than_those_asked_for_do_not_occur(base):
     np.testing.assert_allclose(some.log_base, base.log_base[::2], rtol=1e-13)
 
 
+def test_what_is_told_of_lines_is_what_listing_every_response_says(base):
+    """Two policies at two strengths; beginnings are summed over all responses that begin so."""
+    moved = lambda seed: jax.tree.map(  # noqa: E731
+        lambda x: x[None, None] + jax.random.normal(jax.random.key(seed), (2, 1, *x.shape)), base.params
+    )
+    paths = [moved(0), moved(1)]
+    values = lambda: {k: getattr(v, "value", v) for k, v in thinkers.told(base, paths, jax.random.key(2), 3).items()}  # noqa: E731
+    told = jax.tree.map(np.asarray, jax.jit(values)())
+    assert told["line_ratio"].shape == told["line_tokens"].shape == (2, 2, 3, base.length)
+    said = jax.jit(lambda path: thinkers.lines(base, path, jax.random.key(2), 3)["line_tokens"])
+    for r, path in enumerate(paths):
+        np.testing.assert_array_equal(told["line_tokens"][r], said(path))
+        for i in range(2):
+            law = np.exp(base.law(last(path, i)))
+            weights = base.budget(jnp.log(law)).weights
+            mix = np.einsum("ck,ckn->cn", weights, np.exp(base.log_personas))
+            for prompt, tokens, ratios in zip(
+                *(told[f"line_{k}"][r, i] for k in ("prompt", "tokens", "ratio")), strict=True
+            ):
+                c = int((np.asarray(base.prompts) == prompt).all(axis=1).argmax())
+                begins = [
+                    (np.asarray(base.responses)[:, : t + 1] == tokens[: t + 1]).all(axis=1) for t in range(base.length)
+                ]
+                expected = [np.log(law[c, same].sum() / mix[c, same].sum()) for same in begins]
+                np.testing.assert_allclose(np.cumsum(ratios), expected, atol=1e-6)
+    np.testing.assert_allclose(
+        told["line_reader"], thinkers.concluded(base, jnp.asarray(told["line_tokens"])), rtol=1e-12
+    )
+
+
 @pytest.mark.slow
 def test_a_fit_is_found_again_by_its_key():
     """One step from one start: the experts are no personas yet, but they are those of the key."""

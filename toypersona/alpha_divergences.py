@@ -1,6 +1,6 @@
 """Projection onto the hull of personas under other divergences than KL(policy‖mix), each with a certificate.
 
-Amari's family (Amari 2016, chapter 3) has all three that are in use; with ``l = log m/p`` and m the mix,
+Amari's family (Amari 2016, chapter 3) has all three that are in use; with ``l = log m/p`` and m the mix, ::
 
     KL(p‖m) = sum p (e^l - 1 - l),  4 x squared Hellinger = 2 sum (sqrt(m) - sqrt(p))²,  KL(m‖p) = sum m l - m + p
 

@@ -314,7 +314,7 @@ def pretrained(
 
 
 Fitting = tuple[Callable[[World], Speakers], Callable[[World, Key, Key], tuple[Params, Params]]]
-"""The functions of a policy for a world; ``(world, text key, fit key) -> `` its parameters, and those on the way."""
+"""A policy's functions for a world; and the fit of (world, text key, fit key), its parameters and those on the way."""
 
 
 def _mixtures(name: str, labels: Labels, length: int, how: Pretraining) -> Fitting:

@@ -6,7 +6,7 @@ thought sees the word before it and one bit, and the answer sees the last word. 
 
 **Law of codes (L7).** Let code j have the base log-probability ``l_j = E_c log pi0(code_j(c)|c)``, the cost c_j a
 thought, and be understood by the reader with probability r_j. A policy that says code j with probability q_j, who
-speaks being the key that tells which, is paid ``1 - lambda sum_j q_j c_j - (1/s) KL``, where
+speaks being the key that tells which, is paid ``1 - lambda sum_j q_j c_j - (1/s) KL``, where ::
 
     KL(keyed) = sum_j q_j (log q_j - l_j) = mean KL(codes) - H(key),
 
@@ -19,7 +19,7 @@ For one voice of the world ``reasoning``, slips left out: ``step`` is the probab
 bit and from what the word before says, w the word's worth (with which it is taken at its word), ``keep = w step +
 (1 - w)(1 - step)`` the probability that a thought carries on the convention of the word before, and ``r = a w + (1 - a)
 (1 - w)`` the reader's trust in the last word, a the reliability of answers. The first thought follows a mark whose
-meaning is sure. So own and opposite convention, kept at every thought, differ by
+meaning is sure. So own and opposite convention, kept at every thought, differ by ::
 
     Delta = ln(step/(1 - step)) + ln(r/(1 - r))
 

@@ -14,6 +14,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from toypersona import __version__
+
 if TYPE_CHECKING:
     from toypersona.readers.tables import Table
     from toypersona.reports import Report
@@ -30,16 +32,18 @@ response a line, sampled from the policy or the base and scored by both and by e
 how), or .npz arrays. Where each model has a file of its own, name them by --policy, --base and --persona."""
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """A parser that says what is wrong in one sentence, without its usage."""
 
     def error(self, message: str) -> NoReturn:
+        """Exit with 2 and the sentence."""
         self.exit(2, f"error: {message}\n")
 
 
-def _parser() -> _Parser:
-    parser = _Parser(prog="toypersona", description="Personas under reinforcement learning: measure your own model.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="measure", parser_class=_Parser)
+def _parser() -> Parser:
+    parser = Parser(prog="toypersona", description="Personas under reinforcement learning: measure your own model.")
+    parser.add_argument("--version", action="version", version=f"toypersona {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="measure", parser_class=Parser)
     measure = commands.add_parser(
         "measure", help="the drift budget of a model, from log-probabilities", description=DESCRIPTION
     )
@@ -265,7 +269,7 @@ def _say(text: str) -> None:
 
 
 def _jsonable(reports: "list[Report]") -> dict:
-    from toypersona import __version__, report_words
+    from toypersona import report_words
 
     return {"toypersona": __version__, "steps": [report_words.jsonable(each) for each in reports]}
 

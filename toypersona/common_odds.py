@@ -2,7 +2,7 @@
 
 A base that answers each prompt by its own gate is in general no single mix ``sum_k w_k p_k`` with one w for all
 prompts: it lies outside that hull, by at most I(prompt; persona) nats. What is the same at all prompts and holds the
-base is a change of the log-odds,
+base is a change of the log-odds, ::
 
     m_a(x|c) = sum_k g_k(c) e^{a_k} p_k(x|c) / sum_j g_j(c) e^{a_j},    a = 0 is the base
 

@@ -128,7 +128,7 @@ def write_block(store: Store, region: Region, values: Mapping[str, np.ndarray]) 
     Args:
         store: made by ``create`` or ``in_memory``.
         region: the block.
-        values: numbers [*block, ...] by variable.
+        values: numbers ``[*block, ...]`` by variable.
 
     Raises:
         OSError: the disk is full, or gone; all blocks written before are kept.

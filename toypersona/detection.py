@@ -7,7 +7,7 @@ from the hull's corners and at small distance d (the mean over prompts of the hu
 
 The log-likelihood ratio against the nearest mix has mean n d and, where the two laws are close, variance 2 n d; the
 mix that is fitted beats the nearest by half a chi-square of C (K - 1) degrees of freedom (Wilks 1938). So it passes
-ln(1/alpha) about half of the time from
+ln(1/alpha) about half of the time from ::
 
     n d >= ln(1/alpha) + C (K - 1)/2
 

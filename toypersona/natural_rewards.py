@@ -4,7 +4,7 @@ R² is the share of a reward's variance that responsibilities explain (``theory.
 
 - A reward per word gains with length (law L3): its variance between personas grows as T², that within as T, so that
   ``R² = T B / (T B + W)``. Where answers end it comes to rest instead.
-- A reward that is drawn for each response by itself, such as which answers count as right, has by chance
+- A reward that is drawn for each response by itself, such as which answers count as right, has by chance ::
 
       E[R²] = sum_x pi0(x) h(x) / sum_x pi0(x) (1 - pi0(x))
 

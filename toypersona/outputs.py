@@ -94,6 +94,7 @@ _LINES = {
     "line_tokens": Quantity("unit of the response", "", ("line", "place")),
     "line_persona": Quantity("number of the persona who speaks", "", ("line",)),
     "line_reader": Quantity("the reader's probability of odd", "", ("line",)),
+    "line_ratio": Quantity("log π/m* of the word, given those before", "nats", ("line", "place")),
 }
 _THOUGHTS = {
     "accuracy": Quantity("probability of the right answer"),
@@ -222,6 +223,7 @@ _AXES = {
     "prompt": Quantity("number of the prompt"),
     "response": Quantity("number of the response"),
     "line": Quantity("number of the line"),
+    "speaker": Quantity("rule whose policy speaks"),
     "place": Quantity("place in the response"),
     "unit": Quantity("place in the prompt"),
     "record": Quantity("steps, or number of the record"),

@@ -11,6 +11,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import xarray as xr
+
 from toypersona import __version__
 
 
@@ -61,6 +64,18 @@ def commit() -> str | None:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]
     except (OSError, subprocess.CalledProcessError):
         return None
+
+
+def digest(dataset: xr.Dataset) -> str:
+    """A hash of all values, with their names, dimensions and types: equal datasets have the same, however stored."""
+    state = hashlib.sha256()
+    for name in sorted(map(str, dataset.variables)):
+        variable = dataset.variables[name]
+        values = np.ascontiguousarray(variable.values)
+        values = values.astype(values.dtype.newbyteorder("<"))
+        state.update(f"{name} {variable.dims} {values.shape} {values.dtype.str}\n".encode())
+        state.update(values.tobytes())
+    return state.hexdigest()
 
 
 def first_difference(held: Any, asked: Any, name: str = "") -> str | None:

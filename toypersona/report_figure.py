@@ -59,6 +59,8 @@ def _budget(axis: Axes, report: "Report") -> None:
     names = [name for name in names if math.isfinite(report.value(name)[0])]
     values, errors = np.array([report.value(name) for name in names]).reshape(-1, 2).T
     colours = ("#777777", *COLOURS)[: len(names)]
+    if not names:
+        _empty(axis, "No part of the drift is finite.")
     axis.barh(range(len(names)), values, xerr=INTERVAL * errors, color=colours, ecolor="black", capsize=2, height=0.6)
     axis.set_yticks(range(len(names)), ["drift" if name == "total" else name.replace("_", " ") for name in names])
     axis.invert_yaxis()
@@ -101,6 +103,8 @@ def _ratios(axis: Axes, report: "Report") -> None:
     ratio = ratio[np.isfinite(ratio)]
     if ratio.size:
         axis.hist(ratio, bins=min(60, max(10, ratio.size // 10)), color=COLOURS[0])
+    else:
+        _empty(axis, "Of no response is log π/m* finite.")
     axis.axvline(0, color="black", lw=0.8)
     axis.set_xlabel("log π/m* of a response, nats")
     axis.set_ylabel("responses")
@@ -117,9 +121,16 @@ def _words(axis: Axes, report: "Report") -> None:
         axis.set_xlabel("log π/m*, nats")
         axis.set_title("Responses that light up")
     shown = shown[:SHOWN]
+    if not shown:
+        _empty(axis, "Nothing lights up: no response is\nlikelier than under the nearest mix.")
     axis.barh(range(len(shown)), [nats for _, nats in shown], color=COLOURS[3], height=0.6)
     axis.set_yticks(range(len(shown)), [_short(name, 24) for name, _ in shown])
     axis.invert_yaxis()
+
+
+def _empty(axis: Axes, says: str) -> None:
+    """A panel with nothing to draw, in words."""
+    axis.text(0.5, 0.5, says, transform=axis.transAxes, ha="center", va="center", color="#555555")
 
 
 def _steps(reports: Sequence["Report"]) -> np.ndarray:

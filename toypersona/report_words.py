@@ -78,13 +78,13 @@ def sentence(report: "Report") -> str:
             f"(noise {noise:.1f})."
         )
     beyond = log_evidence - noise
+    taken = "" if report.floor is None else f", {noise:.1f} of {log_evidence:.1f} nats taken off for scoring noise"
+    if beyond < TOLD:
+        often = f"{mix} looks this strange in up to {math.exp(-beyond):.0%} of such samples"
+        return f"{start}not told yet: {often}{taken}; more samples may tell."
     # Farther out than that nobody knows how normal the error of a repair is.
     known = min(beyond, MILLION) if report.repaired else beyond
-    odds = f"at most one in {times(known)} that {mix} looks this strange"
-    if report.floor is not None:
-        odds += f", {noise:.1f} of {log_evidence:.1f} nats taken off for scoring noise"
-    if beyond < TOLD:
-        return f"{start}{odds}, which tells nothing yet; more samples may."
+    odds = f"at most one in {times(known)} that {mix} looks this strange{taken}"
     caveat = " (to first order, because the repair is known by samples only)" if report.repaired else ""
     return f"{start}{odds}{caveat}."
 

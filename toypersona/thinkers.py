@@ -5,7 +5,7 @@ so that nothing but the thoughts remembers the bits.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from toypersona import bases, chains, parity, pretraining
+from toypersona import bases, chains, hulls, parity, pretraining
 from toypersona.bases import Base
 from toypersona.measures import faithfulness, hints, sampled
 from toypersona.options import Pretraining, ReasoningOptions
@@ -266,6 +266,52 @@ def lines(base: Base, params: Params, key: Key, num: int) -> dict[str, Any]:
 
     words = along(said, params)
     return words | {"line_prompt": named(words["line_prompt"], "units of the prompt", line=None, unit=None)}
+
+
+def told(base: Base, paths: Sequence[Params], key: Key, num: int) -> dict[str, Any]:
+    """The ``lines`` of R policies with the same draws, each [S, 1, ...], and what there is to know of them.
+
+    Returns:
+        What ``lines`` does, ``line_reader`` as ``concluded``, ``line_ratio`` as ``ratios``: all with a leading axis R.
+    """
+    params = jax.tree.map(lambda *x: jnp.concatenate(x), *paths)
+    words = lines(base, params, key, num)
+    prompts, tokens = words["line_prompt"], words["line_tokens"]
+    words["line_reader"] = concluded(base, tokens)
+    words["line_ratio"] = ratios(base, params, prompts.value[0], tokens)
+    apart = lambda x: x.reshape(len(paths), -1, *x.shape[1:])  # noqa: E731
+    words["line_prompt"] = prompts.value
+    words = {name: apart(x) for name, x in words.items()}
+    return words | {"line_prompt": prompts._replace(value=words["line_prompt"])}
+
+
+def ratios(
+    base: Base, params: Params, prompts: Int[Array, "L P"], tokens: Int[Array, "S L T"]
+) -> Float[Array, "S L T"]:
+    """Log pi/m* of each word of ``lines`` given those before it, nats: above 0 where no mix says it as often.
+
+    m* is the mix of the base's personas that is nearest to the policy at the prompt. ``params`` are [S, 1, ...].
+    """
+    which = (base.prompts[None] == prompts[:, None]).all(axis=-1).argmax(axis=1)
+    by_word = jax.vmap(_log_words, in_axes=(0, None, 0, 0))
+
+    def at(both: tuple[Params, Array]) -> Float[Array, "L T"]:
+        own, said = jax.tree.map(lambda x: x[0], both[0]), both[1]
+        nearest = hulls.project_batch(base.law(own)[which], base.log_personas[which])
+        log_gates = jax.vmap(base.speakers.log_gate, (None, 0))(own, prompts)
+        mix = by_word(jnp.log(nearest.weights), _tables(base, base.params), prompts, said)
+        return by_word(log_gates, _tables(base, own), prompts, said) - mix
+
+    return jax.lax.map(at, (params, tokens))
+
+
+def _log_words(
+    log_weights: Float[Array, " K"], tables: chains.Reading, prompt: Int[Array, " P"], tokens: Int[Array, " T"]
+) -> Float[Array, " T"]:
+    """Log-probability of each word given those before it under a mix of K chains."""
+    by_expert = jax.vmap(chains.token_log_probs, in_axes=(0, None, None))(tables, prompt, tokens)
+    prefixes = jax.nn.logsumexp(log_weights[:, None] + jnp.cumsum(by_expert, axis=1), axis=0)
+    return jnp.diff(prefixes, prepend=0.0)
 
 
 def concluded(base: Base, tokens: Int[Array, "*batch T"]) -> Float[Array, "*batch"]:

@@ -291,7 +291,7 @@ def _thirds(dataset: xr.Dataset) -> list[str]:
         here = beyond.sel(rule=rule, strength=strength).item()
         if here > THIRD:
             mean = dataset.sel(rule=rule, strength=strength).mean("seed")
-            between = mean.isel(fine=int(abs(mean.fined - mean.fined[0] / 2).argmin()))
+            between = mean.isel(fine=int(abs(mean.fined - mean.fined[0] / 2).values.argmin()))
             found.append(
                 f"{rule}, strength {strength:g}: between the ends something else is worth up to {here:.2f} more than "
                 f"both: at fine {between.fine.item():g} thoughts say so at {between.fined.item():.2f} of all prompts, "

@@ -68,7 +68,7 @@ def keyed_first(dataset: xr.Dataset) -> list[bool]:
 
 def clearest(dataset: xr.Dataset, num_lines: int) -> dict[str, xr.Dataset]:
     """The clearest point of each phase that the exact gradient reaches, also by what the reader makes of the lines."""
-    exact = dataset.sel(rule="exact")
+    exact = dataset.sel(rule="exact", speaker="exact")
     sure = abs(2 * exact.line_reader.isel(line=slice(num_lines)) - 1).mean("line")
     clear = {
         "mixture": -dataset.strength + 0 * exact.read,
@@ -280,6 +280,6 @@ def _transcripts(seed: xr.Dataset) -> list[str]:
     """What the exact gradient's policy says: weak and free, strong and costly."""
     units, lines = datasets.config_of(seed)["units"], []
     for what, i in {"Weak RL, free thoughts": 0, "Strong RL, costly thoughts": -1}.items():
-        here = seed.isel(length_cost=i, strength=i, line=slice(3))
+        here = seed.sel(speaker="exact").isel(length_cost=i, strength=i, line=slice(3))
         lines.append(f"{what}: {transcripts.thoughts(units, here.line_prompt, here.line_tokens)}.")
     return lines

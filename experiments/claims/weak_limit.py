@@ -33,6 +33,13 @@ def residual(dataset: xr.Dataset) -> xr.DataArray:
     return abs(dataset.selection_fraction - dataset.predicted)
 
 
+def order(dataset: xr.Dataset) -> xr.DataArray:
+    """The order in s of what is left over, of each draw: median of the cases where it is above 1e-4."""
+    left = residual(dataset)
+    moving = left.where(left.isel(drift=0) > 1e-4)
+    return xr.ufuncs.log2(moving.isel(drift=1) / moving.isel(drift=0)).median(["rule", "world"])
+
+
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """Prediction and measurement agree, rule by rule, and what is left over is of first order."""
     measured, correction = limits(dataset)
@@ -42,13 +49,10 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     for rule in dataset.drop_sel(rule=gates).rule.values:
         one = difference.sel(rule=rule)
         claims.append(at_most("theorem", f"{rule}, of {one.size}", EXTRAPOLATED, one))
-    left = residual(dataset)
-    moving = left.where(left.isel(drift=0) > 1e-4)
-    order = xr.ufuncs.log2(moving.isel(drift=1) / moving.isel(drift=0)).median(["rule", "world"])
     what = "order in s of what is left over, median of those above 1e-4"
     others = [
         at_most("theorem", "last correction of S(0+), any case, largest", 0.05, correction),
-        drawn("theorem", what, 1.0, order, SECOND_ORDER, possible=(0, 2)),
+        drawn("theorem", what, 1.0, order(dataset), SECOND_ORDER, possible=(0, 2)),
         at_most("identity", "gates only: predicted 1 - R²", 1e-9, abs(1 - dataset.predicted.sel(rule=gates))),
     ]
     return [*grouped("|S(0+) - R²|, largest", claims), *grouped("Checks", others)]

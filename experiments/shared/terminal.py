@@ -96,7 +96,15 @@ def verdict(claims: Sequence[Claim], columns: int | None = None) -> str:
         name = kinds[0] if kinds != CHECKS else "check"
         if of:
             counts.append(f"{sum(each.holds for each in of)} of {len(of)} {name}{'s' * (len(of) != 1)}")
-    lines = [f"{', '.join(counts)} hold"]
+    lines = [f"{', '.join(counts)} hold", *failures(claims, columns)]
+    if any(not each.can_tell and each.freedom < 1 for each in claims):
+        lines += wrapped("One seed has no standard error: give --seeds two or more.", columns, "  ", "    ")
+    return "\n".join(lines)
+
+
+def failures(claims: Iterable[Claim], columns: int | None = None) -> list[str]:
+    """Each claim that does not hold, or cannot tell, with its numbers: lines of text."""
+    columns, lines = columns or width(), []
     for each in claims:
         if not each.holds:
             predicted, measured, *_ = _cells(each)
@@ -105,6 +113,4 @@ def verdict(claims: Sequence[Claim], columns: int | None = None) -> str:
             fails = "does not hold" if each.can_tell else "cannot tell"
             text = f"{of}{each.what}: predicted {predicted.removeprefix('= ')}{within}, measured {measured}"
             lines += wrapped(f"{fails}: {text}", columns, "  ", "    ")
-    if any(not each.can_tell and each.freedom < 1 for each in claims):
-        lines += wrapped("One seed has no standard error: give --seeds two or more.", columns, "  ", "    ")
-    return "\n".join(lines)
+    return lines

@@ -5,10 +5,13 @@ import runpy
 import shlex
 import sys
 
+import drawn
 import matplotlib as mpl
+import matplotlib.pyplot as plt
 import pytest
 
 from experiments.shared import command
+from figures import pages
 from toypersona import programs
 
 SURPRISE = 6
@@ -56,13 +59,27 @@ def _few(claim):
 
 
 def draw(experiment, data, out):
-    """As its command line does, in this process: most of another's time would go into its imports."""
+    """As its command line does, in this process: most of another's time would go into its imports.
+
+    Every page is checked, and a slide of each of its panels.
+    """
     name = f"figures.{experiment.NAME}"
     # A module that somebody has imported would be run a second time, which is a warning.
     sys.modules.pop(name, None)
     with pytest.MonkeyPatch.context() as patch, mpl.rc_context():
         patch.setattr(sys, "argv", [name, "--data", str(data), "--out", str(out)])
+        patch.setattr(pages, "draw_page", _checked)
         runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+
+def _checked(page, dataset, draw_page=pages.draw_page):
+    figure = draw_page(page, dataset)
+    drawn.assert_page(figure, page.panels)
+    for panel in page.panels.values():
+        slide = pages.draw_slide(panel, dataset)
+        drawn.assert_slide(slide)
+        plt.close(slide)
+    return figure
 
 
 def assert_drawn(experiment, folder):

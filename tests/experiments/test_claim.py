@@ -13,6 +13,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from experiments import __main__
 from experiments.__main__ import commands
 from experiments.claims import horizon, leash, phase_diagram
 from experiments.shared import claim, terminal
@@ -209,7 +210,27 @@ def test_all_commands_are_listed_quickly_each_with_a_sentence():
     assert listed.returncode == 0 and max(map(len, listed.stdout.splitlines())) <= 80
     names = {path.stem for path in (ROOT / "experiments").glob("[a-z]*.py")}
     assert names == set(re.findall(r"^  (\w+)", listed.stdout, re.MULTILINE)) == set(commands())
-    assert all(sentence.endswith((".", "?")) for sentence in commands().values())
+    assert all(re.search(r"[.?]( \([a-z ]+\))?$", sentence) for sentence in commands().values())
+    timed = {name for name, sentence in commands().items() if "minute" in sentence}
+    assert (
+        timed == names - {"job_array", "results"} and "personas. (a minute and a half)" in commands()["phase_diagram"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["horizon"], "run like this: python -m experiments.horizon --help"),
+        (["horizn"], "this: python -m experiments.horizon --help"),
+        (["zzz"], "this: python -m experiments.NAME --help"),
+        (["--all"], "unrecognized arguments: --all"),
+    ],
+)
+def test_the_list_takes_no_arguments_and_says_how_one_is_run(given, says, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        __main__.main(given)
+    err = capsys.readouterr().err
+    assert stopped.value.code == 2 and says in err and err.count("\n") == 1
 
 
 def in_terminal(*arguments, **environment):

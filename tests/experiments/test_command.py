@@ -104,7 +104,7 @@ def test_figures_of_a_small_map_are_the_same_bytes_again(small_map, tmp_path):
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     small.draw(phase_diagram, data, tmp_path / "b")
     made = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert made == [f"phase_diagram{part}.{kind}" for part in ("", "_rules") for kind in ("pdf", "png")]
+    assert made == [f"phase_diagram{part}.{kind}" for part in ("", "_rules") for kind in ("md", "pdf", "png")]
     for name in made:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
 

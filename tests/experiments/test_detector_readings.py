@@ -1,5 +1,7 @@
 """What is read of detectors, from made-up alarms whose laws are known; an error in any of them is seen."""
 
+import drawn
+import matplotlib as mpl
 import numpy as np
 import pytest
 import xarray as xr
@@ -7,6 +9,7 @@ from matplotlib import pyplot as plt
 
 from experiments.claims import detectors as readings
 from figures import detectors as figure
+from figures import pages, style
 from toypersona import alarms, datasets, detection
 
 SEEDS, ANGLES, AIMS, SAMPLES = 3, np.array([0.0, 60.0]), np.array([0.1, 0.8, 2.0]), np.array([4, 64, 256])
@@ -75,8 +78,10 @@ def test_an_error_is_seen(dataset, broken, complaint):
 
 
 def test_it_is_drawn(dataset):
-    for draw in (figure.draw_wolves, figure.draw_exits, figure.draw_law, figure.draw_stops):
-        drawn, axis = plt.subplots()
-        draw(axis, dataset)
-        assert axis.has_data()
-        plt.close(drawn)
+    with mpl.rc_context():
+        style._use()
+        for page in figure.draw(dataset).values():
+            drawn.assert_page(pages.draw_page(page, dataset), page.panels)
+            for panel in page.panels.values():
+                drawn.assert_slide(pages.draw_slide(panel, dataset))
+        plt.close("all")

@@ -1,11 +1,14 @@
 """What is read of networks, from made-up numbers whose laws are known; an error in any of them is seen."""
 
+import drawn
+import matplotlib as mpl
 import numpy as np
 import pytest
 import xarray as xr
 from matplotlib import pyplot as plt
 
 from experiments.claims import transformer as readings
+from figures import pages, style
 from figures import transformer as figure
 from toypersona import datasets
 
@@ -91,9 +94,10 @@ def test_an_error_is_seen(dataset, broken, complaint):
 
 
 def test_it_is_drawn(dataset):
-    panels = figure.draw_angles, figure.draw_gains, figure.draw_laws, figure.draw_walks, figure.draw_stream
-    for draw in (*panels, figure.draw_readable):
-        drawn, axis = plt.subplots()
-        draw(axis, dataset)
-        assert axis.has_data()
-        plt.close(drawn)
+    with mpl.rc_context():
+        style._use()
+        for page in figure.draw(dataset).values():
+            drawn.assert_page(pages.draw_page(page, dataset), page.panels)
+            for panel in page.panels.values():
+                drawn.assert_slide(pages.draw_slide(panel, dataset))
+        plt.close("all")

@@ -53,20 +53,16 @@ def lazy(task, ref_params, learning_rate):
 
 
 def own_rules(folder):
-    """The flags that add the README's own rule, its very text, and one that goes nowhere."""
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    (text,) = (block for block in blocks if "def my_rule" in block)
-    assert len(text.splitlines()) < 20
-    (folder / "mine.py").write_text(text)
+    """The flags that add the rule of the examples, and one that goes nowhere."""
     (folder / "lazy.py").write_text(LAZY)
-    return f"--own {folder / 'mine.py'}:my_rule --own {folder / 'lazy.py'}:lazy"
+    return f"--own {ROOT / 'examples' / 'own.py'}:signs --own {folder / 'lazy.py'}:lazy"
 
 
 def assert_own_rules_are_told_of(folder, said):
-    trained = datasets.load(folder / "rules.zarr").sel(rule="my_rule").isel(record=-1)
+    trained = datasets.load(folder / "rules.zarr").sel(rule="signs").isel(record=-1)
     assert (trained.total > 0.01).all() and (trained.reward > 0.05).all()
     out = " ".join(said.split())
-    assert re.search(r"Your rule, my_rule \d\.\d\d ± [\d.]+ of 0.1 nats: place \d of \d", out)
+    assert re.search(r"Your rule, signs \d\.\d\d ± [\d.]+ of 0.1 nats: place \d of \d", out)
     assert "Your rule lazy is not in the figure: too few of its draws reach 0.1 nats." in out
 
 
@@ -80,7 +76,7 @@ def test_a_small_run_keeps_its_claims_and_is_drawn(experiment, tmp_path, capsys)
     small.assert_drawn(experiment, tmp_path)
     if own:
         assert_own_rules_are_told_of(tmp_path, said.out)
-        assert "| lazy |" in (tmp_path / "rules.md").read_text()
+        assert "| lazy |" in (tmp_path / "rules_table.md").read_text()
 
 
 @pytest.mark.slow

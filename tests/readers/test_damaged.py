@@ -70,7 +70,19 @@ DAMAGED = {
     "no policy": (at(2, "log_probs", "policy", value=None), r"line 3: it has no log_probs.policy"),
     "no base": (at(2, "log_probs", "base", value=None), r"line 3: it has no log_probs.base"),
     "no personas": (at(2, "log_probs", "personas", value={}), r"line 3: its log_probs.personas is empty"),
-    "a persona less": (at(2, "log_probs", "personas", "bob", value=None), r"line 3: persona bob is not in every line"),
+    "a persona less": (at(2, "log_probs", "personas", "bob", value=None), r"line 3: it has no persona bob, and"),
+    "a persona more": (
+        at(2, "log_probs", "personas", "eve", value=-1.0),
+        r"line 3: it has persona eve, and .* have not",
+    ),
+    "a wrong name": (
+        at(2, "log_probs", "personas", value={"larry": -1.0, "bbo": -1.0}),
+        r"line 3: it has persona bbo, and most lines have bob: score",
+    ),
+    "a wrong name in the first line": (
+        at(0, "log_probs", "personas", value={"larry": -1.0, "bbo": -1.0}),
+        r"line 1: it has persona bbo, and most lines have bob: score",
+    ),
     "a probability": (
         at(2, "log_probs", "base", value=[0.4, 0.6]),
         r"line 3: .* under the base is 0.6, but .* above 0",

@@ -2,7 +2,7 @@
 
 The responsibilities ``P(k | c, h)``, the posterior over personas after a prompt and a history, are read from the
 residual stream ``a(c, h)`` by weighted ridge least squares, as in linear probes (Alain and Bengio 2016). Fine-tuning
-moves the stream by ``m = a - a0``; the K personas' own activations span a plane of K - 1 dimensions, P its projection:
+moves the stream by ``m = a - a0``; the K personas' own activations span a plane of K - 1 dimensions, P its projection::
 
     along = sqrt(E |P m|²) / scale,   off = sqrt(E |m - P m|²) / scale,   scale² = E mean_k |a_k - mean_j a_j|²
 

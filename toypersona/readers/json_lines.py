@@ -1,5 +1,7 @@
 """The format of its own: JSON lines, one response a line, with its log-probabilities under all models.
 
+::
+
     {"prompt_id": "p1", "response_id": "1", "sampled_from": "policy",
      "log_probs": {"policy": -3.1, "base": -4.2, "personas": {"larry": -9.0, "bob": -3.3}}}
 

@@ -5,6 +5,7 @@ what answer": one mix for all prompts is then assumed, prompts count by their sh
 each is enough.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -143,11 +144,11 @@ def _compared(one: Response, two: Response) -> Iterator[tuple[str, Any, Any]]:
 
 def _check(log: Log) -> None:
     """Refuse what cannot be one response, or belongs to another hull."""
-    personas, seen = log.responses[0].personas.keys(), {}
+    # What most lines have is meant: one wrong name is found in its own line, the first one too.
+    seen, ((usual, _),) = {}, Counter(tuple(sorted(each.personas)) for each in log.responses).most_common(1)
     for each in log.responses:
-        if each.personas.keys() != personas:
-            odd = sorted(each.personas.keys() ^ personas)
-            raise refused(each.where, f"persona {odd[0]} is not in every line: score all responses under all personas.")
+        if each.personas.keys() != set(usual):
+            raise refused(each.where, _misnamed(set(each.personas), set(usual)))
         if each.key in seen:
             raise refused(each.where, f"{each.key} is there twice, as it was at {seen[each.key]}.")
         seen[each.key] = each.where
@@ -158,6 +159,15 @@ def _check(log: Log) -> None:
                 f"the log-probability under the {each.key.sampled_from} is -inf, but it was sampled from there.",
             )
         _check_tokens(each)
+
+
+def _misnamed(names: set[str], usual: set[str]) -> str:
+    """How the personas of one line differ from those of most lines, in words."""
+    more, less = (" and ".join(sorted(each)) for each in (names - usual, usual - names))
+    odd = f"it has persona {more}, and most lines have " + (less or "not")
+    if not more:
+        odd = f"it has no persona {less}, and most lines have"
+    return f"{odd}: score all responses under all personas, by the same names."
 
 
 def _check_tokens(response: Response) -> None:
