@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from figures import style
 from figures.labels import End, at_ends, listed
-from figures.pages import STUDENT, Page, Panel, lettered
+from figures.pages import SHADING, Page, Panel, lettered
 from toypersona import datasets
 from toypersona.measures import equal_drift
 
@@ -94,7 +94,7 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
         f"{_keep(alone, 'No rule')} one right persona; {_keep(kept, 'no rule')} all",
         f"All right personas are paid the same. Share of the largest of them, mean over prompts, in the course of "
         f"{steps} steps on the gates; {draws} draws of text and fit, and of sampled rules the mean of several runs.",
-        STUDENT,
+        SHADING,
     )
     other = {rule: 1 - dataset.won.sel(rule=rule).mean().item() for rule in alone}
     found = ", ".join(f"{rule} {share:.0%}" for rule, share in other.items())

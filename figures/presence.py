@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from experiments.claims import sft as readings
 from figures import style
 from figures.labels import End, at_ends
-from figures.pages import STUDENT, Panel
+from figures.pages import SHADING, Panel
 from toypersona import datasets
 from toypersona.measures import equal_drift
 
@@ -79,7 +79,7 @@ def panels(dataset: xr.Dataset) -> Iterable[Panel]:
         title,
         f"Weight of {called} in what follows at prompts like his (0), and after up to {words} of his words, in the "
         f"base and after SFT and RL to several drifts (widths of lines); {draws}. The title: of his weight before.",
-        STUDENT,
+        SHADING,
     )
     back, new = readings.steps_back(dataset)
     title = f"{called} against a stranger"

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from experiments.claims import rules as readings
 from figures import style
-from figures.pages import STUDENT, Page, Panel, lettered
+from figures.pages import BARS, Page, Panel, lettered
 from figures.rule_groups import (
     MARKERS,
     REFERENCE,
@@ -97,7 +97,7 @@ def by_rule(dataset: xr.Dataset) -> Page:
         )
         if REFERENCE not in dataset.rule.values:
             title, says = f"Gate {gate}: what is selection", f"Selection fraction S {where}, with a gate {gate}."
-        panels.append(Panel(functools.partial(draw_gate, gate=gate, groups=groups), title, says, STUDENT))
+        panels.append(Panel(functools.partial(draw_gate, gate=gate, groups=groups), title, says, BARS))
     panels.append(
         Panel(
             functools.partial(draw_rest, groups=groups),

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from experiments.claims import rules as readings
 from figures import style
-from figures.pages import STUDENT, Page, Panel, lettered
+from figures.pages import BARS, Page, Panel, lettered
 from figures.rule_groups import MARKERS, REFERENCE, draw_differences, draw_rows, grouped, on_slide
 from figures.rules_table import difference
 from toypersona import datasets
@@ -96,7 +96,7 @@ def page(of_each: Mapping[str, xr.Dataset], kind: str, groups: Mapping[str, list
             "none: not reached."
         )
         draw_panel = functools.partial(draw_world, gates=gates, groups=groups)
-        panels.append(Panel(draw_panel, f"{world}: least selected by {', '.join(named) or 'none'}", says, STUDENT))
+        panels.append(Panel(draw_panel, f"{world}: least selected by {', '.join(named) or 'none'}", says, BARS))
     letters = lettered(*panels)
     more = [*(f"- {sentence}" for sentence in survivors(of_each, kind, trained)), "- [All differences](rules_table.md)"]
     title = f"Rules against {REFERENCE} in every world, {where}"

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from figures import presence, style
 from figures.labels import End, at_ends
-from figures.pages import STUDENT, Page, Panel, lettered
+from figures.pages import BARS, Page, Panel, lettered
 from toypersona.measures import equal_drift
 
 LOOKS = {"SFT": ("blue", "-"), "RL": ("orange", "--")}
@@ -68,7 +68,7 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
         f"{lines[0]:g} lines leave the hull by {outside[0].item():.2g} nats, {lines[-1]:g} by {outside[-1].item():.2g}",
         f"Hull distance, and how far the demonstrator still is, after {last:g} steps against the number of lines; "
         f"{draws}.",
-        STUDENT,
+        BARS,
     )
 
 

@@ -82,7 +82,7 @@ def band(
     logs: bool = False,
     **look: Any,
 ) -> None:
-    """The mean over draws and its 95% interval (Student): ``pages.STUDENT`` in the caption.
+    """The mean over draws and its 95% interval (Student): ``pages.SHADING`` in the caption.
 
     Args:
         axis: to draw on.
@@ -91,7 +91,7 @@ def band(
         colour: a name in ``COLOURS``.
         dash: of the line.
         label: in the legend.
-        logs: whether mean and interval are those of the logarithms: ``pages.STUDENT_OF_LOGS``.
+        logs: whether mean and interval are those of the logarithms: ``pages.SHADING_OF_LOGS``.
         look: of the line.
     """
     mean, half = equal_drift.interval(np.log(values) if logs else values)
@@ -101,7 +101,7 @@ def band(
 
 
 def spread(axis: Axes, x: Any, values: xr.DataArray, colour: str, dash: Any = "-", label: str = "") -> None:
-    """The mean over draws and their range, ``pages.RANGE`` in the caption; arguments as ``band``'s."""
+    """The mean over draws and their range, ``pages.AROUND_MEAN`` in the caption; arguments as ``band``'s."""
     axis.plot(x, values.mean("seed"), ls=dash, color=COLOURS[colour], label=label)
     axis.fill_between(x, values.min("seed"), values.max("seed"), color=COLOURS[colour], alpha=0.15, lw=0)
 
@@ -109,7 +109,7 @@ def spread(axis: Axes, x: Any, values: xr.DataArray, colour: str, dash: Any = "-
 def points(
     axis: Axes, x: Any, values: xr.DataArray, colour: str, marker: str = "o", label: str | None = None, **look: Any
 ) -> None:
-    """The mean over draws and its 95% interval (Student) as marks with bars; arguments as ``band``'s."""
+    """The mean over draws and its 95% interval (Student) as marks with bars, ``pages.BARS`` in the caption; arguments as ``band``'s."""
     mean, half = equal_drift.interval(values)
     look = {"ms": 3, "lw": 0.8, **look}
     axis.errorbar(x, mean, half, fmt=marker, color=COLOURS[colour], label=label, **look)
