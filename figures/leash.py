@@ -129,8 +129,8 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
     yield Panel(
         draw_divergences,
         f"Natural gradient ends at KL(policy‖base) = {spent[0]}, KL(base‖policy) = {spent[1]} nats",
-        "Both divergences while wrong answers vanish; thin dotted: the limits of KL(policy‖base), while KL(base‖policy) "
-        f"has none. {first}; the title: means over {draws}.",
+        "Both divergences while wrong answers vanish; thin dotted: the limits of KL(policy‖base), while "
+        f"KL(base‖policy) has none. {first}; the title: means over {draws}.",
     )
     share, _ = readings.wrong_share(dataset)
     missed = abs(share - dataset.noise_law.isel(seed=0)).sel(baseline="none").max().item()

@@ -23,6 +23,9 @@ from matplotlib.transforms import Bbox, ScaledTranslation
 WIDTH = 7.0
 """Inches of a page."""
 
+SLIDES = "slides"
+"""The folder, in that of the pages, into which slides are written."""
+
 SLIDE, POINTS = (10.0, 5.625), 14.0
 """Inches of a slide, 16:9, and the size of its text."""
 

@@ -83,8 +83,9 @@ def draw(dataset: xr.Dataset) -> dict[str, Any]:
             draw_diagonal,
             f"κ predicted before any step is {off:.0%} off at most",
             "The persona gain κ by the law from the rule's kernel at the start, against that of small steps (mean over "
-            f"{angles}), a mark for each of {number}, gate, rule and rate; at a single angle it is up to {at_angle:.0%} off. Left out: "
-            "Adam, the gate alone, and rules under which a persona's own reward leads out of the hull.",
+            f"{angles}), a mark for each of {number}, gate, rule and rate; at a single angle it is up to "
+            f"{at_angle:.0%} off. Left out: Adam, the gate alone, and rules under which a persona's own "
+            "reward leads out of the hull.",
         ),
         Panel(
             draw_curves,

@@ -45,9 +45,12 @@ def _edge(dataset: xr.Dataset) -> Panel:
     more = "more than" if most < 1 else "less than" if least > 1 else "more or less than"
     says = (
         "Selection fraction at the weakest strength, of the tilt and of vanilla gradient, means over draws; lines: "
-        "cos² of the angle, and the law of the mean persona gain κ; the title: its range over draws. Ticks on the right: the angles of rewards as they are."
+        "cos² of the angle, and the law of the mean persona gain κ; the title: its range over "
+        "draws. Ticks on the right: the angles of rewards as they are."
     )
-    return Panel(map_panels.draw_weak_edge, f"Weak gradient selects {more} the tilt: κ = {least:.2f} to {most:.2f}", says)
+    return Panel(
+        map_panels.draw_weak_edge, f"Weak gradient selects {more} the tilt: κ = {least:.2f} to {most:.2f}", says
+    )
 
 
 def _map(dataset: xr.Dataset) -> Panel:
@@ -110,7 +113,9 @@ def _rules(dataset: xr.Dataset) -> Page:
         knob = "strength" if kind != "vanilla" else f"time / {time:g} in the place of the strength"
         title = f"{kind} gradient, {scope}: at {angle:g}° S ends at {float(one):.2f}"
         says = f"As the map, of {kind} gradient on {scope}, by {knob}."
-        panels.append(Panel(partial(map_panels.draw_map, rule=rule), title, says, AROUND_MEDIAN, "selection fraction S"))
+        panels.append(
+            Panel(partial(map_panels.draw_map, rule=rule), title, says, AROUND_MEDIAN, "selection fraction S")
+        )
     rows = len(rules) // scopes
     letters = "abcdefghijklmnopqrstuvwxyz"[: len(rules)]
     layout = ";".join(letters[row * scopes : (row + 1) * scopes] for row in range(rows))

@@ -73,7 +73,10 @@ def panels(dataset: xr.Dataset) -> Iterable[Panel]:
     title = f"Whether {called} is still there"
     if found:
         left = mean.presence.sel(rule=rule, drift=level) / base
-        title = f"{rule}, {level:g} nats: {called} keeps {left[0].item():.0%}, {left[-1].item():.0%} after his words"
+        title = (
+            f"{rule}, {level:g} nats: {called}'s weight is {left[0].item():.0%} of the base's, {left[-1].item():.0%} "
+            "after his words"
+        )
     yield Panel(
         draw_presence,
         title,

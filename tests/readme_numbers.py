@@ -135,11 +135,11 @@ def of_training(of: Shipped) -> dict[str, str]:
     )
     by_sft, by_rl = (of.said(f"{LARRY}/sft", sft.format(rule)) for rule in ("SFT", "RL"))
     same_drift = (
-        r"Student errors: gold left at the same sqrt\(KL\) of ([\d.]+), which all reach: tilt ([-\d.]+), .*?; "
+        r"Heavy-tailed errors: gold at the same sqrt\(KL\) of ([\d.]+), which all reach: tilt ([-\d.]+), .*?; "
         r"policy gradient ([-\d.]+), .*?; best of n ([-\d.]+),"
     )
     root, tilt, gradient, best = of.said(f"{LARRY}/overoptimisation", same_drift)
-    light = of.said(f"{LARRY}/overoptimisation", same_drift.replace("Student", "Normal"))
+    light = of.said(f"{LARRY}/overoptimisation", same_drift.replace("Heavy-tailed", "Normal"))
     literature = f"{LARRY}/literature"
     either = of.said(
         literature,

@@ -28,7 +28,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     end = [
         drawn_at_most(
             "prediction",
-            f"tilt, Student {of}, less that under normal errors",
+            f"tilt, heavy-tailed {of}, less that under normal errors",
             0.0,
             last.sel(error="student") - last.sel(error="normal"),
         ),
@@ -36,7 +36,8 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     ]
     root, gold, _ = at_equal_drift(as_large_as_gold(dataset))
     student = gold.sel(error="student")
-    what = f"{ERRORS['student'].capitalize()} as large as gold, sqrt(KL) of {root:.2g}: gold of the tilt less policy gradient's"
+    kind = ERRORS["student"].capitalize()
+    what = f"{kind} as large as gold, sqrt(KL) of {root:.2g}: gold of the tilt less policy gradient's"
     apart = student.sel(rule="tilt") - student.sel(rule="policy gradient")
     end.append(drawn_at_most("finding", what, 0.0, apart))
     return [
