@@ -18,7 +18,7 @@ LOCKS := requirements/main.lock requirements/text.lock $(if $(filter-out cpu,$(A
 # Errors are shown, warnings are not: about indexes that this machine does not have, root, paths.
 PIP := $(PYTHON) -m pip --python $(BIN)/python install -qq --disable-pip-version-check
 
-.PHONY: help env map test test-quick test-slow test-browser lint site figures explorer bench peers lock clean
+.PHONY: help env map test test-quick test-slow test-browser test-lm lint site figures explorer bench peers lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do printf 'make %-13s %s\n' "$$name" "$$what"; done
@@ -45,6 +45,7 @@ $(SITE) $(LM): .venv/.%-ready: requirements/%.lock $(ENV)
 # The figure is drawn again only when the dataset or what draws it is newer.
 map: env ## compute and draw the map; WORLD=speakers, PRESET=paper
 	@out="$(RESULTS)/$(PRESET)/$(WORLD)"; \
+	[ -e "$$out/phase_diagram.zarr" ] || echo "Computing the map of $(WORLD): quick takes 1½ minutes on 2 idle cores ..."; \
 	$(BIN)/python -m experiments.phase_diagram --preset $(PRESET) --world $(WORLD) --out "$$out" || exit $$?; \
 	for source in "$$out/phase_diagram.zarr/zarr.json" $(addprefix figures/,phase_diagram.py map_panels.py pages.py captions.py style.py) experiments/claims/phase_diagram.py; do \
 		[ "$$out/phase_diagram_rules.png" -nt "$$source" ] || { $(BIN)/python -m figures.phase_diagram --data "$$out" --out "$$out"; exit $$?; }; \
@@ -65,6 +66,7 @@ figures: env ## remake everything in figures/out
 	@$(call draw,sft,network,--policy transformer --length 2 --seeds 0 1 2 3 4 5 --lines 8 128 2048 --num-steps 1000)
 	@mkdir -p docs && for page in literature rl_curves; do mv figures/out/larry_bob_alice/$${page}_page.md docs/$$page.md; done
 	@$(call draw,$(LAWS),laws)
+	@$(call draw,next_token,language_model)
 	@$(call draw,$(THOUGHTS),thoughts)
 	@for name in rules_by_world claims_table explorer; do \
 		$(BIN)/python -m figures.$$name --data $(RESULTS)/$(PRESET) --out figures/out || exit $$?; \
@@ -80,12 +82,12 @@ explorer: env ## write figures/out/explorer.html, a page to touch
 	@$(BIN)/python -m figures.explorer --data $(RESULTS)/$(PRESET) --out figures/out
 
 test: env ## run the tests (five minutes)
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow and not lm"
 
 # Small runs of every experiment, several processes, many samples. Single ones take a minute: who is done takes over
 # half of what the other has left, in the middle of a file if need be.
 test-slow: env ## run the slow tests: small runs of every experiment
-	@$(BIN)/python -m pytest -m "slow and not browser" --dist=worksteal
+	@$(BIN)/python -m pytest -m "slow and not browser and not lm" --dist=worksteal
 
 test-browser: $(SITE) ## run the tests of pages in a browser (needs Chromium)
 	@$(BIN)/python -m pytest -m browser
@@ -95,6 +97,10 @@ QUICK := worlds rules/test_rule.py $(addprefix measures/test_,equal_drift.py bou
 
 test-quick: env ## run the tests of a minute
 	@$(BIN)/python -m pytest -m "not slow" $(addprefix tests/,$(QUICK))
+
+# One process: the model takes a gigabyte.
+test-lm: $(LM) ## run the tests that read the language model
+	@$(BIN)/python -m pytest -m lm --numprocesses=1
 
 lint: env ## check format, style and types
 	@$(BIN)/ruff format --check .

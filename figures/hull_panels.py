@@ -115,7 +115,7 @@ def draw_flags(axis: Axes, dataset: xr.Dataset) -> None:
         error = np.abs(np.array([readings.wilson(share * num, num) for share in y]).T - y)
         axis.errorbar(x, y, error, fmt="o", color=style.COLOURS[colour], ms=3, lw=0.8, label=start)
     y = flagged.sel(personas=readings.right(dataset)).mean(["seed", "personas"]).item()
-    axis.plot([1e-3], [y], "k>", ms=4, label="right (at 0)")
+    axis.plot([0.0], [y], "k>", ms=4, label="right (at 0)", transform=axis.get_yaxis_transform(), clip_on=False)
     axis.axvline(readings.CLEAR, color="grey", lw=0.6)
     axis.set(xscale="log", xlabel="distance of the base / drift", ylabel="share of draws flagged", ylim=(-0.03, 1.03))
     axis.legend()

@@ -217,7 +217,7 @@ def _wrap(axis: Axes) -> None:
     text, here = title.get_text(), axis.bbox
     room = _next(axis) - here.x0
     letters = len(text) * max(room, here.width) / max(title.get_window_extent().width, 1.0)
-    for sign in "=<>≤≥":
+    for sign in "=<>≤≥±":
         text = text.replace(f" {sign} ", f"\N{NO-BREAK SPACE}{sign}\N{NO-BREAK SPACE}")
     fill = lambda width: textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)  # noqa: E731
     widest = max(12, int(letters))

@@ -127,21 +127,6 @@ def curves(axis: Axes, mean: xr.DataArray, band: xr.DataArray, looks: Mapping[st
         axis.fill_between(x, here - half, here + half, color=shade, alpha=0.15, lw=0)
 
 
-def panels(
-    num_columns: int, height: float, *draws: Callable[[Axes, xr.Dataset], None]
-) -> Callable[[xr.Dataset], Figure]:
-    """A page of panels, row by row, each drawn by a function of its axes and the dataset; height in inches."""
-
-    def draw(dataset: xr.Dataset) -> Figure:
-        rows = len(draws) // num_columns
-        figure, axes = plt.subplots(rows, num_columns, figsize=(PAGE, height), layout="constrained")
-        for axis, draw_panel in zip(axes.flat, draws, strict=True):
-            draw_panel(axis, dataset)
-        return figure
-
-    return draw
-
-
 def columns(
     axis: Axes, texts: Mapping[str, Sequence[str]], marks: Sequence[str] = (), family: str = "sans-serif"
 ) -> None:

@@ -37,7 +37,7 @@ def _gains(dataset: xr.Dataset, draws: str) -> Panel:
         for name, gain in readings.gains(dataset).items()
     }
     least = min(gains, key=lambda name: gains[name])
-    title = f"Pretrained features select more: by {gains[least]:.2f} or more"
+    title = f"Paid for the feature, the network selects more by {gains[least]:.2f} or more"
     if gains[least] <= 0:
         title = f"The network does not select more than {least}"
     says = (
@@ -82,7 +82,7 @@ def _readable(dataset: xr.Dataset, draws: str) -> Panel:
 def _stream(dataset: xr.Dataset, draws: str) -> Panel:
     tell = {name: value.mean("seed").item() for name, value in readings.stream_correlations(dataset).items()}
     left = next(value for name, value in tell.items() if name.startswith("novelty, drift"))
-    title = f"Activations move with drift ({tell['drift']:.2f}), not with novelty ({left:.2f})"
+    title = f"Activations move with drift ({tell['drift']:.2f}) more than with novelty ({left:.2f})"
     if abs(left) > 0.5 * abs(tell["drift"]):
         title = f"Activations move with drift ({tell['drift']:.2f}) and novelty ({left:.2f})"
     says = (

@@ -7,7 +7,7 @@ from typing import Any
 
 SHIPPED = Path(__file__).parents[1] / "figures" / "out" / "claims.json"
 
-LARRY, LAWS, THOUGHTS = "larry_bob_alice", "laws", "thoughts"
+LARRY, LAWS, THOUGHTS, VOICES = "larry_bob_alice", "laws", "thoughts", "language_model"
 
 
 class Shipped:
@@ -78,6 +78,24 @@ def of_laws(of: Shipped) -> dict[str, str]:
         "codes": f"agree in {read[0]} where Larry's words are worth 0.55, in {read[1]} where 0.9, nearly as far outside "
         f"the hull ({novelty[0]} and {novelty[1]} nats of novelty). Below the law's strength s* most of the answer is hidden "
         f"at {below[0]} of {below[1]} points of all paths, above it at {below[2]} of {below[3]}",
+    }
+
+
+def of_language_model(of: Shipped) -> dict[str, str]:
+    """The next token."""
+    where = f"{VOICES}/next_token"
+    missed = max(one["measured"] for one in of.all[where]["claims"] if one["group"].startswith("|S(0+) - R²|"))
+    size, beyond, cases, most = of.said(where, r"Up to ([\d.]+) nats .*? in (\d+) of (\d+) cases, by ([\d.]+) at most")
+    start, nats, left, token, share, voices = of.said(
+        where,
+        r" Alice: R² ([\d.]+) to \1; at ([\d.]+ to [\d.]+) nats S ([\d.]+ to [\d.]+); new .*?: (\w+) ([\d.]+) \(voices "
+        r"([\d.]+)\)",
+    )
+    return {
+        "next token": f"{cases} pairs of a reward and a question: S(0+) and R² differ by {missed:.0e} at most; up to {size} nats S is off "
+        f"by more than 0.01 in {beyond}, by {most} at most. The weakest tilt that pays for Alice is {start} selection, the "
+        f"strongest {left} (at {nats} nats): asked where the station is, it says *{token}* with probability {share}, no voice "
+        f"with more than {voices}",
     }
 
 
@@ -239,6 +257,7 @@ def sentences() -> dict[str, str]:
     all_of = f"{held} of {predictions} predictions and {found} of {findings} findings hold"
     return (
         of_laws(of)
+        | of_language_model(of)
         | of_network(of)
         | of_detectors(of)
         | of_training(of)

@@ -17,7 +17,7 @@ LAYERS = [
     {"toypersona.alpha_divergences", "toypersona.common_odds"},
     {"toypersona.tilted", "toypersona.parity", "toypersona.worlds", "toypersona.detection"},
     {"toypersona.policies", "toypersona.rewards", "toypersona.theory", "toypersona.long_answers"},
-    {"toypersona.pretraining", "toypersona.rules", "toypersona.measures", "toypersona.programs"},
+    {"toypersona.pretraining", "toypersona.rules", "toypersona.measures", "toypersona.programs", "toypersona.spoken"},
     {"toypersona.trajectories", "toypersona.grids", "toypersona.artefacts", "toypersona.reports"},
     {"toypersona.kl_estimators", "toypersona.leashes"},
     {"toypersona.sweeps", "toypersona.report_words", "toypersona.report_figure"},
@@ -55,6 +55,7 @@ WITHOUT_JAX = {
     "toypersona.worlds.encodings",
     "toypersona.worlds.lines",
     "toypersona.worlds.names",
+    "toypersona.worlds.voices",
 }
 OVER_ALL = {"style", "pages", "captions", "gallery", "labels", "rules_by_world", "claims_table", "explorer"}
 """Modules of figures that draw no experiment of their own."""
