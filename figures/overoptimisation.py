@@ -50,7 +50,7 @@ def draw_paid(axis: Axes, dataset: xr.Dataset, error: str) -> None:
         axis.plot(at.root, proxy, ":", color=style.COLOURS[colour], lw=0.9)
     axis.plot([], [], "-", color="0.5", label="gold")
     axis.plot([], [], ":", color="0.5", label="proxy")
-    axis.set(xlabel=ROOT, ylabel="reward, standard deviations")
+    axis.set(xlabel=ROOT, ylabel="reward, std. dev.")
     low, high = _gold_range(dataset)
     axis.set_ylim(low - 0.1 * (high - low), high + 0.6 * (high - low))
     axis.legend()
@@ -65,9 +65,9 @@ def draw_equal(axis: Axes, dataset: xr.Dataset) -> None:
         x, bars = (values.sel(rule=rule).reindex(error=[*ERRORS]) for values in (mean, half))
         axis.errorbar(x, rows, xerr=bars, fmt="o", ms=3.5, lw=1.0, color=style.COLOURS[colour], label=rule)
     axis.axvline(0, color="black", lw=0.5)
-    axis.set_yticks([-row for row in range(len(ERRORS))], [*ERRORS.values()])
+    axis.set_yticks([-row for row in range(len(ERRORS))], [name.removeprefix("errors ").removesuffix(" errors") for name in ERRORS.values()])
     axis.tick_params(axis="y", length=0)
-    axis.set(xlabel="gold, standard deviations", ylim=(0.5 - len(ERRORS), 0.5))
+    axis.set(xlabel="gold, std. dev.", ylim=(0.5 - len(ERRORS), 0.5))
     axis.legend()
 
 
