@@ -61,7 +61,7 @@ def shaded(axis: Axes) -> bool:
     bands = any(isinstance(each, FillBetweenPolyCollection) for each in axis.collections)
     bars = any(isinstance(each, ErrorbarContainer) for each in axis.containers)
     stripes = any(
-        patch.get_data_transform() == axis.get_yaxis_transform("grid") and str(patch.get_label()).startswith("_")
+        patch.get_data_transform() == axis.get_yaxis_transform("grid") and str(patch.get_label() or "_").startswith("_")
         for patch in axis.patches
     )
     return bands or bars or stripes

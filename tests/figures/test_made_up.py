@@ -110,7 +110,7 @@ def test_worlds_stand_side_by_side_and_their_titles_name_who_selects_least(monke
     assert "- Select less than policy gradient in every column: DPO." in page.more
     assert "- Select more than policy gradient in every column: none." in page.more
     assert "| tilt | **-0.30 ± 0.01** | **+0.10 ± 0.01** |" in str(made["_table.md"]) and "control" not in str(
-        drawn["_table.md"]
+        made["_table.md"]
     )
     assert_drawn(page, of_each)
     # A rule that is not told from the reference is not named, nor is one told to select more.
