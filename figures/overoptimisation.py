@@ -65,7 +65,8 @@ def draw_equal(axis: Axes, dataset: xr.Dataset) -> None:
         x, bars = (values.sel(rule=rule).reindex(error=[*ERRORS]) for values in (mean, half))
         axis.errorbar(x, rows, xerr=bars, fmt="o", ms=3.5, lw=1.0, color=style.COLOURS[colour], label=rule)
     axis.axvline(0, color="black", lw=0.5)
-    axis.set_yticks([-row for row in range(len(ERRORS))], [name.removeprefix("errors ").removesuffix(" errors") for name in ERRORS.values()])
+    names = [name.removeprefix("errors ").removesuffix(" errors") for name in ERRORS.values()]
+    axis.set_yticks([-row for row in range(len(ERRORS))], names)
     axis.tick_params(axis="y", length=0)
     axis.set(xlabel="gold, std. dev.", ylim=(0.5 - len(ERRORS), 0.5))
     axis.legend()
