@@ -87,7 +87,7 @@ def along(dataset: xr.Dataset) -> Page:
     once, base = last.passes.sel(gate=gate, rule=[*right]).isel(k=0), readings.base_passes(dataset)[0].item()
     panels.append(
         Panel(
-            functools.partial(draw_passes, gate=gate, rules=right),
+            functools.partial(draw_passes, gate=gate, rules=shown),
             f"pass@1 is {base:.2f} in the base, then {once.min().item():.2f} to {once.max().item():.2f}",
             f"pass@k after {last.drift.item():g} nats: the probability that one of k answers is right; means over "
             f"{draws}; gate {gate}.",
