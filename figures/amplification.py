@@ -1,4 +1,4 @@
-"""Which of several right personas is left, by rule, and where entropy falls or rises at first."""
+"""Which of several right personas wins, by rule, and where entropy falls or rises at first."""
 
 from collections.abc import Iterable
 
@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from figures import style
 from figures.labels import End, at_ends, listed
-from figures.pages import STUDENT, Page, Panel, lettered
+from figures.pages import SHADING, Page, Panel, lettered
 from toypersona import datasets
 from toypersona.measures import equal_drift
 
@@ -24,10 +24,10 @@ LAWS = {"natural gradient": "natural_law", "policy gradient": "law"}
 """Exact rules, and the variable that predicts the share of the likeliest."""
 
 ALONE = 0.95
-"""Mean share of the largest right persona from which on the others are said to be gone."""
+"""Mean share of the largest right persona from which on it is said to win."""
 
-KEPT = 0.02
-"""How far the mean share of the likeliest may have moved where all are said to be kept."""
+STAYED = 0.02
+"""How far the share of the likeliest may have moved, mean over prompts and draws, where all are said to stay."""
 
 
 def draw_largest(axis: Axes, dataset: xr.Dataset) -> None:
@@ -74,33 +74,30 @@ def draw_entropy(axis: Axes, dataset: xr.Dataset) -> None:
     axis.legend()
 
 
-def _left(dataset: xr.Dataset) -> tuple[list[str], list[str]]:
-    """Rules that leave one right persona, and rules that keep all as they were."""
-    end = dataset.isel(record=-1).mean("seed")
-    moved = abs(end.share.mean("prompt") - dataset.base_share.mean())
-    alone = [rule for rule in LOOKS if end.largest.sel(rule=rule) > ALONE]
-    return alone, [rule for rule in LOOKS if moved.sel(rule=rule) < KEPT and rule not in alone]
-
-
-def _keep(rules: list[str], none: str) -> str:
-    return f"{listed(rules, none)} {'keep' if len(rules) > 1 else 'keeps'}"
+def _outcomes(dataset: xr.Dataset) -> tuple[list[str], list[str]]:
+    """Rules under which one right persona wins, and rules under which all stay as they were."""
+    end = dataset.isel(record=-1)
+    moved = abs(end.share - dataset.base_share).mean(["prompt", "seed"])
+    alone = [rule for rule in LOOKS if end.largest.sel(rule=rule).mean() > ALONE]
+    return alone, [rule for rule in LOOKS if moved.sel(rule=rule) < STAYED and rule not in alone]
 
 
 def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
     draws, steps = dataset.sizes["seed"], datasets.settings_of(dataset)["num_steps"]
-    alone, kept = _left(dataset)
+    alone, stayed = _outcomes(dataset)
     yield Panel(
         draw_largest,
-        f"{_keep(alone, 'No rule')} one right persona; {_keep(kept, 'no rule')} all",
+        f"One right persona wins under {listed(alone, 'no rule')}; all stay under {listed(stayed, 'no rule')}",
         f"All right personas are paid the same. Share of the largest of them, mean over prompts, in the course of "
-        f"{steps} steps on the gates; {draws} draws of text and fit, and of sampled rules the mean of several runs.",
-        STUDENT,
+        f"{steps} steps on the gates, by {len(LOOKS)} of the {dataset.sizes['rule']} rules that were trained; "
+        f"{draws} draws of text and fit, and of sampled rules the mean of several runs.",
+        SHADING,
     )
     other = {rule: 1 - dataset.won.sel(rule=rule).mean().item() for rule in alone}
     found = ", ".join(f"{rule} {share:.0%}" for rule, share in other.items())
     yield Panel(
         draw_shares,
-        f"The one left is not the likeliest: {found}" if alone else "What the likeliest has in the end",
+        f"How often the winner is not the base's likeliest: {found}" if alone else "The likeliest persona's share",
         "Share, among the right personas, of the one that the base has most often: in the base, and at the end by "
         f"rule; a point for each prompt of each of {draws} draws, in order. Grey lines: laws of the exact rules. The "
         "title: share of the runs.",
@@ -118,7 +115,7 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
 def draw(dataset: xr.Dataset) -> dict[str, Page]:
     """All panels."""
     panels = lettered(*_panels(dataset))
-    return {"": Page("Which right persona is left", panels, "ab;cc", 4.6)}
+    return {"": Page("Which of several right personas wins", panels, "ab;cc", 4.6)}
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.shared import repeated
-from figures.pages import Page
+from figures.pages import Page, names
 from toypersona import datasets, provenance
 
 
@@ -35,8 +35,9 @@ def written(
         claims = importlib.import_module(f"experiments.claims.{name}")
         found = ["Found:", "", *(f"- {_plain(sentence)}" for sentence in datasets.read(claims.findings, dataset))]
     lines = [f"# {page.title}", "", f"![{page.title}]({name}{end}.png)", ""]
-    for letter, axis in zip(page.panels, figure.axes, strict=False):
-        lines += [_panel(letter, page, axis), ""]
+    slides = names({end: page})
+    for (slide, (_, letter)), axis in zip(slides.items(), figure.axes, strict=False):
+        lines += [f"{_panel(letter, page, axis)} (`--slide {slide}`)", ""]
     several = {"": dataset} if isinstance(dataset, xr.Dataset) else dataset
     made = [line for where, each in several.items() for line in (*_made(name, each, where), "")]
     drawn = f"Drawn by `python -m figures.{script} --data DIR --out DIR`."
@@ -45,9 +46,9 @@ def written(
 
 def _panel(letter: str, page: Page, axis: Axes) -> str:
     panel = page.panels[letter]
-    sides = (("across", axis.get_xlabel()), ("up", axis.get_ylabel()))
-    axes = ", ".join(f"{side}: {' '.join(label.split())}" for side, label in sides if label)
-    parts = (f"**{letter}** *{panel.title}.* {panel.says}", f"Axes: {axes.rstrip('.')}." if axes else "", panel.shading)
+    sides = (("Horizontal", axis.get_xlabel()), ("Vertical", axis.get_ylabel()))
+    axes = [f"{side} axis: {' '.join(label.split()).rstrip('.')}." for side, label in sides if label]
+    parts = (f"**{letter}** *{panel.title.rstrip('.')}.* {panel.says}", *axes, panel.shading)
     return _plain(" ".join(filter(None, parts)))
 
 

@@ -53,10 +53,15 @@ def draw_novelty(axis: Axes, dataset: xr.Dataset) -> None:
     axis.legend(title="worth w")
 
 
+def _speakers(dataset: xr.Dataset) -> xr.Dataset:
+    """At the least worth, the draws in which annealing ends in codes."""
+    spoken = readings.annealed(dataset).agreement.isel(worth=0).notnull()
+    return dataset.isel(worth=0, seed=np.flatnonzero(spoken))
+
+
 def draw_line(axis: Axes, dataset: xr.Dataset) -> None:
     """Mean cost of a thought against strength, annealed up and down, with the law of the codes keyed and its s*."""
-    spoken = readings.annealed(dataset).agreement.isel(worth=0).notnull()
-    here = dataset.isel(worth=0, seed=np.flatnonzero(spoken))
+    here = _speakers(dataset)
     for cost, colour, dash in zip(here.length_cost.values, style.COLOURS.values(), style.DASHES, strict=False):
         at = here.sel(length_cost=cost)
         for path, mark, face in zip(readings.PATHS, ("^", "v"), (colour, "none"), strict=True):
@@ -72,6 +77,27 @@ def draw_line(axis: Axes, dataset: xr.Dataset) -> None:
     axis.legend()
 
 
+def _by_novelty(far: float, near: float) -> str:
+    """The largest novelty of a read run, and the least of an unreadable one, nats; nan where there is no such run."""
+    if not np.isfinite(near):
+        return "No right run is unreadable here"
+    if not np.isfinite(far):
+        return "Every right run is unreadable here"
+    if far < near:
+        return f"Thoughts are read up to {far:.1f} nats of novelty, and unreadable from {near:.1f} on"
+    return f"From {near:.1f} to {far:.1f} nats of novelty thoughts are read or unreadable: novelty does not tell"
+
+
+def _by_strength(dataset: xr.Dataset) -> str:
+    """Where cheap codes come in on the way down, and s*, at the greatest length cost; means over draws."""
+    down = _speakers(dataset).sel(path=readings.PATHS[1]).isel(length_cost=-1)
+    seen, law = (float(each.mean()) for each in (readings.came_in(down), readings.line(down, down.keyed_codes)))
+    if not np.isfinite(seen):
+        return "Cheap codes do not come in here"
+    by_law = f", s* = {law:.2g} by the law" if np.isfinite(law) else ""
+    return f"At length cost {down.length_cost.item():g} cheap codes come in at s = {seen:.2g}{by_law}"
+
+
 def draw(dataset: xr.Dataset) -> dict[str, Any]:
     """Three panels."""
     draws, worths = f"{dataset.sizes['seed']} draws", dataset.worth.values
@@ -79,9 +105,6 @@ def draw(dataset: xr.Dataset) -> dict[str, Any]:
     right = _right(dataset)
     read = right.agreement > reasoning.UNREADABLE
     far, near = float(right.novelty.where(read).max()), float(right.novelty.where(~read).min())
-    here = dataset.isel(worth=0)
-    late = here.strength > readings.line(here, readings.likeliest(here))
-    hidden = readings.hidden(here).where(late).mean().item()
     panels = (
         Panel(
             draw_agreement,
@@ -92,20 +115,16 @@ def draw(dataset: xr.Dataset) -> dict[str, Any]:
         ),
         Panel(
             draw_novelty,
-            f"Thoughts are read up to {far:.1f} nats of novelty, and unreadable from {near:.1f} on"
-            if np.isfinite(near)
-            else "No right run is unreadable here",
+            _by_novelty(far, near),
             "Agreement of reader and answer against novelty, a mark for each run of a rule that ends right; dotted: "
             "below it thoughts are called unreadable.",
         ),
         Panel(
             draw_line,
-            f"Above s* most of the answer is hidden at {hidden:.0%} of the points"
-            if np.isfinite(hidden)
-            else "No strength is above s* here",
-            f"Mean cost of a thought, annealed up and down, at w = {worths[0]:g}, means over the draws that end in "
-            "codes; lines: the law; dotted: the strength s* from which cheap codes are the likelier. Points in the "
-            "title: draws, strengths, length costs and both ways.",
+            _by_strength(dataset),
+            f"Mean cost of a thought, annealed up and down, at w = {worths[0]:g}, means over the "
+            f"{_speakers(dataset).sizes['seed']} of {draws} that end in codes; lines: the law; dotted: the strength s* "
+            "from which on cheap codes are the likelier by the law. The title: where they are as measured.",
         ),
     )
     return {"": Page("What makes thoughts unreadable", lettered(*panels), "abc", 3.6)}

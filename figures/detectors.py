@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from experiments.claims import detectors as readings
 from figures import style
-from figures.pages import STUDENT, Page, Panel, lettered
+from figures.pages import BARS, Page, Panel, lettered
 from toypersona import datasets, detection
 from toypersona.measures import equal_drift
 
@@ -113,7 +113,7 @@ def draw(dataset: xr.Dataset) -> dict[str, Any]:
             f"Inside the hull perplexity alarms on {float(wrong[0]):.0%}, the e-value on {float(wrong[1]):.0%}",
             f"Share of samples of mixes of personas that alarm a detector set to level {alpha:g} (dotted), on mixes "
             f"that drifted about {float(there.aim):g} nats, {int(num[-1]):,} samples each, {draws}.",
-            STUDENT,
+            BARS,
         ),
         Panel(
             draw_exits,

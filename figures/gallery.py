@@ -5,12 +5,14 @@ import os
 import re
 from pathlib import Path
 
+from figures import pages
 from toypersona import files
 
 HEAD = """# Gallery
 
 Every figure with its caption. Each caption is written by the script that draws the figure, from the dataset that is
-drawn. One panel alone, 16:9 and with large text, is written by `--slide PANEL` after the command that drew the figure.
+drawn. One panel alone, 16:9 and with large text, is written into a folder `slides` by the command that drew the figure
+with the words that stand at the end of the panel's caption.
 """
 
 
@@ -24,7 +26,7 @@ def gallery(folder: Path, page: Path) -> str:
     Raises:
         ValueError: a figure without a caption.
     """
-    figures = sorted(folder.rglob("*.png"))
+    figures = sorted(path for path in folder.rglob("*.png") if path.parent.name != pages.SLIDES)
     bare = [str(figure.relative_to(folder)) for figure in figures if not figure.with_suffix(".md").exists()]
     if bare:
         raise ValueError(f"No caption stands beside {', '.join(bare)}: draw them again")
@@ -32,7 +34,7 @@ def gallery(folder: Path, page: Path) -> str:
     for figure in figures:
         place = figure.parent.relative_to(folder).as_posix()
         if place != last:
-            parts.append(f"## {'Over all folders' if place == '.' else place.replace('_', ' ')}\n")
+            parts.append(f"## {'All worlds together' if place == '.' else place.replace('_', ' ')}\n")
             last = place
         parts.append(_section(figure, page))
     return "\n".join(parts)

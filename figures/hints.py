@@ -8,7 +8,7 @@ import xarray as xr
 
 from experiments.claims import hints as readings
 from figures import hint_panels, style
-from figures.pages import RANGE, Page, Panel, lettered
+from figures.pages import AROUND_MEAN, Page, Panel, lettered
 
 
 def draw(dataset: xr.Dataset) -> dict[str, Any]:
@@ -74,7 +74,7 @@ def _laws(dataset: xr.Dataset) -> list[Panel]:
             hint_panels.draw_accuracy,
             f"Under the greatest fine {best} is right {float(end.max()):.2f}, {worst} {float(end.min()):.2f}",
             f"Right answers at strength {strength:g} where a hint is shown, {draws}.",
-            RANGE,
+            AROUND_MEAN,
         ),
     ]
 

@@ -123,12 +123,13 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
     yield Panel(
         draw_half, title if np.isfinite(slope) else "Selection ends at a strength", says, "Bars: 95% by the samples."
     )
-    missed = abs(dataset.weak - dataset.weak_law).where(dataset.length >= 64).max().item()
+    missed = readings.weak_missed(dataset).max().item()
+    title = f"S of weak RL {'is' if missed <= readings.WEAK else 'is not'} T/(T+T*) in long answers"
     yield Panel(
         draw_plateau,
-        f"S of weak RL is T/(T+T*) within {missed:.2g} from T = 64 on",
+        title if np.isfinite(missed) else "S of weak RL, and T/(T+T*)",
         "S of weak RL against T in units of T*, the length at which what one persona says varies in pay as much as the "
-        f"personas do; {draws}.",
+        f"personas do; {draws}. Where T is {readings.LONG:g} T* or more 1 − S is off the law by up to {missed:.1%}.",
     )
     top = one.exact_fraction.sel(case="per word").max("scaled")
     short, long = (int(one.sampled_length[i]) for i in (0, -1))
@@ -142,14 +143,18 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
     spread = (weak / readings.distance_law(one).sel(scaled=1.0, method="nearest")).isel(length=slice(-2, None))
     yield Panel(
         draw_distance,
-        f"Hull distance runs on s√T: {spread[-1].item():.2f} of the law at T = {int(one.length[-1])}",
+        f"Hull distance runs on s√T: {spread[-1].item():.2f} of the law at T = {int(one.length[-1])}"
+        if abs(np.log(spread[-1] / spread[0])) <= readings.FINITE
+        else f"Hull distance is {spread[-1].item():.2f} of the law at T = {int(one.length[-1])}",
         "Distance from the hull against s√T at several lengths, first draw, and the law of the best paid persona; the "
         "title has both at s√T = 1.",
     )
     apart = abs(one.selected_weights - one.selected_law).isel(length=-1).max().item()
     yield Panel(
         draw_weights,
-        f"Selection runs on sT: the longest answers miss the law by {apart:.1g}",
+        f"Selection runs on sT: the longest answers miss the law by {apart:.1g}"
+        if apart <= readings.APART
+        else f"The longest answers' weights miss the law on sT by {apart:.1g}",
         "Weight of each persona (a colour) in the nearest mix against sT, first draw, and the law gₖ exp(sTμₖ)/Z.",
     )
     length = int(one.sampled_length[-1])

@@ -7,7 +7,7 @@ import xarray as xr
 
 from experiments.claims import hull_choices as readings
 from figures import hull_panels, style
-from figures.pages import RANGE, STUDENT, Page, Panel, lettered
+from figures.pages import AROUND_MEAN, SHADING, Page, Panel, lettered
 
 REVERSE = "KL(mix‖policy)"
 WILSON = "Bars: Wilson's 95% interval of a share of draws of samples."
@@ -37,7 +37,7 @@ def _fractions(dataset: xr.Dataset) -> Panel:
         "curve; triangles on the right: the limit of the strongest tilt."
     )
     title = f"Divergences differ by {spread[0]:.2f} in S at first, by {spread[1]:.2f} in the end"
-    return Panel(hull_panels.draw_fractions, title, says, STUDENT)
+    return Panel(hull_panels.draw_fractions, title, says, SHADING)
 
 
 def _boundaries(dataset: xr.Dataset) -> Panel:
@@ -75,7 +75,7 @@ def _personas(dataset: xr.Dataset) -> Panel:
         f"{_draws(dataset)}: the right ones, one left out, a stranger added, blurred, or without memory; not shown "
         "below -1."
     )
-    return Panel(hull_panels.draw_personas, title, says, RANGE)
+    return Panel(hull_panels.draw_personas, title, says, AROUND_MEAN)
 
 
 def _entry(dataset: xr.Dataset) -> Panel:

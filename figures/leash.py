@@ -99,8 +99,8 @@ def draw_threshold(axis: Axes, dataset: xr.Dataset) -> None:
 
 
 def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
-    one = dataset.isel(seed=0)
-    last, (rare, *_) = one.isel(record=-1), one.mass.values
+    one, last, first = dataset.isel(seed=0), dataset.isel(record=-1).mean("seed"), "Drawn: the first draw"
+    rare, draws = one.mass.values[0], f"{dataset.sizes['seed']} draws"
     times = readings.half_times(dataset)
     took = (times * one.law_time).sel(mass=rare)
     yield Panel(
@@ -108,34 +108,36 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
         f"A right answer of {rare:g} takes "
         + ", ".join(f"{float(f'{took.sel(rule=rule).item():.2g}'):,g} ({rule})" for rule in LOOKS),
         "Learning rate × steps until the right answer has probability ½, against its probability in the base: measured "
-        "(points) and by the law (lines).",
+        "(points) and by the law (lines); the same in every draw.",
     )
     low, high = times.min().item(), times.max().item()
     yield Panel(
         draw_discovery,
         f"All reach ½ at {low:.2f} to {high:.2f} of the law's time",
-        "The right answer's probability against time, in units of the law's time to ½, for each base probability.",
+        "The right answer's probability against time, in units of the law's time to ½, for each base probability; "
+        "the same in every draw.",
     )
     odds = last.odds.isel(other=0)
     yield Panel(
         draw_odds,
         "The second right answer ends at odds of "
-        + ", ".join(f"{odds.sel(rule=rule).item():.1g} ({rule})" for rule in LOOKS),
+        + ", ".join(f"{odds.sel(rule=rule).item():.2g} ({rule})" for rule in LOOKS),
         "Of several right answers that pay the same, the odds of each other one against the likeliest, while wrong "
-        "answers vanish (to the right); dotted: the laws.",
+        f"answers vanish (to the right); dotted: the laws. {first}; the title: means over {draws}.",
     )
     spent = [f"{last[name].sel(rule='natural').item():.2g}" for name in ("from_base", "to_base")]
     yield Panel(
         draw_divergences,
-        f"KL(policy‖base) is bounded, KL(base‖policy) is not: natural {spent[0]}, {spent[1]} nats",
-        "Both divergences while wrong answers vanish; thin dotted: the limits of KL(policy‖base).",
+        f"Natural gradient ends at KL(policy‖base) = {spent[0]}, KL(base‖policy) = {spent[1]} nats",
+        "Both divergences while wrong answers vanish; thin dotted: the limits of KL(policy‖base), while "
+        f"KL(base‖policy) has none. {first}; the title: means over {draws}.",
     )
     share, _ = readings.wrong_share(dataset)
     missed = abs(share - dataset.noise_law.isel(seed=0)).sel(baseline="none").max().item()
     pooled, bars = f"all {dataset.sizes['seed']} draws pooled", "Bars: 95% interval of the share of runs (binomial)."
     yield Panel(
         draw_lock_in,
-        f"Noise picks the worse of two answers as the law says, within {missed:.2g}",
+        f"Share of runs that settle on the worse of two answers: the law is {missed:.2g} off at most",
         f"Share of REINFORCE's runs, without a baseline, that settle on the worse of two answers, against the learning "
         f"rate in units of the law's, gap / E[r²]; {pooled}.",
         bars,

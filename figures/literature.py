@@ -9,7 +9,7 @@ from experiments.claims import literature as readings
 from figures import literature_panels as panels
 from figures import style
 from figures.literature_table import mean, number, table
-from figures.pages import STUDENT, Page, Panel, lettered
+from figures.pages import BARS, Page, Panel, lettered
 from toypersona.measures import curves
 
 
@@ -86,7 +86,7 @@ def _spreading(dataset: xr.Dataset, draws: str) -> Iterable[Panel]:
         f"Paid for hacks: harm up to {mean(here.isel(elicited=0)):.2f}, with a note {mean(here.isel(elicited=-1)):.2f}",
         "Harm in a chat after pay for hacks, against the share of the bad one in the prior of those who hack: RLOO, "
         f"with and without a note that welcomes hacks, and two laws; {draws}. The title: where most are bad.",
-        STUDENT,
+        BARS,
     )
 
 

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 
 from experiments.claims import natural_rewards as readings
 from figures import style
-from figures.pages import STUDENT, Page, Panel, lettered
+from figures.pages import SHADING, Page, Panel, lettered
 from toypersona import datasets
 
 LOOKS = {"words": "blue", "brevity": "green", "exploit": "red", "right answers": "purple", "log-odds": "black"}
@@ -66,14 +66,14 @@ def draw(dataset: xr.Dataset) -> dict[str, Any]:
             f"At T = {last} from {ends}",
             f"Degrees between rewards as they are and what depends on who is talking alone; all responses listed, "
             f"{draws}. 0°: a persona's own reward; 90°: one that tells no persona from another.",
-            STUDENT,
+            SHADING,
         ),
         Panel(
             draw_long,
             f"Words {course}: {first}, {end}",
             "The share of a reward's variance that is between personas, by exact sums over responses of any length, "
             f"{draws}; crosses: R² with all responses listed{law}.",
-            STUDENT,
+            SHADING,
         ),
         Panel(
             draw_right,
@@ -81,7 +81,7 @@ def draw(dataset: xr.Dataset) -> dict[str, Any]:
             if abs(right - float(dataset.chance.mean("seed").isel(length=-1))) < 0.3 * right
             else f"Right answers: R² = {right:.2g} at T = {last}, not what chance gives",
             f"R² of rewards that pay for one right answer a prompt, {draws}, and what a random answer would have.",
-            STUDENT,
+            SHADING,
         ),
     )
     return {"": Page("Where rewards lie that nobody prepared", lettered(*panels), "abc", 3.0)}

@@ -9,13 +9,12 @@ from matplotlib.axes import Axes
 
 from experiments.claims import overoptimisation as readings
 from figures import style
-from figures.pages import STUDENT, Page, Panel, lettered
+from figures.pages import BARS, SHADING, Page, Panel, lettered
 from toypersona import datasets
 from toypersona.measures import equal_drift
 
 LOOKS = {"policy gradient": "blue", "best of n": "orange", "tilt": "black"}
-ERRORS = {"normal": "normal", "words": "by words", "student": "heavy tails"}
-"""Of errors: their names on axes and in titles."""
+ERRORS = readings.ERRORS
 ROOT = "√KL, √nats"
 POINTS = 40
 """Drifts at which means over draws are drawn."""
@@ -36,6 +35,12 @@ def _draw_mean(axis: Axes, values: xr.DataArray, colour: str, label: str) -> Non
     axis.fill_between(mean.root, mean - half, mean + half, color=style.COLOURS[colour], alpha=0.15, lw=0)
 
 
+def _gold_range(dataset: xr.Dataset) -> tuple[float, float]:
+    """Of the mean gold along all paths that are drawn, zero included."""
+    gold = readings.as_large_as_gold(dataset).gold.mean("seed")
+    return min(0.0, float(gold.min())), float(gold.max())
+
+
 def draw_paid(axis: Axes, dataset: xr.Dataset, error: str) -> None:
     """Gold and proxy along all three rules."""
     for rule, colour in LOOKS.items():
@@ -45,7 +50,9 @@ def draw_paid(axis: Axes, dataset: xr.Dataset, error: str) -> None:
         axis.plot(at.root, proxy, ":", color=style.COLOURS[colour], lw=0.9)
     axis.plot([], [], "-", color="0.5", label="gold")
     axis.plot([], [], ":", color="0.5", label="proxy")
-    axis.set(xlabel=ROOT, ylabel="reward, std. dev.", ylim=(-0.3, 4.0))
+    axis.set(xlabel=ROOT, ylabel="reward, std. dev.")
+    low, high = _gold_range(dataset)
+    axis.set_ylim(low - 0.1 * (high - low), high + 0.6 * (high - low))
     axis.legend()
 
 
@@ -58,7 +65,8 @@ def draw_equal(axis: Axes, dataset: xr.Dataset) -> None:
         x, bars = (values.sel(rule=rule).reindex(error=[*ERRORS]) for values in (mean, half))
         axis.errorbar(x, rows, xerr=bars, fmt="o", ms=3.5, lw=1.0, color=style.COLOURS[colour], label=rule)
     axis.axvline(0, color="black", lw=0.5)
-    axis.set_yticks([-row for row in range(len(ERRORS))], [*ERRORS.values()])
+    names = [name.removeprefix("errors ").removesuffix(" errors") for name in ERRORS.values()]
+    axis.set_yticks([-row for row in range(len(ERRORS))], names)
     axis.tick_params(axis="y", length=0)
     axis.set(xlabel="gold, std. dev.", ylim=(0.5 - len(ERRORS), 0.5))
     axis.legend()
@@ -89,25 +97,32 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
     draws, kept = dataset.sizes["seed"], readings.kept_at_end(here).sel(rule="tilt")
     size = f"errors {here['size'].item():g} times as large as gold"
     for error, name in ERRORS.items():
-        title = f"{name.capitalize()}: the tilt ends at {kept.sel(error=error).item():.0%} of peak gold"
+        title = f"{name.capitalize()}: the tilt ends with {kept.sel(error=error).item():.0%} of its peak gold"
         says = (
-            f"Gold (solid) and proxy (dotted, it may leave the panel) under errors of the kind {name}, {size}, against "
-            f"the root of the drift; means over {draws} draws, as far as {equal_drift.REACHED:.0%} of them come."
+            f"Gold (solid) and proxy (dotted, it may leave the panel) under {name}, {size}, against the root of the "
+            f"drift; means over {draws} draws, as far as {equal_drift.REACHED:.0%} of them come. The title: gold at "
+            "the strongest tilt over the largest on its way, each of the draw's own, means over draws; the ends of "
+            "some draws lie beyond the curve."
         )
-        yield Panel(functools.partial(draw_paid, error=error), title, says, STUDENT)
+        yield Panel(functools.partial(draw_paid, error=error), title, says, SHADING)
     root, gold, _ = readings.at_equal_drift(here)
     left = gold.sel(error="student").mean("seed")
     listed = ", ".join(f"{rule} {left.sel(rule=rule).item():.2f}" for rule in LOOKS)
     says = f"Gold where every rule has spent √KL = {root:.2g} ({size}); means over {draws} draws."
-    yield Panel(draw_equal, f"Heavy tails, √KL = {root:.2g}: {listed}", says, STUDENT)
+    yield Panel(draw_equal, f"{ERRORS['student'].capitalize()}, √KL = {root:.2g}: {listed}", says, BARS)
     _, half = readings.turns(here)
     for error, name in ERRORS.items():
         last = half.sel(error=error, rule="policy gradient")
         middle = float(last.quantile(0.5, method="closest_observation"))
-        until = f"mostly selects until √KL = {middle:.1f}" if 0 < middle < np.inf else "has no half"
-        says = f"Selection fraction along the same paths, {name}; means over {draws} draws."
-        title = f"Policy gradient {until}"
-        yield Panel(functools.partial(draw_fraction, error=error), title, says, STUDENT)
+        until = f"until √KL = {middle:.1f}"
+        if middle in (0, np.inf):
+            until = "to the end" if middle else "nowhere"
+        says = (
+            f"Selection fraction along the same paths, {name}; means over {draws} draws. The title: where S of policy "
+            "gradient falls through ½, median over draws."
+        )
+        title = f"{name.capitalize()}: policy gradient mostly selects {until}"
+        yield Panel(functools.partial(draw_fraction, error=error), title, says, SHADING)
     nums = np.array(datasets.settings_of(dataset)["nums"])
     share = (here.total.sel(rule="best of n", error="normal") / dataset.best_of_n_bound).mean("seed")
     two = int(np.argmin(abs(nums - 2)))

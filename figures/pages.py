@@ -23,13 +23,18 @@ from matplotlib.transforms import Bbox, ScaledTranslation
 WIDTH = 7.0
 """Inches of a page."""
 
+SLIDES = "slides"
+"""The folder, in that of the pages, into which slides are written."""
+
 SLIDE, POINTS = (10.0, 5.625), 14.0
 """Inches of a slide, 16:9, and the size of its text."""
 
-STUDENT = "Shading and bars: 95% interval of the mean over the draws (Student)."
-STUDENT_OF_LOGS = "Shading: 95% interval of the geometric mean over the draws (Student, of logarithms)."
-RANGE = "Shading: the range over all draws, around their mean."
-"""What shading may mean; the first unless there is a reason."""
+SHADING = "Shading: 95% interval of the mean over the draws (Student)."
+BARS = "Error bars: 95% interval of the mean over the draws (Student)."
+SHADING_OF_LOGS = "Shading: 95% interval of the geometric mean over the draws (Student, of logarithms)."
+AROUND_MEAN = "Shading: the range over all draws, around their mean."
+AROUND_MEDIAN = "Shading: the range over all draws, around their median."
+"""What shading and bars may mean; the first two unless there is a reason."""
 
 BESIDE = 0.35
 """Of a slide's width may be taken by a legend beside the axes: a wider one goes below them."""

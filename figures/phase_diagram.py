@@ -8,11 +8,9 @@ import xarray as xr
 
 from experiments.shared.terminal import number
 from figures import map_panels, style
-from figures.pages import Page, Panel, lettered
+from figures.pages import AROUND_MEDIAN, Page, Panel, lettered
 from toypersona import datasets
 from toypersona.measures import boundaries
-
-RANGE = "Shading: the range over all draws, around their median."
 
 
 def draw(dataset: xr.Dataset) -> dict[str, Any]:
@@ -42,13 +40,17 @@ def draw(dataset: xr.Dataset) -> dict[str, Any]:
 
 
 def _edge(dataset: xr.Dataset) -> Panel:
-    kappa = dataset.kappa.mean().item()
-    more = "more than" if kappa < 0.95 else "less than" if kappa > 1.05 else "as much as"
+    draws = dataset.kappa.mean([name for name in dataset.kappa.dims if name != "seed"])
+    least, most = float(draws.min()), float(draws.max())
+    more = "more than" if most < 1 else "less than" if least > 1 else "more or less than"
     says = (
         "Selection fraction at the weakest strength, of the tilt and of vanilla gradient, means over draws; lines: "
-        "cos² of the angle, and the law of the persona gain κ. Ticks on the right: the angles of rewards as they are."
+        "cos² of the angle, and the law of the mean persona gain κ; the title: its range over "
+        "draws. Ticks on the right: the angles of rewards as they are."
     )
-    return Panel(map_panels.draw_weak_edge, f"Weak gradient selects {more} the tilt: κ = {kappa:.2g}", says)
+    return Panel(
+        map_panels.draw_weak_edge, f"Weak gradient selects {more} the tilt: κ = {least:.2f} to {most:.2f}", says
+    )
 
 
 def _map(dataset: xr.Dataset) -> Panel:
@@ -67,20 +69,22 @@ def _map(dataset: xr.Dataset) -> Panel:
         "persona is left, and 100 or 10 000 samples show that the policy is no mix of personas. A–E: places of the "
         "lines printed below."
     )
-    return Panel(map_panels.draw_tilt, title, says, RANGE, scale="selection fraction S")
+    return Panel(map_panels.draw_tilt, title, says, AROUND_MEDIAN, scale="selection fraction S")
 
 
 def _noise(dataset: xr.Dataset) -> Panel:
-    middle = map_panels.noise_boundary(dataset).median("seed")
-    least, angle = float(middle.min()), f"{float(middle.idxmin('angle')):g}°"
-    title = f"At {angle} noise misleads from rate {number(least, 2)}" if least else f"At {angle} noise always misleads"
-    if np.isinf(least):
-        title = "Noise never misleads here"
+    angle = dataset.angle.sel(angle=30, method="nearest").item()
+    rate = float(map_panels.noise_boundary(dataset).sel(angle=angle).median("seed"))
+    title = f"At {angle:g}° noise misleads from rate {number(rate, 2)}"
+    if rate == 0:
+        title = f"At {angle:g}° noise misleads at every rate"
+    elif np.isinf(rate):
+        title = f"At {angle:g}° noise misleads at no rate"
     says = (
         f"The learning rate from which {datasets.settings_of(dataset)['noise']['num_runs']} runs of REINFORCE on the "
         "gates settle on a wrong persona in one of ten."
     )
-    return Panel(map_panels.draw_noise, title, says, RANGE)
+    return Panel(map_panels.draw_noise, title, says, AROUND_MEDIAN)
 
 
 def _simplex(dataset: xr.Dataset) -> Panel:
@@ -109,7 +113,9 @@ def _rules(dataset: xr.Dataset) -> Page:
         knob = "strength" if kind != "vanilla" else f"time / {time:g} in the place of the strength"
         title = f"{kind} gradient, {scope}: at {angle:g}° S ends at {float(one):.2f}"
         says = f"As the map, of {kind} gradient on {scope}, by {knob}."
-        panels.append(Panel(partial(map_panels.draw_map, rule=rule), title, says, RANGE, "selection fraction S"))
+        panels.append(
+            Panel(partial(map_panels.draw_map, rule=rule), title, says, AROUND_MEDIAN, "selection fraction S")
+        )
     rows = len(rules) // scopes
     letters = "abcdefghijklmnopqrstuvwxyz"[: len(rules)]
     layout = ";".join(letters[row * scopes : (row + 1) * scopes] for row in range(rows))

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from experiments.claims import sft as readings
 from figures import style
 from figures.labels import End, at_ends
-from figures.pages import STUDENT, Panel
+from figures.pages import SHADING, Panel
 from toypersona import datasets
 from toypersona.measures import equal_drift
 
@@ -73,13 +73,16 @@ def panels(dataset: xr.Dataset) -> Iterable[Panel]:
     title = f"Whether {called} is still there"
     if found:
         left = mean.presence.sel(rule=rule, drift=level) / base
-        title = f"{rule}, {level:g} nats: {called} keeps {left[0].item():.0%}, {left[-1].item():.0%} after his words"
+        title = (
+            f"{rule}, {level:g} nats: {called}'s weight is {left[0].item():.0%} of the base's, {left[-1].item():.0%} "
+            "after his words"
+        )
     yield Panel(
         draw_presence,
         title,
         f"Weight of {called} in what follows at prompts like his (0), and after up to {words} of his words, in the "
         f"base and after SFT and RL to several drifts (widths of lines); {draws}. The title: of his weight before.",
-        STUDENT,
+        SHADING,
     )
     back, new = readings.steps_back(dataset)
     title = f"{called} against a stranger"

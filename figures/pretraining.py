@@ -6,7 +6,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from figures import style
-from figures.pages import STUDENT_OF_LOGS, Page, Panel, lettered
+from figures.pages import SHADING_OF_LOGS, Page, Panel, lettered
 
 
 def curves(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
@@ -42,7 +42,7 @@ def draw(dataset: xr.Dataset) -> dict[str, Any]:
         f"lines of which nobody says who wrote them; geometric means over "
         f"{dataset.sizes['seed']} draws of text and fit."
     )
-    panel = Panel(draw_divergences, title, says, STUDENT_OF_LOGS)
+    panel = Panel(draw_divergences, title, says, SHADING_OF_LOGS)
     return {
         "": Page("Pretraining: personas are recovered from text alone", lettered(panel), "a", 3.0, width=style.COLUMN)
     }

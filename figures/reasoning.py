@@ -7,7 +7,7 @@ import xarray as xr
 
 from experiments.claims import reasoning as readings
 from figures import reasoning_panels, style
-from figures.pages import Page, Panel, lettered
+from figures.pages import AROUND_MEAN, Page, Panel, lettered
 
 
 def draw(dataset: xr.Dataset) -> dict[str, Any]:
@@ -73,10 +73,10 @@ def _bits(dataset: xr.Dataset) -> Panel:
     if learnt.any():
         title += f", and end with agreement {float(here.long_agreement.where(learnt).mean()):.2f}"
     says = (
-        "Agreement of reader and answer for different numbers of bits, at the greatest length cost; shading: the range "
-        "over the draws that learn anything, around their mean; crosses: draws that learn nothing."
+        "Agreement of reader and answer for different numbers of bits, at the greatest length cost. Of the sampled "
+        "RLOO the draws that learn anything; crosses: those that learn nothing."
     )
-    return Panel(reasoning_panels.draw_bits, title, says)
+    return Panel(reasoning_panels.draw_bits, title, says, AROUND_MEAN)
 
 
 if __name__ == "__main__":

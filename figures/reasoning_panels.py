@@ -124,7 +124,7 @@ def draw_bits(axis: Axes, dataset: xr.Dataset) -> None:
         style.spread(axis, here.strength, values, colour, dash, label)
     nothing = here.long_agreement.where(~readings.trained(here)).transpose("strength", "seed")
     axis.plot(here.strength, nothing, "x", color="black", ms=3.5, lw=0)
-    axis.plot([], [], "x", color="black", ms=3.5, lw=0, label="a seed that has learnt nothing")
+    axis.plot([], [], "x", color="black", ms=3.5, lw=0, label="a draw that has learnt nothing")
     axis.axhline(0.5, color="black", lw=0.4)
     axis.set(xscale="log", xlabel="strength s = 1/β", ylabel="agreement of reader and answer")
     style.ticks(axis.xaxis, here.strength.values[:: -(-here.sizes["strength"] // 5)])

@@ -8,7 +8,7 @@ import xarray as xr
 from experiments.claims import rl_curves as readings
 from figures import rl_curves_panels as panels
 from figures import style
-from figures.pages import STUDENT, Page, Panel, lettered
+from figures.pages import SHADING, Page, Panel, lettered
 from figures.rl_curves_page import TRUE, page
 
 
@@ -25,7 +25,7 @@ def _noise(dataset: xr.Dataset, draws: str) -> Iterable[Panel]:
         panels.draw_samplers,
         f"1. ... or others sampled: k1 is {readings.mean(readings.k1(last).sel(sampler=who)):+.1f} by {who}",
         f"Mean of k1 against the exact KL of the policy, by who sampled the responses; {draws}.",
-        STUDENT,
+        SHADING,
     )
 
 
@@ -43,7 +43,7 @@ def _entropy(dataset: xr.Dataset, draws: str) -> Iterable[Panel]:
         panels.draw_broader,
         f"2. ... {rare.max().item():+.2f} at most, {rare.isel(time=-1).item():+.2f} once they are learnt",
         f"Entropy gained along policy gradient against KL, by what is paid for; {draws}. The title: what is rare.",
-        STUDENT,
+        SHADING,
     )
 
 
@@ -55,7 +55,7 @@ def _penalties(dataset: xr.Dataset, draws: str) -> Iterable[Panel]:
         f"3. k3 misses KL's gradient by {missed[0]:.1f} of it, k2 by {missed[1]:.2f}",
         "By how much the mean gradient of each penalty in the loss misses that of KL(policy‖base), as a share of it, "
         f"against the exact KL; {draws}. The title: by token, at {readings.mean(last.path_drift):.1f} nats.",
-        STUDENT,
+        SHADING,
     )
     ends = dataset.end_drift.sel(paid="graded").isel(beta=0)
     nats = ", ".join(f"{readings.mean(ends.sel(end=end)):.2g}" for end in dataset.end.values)
@@ -63,7 +63,7 @@ def _penalties(dataset: xr.Dataset, draws: str) -> Iterable[Panel]:
         panels.draw_ends,
         f"4. One β, {dataset.sizes['end']} leashes: {nats} nats at {dataset.beta.values[0]:g}",
         f"KL at which a penalty holds a graded reward, against its coefficient β, by where it stands; {draws}.",
-        STUDENT,
+        SHADING,
     )
 
 
@@ -74,7 +74,7 @@ def _drift(dataset: xr.Dataset, draws: str) -> Iterable[Panel]:
         f"5. {unpaid:.0%} of policy gradient's drift is for no reward",
         "Reward, as a share of the most that can be had, against the KL spent, by rule, and the least KL that policy "
         f"gradient's reward needs; {draws}.",
-        STUDENT,
+        SHADING,
     )
     top = dataset.isel(drift=-1).selection_fraction
     ends = [readings.mean(top.isel(angle=at)) for at in (0, -1)]
@@ -83,7 +83,7 @@ def _drift(dataset: xr.Dataset, draws: str) -> Iterable[Panel]:
         f"6. The same {dataset.drift.values[-1]:g} nats: S is {ends[0]:.2f}, or {ends[1]:.2f}",
         "S, and reward and entropy in parts of those at the first angle, of tilts that spend the same KL, against the "
         f"angle of the reward to the personas; {draws}.",
-        STUDENT,
+        SHADING,
     )
 
 

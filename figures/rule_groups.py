@@ -39,6 +39,8 @@ COLOURS = {-1: style.COLOURS["red"], 1: style.COLOURS["blue"], 0: "0.5"}
 SIGNS = {-1: "selects less", 1: "selects more", 0: "not told apart"}
 """What they are called."""
 
+STRIPES = "Grey stripes: every other group of rules."
+
 Groups = Mapping[str, Sequence[str]]
 """The rules of each group."""
 

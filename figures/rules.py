@@ -9,10 +9,11 @@ from matplotlib.axes import Axes
 
 from experiments.claims import rules as readings
 from figures import style
-from figures.pages import STUDENT, Page, Panel, lettered
+from figures.pages import BARS, Page, Panel, lettered
 from figures.rule_groups import (
     MARKERS,
     REFERENCE,
+    STRIPES,
     draw_differences,
     draw_rows,
     grouped,
@@ -22,6 +23,9 @@ from figures.rule_groups import (
 from figures.rules_along import along
 from figures.rules_table import table
 from toypersona import datasets
+
+SOME = 0.01
+"""Share of the drift from which on it is asked of what kind it is."""
 
 REST = {"switching": "orange", "novelty": "purple"}
 MORE = (
@@ -83,26 +87,31 @@ def by_rule(dataset: xr.Dataset) -> Page:
     order = found.difference.isel(gate=0)
     groups = grouped(order.fillna(np.inf))
     rest = readings.at_levels(dataset)[0].isel(drift=-1)
-    mostly = bool((rest.novelty > rest.switching).where(rest.novelty.notnull(), True).all())
+    shown = rest.novelty + rest.switching > SOME
+    mostly = bool(shown.any() and (rest.novelty > rest.switching).where(shown, True).all())
     where = f"after {level:g} nats of drift, KL(policy‖base)"
     panels = []
     for gate in found.gate.values:
         signs = readings.signs(found.sel(gate=gate))
         less, more = (int((signs == sign).sum()) for sign in (-1, 1))
-        title = f"Gate {gate}: {less} of {signs.size} rules select less than {REFERENCE}, {more} more"
+        reached = int(found.difference.sel(gate=gate).notnull().sum())
+        title = f"Gate {gate}: {less} of {reached} rules select less than {REFERENCE}, {more} more"
+        if reached < signs.size:
+            title += f"; {signs.size - reached} not reached"
         says = (
             f"Selection fraction S {where}, less that of {REFERENCE} in the same draw, with a gate {gate}; {draws} "
             "draws of text and fit. Red: less, blue: more, at 5% after Holm's correction for all rules; grey and "
-            "hollow: not told apart."
+            "hollow: not told apart; not reached: rules that do not drift so far."
         )
         if REFERENCE not in dataset.rule.values:
             title, says = f"Gate {gate}: what is selection", f"Selection fraction S {where}, with a gate {gate}."
-        panels.append(Panel(functools.partial(draw_gate, gate=gate, groups=groups), title, says, STUDENT))
+        panels.append(Panel(functools.partial(draw_gate, gate=gate, groups=groups), title, says, f"{BARS} {STRIPES}"))
     panels.append(
         Panel(
             functools.partial(draw_rest, groups=groups),
-            "The rest is mostly said by nobody" if mostly else "The rest: switching and novelty",
+            "The rest is mostly novelty" if mostly else "The rest: switching and novelty",
             f"What is not selection {where}, means over {draws} draws: switching persona mid-sentence, and novelty.",
+            STRIPES,
         )
     )
     letters = lettered(*panels)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from experiments.claims import rules as readings
 from figures import style
-from figures.pages import STUDENT, Page, Panel, lettered
+from figures.pages import SHADING, Page, Panel, lettered
 from figures.rule_groups import REFERENCE
 
 SHOWN = {
@@ -80,7 +80,7 @@ def along(dataset: xr.Dataset) -> Page:
             f"Paid {share.min().item():.2f} to {share.max().item():.2f} of the tilt's at {last.drift.item():g} nats",
             f"Mean reward against the drift spent, as a share of what the tilt is paid there, the most that is "
             f"possible; gate {gate}; {draws}.",
-            STUDENT,
+            SHADING,
         )
     )
     right = {rule: colour for rule, colour in shown.items() if last.passes.sel(gate=gate, rule=rule).notnull().all()}
@@ -115,4 +115,4 @@ def _selection(dense: tuple[xr.Dataset, xr.Dataset], first: xr.Dataset, gate: st
         ends = " to ".join(f"{order[at].item():.2f} ({order.rule.values[at]})" for at in (-1, 0))
         title = f"Gate {gate}: S at {first.drift.item():g} nats is {ends}"
     draw = functools.partial(draw_curves, read=_read(dense, "selection_fraction", gate), rules=shown)
-    return Panel(draw, title, f"Selection fraction S against the drift spent, with a gate {gate}; {draws}.", STUDENT)
+    return Panel(draw, title, f"Selection fraction S against the drift spent, with a gate {gate}; {draws}.", SHADING)

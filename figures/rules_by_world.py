@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 
 from experiments.claims import rules as readings
 from figures import style
-from figures.pages import STUDENT, Page, Panel, lettered
-from figures.rule_groups import MARKERS, REFERENCE, draw_differences, draw_rows, grouped, on_slide
+from figures.pages import BARS, Page, Panel, lettered
+from figures.rule_groups import MARKERS, REFERENCE, STRIPES, draw_differences, draw_rows, grouped, on_slide
 from figures.rules_table import difference
 from toypersona import datasets
 
@@ -61,6 +61,24 @@ def survivors(of_each: Mapping[str, xr.Dataset], kind: str, order: list[str]) ->
     ]
 
 
+def _where(each: Mapping[str, xr.Dataset], kind: str) -> str:
+    """Where rules are compared, in words.
+
+    Raises:
+        ValueError: it is not the same in every world.
+    """
+    levels = sorted({compared.level.item() for compared in each.values()})
+    if len(levels) > 1:
+        found = " and ".join(KINDS[kind].format(level=level) for level in levels)
+        raise ValueError(f"The worlds compare their rules {found}: compute them with the same last level")
+    return KINDS[kind].format(level=levels[0])
+
+
+def _told_less(compared: xr.Dataset) -> xr.DataArray:
+    """The differences of the rules that are told to select less than the reference."""
+    return compared.difference.where((compared.p < readings.SIGNIFICANT) & (compared.difference < 0)).dropna("rule")
+
+
 def table(of_each: Mapping[str, xr.Dataset], order: list[str]) -> str:
     """Markdown: every difference, and which rules differ in the same direction everywhere."""
     draws = min(dataset.sizes["seed"] for dataset in of_each.values())
@@ -69,10 +87,9 @@ def table(of_each: Mapping[str, xr.Dataset], order: list[str]) -> str:
         "texts, each with a base of its own, half a 95% interval behind ±; bold where they differ at 5% after Holm's "
         "correction for all rules.",
     ]
-    for kind, where in KINDS.items():
+    for kind in KINDS:
         each = columns(of_each, kind)
-        level = readings.selected(next(iter(of_each.values())))[kind].level.values[-1]
-        lines += ["", f"## {where.format(level=level).capitalize()}", ""]
+        lines += ["", f"## {_where(each, kind).capitalize()}", ""]
         lines += [line for sentence in survivors(of_each, kind, order) for line in (sentence, "")]
         lines += [f"| rule | {' | '.join(each)} |", f"|---|{'---:|' * len(each)}"]
         for rule in order:
@@ -84,19 +101,20 @@ def table(of_each: Mapping[str, xr.Dataset], order: list[str]) -> str:
 def page(of_each: Mapping[str, xr.Dataset], kind: str, groups: Mapping[str, list[str]]) -> Page:
     """One kind of comparison, a panel for each world."""
     panels, each = [], columns(of_each, kind)
-    where = KINDS[kind].format(level=next(iter(each.values())).level.item())
+    where = _where(each, kind)
     trained = [rule for rules in groups.values() for rule in rules]
     for world, dataset in of_each.items():
         gates = {str(gate): each[f"{world}, gate {gate}"] for gate in dataset.gate.values}
-        least = {gate: compared.difference.sel(rule=trained).dropna("rule") for gate, compared in gates.items()}
-        named = [f"{values.idxmin().item()} (gate {gate})" for gate, values in least.items() if values.size]
+        told = {gate: _told_less(compared.sel(rule=trained)) for gate, compared in gates.items()}
+        named = [f"{values.idxmin().item()} (gate {gate})" for gate, values in told.items() if values.size]
+        least = f"least selected by {', '.join(named)}" if named else f"no rule selects less than {REFERENCE}"
         says = (
             f"S {where} less {REFERENCE}'s in the same draw; {dataset.sizes['seed']} worlds or texts, each with a base "
             "of its own. Red: less, blue: more, at 5% after Holm's correction for all rules; hollow: not told apart; "
             "none: not reached."
         )
         draw_panel = functools.partial(draw_world, gates=gates, groups=groups)
-        panels.append(Panel(draw_panel, f"{world}: least selected by {', '.join(named) or 'none'}", says, STUDENT))
+        panels.append(Panel(draw_panel, f"{world}: {least}", says, f"{BARS} {STRIPES}"))
     letters = lettered(*panels)
     more = [*(f"- {sentence}" for sentence in survivors(of_each, kind, trained)), "- [All differences](rules_table.md)"]
     title = f"Rules against {REFERENCE} in every world, {where}"

@@ -7,10 +7,9 @@ from matplotlib.axes import Axes
 
 from figures import presence, style
 from figures.labels import End, at_ends
-from figures.pages import STUDENT, Page, Panel, lettered
+from figures.pages import BARS, Page, Panel, lettered
 from toypersona.measures import equal_drift
 
-LOOKS = {"SFT": ("blue", "-"), "RL": ("orange", "--")}
 AUTHORS = {"persona": ("blue", "o"), "stranger": ("red", "s")}
 
 
@@ -65,10 +64,11 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
     outside = end.hull_distance.sel(demonstrator="persona")
     yield Panel(
         draw_outside,
-        f"{lines[0]:g} lines leave the hull by {outside[0].item():.2g} nats, {lines[-1]:g} by {outside[-1].item():.2g}",
+        f"{outside[0].item():.2g} nats outside the hull after {lines[0]:g} lines, {outside[-1].item():.2g} after "
+        f"{lines[-1]:g}",
         f"Hull distance, and how far the demonstrator still is, after {last:g} steps against the number of lines; "
         f"{draws}.",
-        STUDENT,
+        BARS,
     )
 
 

@@ -82,7 +82,7 @@ def band(
     logs: bool = False,
     **look: Any,
 ) -> None:
-    """The mean over draws and its 95% interval (Student): ``pages.STUDENT`` in the caption.
+    """The mean over draws and its 95% interval (Student): ``pages.SHADING`` in the caption.
 
     Args:
         axis: to draw on.
@@ -91,7 +91,7 @@ def band(
         colour: a name in ``COLOURS``.
         dash: of the line.
         label: in the legend.
-        logs: whether mean and interval are those of the logarithms: ``pages.STUDENT_OF_LOGS``.
+        logs: whether mean and interval are those of the logarithms: ``pages.SHADING_OF_LOGS``.
         look: of the line.
     """
     mean, half = equal_drift.interval(np.log(values) if logs else values)
@@ -101,7 +101,7 @@ def band(
 
 
 def spread(axis: Axes, x: Any, values: xr.DataArray, colour: str, dash: Any = "-", label: str = "") -> None:
-    """The mean over draws and their range, ``pages.RANGE`` in the caption; arguments as ``band``'s."""
+    """The mean over draws and their range, ``pages.AROUND_MEAN`` in the caption; arguments as ``band``'s."""
     axis.plot(x, values.mean("seed"), ls=dash, color=COLOURS[colour], label=label)
     axis.fill_between(x, values.min("seed"), values.max("seed"), color=COLOURS[colour], alpha=0.15, lw=0)
 
@@ -109,7 +109,10 @@ def spread(axis: Axes, x: Any, values: xr.DataArray, colour: str, dash: Any = "-
 def points(
     axis: Axes, x: Any, values: xr.DataArray, colour: str, marker: str = "o", label: str | None = None, **look: Any
 ) -> None:
-    """The mean over draws and its 95% interval (Student) as marks with bars; arguments as ``band``'s."""
+    """The mean over draws and its 95% interval (Student) as marks with bars, ``pages.BARS`` in the caption.
+
+    Arguments are ``band``'s.
+    """
     mean, half = equal_drift.interval(values)
     look = {"ms": 3, "lw": 0.8, **look}
     axis.errorbar(x, mean, half, fmt=marker, color=COLOURS[colour], label=label, **look)
@@ -183,7 +186,11 @@ def main(
     what = "folder of folders that the experiment wrote" if several else "folder that the experiment wrote"
     parser.add_argument("--data", type=Path, required=True, help=what)
     parser.add_argument("--out", type=Path, required=True, help="folder for PDF, PNG and caption")
-    parser.add_argument("--slide", metavar="PANEL", help="draw one panel alone, 16:9, by its letter")
+    parser.add_argument(
+        "--slide",
+        metavar="PANEL",
+        help="draw one panel alone, 16:9, to OUT/slides, by the name that the caption gives it",
+    )
     given = parser.parse_args()
     try:
         dataset = _all_of(several, given.data) if several else datasets.load(given.data / f"{name}.zarr").load()
@@ -218,7 +225,7 @@ def _write(out: Path, name: str, end: str, content: Any, dataset: Any, script: s
 
 
 def _write_slide(out: Path, name: str, wanted: str, drawn: Mapping[str, Any], dataset: Any) -> None:
-    """One panel of the pages.
+    """One panel of the pages, into a folder of its own: a slide has no caption, and no place in the gallery.
 
     Raises:
         ValueError: there is no such panel; it names those that there are.
@@ -228,7 +235,7 @@ def _write_slide(out: Path, name: str, wanted: str, drawn: Mapping[str, Any], da
     if wanted not in found:
         raise ValueError(f"--slide {wanted}: the panels of {name} are {', '.join(found) or 'none'}")
     end, letter = found[wanted]
-    _save(pages.draw_slide(with_panels[end].panels[letter], dataset), out, f"{name}_{wanted}")
+    _save(pages.draw_slide(with_panels[end].panels[letter], dataset), out / pages.SLIDES, f"{name}_{wanted}")
 
 
 def _all_of(pattern: str, folder: Path) -> dict[str, xr.Dataset]:

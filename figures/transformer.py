@@ -6,7 +6,7 @@ import xarray as xr
 
 from experiments.claims import transformer as readings
 from figures import network_panels, style
-from figures.pages import STUDENT, Page, Panel, lettered
+from figures.pages import BARS, SHADING, Page, Panel, lettered
 
 
 def draw(dataset: xr.Dataset) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def _angles(dataset: xr.Dataset, draws: str) -> Panel:
         "Selection fraction of weak plain gradient on networks of which so many lines named their speaker, on "
         f"features of an untrained network, and on a table of next words, {draws}; dotted: the tilt."
     )
-    return Panel(network_panels.draw_angles, title, says, STUDENT)
+    return Panel(network_panels.draw_angles, title, says, SHADING)
 
 
 def _gains(dataset: xr.Dataset, draws: str) -> Panel:
@@ -44,7 +44,7 @@ def _gains(dataset: xr.Dataset, draws: str) -> Panel:
         f"By how much the network's selection fraction exceeds that of others at {at:g}°, paired by draw, {draws}; for "
         "a reward of a feature and one of a number for every response."
     )
-    return Panel(network_panels.draw_gains, title, says, STUDENT)
+    return Panel(network_panels.draw_gains, title, says, BARS)
 
 
 def _laws(dataset: xr.Dataset, draws: str) -> Panel:
@@ -76,7 +76,7 @@ def _readable(dataset: xr.Dataset, draws: str) -> Panel:
         "R² of reading who is talking by a linear map, at histories and at a prompt that the map was not fitted to, "
         f"from activations and from what else is known; {draws}."
     )
-    return Panel(network_panels.draw_readable, title, says, STUDENT)
+    return Panel(network_panels.draw_readable, title, says, BARS)
 
 
 def _stream(dataset: xr.Dataset, draws: str) -> Panel:

@@ -52,8 +52,9 @@ def draw_missed(axis: Axes, dataset: xr.Dataset) -> None:
         axis.plot(x, y, marker, ms=2.5, mew=0, color=style.COLOURS[colour], label=scope, rasterized=True)
     for bound in (-1, 1):
         axis.axhline(bound, color="black", lw=0.8, ls="--", label="bound" if bound == 1 else None)
-    axis.set(xlim=(-0.02, 1.02), ylim=(-1.15, 1.15), xlabel="R², the law")
-    axis.set_ylabel("1000 (S(0+) − R²)")
+    axis.set(xlim=(-0.02, 1.02), xlabel="R², the law", ylabel="(S(0+) − R²) / bound")
+    most = 1.15 * max(1.0, float(abs(missed).max()) / unit)
+    axis.set_ylim(-most, most)
     axis.legend()
 
 
@@ -83,22 +84,27 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
     yield Panel(
         draw_selected,
         "Selected, median: " + ", ".join(f"{scope} {value:.2f}" for scope, value in middle.items()),
-        f"Measured S(0+), extrapolated from the three smallest steps, rule by rule: median of {cases}.",
-        "Bars: the middle nine tenths of these cases.",
+        f"Measured S(0+), extrapolated from the three smallest steps, rule by rule: marks: median of {cases}; lines: "
+        "the middle nine tenths of them.",
     )
-    worst = abs(measured - dataset.predicted).max().item()
+    missed, bound = abs(measured - dataset.predicted), readings.EXTRAPOLATED
+    worst, beyond = missed.max().item(), int((missed > bound).sum())
     yield Panel(
         draw_missed,
-        f"The law R² misses none of {measured.size:,} cases by more than {worst:.1e}",
-        f"S(0+) less its prediction R², in thousandths, against R²: a point for each rule in each of {cases}. Dashed: "
-        f"the claim's bound, {readings.EXTRAPOLATED:g}.",
+        f"The law R² misses {beyond:,} of {measured.size:,} cases by more than {bound:g}, the worst by {worst:.1e}"
+        if beyond
+        else f"The law R² misses none of {measured.size:,} cases by more than {worst:.1e}",
+        f"S(0+) less its prediction R², in units of the claim's bound, {bound:g}, against R²: a point for each rule in "
+        f"each of {cases}. Dashed: the bound.",
     )
     order, guess = readings.order(dataset).mean().item(), readings.order(dataset).std().item()
+    share = readings.moving(dataset).mean().item()
     yield Panel(
         draw_left,
         f"What is left at finite steps shrinks with the step to the power {order:.2f}",
-        f"|S − R²| at four sizes of the first step, median of {cases} for each rule (gates alone leave nothing); the "
-        f"power is measured between the two smallest steps, its standard deviation over draws {guess:.1g}.",
+        f"|S − R²| at {dataset.sizes['drift']} sizes of the first step, median of {cases} for each rule (gates alone "
+        f"leave nothing). The power is that between the two smallest steps in the {share:.0%} of all cases in which "
+        f"more than {readings.MOVING:g} is left at the smallest, its standard deviation over draws {guess:.1g}.",
         "Shading: the middle half of all cases of all these rules.",
     )
 

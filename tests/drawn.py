@@ -1,5 +1,8 @@
 """What every page and slide has to be: lettered, legends beside the data, text that can be read."""
 
+from matplotlib.axes import Axes
+from matplotlib.collections import FillBetweenPolyCollection
+from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -53,8 +56,31 @@ def assert_texts_apart(figure: Figure) -> None:
             assert min(across, up) < slack, f"{text!r} lies on {other!r}"
 
 
+def shaded(axis: Axes) -> bool:
+    """Whether there is a band or an error bar, or a stripe of the axes that no legend names."""
+    bands = any(isinstance(each, FillBetweenPolyCollection) for each in axis.collections)
+    bars = any(isinstance(each, ErrorbarContainer) for each in axis.containers)
+    stripes = any(
+        patch.get_data_transform() == axis.get_yaxis_transform("grid") and str(patch.get_label() or "_").startswith("_")
+        for patch in axis.patches
+    )
+    return bands or bars or stripes
+
+
+def assert_shading_is_said(figure: Figure, panels) -> None:
+    """A panel says what its shading and bars mean if it has some, and only then."""
+    for (letter, panel), axis in zip(panels.items(), figure.axes, strict=False):
+        assert bool(panel.shading) == shaded(axis), f"{letter}, {panel.title}: {panel.shading or 'nothing'!r}"
+
+
 def assert_page(figure: Figure, letters) -> None:
-    """Every panel has its letter and its title, and nothing is too small or in the way."""
+    """Every panel has its letter and its title, says what shading is, and nothing is too small or in the way.
+
+    Args:
+        figure: the page.
+        letters: its panels by letter.
+    """
+    assert_shading_is_said(figure, letters)
     bold = [text.get_text() for text in texts(figure) if text.get_fontweight() == "bold" and text.get_fontsize() == 9]
     assert bold == list(letters)
     for axis, _ in zip(figure.axes, letters, strict=False):

@@ -143,11 +143,11 @@ def of_training(of: Shipped) -> dict[str, str]:
     )
     by_sft, by_rl = (of.said(f"{LARRY}/sft", sft.format(rule)) for rule in ("SFT", "RL"))
     same_drift = (
-        r"Student errors: gold left at the same sqrt\(KL\) of ([\d.]+), which all reach: tilt ([-\d.]+), (\d+)% .*?; "
+        r"Heavy-tailed errors: gold at the same sqrt\(KL\) of ([\d.]+), which all reach: tilt ([-\d.]+), (\d+)% .*?; "
         r"policy gradient ([-\d.]+), (\d+)% .*?; best of n ([-\d.]+), (\d+)%"
     )
     root, tilt, tilt_left, gradient, gradient_left, best, best_left = of.said(f"{LARRY}/overoptimisation", same_drift)
-    light = of.said(f"{LARRY}/overoptimisation", same_drift.replace("Student", "Normal"))
+    light = of.said(f"{LARRY}/overoptimisation", same_drift.replace("Heavy-tailed", "Normal"))
     assert light[2] == light[4] == light[6]
     literature = f"{LARRY}/literature"
     either = of.said(

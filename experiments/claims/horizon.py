@@ -9,7 +9,10 @@ from toypersona import datasets
 from toypersona.measures import boundaries
 
 FINITE = 0.02
-"""What finite lengths leave of an exponent."""
+"""What finite lengths leave of an exponent, and of the law at the longest."""
+
+WEAK, APART = 0.05, 0.01
+"""What weak RL's log (1 - S) may miss where personas are told apart, and a selection weight at the longest length."""
 
 LONG = 16.0
 """Lengths at which personas have been told apart: this many times the length where the weak plateau is 1/2."""
@@ -112,10 +115,15 @@ def _sampled_law(dataset: xr.Dataset) -> list[Claim]:
     ]
 
 
+def weak_missed(dataset: xr.Dataset) -> xr.DataArray:
+    """|log (1 - S) / (1 - law)| of weak RL where personas are told apart, nan elsewhere."""
+    exact = _told_apart(dataset) & (dataset.length <= WEAK_LENGTH)
+    return abs(np.log(((1 - dataset.weak) / (1 - dataset.weak_law)).where(exact)))
+
+
 def _law(dataset: xr.Dataset) -> list[Claim]:
     last, longest = dataset.isel(length=-1), int(dataset.length[-1])
-    exact = _told_apart(dataset) & (dataset.length <= WEAK_LENGTH)
-    weak = abs(np.log(((1 - dataset.weak) / (1 - dataset.weak_law)).where(exact)))
+    weak = weak_missed(dataset)
     crossed = half(dataset).where(runner_up_apart(dataset))
     ends = crossed.isel(length=slice(-2, None))
     local = (np.log(ends / np.sqrt(ends.length)).diff("length") / np.log(ends.length).diff("length")).squeeze("length")
@@ -131,13 +139,13 @@ def _law(dataset: xr.Dataset) -> list[Claim]:
         at_most(
             "theorem",
             "weak RL: |log (1 - S) / (1 - law)| where personas are told apart, largest",
-            0.05,
+            WEAK,
             weak.max().item(),
         ),
         at_most(
             "theorem", "collapse on s sqrt(T): log ratio of distances, two longest T, median draw", 0.02, collapsed
         ),
-        at_most("theorem", f"collapse on sT: selection weight - law at T = {longest}", 0.01, weights),
+        at_most("theorem", f"collapse on sT: selection weight - law at T = {longest}", APART, weights),
     ]
 
 
@@ -168,8 +176,8 @@ def findings(dataset: xr.Dataset) -> list[str]:
     mean, error, _ = over_draws(exponents(dataset))
     return [
         f"An answer of {short} words is mostly persona selection up to strength {at[short]:.2g}, one of {long} only "
-        f"up to {at[long]:.2g} (medians over draws): {long // short} times as long, it stands "
-        f"{at[short] / at[long]:.0f} times less RL before it stops sounding like anyone.",
+        f"up to {at[long]:.2g} (medians over draws): {long // short} times as long, that "
+        f"strength is {at[short] / at[long]:.0f} times smaller.",
         f"Weak RL of answers shorter than about {crossing:.0f} words is not mostly selection: what one persona says "
         "differs more in pay than the personas do.",
         f"Once the best paid persona can be told from the next, the half boundary falls as T to the power "

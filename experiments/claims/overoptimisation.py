@@ -8,6 +8,9 @@ from experiments.shared.claim import Claim, at_most, drawn, drawn_at_most, each_
 from toypersona import datasets
 from toypersona.measures import equal_drift
 
+ERRORS = {"normal": "normal errors", "words": "errors by words", "student": "heavy-tailed errors"}
+"""What the kinds of errors are called: independent, shared by responses that share words, and Student's."""
+
 BETWEEN = 0.03
 """Proxy, in standard deviations, by which the tilt's may be misread between two of its strengths."""
 
@@ -25,7 +28,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     end = [
         drawn_at_most(
             "prediction",
-            f"tilt, Student {of}, less that under normal errors",
+            f"tilt, heavy-tailed {of}, less that under normal errors",
             0.0,
             last.sel(error="student") - last.sel(error="normal"),
         ),
@@ -33,7 +36,8 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     ]
     root, gold, _ = at_equal_drift(as_large_as_gold(dataset))
     student = gold.sel(error="student")
-    what = f"Student errors as large as gold, sqrt(KL) of {root:.2g}: gold of the tilt less policy gradient's"
+    kind = ERRORS["student"].capitalize()
+    what = f"{kind} as large as gold, sqrt(KL) of {root:.2g}: gold of the tilt less policy gradient's"
     apart = student.sel(rule="tilt") - student.sel(rule="policy gradient")
     end.append(drawn_at_most("finding", what, 0.0, apart))
     return [
@@ -123,7 +127,7 @@ def findings(dataset: xr.Dataset) -> list[str]:
     def ends(**path: str) -> str:
         return (
             f"{path['rule']} {where(peak.sel(path))} and {where(half.sel(path))}, "
-            f"{kept.sel(path).item():.0%} of gold's peak left at the end"
+            f"{kept.sel(path).item():.0%} of gold's peak at the end"
         )
 
     root, gold, share = at_equal_drift(here)
@@ -134,12 +138,12 @@ def findings(dataset: xr.Dataset) -> list[str]:
 
     return [
         *(
-            f"{error.capitalize()} errors of size {here['size'].item():g}: gold turns over and S falls through 1/2 at "
+            f"{ERRORS[error].capitalize()}, size {here['size'].item():g}: gold turns over and S falls through 1/2 at "
             f"sqrt(KL) of {'; '.join(ends(error=error, rule=rule) for rule in here.rule.values)}."
             for error in here.error.values
         ),
         *(
-            f"{error.capitalize()} errors: gold left at the same sqrt(KL) of {root:.2g}, which all reach: "
+            f"{ERRORS[error].capitalize()}: gold at the same sqrt(KL) of {root:.2g}, which all reach: "
             f"{'; '.join(equal(error, rule) for rule in here.rule.values)}."
             for error in here.error.values
         ),

@@ -182,7 +182,7 @@ def findings(dataset: xr.Dataset) -> list[str]:
     noise = []
     if "noise" in at:
         where = _place(at.noise, axis="learning rate")
-        noise = [f"REINFORCE on the gates alone locks onto a wrong persona in one run of ten {where}."]
+        noise = [f"At {angle:g}° REINFORCE on the gates alone locks onto a wrong persona in one run of ten {where}."]
     persona = str(tilt.persona.values[datasets.config_of(dataset)["helpful"]])
     half = _place(at.half, "up to", "at no strength", "at every strength")
     off_the_map = "The weakest strength is too strong for the law on the weak edge: start --strengths lower to test it."

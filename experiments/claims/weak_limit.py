@@ -11,6 +11,10 @@ SECOND_ORDER = 0.02
 """What terms of higher order leave of the first order in s at the smallest drifts."""
 
 
+MOVING = 1e-4
+"""What has to be left over at the smallest drift for its order in s to be read: less is rounding."""
+
+
 def limits(dataset: xr.Dataset) -> tuple[xr.DataArray, xr.DataArray]:
     """S(0+) from the three smallest drifts, and what its last correction was."""
     return extrapolated(dataset.selection_fraction, dataset.drift, "drift")
@@ -34,10 +38,14 @@ def residual(dataset: xr.Dataset) -> xr.DataArray:
 
 
 def order(dataset: xr.Dataset) -> xr.DataArray:
-    """The order in s of what is left over, of each draw: median of the cases where it is above 1e-4."""
-    left = residual(dataset)
-    moving = left.where(left.isel(drift=0) > 1e-4)
-    return xr.ufuncs.log2(moving.isel(drift=1) / moving.isel(drift=0)).median(["rule", "world"])
+    """The order in s of what is left over, of each draw: median of the cases in ``moving``."""
+    left = residual(dataset).where(moving(dataset))
+    return xr.ufuncs.log2(left.isel(drift=1) / left.isel(drift=0)).median(["rule", "world"])
+
+
+def moving(dataset: xr.Dataset) -> xr.DataArray:
+    """The cases whose order can be read [world, seed, rule]."""
+    return residual(dataset).isel(drift=0, drop=True) > MOVING
 
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
@@ -49,7 +57,7 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     for rule in dataset.drop_sel(rule=gates).rule.values:
         one = difference.sel(rule=rule)
         claims.append(at_most("theorem", f"{rule}, of {one.size}", EXTRAPOLATED, one))
-    what = "order in s of what is left over, median of those above 1e-4"
+    what = f"order in s of what is left over, median of those above {MOVING:g}"
     others = [
         at_most("theorem", "last correction of S(0+), any case, largest", 0.05, correction),
         drawn("theorem", what, 1.0, order(dataset), SECOND_ORDER, possible=(0, 2)),

@@ -30,4 +30,7 @@ def test_a_figure_without_a_caption_is_refused(tmp_path):
         gallery.gallery(tmp_path, tmp_path / "gallery.md")
     (tmp_path / "world" / "b.png").unlink()
     made = gallery.gallery(tmp_path, tmp_path / "docs" / "gallery.md")
+    (tmp_path / "world" / "slides").mkdir()
+    (tmp_path / "world" / "slides" / "a_b.png").touch()
+    assert gallery.gallery(tmp_path, tmp_path / "docs" / "gallery.md") == made
     assert "### A" in made and "![A](../world/a.png)" in made and "\n## world" in made

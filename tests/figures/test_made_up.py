@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import drawn
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
@@ -11,8 +12,6 @@ import xarray as xr
 from experiments.claims import rules as readings
 from figures import amplification, pages, rule_groups, rules_by_world, style, weak_limit
 from toypersona.rules import catalogue
-
-SLIDE = (10.0, 5.625)
 
 
 @pytest.fixture(autouse=True)
@@ -28,15 +27,11 @@ def by_rule(values: dict[str, float]) -> xr.DataArray:
 
 
 def assert_drawn(page: pages.Page, dataset: Any) -> None:
-    """As a page and each panel as a slide: the same panels, all with a title, no legend on data."""
-    figure = pages.draw_page(page, dataset)
-    figure.draw_without_rendering()
-    for axis in figure.axes:
-        if legend := axis.get_legend():
-            assert not legend.get_window_extent().overlaps(axis.bbox)
+    """As a page, and each panel as a slide."""
+    drawn.assert_page(pages.draw_page(page, dataset), page.panels)
     for panel in page.panels.values():
-        assert panel.title and panel.says
-        assert tuple(pages.draw_slide(panel, dataset).get_size_inches()) == SLIDE
+        drawn.assert_slide(pages.draw_slide(panel, dataset))
+        plt.close("all")
 
 
 def test_every_rule_that_is_compared_is_in_one_group():
@@ -104,8 +99,8 @@ def test_worlds_stand_side_by_side_and_their_titles_name_who_selects_least(monke
         ),
         "two/rules": world({"table": {"tilt": 0.2, "SFT": -0.3, "DPO": -0.1}}, 1),
     }
-    drawn = rules_by_world.draw(of_each)
-    page = drawn[""]
+    made = rules_by_world.draw(of_each)
+    page = made[""]
     assert isinstance(page, pages.Page)
     titles = [panel.title for panel in page.panels.values()]
     assert titles == [
@@ -114,10 +109,17 @@ def test_worlds_stand_side_by_side_and_their_titles_name_who_selects_least(monke
     ]
     assert "- Select less than policy gradient in every column: DPO." in page.more
     assert "- Select more than policy gradient in every column: none." in page.more
-    assert "| tilt | **-0.30 ± 0.01** | **+0.10 ± 0.01** |" in str(drawn["_table.md"]) and "control" not in str(
-        drawn["_table.md"]
+    assert "| tilt | **-0.30 ± 0.01** | **+0.10 ± 0.01** |" in str(made["_table.md"]) and "control" not in str(
+        made["_table.md"]
     )
     assert_drawn(page, of_each)
+    # A rule that is not told from the reference is not named, nor is one told to select more.
+    noisy = world({"table": {"tilt": 0.2, "SFT": 0.0}}, 2)
+    titles = [panel.title for panel in rules_by_world.draw({"one/rules": noisy})[""].panels.values()]  # pyright: ignore
+    assert titles == ["one: no rule selects less than policy gradient"]
+    other = noisy.assign_coords(level=[0.5])
+    with pytest.raises(ValueError, match=r"compare their rules at 0\.5 nats and at 0\.9 nats"):
+        rules_by_world.draw({"one/rules": noisy, "two/rules": other})
 
 
 def test_the_title_of_what_the_law_misses_is_the_largest_of_all_cases():
@@ -133,6 +135,9 @@ def test_the_title_of_what_the_law_misses_is_the_largest_of_all_cases():
     page = weak_limit.draw(dataset)[""]
     assert page.panels["b"].title == "The law R² misses none of 60 cases by more than 7.0e-04"
     assert page.panels["c"].title.endswith("to the power 1.00")
+    beyond = dataset.assign(selection_fraction=measured + 3 * planted)
+    title = weak_limit.draw(beyond)[""].panels["b"].title
+    assert title == "The law R² misses 1 of 60 cases by more than 0.001, the worst by 2.1e-03"
     assert_drawn(page, dataset)
 
 
@@ -164,12 +169,18 @@ def test_titles_say_which_rules_leave_one_and_where_entropy_rises():
     dataset = competition({"GRPO": 0.01, "expert iteration": 0.99, "policy gradient": 0.8, "RLOO": 0.8})
     titles = [panel.title for panel in amplification.draw(dataset)[""].panels.values()]
     assert titles == [
-        "GRPO and expert iteration keep one right persona; natural gradient and RLOO, KL in reward keep all",
-        "The one left is not the likeliest: GRPO 100%, expert iteration 0%",
+        "One right persona wins under GRPO and expert iteration; all stay under natural gradient and RLOO, KL in "
+        "reward",
+        "How often the winner is not the base's likeliest: GRPO 100%, expert iteration 0%",
         "Paid for what is rare, entropy rises by any rule",
     ]
     assert_drawn(amplification.draw(dataset)[""], dataset)
+    # Up at one prompt and down at the other is not to stay.
+    swapped = dataset.share.sel(rule="natural gradient", record=1000).copy(data=[[0.4, 0.8]] * 3)
+    share = dataset.share.where(~((dataset.share.rule == "natural gradient") & (dataset.share.record == 1000)), swapped)
+    title = amplification.draw(dataset.assign(share=share))[""].panels["a"].title
+    assert title.endswith("all stay under RLOO, KL in reward")
     other = competition(dict.fromkeys(amplification.LOOKS, 0.8)).assign(change=-abs(dataset.change))
     titles = [panel.title for panel in amplification.draw(other)[""].panels.values()]
-    assert titles[0] == "No rule keeps one right persona; no rule keeps all"
+    assert titles[0] == "One right persona wins under no rule; all stay under no rule"
     assert titles[2] == "Entropy's first change"

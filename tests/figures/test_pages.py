@@ -1,5 +1,7 @@
 """Pages, slides and captions, on a made-up dataset of three draws."""
 
+import json
+import shlex
 import sys
 import types
 
@@ -13,7 +15,7 @@ import xarray as xr
 from experiments import exploit
 from experiments.shared import command, repeated
 from figures import pages, style
-from figures.pages import STUDENT, Page, Panel, lettered
+from figures.pages import SHADING, Page, Panel, lettered
 from toypersona import datasets, provenance
 from toypersona.outputs import Output
 
@@ -47,19 +49,20 @@ def draw_mesh(axis, dataset):
 
 
 PANELS = (
-    Panel(draw_lines, "Lines rise by one a step, as the law says they do", "A line.", STUDENT),
+    Panel(draw_lines, "Lines rise by one a step, as the law says they do", "A line.", SHADING),
     Panel(draw_mesh, "A mesh", "Of colours.", scale="y"),
 )
 PAGE = Page("Two panels", lettered(*PANELS), "ab", 2.5)
 
 
 def test_a_page_is_lettered_and_its_legends_are_beside_the_data(dataset):
-    drawn.assert_page(pages.draw_page(PAGE, dataset), "ab")
+    drawn.assert_page(pages.draw_page(PAGE, dataset), PAGE.panels)
 
 
 def test_one_key_is_shared(dataset):
-    figure = pages.draw_page(PAGE._replace(one_key=True, panels=lettered(*PANELS[::-1])), dataset)
-    drawn.assert_page(figure, "ab")
+    page = PAGE._replace(one_key=True, panels=lettered(*PANELS[::-1]))
+    figure = pages.draw_page(page, dataset)
+    drawn.assert_page(figure, page.panels)
     assert [len(figure.legends), sum(axis.get_legend() is not None for axis in figure.axes)] == [1, 0]
     assert {text.get_text() for text in figure.legends[0].get_texts()} == {
         "boundary",
@@ -79,9 +82,25 @@ def test_what_was_checked_would_be_seen(dataset):
     with pytest.raises(AssertionError, match="legend lies on"):
         drawn.assert_legends_beside_data(figure)
     with pytest.raises(AssertionError):
-        drawn.assert_page(figure, "a")
+        drawn.assert_page(figure, lettered(PANELS[0]))
     with pytest.raises(AssertionError):
         drawn.assert_slide(figure)
+
+
+@pytest.mark.parametrize("letter, shading", [("a", ""), ("b", SHADING)])
+def test_shading_that_is_not_said_or_not_drawn_is_seen(dataset, letter, shading):
+    wrong = PAGE.panels | {letter: PAGE.panels[letter]._replace(shading=shading)}
+    with pytest.raises(AssertionError, match=f"{letter}, "):
+        drawn.assert_page(pages.draw_page(PAGE, dataset), wrong)
+
+
+def test_bars_and_stripes_are_shading_and_what_a_legend_names_is_not(dataset):
+    _, axes = plt.subplots(1, 4)
+    axes[0].errorbar([0], [1], [0.5])
+    axes[1].axhspan(0, 1)
+    axes[2].axhspan(0, 1, label="what others report")
+    axes[3].barh([0, 1], [1, 2])
+    assert [drawn.shaded(axis) for axis in axes] == [True, True, False, False]
 
 
 def test_the_band_is_students_interval(dataset):
@@ -120,9 +139,11 @@ def stored(dataset, tmp_path):
 
 def test_a_dataset_says_by_which_command_it_is_made_again(stored):
     dataset = datasets.load(stored / "made.zarr")
-    said = repeated.command_of("exploit", dataset)
-    assert said.startswith("python -m experiments.exploit --preset ") and "--hysteresis.num-steps 9" in said
-    assert repeated.command_of("exploit", dataset).count("--") == said.count("--") <= 3
+    python, _, module, *words = shlex.split(repeated.command_of("exploit", dataset))
+    assert (python, module) == ("python", "experiments.exploit") and sum(word.startswith("--") for word in words) <= 3
+    again = command.provenance(command.parse("exploit", "", exploit.PRESETS, words))
+    assert json.loads(json.dumps(again["settings"])) == datasets.settings_of(dataset)
+    assert datasets.settings_of(dataset)["hysteresis"]["num_steps"] == 9
 
 
 def draw(stored, *given):
@@ -133,7 +154,8 @@ def draw(stored, *given):
         patch.setitem(sys.modules, "experiments.made", exploit)
         patch.setattr(sys, "argv", ["figures.made", "--data", str(stored), "--out", str(stored / "out"), *given])
         style.main("made", lambda _: {"": PAGE, "_more": PAGE}, "Made up.")
-    return {path.name: path.read_bytes() for path in (stored / "out").iterdir()}
+    found = [path for path in (stored / "out").rglob("*") if path.is_file()]
+    return {path.relative_to(stored / "out").as_posix(): path.read_bytes() for path in found}
 
 
 def test_captions_say_what_is_drawn_and_all_files_are_the_same_again(stored):
@@ -143,8 +165,10 @@ def test_captions_say_what_is_drawn_and_all_files_are_the_same_again(stored):
     for said in (
         "# Two panels",
         "![Two panels](made.png)",
-        "**a** *Lines rise by one a step, as the law says they do.* A line. Axes: across: x, nats, up: y.",
-        STUDENT,
+        "**a** *Lines rise by one a step, as the law says they do.* A line.",
+        "A line. Horizontal axis: x, nats. Vertical axis: y.",
+        "(`--slide a`)",
+        SHADING,
         "- It rises to 3.",
         "3 independent draws, seeds 0, 1, 2",
         "`python -m experiments.made --preset",
@@ -152,13 +176,13 @@ def test_captions_say_what_is_drawn_and_all_files_are_the_same_again(stored):
         provenance.digest(datasets.load(stored / "made.zarr")),
     ):
         assert said in text, text
-    assert "(made.md)" in made["made_more.md"].decode()
+    assert "(made.md)" in made["made_more.md"].decode() and "(`--slide more_b`)" in made["made_more.md"].decode()
     assert draw(stored) == made
 
 
 def test_a_slide_is_asked_for_by_its_letter(stored, capsys):
-    assert set(draw(stored, "--slide", "b")) == {"made_b.pdf", "made_b.png"}
-    assert "made_more_a.png" in draw(stored, "--slide", "more_a")
+    assert set(draw(stored, "--slide", "b")) == {"slides/made_b.pdf", "slides/made_b.png"}
+    assert "slides/made_more_a.png" in draw(stored, "--slide", "more_a")
     with pytest.raises(SystemExit) as stopped:
         draw(stored, "--slide", "z")
     assert stopped.value.code == 2
