@@ -45,8 +45,7 @@ def make(path: Path) -> None:
         run = exported.write(
             Path(folder) / "run.jsonl", lines(), {"toypersona": 1, "prompt_weights": exported.weights()}
         )
-        with contextlib.suppress(SystemExit):
-            command.main(["measure", str(run), "--json", str(path), "--no-figure"])
+        code = command.main(["measure", str(run), "--json", str(path), "--no-figure"])
 
 
 if __name__ == "__main__":
