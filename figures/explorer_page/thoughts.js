@@ -189,7 +189,7 @@ tp.tabs = tp.tabs || {};
         ),
       ),
     );
-    return [table, tp.html("p", { class: "legend" }, "Where the answer is. ", ...legend)];
+    return [table, tp.html("p", { class: "legend" }, "The phases, by where the answer is. ", ...legend)];
   }
 
   function drawMap(data, at) {
