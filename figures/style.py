@@ -255,7 +255,9 @@ def _all_of(several: str | tuple[str, ...], folder: Path) -> dict[str, xr.Datase
     patterns = (several,) if isinstance(several, str) else several
     paths = sorted(path for pattern in patterns for path in folder.glob(pattern) if datasets.finished(path))
     if not paths:
-        raise ValueError(f"{folder} has no finished {' and no '.join(patterns)}: run experiments into its folders first.")
+        raise ValueError(
+            f"{folder} has no finished {' and no '.join(patterns)}: run experiments into its folders first."
+        )
     return {str(path.relative_to(folder).with_suffix("")): datasets.load(path).load() for path in paths}
 
 

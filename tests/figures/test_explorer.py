@@ -229,7 +229,7 @@ def told(value, percent=False):
 def stops(shipped):
     """Of the shipped world: its table, every stop as the page has it, and the library's budgets there."""
     table = page.data(shipped)["map"]["worlds"][0]
-    found = page.run(STOPS, table, (*explorer.EXACT, "shared", "parts", "stops"))
+    found = page.run(STOPS, table, (*explorer.EXACT, "shared", "simplex", "parts", "stops"))
     return table, found, expected(table, [{key: one[key] for key in ("words", "angle", "strength")} for one in found])
 
 
@@ -355,13 +355,8 @@ def test_a_world_that_the_page_cannot_hold_is_refused():
         map_data({"mine": other})
     unknown = dataset(random_world(1))
     unknown["log_personas"] = unknown.log_personas * np.nan
-    with pytest.raises(ValueError, match="no Markov chains of order 1"):
+    with pytest.raises(ValueError, match="no Markov chains of order 1"), np.errstate(invalid="ignore"):
         map_data({"mine": unknown})
-    unpaid = dataset(random_world(1))
-    unpaid["reward_table"] = unpaid.reward_table.copy(data=unpaid.reward_table.values)
-    unpaid.reward_table.values[1, 0, 0, 0] = np.nan
-    with pytest.raises(ValueError):
-        map_data({"mine": unpaid})
 
 
 def test_the_shipped_page_is_what_its_sources_write(shipped):

@@ -118,9 +118,7 @@ def test_every_sentence_agrees_with_its_largest_part():
     """In every cell of every rule of the shipped page."""
     data = page.data(page.SHIPPED.read_text(encoding="utf-8"))["thoughts"]
     sizes = [data["rules"] + data["defences"], data["costs"], data["strengths"], data["seeds"]]
-    places = [
-        dict(zip(("rule", "cost", "strength", "seed"), at, strict=True)) for at in np.ndindex(*map(len, sizes))
-    ]
+    places = [dict(zip(("rule", "cost", "strength", "seed"), at, strict=True)) for at in np.ndindex(*map(len, sizes))]
     body = """tp.tabs = {};
       const { cell, sentence } = tp.thoughts;
       return given.places.map((at) => [cell(given.data, at), sentence(cell(given.data, at))]);"""
