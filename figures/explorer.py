@@ -63,7 +63,7 @@ def _slim(source: str) -> str:
 
 
 def _slim_style(source: str) -> str:
-    """Without the spaces that nobody needs: none of the selectors has a colon, comma or brace with a space that counts."""
+    """Without spaces that do not count: no selector and no text of the sheets has one beside a comma or after a colon."""
     return re.sub(r"\s*([{};,]|:(?= ))\s*", r"\1", source).replace(";}", "}")
 
 
