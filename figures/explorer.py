@@ -63,7 +63,7 @@ def _slim(source: str) -> str:
 
 
 def _slim_style(source: str) -> str:
-    """Without spaces that do not count: no selector and no text of the sheets has one beside a comma or after a colon."""
+    """Without spaces that do not count: no selector or text of the sheets has one beside a comma or after a colon."""
     return re.sub(r"\s*([{};,]|:(?= ))\s*", r"\1", source).replace(";}", "}")
 
 

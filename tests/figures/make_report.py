@@ -3,7 +3,7 @@
     PYTHONPATH=tests .venv/bin/python tests/figures/make_report.py
 
 A simulated run: Larry, Bob and Alice, whose base is paid to answer as Alice does and, as much, for the word "friend" (a
-reward at 45 degrees). Of its optimum at four strengths (0, the base itself, is step 0), and of the base, 60 responses to
+reward at 45 degrees). Of its optimum at four strengths (0, the base itself, is step 0), and of the base, 60 answers to
 each of six prompts are sampled and scored, written as ``toypersona measure`` reads them, and measured by that command.
 """
 
