@@ -49,7 +49,7 @@ def written(data: dict[str, Any]) -> str:
     inlined = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
     parts = [f'<script id="{name}">\n{_slim((PAGE / f"{name}.js").read_text())}</script>' for name in (*EXACT, *DRAWN)]
     parts.insert(1, f"<script>tp.data={inlined};</script>")
-    styles = "".join(_slim((PAGE / f"{name}.css").read_text()) for name in STYLES)
+    styles = "".join(_slim_style((PAGE / f"{name}.css").read_text()) for name in STYLES)
     page = (PAGE / "page.html").read_text()
     return page.replace("/*STYLE*/", styles).replace("<!--SCRIPTS-->", "\n".join(parts))
 
@@ -62,6 +62,10 @@ def _slim(source: str) -> str:
     return "".join(f"{line}\n" for line in lines if line and not line.startswith("//"))
 
 
+def _slim_style(source: str) -> str:
+    """Without spaces that do not count: no selector or text of the sheets has one beside a comma or after a colon."""
+    return re.sub(r"\s*([{};,]|:(?= ))\s*", r"\1", source).replace(";}", "}")
+
+
 if __name__ == "__main__":
-    # Of all datasets, those named phase_diagram and reasoning.
-    style.main("explorer", draw, __doc__, several="*/[pr][he]*[mg].zarr")
+    style.main("explorer", draw, __doc__, several=("*/phase_diagram.zarr", "thoughts/reasoning.zarr"))

@@ -77,7 +77,7 @@ def _chains(
         last = np.arange(answers.shape[-1]) % num_words
         answers = (answers[..., None] + following[:, last]).reshape(num_prompts, num_personas, -1)
     missed = np.abs(answers - log_personas).max()
-    if missed > EXACT:
+    if not missed <= EXACT:  # NaN too
         raise ValueError(f"The personas of {name} are no Markov chains of order 1: the explorer cannot hold them.")
     shared = np.ptp(first, axis=0).max() < EXACT
     return (first[:1] if shared else first), following
@@ -100,6 +100,6 @@ def _scores(name: str, one: xr.Dataset, num_words: int, length: int) -> Float[np
         values.append(root[:, 0] * reward)
     left, right = np.concatenate(rows), np.concatenate(values)
     scores = np.linalg.lstsq(left, right, rcond=None)[0]
-    if np.abs(left @ scores - right).max() > EXACT:
+    if not np.abs(left @ scores - right).max() <= EXACT:
         raise ValueError(f"The reward of {name} pays for no words: the explorer needs the feature words.")
     return scores - scores.mean()

@@ -11,7 +11,7 @@ from toypersona import datasets, transcripts
 MEASURES = ("read", "sharpening", "keyed", "code", "accuracy", "agreement", "cost")
 """Drawn; those of the base as well."""
 
-NUM_SEEDS = 3
+NUM_SEEDS = 2
 """Draws that are shown of all there are."""
 
 STEP = 0.1

@@ -23,10 +23,10 @@ MAPS = ("exact", "annealed", "RLOO", "GRPO")
 DEFENCES = {"exact": "black", "log-probability bonus": "purple", "frozen thoughts": "green", "gates only": "blue",
             "early stop": "red"}  # fmt: skip
 MEANING = {
-    "mixture": "mixture: the reader gets most, all personas are there",
-    "selected": "selected: the reader gets most, a persona is selected away",
-    "keyed": "keyed: who speaks tells most of the answer",
-    "coded": "coded: a code that the reader does not know tells most",
+    "mixture": "mixture: the reader gets the largest part, all personas are there",
+    "selected": "selected: the reader gets the largest part, a persona is selected away",
+    "keyed": "keyed: the largest part takes knowing who speaks",
+    "coded": "coded: the largest part is where the reader does not find it",
 }
 NUM_LINES = 3
 

@@ -174,12 +174,12 @@ Draw = Callable[..., Figure | Mapping[str, Any]]
 
 
 def main(
-    name: str, draw: Draw, description: str | None, *, several: str | None = None, script: str | None = None
+    name: str, draw: Draw, description: str | None, *, several: str | tuple[str, ...] = (), script: str | None = None
 ) -> None:
     """Draw the command line's ``--data DIR/NAME.zarr`` to its ``--out DIR``; exit 2 with one sentence without data.
 
     ``draw`` returns pages, texts and what is JSON-able by what follows NAME in the names of their files; a page has its
-    caption beside it. It is given the dataset; or all those that the pattern ``several`` finds in ``--data``, by where
+    caption beside it. It is given the dataset; or all those that the patterns ``several`` find in ``--data``, by where
     they lie. ``script`` is called as the experiment unless it is named.
     """
     parser = _Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -238,15 +238,18 @@ def _write_slide(out: Path, name: str, wanted: str, drawn: Mapping[str, Any], da
     _save(pages.draw_slide(with_panels[end].panels[letter], dataset), out / pages.SLIDES, f"{name}_{wanted}")
 
 
-def _all_of(pattern: str, folder: Path) -> dict[str, xr.Dataset]:
-    """The finished datasets that a pattern finds in a folder, by their paths in it.
+def _all_of(several: str | tuple[str, ...], folder: Path) -> dict[str, xr.Dataset]:
+    """The finished datasets that a pattern, or each of several, finds in a folder, by their paths in it.
 
     Raises:
         ValueError: there is none.
     """
-    paths = sorted(path for path in folder.glob(pattern) if datasets.finished(path))
+    patterns = (several,) if isinstance(several, str) else several
+    paths = sorted(path for pattern in patterns for path in folder.glob(pattern) if datasets.finished(path))
     if not paths:
-        raise ValueError(f"{folder} has no finished {pattern}: run experiments into its folders first.")
+        raise ValueError(
+            f"{folder} has no finished {' and no '.join(patterns)}: run experiments into its folders first."
+        )
     return {str(path.relative_to(folder).with_suffix("")): datasets.load(path).load() for path in paths}
 
 

@@ -2,6 +2,8 @@
 "use strict";
 var tp = (globalThis.tp = globalThis.tp || {});
 
+const END = ".";
+
 /** The table of answers, in `root`. */
 tp.answers = (root) => {
   const table = tp.html("table", { class: "answers" });
@@ -11,29 +13,32 @@ tp.answers = (root) => {
   function prepared(world, seed) {
     const next = tp.sampling.uniforms(seed);
     const dice = world.base.map(() => Array.from({ length: world.T }, next));
-    const voices = world.base.map((base, c) => [...world.personas[c], base]);
-    const said = voices.map((rows, c) =>
-      rows.map((row) => tp.sampling.answer(tp.core.beginnings(row, world.V, world.T), dice[c])),
+    const voices = world.base.map((base, c) =>
+      [...world.personas[c], base].map((row) => tp.core.beginnings(row, world.V, world.T)),
     );
-    return { world, seed, dice, said };
+    const said = voices.map((levels, c) => levels.map((each) => tp.sampling.answer(each, dice[c])));
+    return { world, seed, dice, said, people: voices.map((levels) => levels.slice(0, -1)) };
   }
 
-  const spelt = (world, words) => {
+  /** The words of an answer up to its end, as they are shown, each with the space before it. */
+  function spelt(world, words) {
     const units = words.map((word) => world.table.units[word]);
-    const end = units.indexOf(".");
-    return end < 0 ? units : units.slice(0, end);
-  };
+    const shown = units[0] === END ? ["(silence)"] : units.slice(0, (units.indexOf(END) + 1 || units.length));
+    return shown.map((unit, t) => [t && unit !== END ? world.table.separator : "", unit]);
+  }
 
-  const plain = (world, words) => spelt(world, words).join(world.table.separator) || "(silence)";
+  const plain = (world, words) => spelt(world, words).flat().join("");
 
   /** The policy's words, each coloured by how much likelier it is than in the nearest mix. */
-  function coloured(world, words, policy, mix) {
-    const [own, mixed] = [tp.sampling.wordProbabilities(policy, words), tp.sampling.wordProbabilities(mix, words)];
-    const units = spelt(world, words);
-    const shown = units.length ? units : ["(silence)"];
-    return shown.flatMap((unit, t) => {
-      const said = `“${unit}” here: ${tp.percent(own[t])} by the policy, ${tp.percent(mixed[t])} by the nearest mix`;
-      return [t ? world.table.separator : null, tp.word(unit, own[t] / mixed[t], said)];
+  function coloured(world, levels, words) {
+    const each = tp.sampling.judged(levels, words);
+    return spelt(world, words).map(([space, unit], t) => {
+      const { policy, mix, most, novel } = each[t];
+      const what = unit === END ? "The end" : `“${unit}”`;
+      const said =
+        `${what} here: ${tp.percent(policy)} by the policy, ${tp.percent(mix)} by the nearest mix, ` +
+        `${tp.percent(most)} by the person who says it most`;
+      return [space, tp.word(unit === END ? "\u00a0.\u00a0" : unit, policy / mix, said, novel)];
     });
   }
 
@@ -47,13 +52,10 @@ tp.answers = (root) => {
     );
     const rows = world.table.prompts.map((prompt, c) => {
       const mix = tp.core.beginnings(tp.core.mixed(budget.weights[c], world.personas[c]), world.V, world.T);
+      const levels = { policy: policy.levels[c], mix, people: fixed.people[c] };
       const answers = [
         ...fixed.said[c].map((words) => plain(world, words)),
-        tp.html(
-          "span",
-          {},
-          coloured(world, tp.sampling.answer(policy.levels[c], fixed.dice[c]), policy.levels[c], mix),
-        ),
+        tp.html("span", {}, coloured(world, levels, tp.sampling.answer(levels.policy, fixed.dice[c])).flat()),
         plain(world, tp.sampling.answer(mix, fixed.dice[c])),
       ];
       const asked = prompt.map((unit) => world.table.units[unit]).join(world.table.separator);

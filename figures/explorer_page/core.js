@@ -309,9 +309,11 @@ tp.core = (() => {
     return strengths[at - 1] * (strengths[at] / strengths[at - 1]) ** share;
   }
 
+  /** Nats that samples need before they show an exit at odds of 1 in 20, where the mix has to be found from them too. */
+  const nats = (world) => Math.log(20) + (world.C * (world.K - 1)) / 2;
+
   /** The boundaries along one row of the map, as measures.boundaries: {half, vertex, detectable(n)}. */
   function boundaries(world, strengths, fraction, largest, hull) {
-    const nats = Math.log(20) + (world.C * (world.K - 1)) / 2;
     const told = hull.map((d) => Math.log(Math.max(d, 1e-300)));
     return {
       half: crossing(
@@ -324,9 +326,9 @@ tp.core = (() => {
         largest.map((w) => -Math.sqrt(Math.max(1 - w, 0))),
         -Math.sqrt(1 - 0.99),
       ),
-      detectable: (samples) => crossing(strengths, told, Math.log(nats / samples)),
+      detectable: (samples) => crossing(strengths, told, Math.log(nats(world) / samples)),
     };
   }
 
-  return { makeWorld, mixed, project, beginnings, tilt, nearest, budget, crossing, boundaries };
+  return { makeWorld, mixed, project, beginnings, tilt, nearest, budget, crossing, nats, boundaries };
 })();

@@ -52,7 +52,8 @@ tp.heat = (root, moved) => {
     lines,
     handle,
   );
-  const frame = tp.html("div", { class: "heat" }, canvas, drawing);
+  const progress = tp.html("p", { class: "progress", role: "status" });
+  const frame = tp.html("div", { class: "heat" }, canvas, drawing, progress);
   const legend = tp.html(
     "ul",
     { class: "lines" },
@@ -181,6 +182,8 @@ tp.heat = (root, moved) => {
       const mark = own === null ? [] : [tp.svg("path", { d: `M${left} ${yOf(own)}h${width}`, class: "own-angle" })];
       lines.replaceChildren(...tp.LINES.flatMap((line) => boundary(rows, line)), ...mark);
     },
+    /** Says over the map how far it is. */
+    progress: (text) => (progress.textContent = text),
     /** Moves the dot. */
     place(angle, strength) {
       Object.assign(at, { angle, strength });

@@ -81,6 +81,9 @@
       );
   }
   addEventListener("hashchange", () => {
+    // What moves by itself, and what is about to be written, would take the place of the address.
+    for (const name of names) tp.tabs[name].stay?.();
+    clearTimeout(saving);
     read();
     draw();
   });

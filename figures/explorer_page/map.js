@@ -8,6 +8,7 @@ tp.tabs.map = (() => {
     "Of all mixes of these people the one that talks most like the trained model. Ring: before RL. Line: its way as RL " +
     "grows stronger. Numbers: the prompts of the table below.";
   const DICE = "Base: the model before RL. Policy: after it. All columns are drawn with the same dice.";
+  const OUTLINED = "said more than twice as often as any of these people, so any mix of them, says it there";
   const view = {};
   const worlds = {};
   let [data, state, changed] = [];
@@ -25,20 +26,41 @@ tp.tabs.map = (() => {
     };
     const world = names.includes(state.map_world) ? state.map_world : names[0];
     const strengths = data.worlds[names.indexOf(world)].strengths;
-    return {
+    const now = {
       world,
       words: (state.map_words || "").trim(),
       angle: number("map_angle", 0, 90, FIRST.angle),
       strength: number("map_strength", strengths[0], strengths[strengths.length - 1], FIRST.strength),
       seed: Math.floor(number("map_dice", 1, 1e6, 1)),
-      stop: stopOf(Math.floor(number("map_stop", 1, tp.stops.length, 0)), state.map_words),
     };
+    return { ...now, stop: stopAt(now, tp.stops[Math.floor(number("map_stop", 1, tp.stops.length, 0)) - 1]) };
   }
 
-  /** The stop of a number, if there is one and it is about these words. */
-  function stopOf(number, words) {
-    const stop = tp.stops[number - 1];
-    return stop && Boolean(stop.at.words) === Boolean(words) ? stop : undefined;
+  /** Where a stop is, all of it. */
+  function placeOf({ at }) {
+    const world = data.worlds[0].name;
+    if (!at.words) return { world, words: "", angle: at.angle, strength: at.strength };
+    const own = tp.rewards.parts(worldOf(world), tp.rewards.typed(worldOf(world), at.words), null).angle;
+    return { world, words: at.words, angle: Math.round(own), strength: 1 };
+  }
+
+  /** The stop itself where the page is at it, or on its way to it; its sentence is true nowhere else. */
+  function stopAt(now, stop) {
+    if (!stop || gliding) return stop;
+    stop.place = stop.place || placeOf(stop);
+    return Object.entries(stop.place).every(([name, value]) => now[name] === value) ? stop : undefined;
+  }
+
+  /** Drops words from the state, and the stop they belong to, that nobody here says; returns the sentence about them. */
+  function refused() {
+    const { world, words } = place();
+    try {
+      if (words) tp.rewards.typed(worldOf(world), words);
+      return "";
+    } catch (error) {
+      changed({ map_words: null, map_stop: null });
+      return error.message;
+    }
   }
 
   function mount(root, given, now, change) {
@@ -63,7 +85,7 @@ tp.tabs.map = (() => {
         pane("middle", "The nearest mix of people at each prompt", mixes, note(MIXES), form),
         pane("right", "What RL changed, in three parts", parts),
       ),
-      pane("said", "What they answer", tp.wordLegend(), answers, dice()),
+      pane("said", "What they answer", tp.wordLegend(OUTLINED), answers, dice()),
     );
     view.heat = tp.heat(heat, (angle, strength) => moved({ map_angle: angle, map_strength: strength }));
     view.slide = tp.sliders(slides, moved);
@@ -141,30 +163,21 @@ tp.tabs.map = (() => {
 
   function toStop(stop, i) {
     const from = place();
+    stop.place = stop.place || placeOf(stop);
     changed({ map_stop: i + 1, map_world: null, map_words: stop.at.words });
-    const own = stop.at.words && tp.rewards.parts(worldOf(data.worlds[0].name), scoresOf(place()), null).angle;
-    glide(from, { angle: stop.at.angle ?? Math.round(own), strength: stop.at.strength ?? 1 }, 700);
+    glide(from, stop.place, 700);
   }
 
   const worldOf = (name) =>
     (worlds[name] = worlds[name] || tp.core.makeWorld(data.worlds.find((table) => table.name === name)));
 
-  /** Scores of the words that are paid for; an unknown word in an address is said, and the world's own are taken. */
-  function scoresOf({ world, words }) {
-    if (!words) return worldOf(world).table.scores;
-    try {
-      return tp.rewards.typed(worldOf(world), words);
-    } catch (error) {
-      view.form.mistake(error.message);
-      return worldOf(world).table.scores;
-    }
-  }
-
   function update() {
     if (!data.worlds.length) return;
+    const mistake = refused();
     const now = place();
     const anew = shown.world !== now.world || shown.words !== now.words;
     if (anew) newReward(now);
+    if (mistake) view.form.mistake(mistake);
     const { world, parts } = shown.made;
     const reward = anew || shown.angle !== now.angle ? tp.rewards.at(parts, now.angle) : shown.reward;
     const same = !anew && shown.angle === now.angle && shown.strength === now.strength;
@@ -194,8 +207,8 @@ tp.tabs.map = (() => {
     const world = worldOf(now.world);
     const { table } = world;
     view.form.mistake("");
-    const scores = scoresOf(now);
-    const own = scores !== table.scores;
+    const own = Boolean(now.words);
+    const scores = own ? tp.rewards.typed(world, now.words) : table.scores;
     const helpful = own ? null : table.helpful;
     const parts = tp.rewards.parts(world, scores, helpful);
     shown = { ...shown, made: { world, parts } };
@@ -207,14 +220,14 @@ tp.tabs.map = (() => {
     draw();
     if (worker) worker.terminate();
     worker = map.rows.length ? null : compute(table, scores, helpful);
-    view.form.progress(worker ? "Computing the map." : "");
+    view.form.progress("");
+    view.heat.progress(worker ? "Computing the map." : "");
     if (!worker) return;
     worker.onmessage = ({ data: [i, row] }) => {
       map.rows[i] = row;
       const [done, all] = [i + 1, map.angles.length];
-      view.form.progress(
-        done < all ? `Computing the map: ${done} of ${all} angles.` : `This is the map of ${own ? "your reward" : table.title}.`,
-      );
+      view.heat.progress(done < all ? `Computing the map: ${done} of ${all} angles.` : "");
+      if (done === all) view.form.progress(`This is the map of ${own ? "your reward" : table.title}.`);
       draw();
     };
   }
@@ -247,5 +260,5 @@ tp.tabs.map = (() => {
     slice = setTimeout(next, 120);
   }
 
-  return { title: "The map", mount, update };
+  return { title: "The map", mount, update, stay };
 })();

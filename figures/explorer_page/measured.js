@@ -82,7 +82,7 @@ tp.tabs = tp.tabs || {};
     const fraction = step.estimates.selection_fraction;
     const title = known(fraction.value) ? `Selection fraction S = ${measured(fraction)}` : "The drift budget";
     const meaning = known(fraction.value) ? tp.html("p", { class: "note" }, "The share of the drift that is selection: 1 if RL only chose among the personas, 0 if it did nothing of the kind.") : null;
-    return panel(title, meaning, bars(step), tp.html("table", {}, tp.html("caption", {}, "Nats a response, ± 95%"), ...Object.keys(NAMES).map(row)), floor, missing);
+    return panel(title, meaning, bars(step), tp.html("table", {}, tp.html("caption", {}, "Nats a response, ± 95%"), ...Object.keys(NAMES).filter((name) => !Number.isNaN(step.estimates[name].value)).map(row)), floor, missing);
   }
 
   function mixes(step) {
@@ -102,7 +102,7 @@ tp.tabs = tp.tabs || {};
     const left = every.length - SHOWN;
     return panel(
       "The nearest mix of personas",
-      tp.html("p", { class: "legend" }, ...step.personas.flatMap((name, k) => [tp.html("i", { class: "swatch", style: `background:${persona(k)}` }), `${short(name, 24)} `])),
+      tp.html("p", { class: "legend" }, ...step.personas.flatMap((name, k) => [tp.html("i", { class: "patch", style: `background:${persona(k)}` }), `${short(name, 24)} `])),
       tp.html("div", { class: "m-mixes" }, ...rows),
       tp.html("p", { class: "note" }, `Upper bar: base, lower bar: policy.${left > 0 ? ` ${count(left)} more prompts are in the file.` : ""}`),
     );
@@ -164,7 +164,7 @@ tp.tabs = tp.tabs || {};
       ...[0, times.length - 1].map((i) => tp.svg("text", { x: x(i), y: y0 + height + 14, "text-anchor": "middle" }, String(times[i]))),
       tp.svg("text", { x: left + width / 2, y: y0 + height + 28, "text-anchor": "middle" }, "step of training"),
     );
-    const names = series.length > 1 ? tp.html("p", { class: "legend" }, ...series.flatMap(({ name, colour }) => [tp.html("i", { class: "swatch", style: `background:${colour}` }), `${name} `])) : null;
+    const names = series.length > 1 ? tp.html("p", { class: "legend" }, ...series.flatMap(({ name, colour }) => [tp.html("i", { class: "patch", style: `background:${colour}` }), `${name} `])) : null;
     return panel(title, names, drawing);
   }
 

@@ -64,7 +64,7 @@ tp.budgetTable = (top, root) => {
     });
     total.textContent = tp.number(budget.total);
     const bound = tp.number(Math.max(budget.gap, 1e-12), 1);
-    proof.textContent = `${budget.certified ? "Proven to" : "Not certain here, only to"} ${bound} nats: no mix comes nearer than the one found.`;
+    proof.textContent = `${budget.certified ? "Proven to" : "Not certain here, only to"} ${bound} nats: no mix comes nearer than the one found. All answers are counted, none are sampled: every number is exact.`;
   };
 };
 
@@ -105,6 +105,8 @@ tp.draws = (root) => {
         for (let i = 0; i < 100 && each.log < goal && each.count < tp.MOST; i++) walk.push(each.draw().log);
         if (each.log >= goal || each.count >= tp.MOST) at++;
       }
+      const sofar = `${at} of ${runs.length} runs are done.`;
+      if (told.textContent !== sofar) told.textContent = sofar;
       if (at < runs.length) timer = setTimeout(slice, 0);
       else finished(runs);
     };
@@ -162,10 +164,9 @@ tp.draws = (root) => {
     chart.replaceChildren();
     const never = wanted() > tp.MOST / 4;
     button.disabled = never;
-    const unknown = (Math.log(tp.ODDS) + (world.C * (world.K - 1)) / 2) / budget.hull;
     law.textContent = never
       ? `How many answers would show that no mix says this? More than ${tp.count(tp.MOST / 4, "answer")}: as good as inside.`
       : `How many answers show, at odds of 1 in ${tp.ODDS}, that no mix says this? The law: about ${tp.count(Math.ceil(wanted()), "answer")} ` +
-        `against the nearest mix, ${tp.count(Math.ceil(unknown), "answer")} if the mix has to be found first.`;
+        `against the nearest mix, ${tp.answersNeeded(world, budget.hull)} if its ${world.C * (world.K - 1)} weights have to be found from them too (the map’s lines).`;
   };
 };

@@ -104,13 +104,15 @@ tp.rewards = (() => {
   /** One score a word for words that were typed: 1 for those, 0 for all others. Throws one sentence. */
   function typed(world, text) {
     const known = world.table.units.slice(0, world.V);
+    // Without what is written around words: the end of an answer, ".", is no word.
     const words = text
       .toLowerCase()
-      .split(/[\s,;]+/)
+      .split(/\s+|[,;]/)
+      .map((word) => word.replace(/^[\p{P}\p{S}]+|[\p{P}\p{S}]+$/gu, ""))
       .filter(Boolean);
     if (!words.length) throw new Error("Type at least one word that somebody says here.");
     const unknown = words.filter((word) => !known.includes(word));
-    if (unknown.length) throw new Error(`Nobody here says “${unknown.join("”, “")}”: choose among ${known.join(" ")}`);
+    if (unknown.length) throw new Error(`Nobody here says “${unknown.join("”, “")}”: choose among ${known.filter((word) => word !== ".").join(" ")}`);
     const scores = known.map((word) => words.filter((one) => one === word).length);
     if (Math.max(...scores) === Math.min(...scores))
       throw new Error("A reward that pays every word alike pays nothing: leave some words out.");

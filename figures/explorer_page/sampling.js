@@ -44,6 +44,24 @@ tp.sampling = (() => {
     });
   }
 
+  /** Times as often as anybody, from which a word is called novel: less is not seen in a few answers. */
+  const NOVEL = 2;
+
+  /**
+   * Each word of an answer given those before it: its probability by the policy, the nearest mix and the person who
+   * would say it `most`, and whether it is `novel`: as no mix says a word more often than all of its people, the
+   * policy then says it more than twice as often as any mix. `levels`: of {policy, mix, people: [K]}.
+   */
+  function judged(levels, words) {
+    const [policy, mix, ...people] = [levels.policy, levels.mix, ...levels.people].map((one) =>
+      wordProbabilities(one, words),
+    );
+    return words.map((word, t) => {
+      const most = Math.max(...people.map((each) => each[t]));
+      return { word, policy: policy[t], mix: mix[t], most, novel: policy[t] > NOVEL * most };
+    });
+  }
+
   /**
    * Samples of a policy, one at a time, and the evidence that no mix of the personas said them: ln of the product of
    * pi/m over all answers, m the nearest mix of each prompt. It passes ln 20 for a mix once in twenty at most.
@@ -65,5 +83,5 @@ tp.sampling = (() => {
     return run;
   }
 
-  return { uniforms, answer, wordProbabilities, evidence };
+  return { uniforms, answer, wordProbabilities, judged, evidence };
 })();

@@ -80,21 +80,22 @@ tp.FULL = 20;
 
 /**
  * A word coloured by ratio = p_policy / p_mix of it, given the words before: neutral at 1, orange where the policy says
- * it more than any mix of the personas would, blue where less. `detail` is said by a screen reader and on hover.
+ * it more often than the nearest mix of the personas, blue where less. `detail` is said by a screen reader and on hover;
+ * a `novel` word has an outline.
  */
-tp.word = (text, ratio, detail) => {
+tp.word = (text, ratio, detail, novel = false) => {
   const size = ratio > 0 ? Math.min(Math.abs(Math.log(ratio)) / Math.log(tp.FULL), 1) : 1;
   const kind = size < 0.1 ? "" : ratio > 1 ? " more" : " less";
   const said = detail || `${tp.number(ratio)} times as likely as in the nearest mix`;
   return tp.html(
     "span",
-    { class: `word${kind}${size === 1 && ratio > 1 ? " new" : ""}`, style: `--size:${size.toFixed(3)}`, title: said },
+    { class: `word${kind}${novel ? " new" : ""}`, style: `--size:${size.toFixed(3)}`, title: said },
     text,
   );
 };
 
-/** What the colours of words mean. */
-tp.wordLegend = () =>
+/** What the colours of words mean; `outline` says what an outline does, where words have one. */
+tp.wordLegend = (outline) =>
   tp.html(
     "p",
     { class: "legend" },
@@ -106,6 +107,7 @@ tp.wordLegend = () =>
     tp.word(`${tp.FULL} times or more`, tp.FULL),
     " ",
     tp.word("a third as likely", 1 / 3),
+    outline && [" ", tp.word("outlined", 1, outline, true), `: ${outline}.`],
   );
 
 /** Lets a tab show that something failed, in one sentence. */

@@ -23,14 +23,14 @@ tp.stops = [
     at: { angle: 30, strength: 8 },
     text: ({ b, draws }) =>
       `Selection ends at ${tp.number(b.selection)} nats, for nobody can be chosen more than always; novelty grew to ${tp.number(b.novelty)}. ` +
-      `The words that light up are what no mix of these people would say there: about ${draws} would show it.`,
+      `The outlined words are said more than twice as often as any of these people, so any mix of them, says them there: ${draws} show it.`,
   },
   {
     name: "Weak is not enough",
     at: { angle: 75, strength: 0.3 },
     text: ({ b, draws }) =>
       `Now words are paid for, whoever says them, and even weak RL is only ${tp.percent(b.fraction)} selection. ` +
-      `But it moved by ${tp.number(b.total)} nats only, so that it takes about ${draws} to notice.`,
+      `But it moved by ${tp.number(b.total)} nats only, so that it takes ${draws} to notice.`,
   },
   {
     name: "A reward of your own",
@@ -41,6 +41,15 @@ tp.stops = [
   },
 ];
 
+/**
+ * How many answers show that no mix says this, in words, by the law of the map's dotted lines. It is made for more
+ * answers than the mixes of all prompts have free weights.
+ */
+tp.answersNeeded = (world, hull) => {
+  const needed = tp.core.nats(world) / hull;
+  return needed > world.C * (world.K - 1) ? `about ${tp.count(Math.ceil(needed), "answer")}` : "a few answers";
+};
+
 /** The sentences of a stop, or of any place, from what was computed there. */
 tp.storyAt = (stop, { world, parts, budget, words, angle, strength }) => {
   const who = tp.name(world.table.personas[world.table.helpful]);
@@ -50,7 +59,7 @@ tp.storyAt = (stop, { world, parts, budget, words, angle, strength }) => {
     who,
     words,
     own: parts.angle,
-    draws: tp.count(Math.ceil(Math.log(tp.ODDS) / budget.hull), "answer"),
+    draws: tp.answersNeeded(world, budget.hull),
     corner: `${reached} of ${world.C}`,
   };
   if (stop) return stop.text(facts);

@@ -9,10 +9,10 @@ tp.tabs = tp.tabs || {};
     code: [tp.colours.red, "code", "the words mean something else than they do to the reader"],
   };
   const PHASES = {
-    mixture: ["#DDDDDD", "#000", "The reader learns most of the answer from the thoughts, and every voice is still there."],
-    selected: [tp.colours.blue, "#fff", "The reader learns most of the answer from the thoughts, and RL has selected: a voice is all but gone."],
-    keyed: [tp.colours.orange, "#000", "Most of the answer is keyed: it takes the thoughts and knowing which voice speaks."],
-    coded: [tp.colours.red, "#000", "Most of the answer is coded: it is in the thoughts, in words that mean something else to the reader."],
+    mixture: ["#DDDDDD", "#000", "the reader learns the largest part, and every voice is still there"],
+    selected: [tp.colours.blue, "#fff", "the reader learns the largest part, and a voice is all but gone"],
+    keyed: [tp.colours.orange, "#000", "the largest part takes knowing which voice speaks"],
+    coded: [tp.colours.red, "#000", "the largest part is in the thoughts, where the reader does not find it"],
   };
   const RULES = {
     exact: "exact gradient (Adam)",
@@ -40,10 +40,14 @@ tp.tabs = tp.tabs || {};
       return last;
     };
     const persona = data.personas[digit(data.personas.length)];
-    const words = Array.from({ length }, (_, i) => ({
-      text: data.words[digit(data.words.length)],
-      ratio: Math.exp(data.step * (data.letters.indexOf(record[3 + length - i]) - data.letters.length / 2)),
-    })).reverse();
+    const words = Array.from({ length }, (_, i) => {
+      const text = data.words[digit(data.words.length)];
+      const letter = data.letters.indexOf(record[3 + length - i]);
+      const ratio = Math.exp(data.step * (letter - data.letters.length / 2));
+      // The first and the last letter stand for all that is beyond.
+      const beyond = letter === 0 ? " or less" : letter === data.letters.length - 1 ? " or more" : "";
+      return { text, ratio, said: `${tp.number(ratio)} times${beyond} as likely as in the nearest mix` };
+    }).reverse();
     const odd = pair(data, record, 1) / 1000;
     const answer = words.pop();
     const right = data.words[[...bits].filter((bit) => bit === "1").length % 2];
@@ -88,7 +92,24 @@ tp.tabs = tp.tabs || {};
       seed: among(data.seeds, state.t_draw, start[2]),
     };
   }
-  tp.thoughts = { cell, base, where, PARTS, PHASES };
+
+  /** Where the largest part of the answer is in one cell, with its nats; `coded` is sharpening and code together. */
+  function sentence({ phase, measures: { read, sharpening, keyed, code } }) {
+    const nats = (value) =>
+      value > WHOLE
+        ? `${value.toFixed(2)} nats, more than all ${WHOLE.toFixed(2)}: the thoughts mislead the reader`
+        : `${value.toFixed(2)} of ${WHOLE.toFixed(2)} nats`;
+    const learnt = `What is in the thoughts of the answer, the reader mostly learns (${nats(read)}), and`;
+    if (phase === "mixture") return `${learnt} every voice is still there.`;
+    if (phase === "selected") return `${learnt} RL has selected: a voice is all but gone.`;
+    if (phase === "keyed") return `The largest part of the answer is keyed (${nats(keyed)}): it takes the thoughts and knowing which voice speaks.`;
+    const how =
+      code > sharpening
+        ? "more of it as code, in words that mean something else to the reader"
+        : "more of it by sharpening: the reader takes the words rightly, and trusts them too little";
+    return `The largest part of the answer is in the thoughts, where the reader does not find it (${nats(sharpening + code)}); ${how}.`;
+  }
+  tp.thoughts = { cell, base, where, sentence, PARTS, PHASES };
 
   let parts = {};
 
@@ -144,6 +165,7 @@ tp.tabs = tp.tabs || {};
   /** The map: a table of buttons. */
   function map(data, changed) {
     parts.cells = buttons(data, changed);
+    const legend = data.phases.flatMap((name) => [tp.html("i", { class: "patch", style: `background:${PHASES[name][0]}` }), tp.html("b", {}, name), `: ${PHASES[name][2]}. `]);
     const row = (cost) =>
       tp.html(
         "tr",
@@ -151,10 +173,10 @@ tp.tabs = tp.tabs || {};
         tp.html("th", { scope: "row" }, String(data.costs[cost])),
         ...parts.cells[cost].map((button) => tp.html("td", {}, button)),
       );
-    return tp.html(
+    const table = tp.html(
       "table",
       { class: "t-map" },
-      tp.html("caption", {}, `Which phase? Upwards: what length costs. To the right: strength of RL, s: the higher, the less it is held to the model before RL. Choose a cell. Small squares: all ${data.seeds.length} draws of text and training.`),
+      tp.html("caption", {}, `Which phase? Upwards: what length costs. To the right: strength of RL, s: the higher, the less it is held to the model before RL. Choose a cell. Small squares: ${data.seeds.length} draws of text and training.`),
       tp.html("tbody", {}, ...data.costs.map((_, i) => row(data.costs.length - 1 - i))),
       tp.html(
         "tfoot",
@@ -167,6 +189,7 @@ tp.tabs = tp.tabs || {};
         ),
       ),
     );
+    return [table, tp.html("p", { class: "legend" }, "The phases, by where the answer is. ", ...legend)];
   }
 
   function drawMap(data, at) {
@@ -241,7 +264,7 @@ tp.tabs = tp.tabs || {};
       tp.html(
         "tr",
         {},
-        tp.html("th", { scope: "row" }, tp.html("i", { class: "swatch", style: `background:${fill}` }), label),
+        tp.html("th", { scope: "row" }, tp.html("i", { class: "patch", style: `background:${fill}` }), label),
         tp.html("td", { class: "num" }, here.measures[name].toFixed(2).replace("-", "−")),
         tp.html("td", { class: "note" }, meaning),
       );
@@ -255,14 +278,14 @@ tp.tabs = tp.tabs || {};
 
   function drawLine(said) {
     const item = (name, ...what) => [tp.html("dt", {}, name), tp.html("dd", {}, ...what)];
-    const words = said.words.flatMap((word) => [tp.word(word.text, word.ratio), " "]);
+    const words = said.words.flatMap((word) => [tp.word(word.text, word.ratio, word.said), " "]);
     return tp.html(
       "dl",
       { class: "t-line" },
       ...item("sees", [...said.bits].join(" ")),
       ...item("thinks", ...words),
       ...item("reader", `${said.reader.answer}, ${tp.percent(said.reader.sure)} sure`),
-      ...item("answers", tp.word(said.answer.text, said.answer.ratio), said.right ? " ✓ right" : " ✗ wrong"),
+      ...item("answers", tp.word(said.answer.text, said.answer.ratio, said.answer.said), said.right ? " ✓ right" : " ✗ wrong"),
       ...item("voice", `once ${tp.name(said.persona)}’s`),
     );
   }
@@ -271,9 +294,9 @@ tp.tabs = tp.tabs || {};
     const { accuracy, agreement, cost } = here.measures;
     const mix = data.personas.map((name, k) => `${tp.name(name)} ${tp.percent(here.shares[k])}`).join(", ");
     return [
-      tp.html("strong", {}, PHASES[here.phase][2]),
+      tp.html("strong", {}, sentence(here)),
       ` ${tp.percent(accuracy)} of the answers are right; in ${tp.percent(agreement)} of the cases the reader, shown the thoughts alone, would have said the same (chance: 50%). `,
-      `The nearest mix of the voices before RL: ${mix}. A thought costs ${tp.number(cost)} on average.`,
+      `The nearest mix of the voices before RL: ${mix}. A thought is ${tp.number(cost)} long on average (Alice’s words are 1).`,
     ];
   }
 
@@ -303,7 +326,7 @@ tp.tabs = tp.tabs || {};
       parts.numbers = tp.html("div");
       parts.lines = tp.html("div", { class: "t-lines" });
       root.append(
-        tp.html("div", { class: "t-top" }, tp.html("div", {}, map(data, changed), parts.numbers), tp.html("div", {}, parts.row, tp.html("p", { class: "legend" }, "Columns, left scale: nats of the answer. Right scale: share of answers that are right (line) and that are the reader’s too (dashed)."))),
+        tp.html("div", { class: "t-top" }, tp.html("div", {}, ...map(data, changed), parts.numbers), tp.html("div", {}, parts.row, tp.html("p", { class: "legend" }, "Columns, left scale: nats of the answer. Right scale: share of answers that are right (line) and that are the reader’s too (dashed)."))),
         parts.verdict,
         tp.html("h2", {}, "What it says, and what the reader makes of it"),
         parts.lines,

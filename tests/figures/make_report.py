@@ -3,11 +3,10 @@
     PYTHONPATH=tests .venv/bin/python tests/figures/make_report.py
 
 A simulated run: Larry, Bob and Alice, whose base is paid to answer as Alice does and, as much, for the word "friend" (a
-reward at 45 degrees). Of its optimum at five strengths, called steps, and of the base, 60 responses to each of six
-prompts are sampled and scored, written as ``toypersona measure`` reads them, and measured by that command.
+reward at 45 degrees). Of its optimum at four strengths (0, the base itself, is step 0), and of the base, 60 answers to
+each of six prompts are sampled and scored, written as ``toypersona measure`` reads them, and measured by that command.
 """
 
-import contextlib
 import sys
 import tempfile
 from pathlib import Path
@@ -39,16 +38,18 @@ def lines() -> list[dict]:
     return rows
 
 
-def make(path: Path) -> None:
-    """Sample, score and measure; the report is written to a file."""
+def make(path: Path) -> int:
+    """Sample, score and measure; the report is written to a file. Returns the command's exit status."""
     with tempfile.TemporaryDirectory() as folder:
         run = exported.write(
             Path(folder) / "run.jsonl", lines(), {"toypersona": 1, "prompt_weights": exported.weights()}
         )
-        with contextlib.suppress(SystemExit):
+        try:
             command.main(["measure", str(run), "--json", str(path), "--no-figure"])
+        except SystemExit as ended:
+            return ended.code if isinstance(ended.code, int) else 1
 
 
 if __name__ == "__main__":
     jax.config.update("jax_enable_x64", True)
-    make(Path(sys.argv[1]) if len(sys.argv) > 1 else OUT)
+    sys.exit(make(Path(sys.argv[1]) if len(sys.argv) > 1 else OUT))

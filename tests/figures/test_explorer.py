@@ -29,6 +29,32 @@ return given.cases.map(({ world, words, angle, strength }) => {
 });"""
 """A null angle is the typed words' own."""
 
+STOPS = """
+const world = tp.core.makeWorld(given);
+const people = world.personas.map((rows) => rows.map((row) => tp.core.beginnings(row, world.V, world.T)));
+const answersOf = (policy, weights, seed) => {
+  const next = tp.sampling.uniforms(seed);
+  return weights.flatMap((w, c) => {
+    const words = tp.sampling.answer(policy.levels[c], Array.from({ length: world.T }, next));
+    const mix = tp.core.beginnings(tp.core.mixed(w, world.personas[c]), world.V, world.T);
+    const judged = tp.sampling.judged({ policy: policy.levels[c], mix, people: people[c] }, words);
+    return judged.map((one, t) => ({ ...one, prompt: c, before: words.slice(0, t) }));
+  });
+};
+return tp.stops.map((stop) => {
+  const words = stop.at.words || null;
+  const scores = words ? tp.rewards.typed(world, words) : given.scores;
+  const parts = tp.rewards.parts(world, scores, words ? null : given.helpful);
+  const [angle, strength] = [stop.at.angle ?? Math.round(parts.angle), stop.at.strength ?? 1];
+  const policy = tp.core.tilt(world, tp.rewards.at(parts, angle), strength);
+  const budget = tp.core.budget(world, policy);
+  const story = tp.storyAt(stop, { world, parts, budget, words, angle, strength });
+  const answers = [1, 2, 3, 4].map((seed) => answersOf(policy, budget.weights, seed));
+  const row = tp.rewards.mapRow(world, parts, angle, given.strengths);
+  const line = tp.core.boundaries(world, given.strengths, row.fraction, row.largest, row.hull).detectable(100);
+  return { words, angle, strength, story, answers, line, row };
+});"""
+
 
 def random_world(seed, shared=False, num_personas=3, num_words=3, length=3, num_prompts=2):
     """A world as the page holds it: words are letters."""
@@ -194,14 +220,86 @@ def test_samples_are_the_policys_and_their_evidence_grows_by_the_distance():
     assert (np.abs(np.array(found["counts"]) / logs.size - law) < 5 * error + 1e-4).all()
 
 
+def told(value, percent=False):
+    """A number as a stop's sentence has it: two digits, or percent."""
+    return f"{100 * value:.{int(0 < value < 0.095)}f}" if percent else f"{float(f'{value:.2g}'):g}"
+
+
+@pytest.fixture(scope="module")
+def stops(shipped):
+    """Of the shipped world: its table, every stop as the page has it, and the library's budgets there."""
+    table = page.data(shipped)["map"]["worlds"][0]
+    found = page.run(STOPS, table, (*explorer.EXACT, "shared", "simplex", "parts", "stops"))
+    return table, found, expected(table, [{key: one[key] for key in ("words", "angle", "strength")} for one in found])
+
+
+def test_a_stops_numbers_are_the_librarys(stops):
+    table, found, exact = stops
+    numbers = [re.findall(r"\d[\d,]*(?:\.\d+)?", one["story"]) for one in found]
+    at = [{name: float(exact[long][i]) for name, long in PARTS.items() if name != "weights"} for i in range(5)]
+    reached = int((np.array(exact["weights"][1])[:, table["helpful"]] > 0.95).sum())
+    needed = [(np.log(20) + len(table["prompts"]) * (len(table["personas"]) - 1) / 2) / one["hull"] for one in at]
+    assert numbers[0] == [told(at[0]["fraction"], percent=True)]
+    sizes = [told(at[1][name]) for name in ("selection", "total", "novelty")]
+    assert numbers[1] == [str(reached), str(len(table["prompts"])), *sizes] and reached > 0
+    assert numbers[2] == [told(at[2]["selection"]), told(at[2]["novelty"])]
+    assert "a few answers show it" in found[2]["story"] and needed[2] < 12
+    assert numbers[3] == [told(at[3]["fraction"], True), told(at[3]["total"]), str(int(np.ceil(needed[3])))]
+    _, log_prompts, _, log_personas, log_base = listed(table)
+    words = case(None, 1.0, found[4]["words"])
+    straight = jnp.asarray(expected(table, [words])["reward"][0])
+    limit = float(theory.weak_limit(log_base, log_personas, straight, log_prompts))
+    own = np.rad2deg(np.arccos(np.sqrt(limit)))
+    assert numbers[4] == [told(own), told(limit, True), told(at[4]["fraction"], True)]
+
+
+def test_a_stops_claims_are_true(stops):
+    table, found, exact = stops
+    lit = [[word for said in one["answers"] for word in said if word["novel"]] for one in found]
+    assert not lit[0] and "somebody here would say" in found[0]["story"]
+    assert any(word["novel"] for word in found[2]["answers"][0]) and "outlined" in found[2]["story"]
+    # Selection has ended: stronger RL selects no more.
+    totals = np.array(found[2]["row"]["hull"]) / (1 - np.array(found[2]["row"]["fraction"]))
+    stronger = np.array(table["strengths"]) > found[2]["strength"]
+    assert stronger.any() and ((totals - found[2]["row"]["hull"])[stronger] < 1.02 * exact["selection"][2]).all()
+    # "About n answers" and the map's line "100 answers show it" are one law: more of them to its left.
+    for one in found:
+        needed = re.search(r"about ([\d,]+) answers", one["story"])
+        if needed:
+            assert (int(needed[1].replace(",", "")) > 100) == (one["strength"] < one["line"])
+    assert "about" in found[3]["story"] and "few answers" in found[2]["story"]
+
+
+def test_an_outlined_word_is_said_so_often_by_no_mix(stops):
+    """By sums over all answers, and by mixes that are tried."""
+    table, found, _ = stops
+    tokens, _, _, log_personas, _ = listed(table)
+    people, rng = np.exp(log_personas), np.random.default_rng(0)
+    some = rng.dirichlet(np.full(len(table["personas"]), 0.3), 300)
+    seen = 0
+    for word in (word for one in found for said in one["answers"] for word in said):
+        before = word["before"]
+        past = (tokens[:, : len(before)] == np.array(before, int)).all(axis=1)
+        here = past & (tokens[:, len(before)] == word["word"])
+        heard, said = people[word["prompt"]][:, past].sum(axis=1), people[word["prompt"]][:, here].sum(axis=1)
+        assert_allclose(word["most"], (said / heard).max(), atol=EXACT)
+        assert word["novel"] == (word["policy"] > 2 * (said / heard).max())
+        if word["novel"]:
+            assert (2 * (some @ said) / (some @ heard) < word["policy"]).all()
+            seen += 1
+    assert seen > 10
+
+
 def test_words_that_nobody_knows_are_said():
     body = """const world = tp.core.makeWorld(given.table);
       const scores = (text) => {
         try { return tp.rewards.typed(world, text); } catch (error) { return error.message; }
       };
       return given.texts.map(scores);"""
-    texts = ["a", "B, c b", "a x", "  ", "a b c"]
+    texts = ["a", "B, c b", "a x", "  ", "a b c", "“a”. b!c?", "..."]
     found = page.run(body, {"table": random_world(0), "texts": texts})
+    # What is written around a word is no part of it; inside of one it is.
+    assert found[5].startswith("Nobody here says “b!c”") and found[6] == found[3]
     assert found[:2] == [[1, 0, 0], [0, 2, 1]]
     assert found[2] == "Nobody here says “x”: choose among a b c" and found[3].startswith("Type at least one word")
     assert found[4].startswith("A reward that pays every word alike")
@@ -255,6 +353,10 @@ def test_a_world_that_the_page_cannot_hold_is_refused():
     other["log_personas"] = other.log_personas.copy(data=noisy)
     with pytest.raises(ValueError, match="no Markov chains of order 1"):
         map_data({"mine": other})
+    unknown = dataset(random_world(1))
+    unknown["log_personas"] = unknown.log_personas * np.nan
+    with pytest.raises(ValueError, match="no Markov chains of order 1"), np.errstate(invalid="ignore"):
+        map_data({"mine": unknown})
 
 
 def test_the_shipped_page_is_what_its_sources_write(shipped):
@@ -262,11 +364,22 @@ def test_the_shipped_page_is_what_its_sources_write(shipped):
 
 
 def test_the_page_is_small_and_asks_for_nothing(shipped):
-    assert len(shipped.encode()) < 150_000
+    assert len(shipped.encode()) < 146_000  # 150 kB at most: some room is left for the next dataset
     asking = r"https?:|\bsrc=|\bhref=|\bfetch\(|\bimport\b|XMLHttp|WebSocket|EventSource|sendBeacon|url\(|@import|<link"
     assert not re.findall(asking, shipped)
     for planted in ("<img src=x>", "fetch('x')", "import('x')", "http://x"):
         assert re.findall(asking, planted)
+
+
+def test_the_end_of_an_answer_is_no_word():
+    table = random_world(0) | {"units": ["a", "b", "."]}
+    body = """const world = tp.core.makeWorld(given);
+      return ["b.", ".", "x"].map((text) => {
+        try { return tp.rewards.typed(world, text); } catch (error) { return error.message; }
+      });"""
+    word, alone, unknown = page.run(body, table)
+    assert word == [0, 1, 0] and alone.startswith("Type at least one word")
+    assert unknown == "Nobody here says “x”: choose among a b"
 
 
 def test_all_of_a_page_is_inside_of_its_scripts():

@@ -49,8 +49,10 @@ def test_untouched_it_shows_selection_and_novelty(visit):
     shares = [tab.inner_text(f".parts tr:nth-child({i}) td:last-child") for i in (1, 2, 3)]
     assert sum(float(share.rstrip("%")) for share in shares) == pytest.approx(100, abs=1.5)
     assert tab.locator(".answers .word.new").count() > 0
-    assert tab.locator(".way").count() == 0 or tab.locator(".way").count() == 6
     tab.wait_for_selector(".way")
+    assert tab.locator(".way").count() == len(page.data(page.SHIPPED.read_text())["map"]["worlds"][0]["prompts"])
+    widths = tab.locator(".lines .swatch").evaluate_all("all => all.map((one) => one.getBoundingClientRect().width)")
+    assert len(widths) == 4 and set(widths) == {28}
     tab.wait_for_function("document.querySelector('.unseen').textContent.length > 20")
 
 
@@ -136,7 +138,7 @@ def test_all_of_it_works_by_keyboard(visit):
     tab.keyboard.press("ArrowRight")
     assert tab.evaluate("document.activeElement.id") == "tab-measured" and not tab.is_visible("#story")
     tab.keyboard.press("Home")
-    assert tab.is_visible("#story")
+    tab.wait_for_selector("#story", state="visible")
     for stop in STOPS:
         tab.focus(f"#stop-{stop}")
         tab.keyboard.press("Enter")
@@ -171,6 +173,10 @@ def test_typed_words_are_paid_for_and_unknown_ones_are_said(visit):
     error = tab.inner_text(".own .error")
     assert error.startswith("Nobody here says “goodness”: choose among")
     assert state(tab)["map_words"] == "thank+you"
+    tab.fill("#words", "“Away.”")
+    tab.click("#pay")
+    settled(tab)
+    assert tab.inner_text(".own .error") == "" and "map_words" in state(tab)
     tab.click("#unpay")
     settled(tab)
     assert "map_words" not in state(tab) and tab.inner_text(".own .error") == ""
@@ -198,6 +204,36 @@ def test_a_wrong_address_is_no_wrong_page(visit, wrong):
     assert "selection" in settled(tab)
 
 
+def test_a_stop_is_told_at_its_own_place_only(visit):
+    tab = visit("#map_stop=1&map_angle=80&map_strength=20")
+    assert settled(tab).startswith("At 80° and strength 20")
+    assert tab.locator("[aria-pressed=true]:visible").count() == 0
+    tab = visit("#map_words=goodness&map_stop=5")
+    assert settled(tab).startswith("At 30° and strength 8") and "goodness" not in tab.inner_text("#story")
+    assert tab.inner_text(".own .error").startswith("Nobody here says “goodness”")
+    assert not {"map_words", "map_stop"} & set(state(tab) if "=" in tab.url else ())
+
+
+def test_an_address_given_while_the_dot_moves_is_taken(visit):
+    tab = visit(reduced_motion="no-preference")
+    tab.wait_for_timeout(300)
+    tab.evaluate("location.hash = 'map_angle=70&map_strength=0.5'")
+    tab.wait_for_timeout(3500)
+    assert settled(tab).startswith("At 70° and strength 0.5")
+    assert (state(tab)["map_angle"], state(tab)["map_strength"]) == ("70", "0.5")
+
+
+def test_over_an_empty_map_it_is_said_how_far_it_is(visit):
+    tab = visit(script="window.Worker = class { postMessage() {} terminate() {} };")
+    settled(tab)
+    assert not tab.is_visible(".heat .progress")
+    tab.click("#stop-5")
+    tab.wait_for_selector(".heat .progress", state="visible")
+    over, drawing = tab.locator(".heat .progress").bounding_box(), tab.locator(".heat canvas").bounding_box()
+    assert drawing["y"] < over["y"] < over["y"] + over["height"] < drawing["y"] + drawing["height"]
+    assert tab.inner_text(".heat .progress") == "Computing the map."
+
+
 def test_answers_are_drawn_until_they_show(visit):
     tab = visit("#map_angle=60&map_strength=0.6")
     settled(tab)
@@ -219,10 +255,11 @@ def test_sixty_frames_of_dragging(browser, visit, capsys):
     browser.start_tracing(page=tab, categories=["disabled-by-default-devtools.timeline", "devtools.timeline"])
     tab.evaluate(FRAMES)
     events = json.loads(browser.stop_tracing())["traceEvents"]
-    frames = [one for one in events if one["name"] == "FireAnimationFrame" and one.get("tdur")]
-    times = [one["tdur"] / 1e3 for one in frames if one["tdur"] > 1e3]
+    times = sorted(one.get("tdur", 0) / 1e3 for one in events if one["name"] == "FireAnimationFrame")
+    times = [time for time in times if time > 1]
     with capsys.disabled():
         print(
             f"\n{len(times)} frames, scripts of each: median {statistics.median(times):.1f} ms, most {max(times):.1f}"
         )
-    assert len(times) >= 50 and statistics.median(times) < 50
+    # Of the thread's own time nearly all: a page that stalls does so in every frame.
+    assert len(times) >= 50 and times[int(0.95 * len(times))] < 50

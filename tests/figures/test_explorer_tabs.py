@@ -3,6 +3,7 @@
 import copy
 import functools
 import json
+import re
 
 import explorer as page
 import numpy as np
@@ -107,7 +108,40 @@ def compared(line, said):
     assert line["reader"]["answer"] == ("odd" if round(1000 * odd) >= 500 else "even")
     assert_allclose(line["reader"]["sure"], max(odd, 1 - odd), atol=5.01e-4)
     bounds = -32 * explorer_thoughts.STEP, 31 * explorer_thoughts.STEP
+    for word, log_ratio in zip(words, said.line_ratio.values, strict=True):
+        assert ("or more" in word["said"]) == (log_ratio > bounds[1] - 0.05), word
+        assert ("or less" in word["said"]) == (log_ratio < bounds[0] + 0.05), word
     assert_allclose(np.log([word["ratio"] for word in words]), np.clip(said.line_ratio, *bounds), atol=0.0501)
+
+
+def test_every_sentence_agrees_with_its_largest_part():
+    """In every cell of every rule of the shipped page."""
+    data = page.data(page.SHIPPED.read_text(encoding="utf-8"))["thoughts"]
+    sizes = [data["rules"] + data["defences"], data["costs"], data["strengths"], data["seeds"]]
+    places = [dict(zip(("rule", "cost", "strength", "seed"), at, strict=True)) for at in np.ndindex(*map(len, sizes))]
+    body = """tp.tabs = {};
+      const { cell, sentence } = tp.thoughts;
+      return given.places.map((at) => [cell(given.data, at), sentence(cell(given.data, at))]);"""
+    found, kinds = page.run(body, {"data": data, "places": places}, ("shared", "thoughts")), set()
+    for cell, said in found:
+        read, sharpening, keyed, code = (cell["measures"][name] for name in ("read", "sharpening", "keyed", "code"))
+        near = 0.0015  # what rounding to thousandths may change
+        nats = float(re.search(r"\((\d\.\d\d)", said)[1])
+        if "the reader mostly learns" in said:
+            assert read > max(sharpening + code, keyed) - near and abs(nats - read) < 0.0051
+            kinds.add("selected" if "all but gone" in said else "mixture")
+            assert cell["phase"] == ("selected" if "all but gone" in said else "mixture")
+        elif "is keyed" in said:
+            assert keyed > max(sharpening + code, read) - near and abs(nats - keyed) < 0.0051
+            kinds.add("keyed")
+        else:
+            assert sharpening + code > max(read, keyed) - near and abs(nats - sharpening - code) < 0.0061
+            assert ("more of it as code" in said) == (code > sharpening)
+            assert ("more of it by sharpening" in said) == (code <= sharpening)
+            kinds.add("code" if code > sharpening else "sharpening")
+        assert ("mislead" in said) == (nats > 0.695)
+        assert "mislead" not in said or read < near
+    assert kinds >= {"mixture", "selected", "keyed", "code", "sharpening"}
 
 
 def test_it_is_small():
@@ -261,7 +295,7 @@ def test_a_huge_file_is_refused_before_it_is_read():
 def test_the_example_is_what_the_command_writes(tmp_path):
     import make_report
 
-    make_report.make(tmp_path / "report.json")
+    assert make_report.make(tmp_path / "report.json") == 0
     again, shipped = (json.loads(text) for text in ((tmp_path / "report.json").read_text(), example()))
     assert again["toypersona"] == shipped["toypersona"] and len(again["steps"]) == len(shipped["steps"])
     for one, two in zip(again["steps"], shipped["steps"], strict=True):
