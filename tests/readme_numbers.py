@@ -207,15 +207,15 @@ def of_objections(of: Shipped) -> dict[str, str]:
     hellinger, reverse = (of.said(hull, half.format(name)) for name in ("4 Hellinger²", r"KL\(mix‖policy\)"))
     flagged = of.said(hull, r"superfluous: ([\d.]+) of the draws flagged")[0]
     seen = {
-        name: of.said(natural, rf"{name}: \d+° at one word, (\d+)° at (\d)")
+        name: of.said(natural, rf"{name}: [\d.nan ±]+° at one word, ([\d.nan ±]+°) at (\d)")
         for name in ("words", "brevity", "right answers", "exploit", "log-odds")
     }
     grown = of.said("markov/natural_rewards", r"words [\d.]+ at 1, .*? ([\d.]+) at 16, .*? ([\d.]+) at 256")
     return {
         "hull": f"the tilt's half boundary at 30° is {hellinger[0]} times as far with Hellinger's distance, {reverse[0]} times "
         f"({reverse[1]} to {reverse[2]}) with KL(mix‖policy). Samples flag {float(flagged):.0%} of right hulls",
-        "natural": f"words {seen['words'][0]}°, brevity {seen['brevity'][0]}°, right answers {seen['right answers'][0]}°, a "
-        f"rare phrase {seen['exploit'][0]}°, a persona's log-odds {seen['log-odds'][0]}° (T = {seen['words'][1]}); in a random "
+        "natural": f"words {seen['words'][0]}, brevity {seen['brevity'][0]}, right answers {seen['right answers'][0]}, a "
+        f"rare phrase {seen['exploit'][0]}, a persona's log-odds {seen['log-odds'][0]} (T = {seen['words'][1]}); in a random "
         f"world, whose answers never end, words gain with T, from {grown[0]} of the variance at 16 words to {grown[1]} at 256",
     }
 

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from experiments.shared.claim import Claim, at_most, drawn, grouped
+from experiments.shared.claim import Claim, at_most, drawn, grouped, over_draws
 from toypersona import datasets
 
 RIGHT = "right answers"
@@ -52,10 +52,9 @@ def _predicted(
 
 def findings(dataset: xr.Dataset) -> list[str]:
     """What a reader should take away."""
-    angles, first, last = dataset.angle_as_it_is.mean("seed"), dataset.length.values[0], dataset.length.values[-1]
+    first, last = dataset.length.values[[0, -1]]
     said = [
-        f"{name}: {angles.sel(reward=name, length=first).item():.0f}° at one word, "
-        f"{angles.sel(reward=name, length=last).item():.0f}° at {last}."
+        f"{name}: {_angle(dataset, name, first)} at one word, {_angle(dataset, name, last)} at {last}."
         for name in dataset.reward.values
     ]
     long = dataset.between.mean("seed")
@@ -64,3 +63,8 @@ def findings(dataset: xr.Dataset) -> list[str]:
         for name in dataset.per_word.values
     )
     return [*said, f"Share of the variance between personas, by length: {shares}."]
+
+
+def _angle(dataset: xr.Dataset, name: str, length: int) -> str:
+    mean, error, _ = over_draws(dataset.angle_as_it_is.sel(reward=name, length=length))
+    return f"{mean:.1f} ± {error:.1f}°"
