@@ -23,7 +23,7 @@ class Tilt:
         fractions, weights = [], []
         for strength in strengths:
             log_policy = self.log_base + strength * self.reward
-            log_policy = log_policy - logsumexp(log_policy, axis=1, keepdims=True)
+            log_policy = log_policy - np.asarray(logsumexp(log_policy, axis=1, keepdims=True))
             fits = [nearest(np.exp(p), q) for p, q in zip(log_policy, self.personas, strict=True)]
             total = self.rho @ (np.exp(log_policy) * (log_policy - self.log_base)).sum(axis=1)
             fractions.append(float(1 - self.rho @ [fit.fun for fit in fits] / total))

@@ -126,7 +126,7 @@ def test_every_sentence_agrees_with_its_largest_part():
     for cell, said in found:
         read, sharpening, keyed, code = (cell["measures"][name] for name in ("read", "sharpening", "keyed", "code"))
         near = 0.0015  # what rounding to thousandths may change
-        nats = float(re.search(r"\((\d\.\d\d)", said)[1])
+        (nats,) = map(float, re.findall(r"\((\d\.\d\d)", said)[:1])
         if "the reader mostly learns" in said:
             assert read > max(sharpening + code, keyed) - near and abs(nats - read) < 0.0051
             kinds.add("selected" if "all but gone" in said else "mixture")

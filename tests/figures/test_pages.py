@@ -89,7 +89,7 @@ def test_what_was_checked_would_be_seen(dataset):
 
 @pytest.mark.parametrize("letter, shading", [("a", ""), ("b", SHADING)])
 def test_shading_that_is_not_said_or_not_drawn_is_seen(dataset, letter, shading):
-    wrong = PAGE.panels | {letter: PAGE.panels[letter]._replace(shading=shading)}
+    wrong = {**PAGE.panels, letter: PAGE.panels[letter]._replace(shading=shading)}
     with pytest.raises(AssertionError, match=f"{letter}, "):
         drawn.assert_page(pages.draw_page(PAGE, dataset), wrong)
 
