@@ -67,11 +67,6 @@ def _resident() -> int:
     return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if statm.exists() else 0
 
 
-def files(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder, by relative path."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 @pytest.fixture
 def nothing_computed(monkeypatch):
     """Whatever is not kept is an error."""

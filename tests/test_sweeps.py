@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
-from conftest import files
 from sweeping import AXES, COORDS, SEEDS, experiment, other_output, plain, run, weights_named
+from written import files
 
 from toypersona import datasets, programs, sweeps
 from toypersona.outputs import named

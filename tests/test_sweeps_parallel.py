@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import files
+from written import files
 
 from toypersona import datasets
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import small
-from conftest import files
+from written import files
 
 from experiments import job_array, phase_diagram, pretraining
 from experiments.shared import claim, command, oracle, user_code
