@@ -73,27 +73,37 @@ def assert_shading_is_said(figure: Figure, panels) -> None:
         assert bool(panel.shading) == shaded(axis), f"{letter}, {panel.title}: {panel.shading or 'nothing'!r}"
 
 
-def assert_page(figure: Figure, letters) -> None:
-    """Every panel has its letter and its title, says what shading is, and nothing is too small or in the way.
-
-    Args:
-        figure: the page.
-        letters: its panels by letter.
-    """
-    assert_shading_is_said(figure, letters)
+def assert_lettered(figure: Figure, letters) -> None:
+    """Every panel has its letter and its title, no text is too small, no legend on data."""
     bold = [text.get_text() for text in texts(figure) if text.get_fontweight() == "bold" and text.get_fontsize() == 9]
     assert bold == list(letters)
     for axis, _ in zip(figure.axes, letters, strict=False):
         assert axis.get_title(loc="left")
     assert min(float(text.get_fontsize()) for text in texts(figure)) >= SMALLEST
     assert_legends_beside_data(figure)
+
+
+def assert_page(figure: Figure, panels) -> None:
+    """It is lettered, says what shading is, and no text is in the way of another.
+
+    Args:
+        figure: the page.
+        panels: by letter.
+    """
+    assert_shading_is_said(figure, panels)
+    assert_lettered(figure, panels)
     assert_texts_apart(figure)
 
 
-def assert_slide(figure: Figure) -> None:
-    """16:9, large text."""
+def assert_wide(figure: Figure) -> None:
+    """16:9, large text, no legend on data."""
     width, height = figure.get_size_inches()
     assert abs(width / height - 16 / 9) < 1e-9
     assert min(float(text.get_fontsize()) for text in texts(figure)) >= OF_SLIDES
     assert_legends_beside_data(figure)
+
+
+def assert_slide(figure: Figure) -> None:
+    """It is wide, and no text is in the way of another."""
+    assert_wide(figure)
     assert_texts_apart(figure)
