@@ -98,7 +98,7 @@ QUICK := worlds rules/test_rule.py $(addprefix measures/test_,equal_drift.py bou
 test-quick: env ## run the tests of a minute
 	@$(BIN)/python -m pytest -m "not slow" $(addprefix tests/,$(QUICK))
 
-# One process: the model takes a gigabyte.
+# One process: the model takes up to three gigabytes.
 test-lm: $(LM) ## run the tests that read the language model
 	@$(BIN)/python -m pytest -m lm --numprocesses=1
 

@@ -72,5 +72,5 @@ def test_the_model_speaks_in_three_voices():
     found, error = spoken.sampled_information(said.log_probs.astype(float))
     # At most ln 3, 1.1 nats, from 36 answers.
     assert found - 3 * error > 0.7
-    texts = [[model.decode(answer) for answer in answers] for answers in said.tokens]
+    texts = [[model.decode(answer) for answer in answers] for answers in np.asarray(said.tokens).tolist()]
     assert all(text.startswith(" ") for answers in texts for text in answers)
