@@ -94,7 +94,7 @@ def band(
         logs: whether mean and interval are those of the logarithms: ``pages.SHADING_OF_LOGS``.
         look: of the line.
     """
-    drawn = np.log(values) if logs else values
+    drawn = values.copy(data=np.log(values.values)) if logs else values
     mean, half = equal_drift.interval(drawn)
     if drawn.sizes["seed"] == 1:
         mean = drawn.mean("seed")
