@@ -94,10 +94,7 @@ def band(
         logs: whether mean and interval are those of the logarithms: ``pages.SHADING_OF_LOGS``.
         look: of the line.
     """
-    drawn = values.copy(data=np.log(values.values)) if logs else values
-    mean, half = equal_drift.interval(drawn)
-    if drawn.sizes["seed"] == 1:
-        mean = drawn.mean("seed")
+    mean, half = equal_drift.interval(np.log(values) if logs else values)
     middle, low, high = (np.exp(each) if logs else each for each in (mean, mean - half, mean + half))
     axis.plot(x, middle, ls=dash, color=COLOURS[colour], label=label, **look)
     axis.fill_between(x, low, high, color=COLOURS[colour], alpha=0.2, lw=0)

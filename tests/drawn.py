@@ -1,10 +1,13 @@
 """What every page and slide has to be: lettered, legends beside the data, text that can be read."""
 
+import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.collections import FillBetweenPolyCollection
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+
+from figures import pages
 
 SMALLEST, OF_SLIDES = 5.0, 14.0
 """Points of text."""
@@ -107,3 +110,11 @@ def assert_slide(figure: Figure) -> None:
     """It is wide, and no text is in the way of another."""
     assert_wide(figure)
     assert_texts_apart(figure)
+
+
+def assert_drawn(page: pages.Page, dataset) -> None:
+    """As a page, and each panel as a slide."""
+    assert_page(pages.draw_page(page, dataset), page.panels)
+    for panel in page.panels.values():
+        assert_slide(pages.draw_slide(panel, dataset))
+        plt.close("all")

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from experiments.shared.claim import Claim, at_most, drawn, grouped, over_draws
+from experiments.shared.claim import Claim, at_most, drawn, grouped, mean_of
 from toypersona import datasets
 
 RIGHT = "right answers"
@@ -52,9 +52,10 @@ def _predicted(
 
 def findings(dataset: xr.Dataset) -> list[str]:
     """What a reader should take away."""
-    first, last = dataset.length.values[[0, -1]]
+    first, last = (dataset.isel(length=i).angle_as_it_is for i in (0, -1))
     said = [
-        f"{name}: {_angle(dataset, name, first)} at one word, {_angle(dataset, name, last)} at {last}."
+        f"{name}: {mean_of(first.sel(reward=name), 1)}° at one word, {mean_of(last.sel(reward=name), 1)}° at "
+        f"{last.length.item()}."
         for name in dataset.reward.values
     ]
     long = dataset.between.mean("seed")
@@ -63,8 +64,3 @@ def findings(dataset: xr.Dataset) -> list[str]:
         for name in dataset.per_word.values
     )
     return [*said, f"Share of the variance between personas, by length: {shares}."]
-
-
-def _angle(dataset: xr.Dataset, name: str, length: int) -> str:
-    mean, error, _ = over_draws(dataset.angle_as_it_is.sel(reward=name, length=length))
-    return f"{mean:.1f} ± {error:.1f}°"

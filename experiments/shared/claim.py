@@ -156,10 +156,10 @@ def over_draws(values: xr.DataArray) -> tuple[float, float, int]:
     return float(known.mean()), float(stats.sem(known)), known.size - 1
 
 
-def mean_of(values: xr.DataArray) -> str:
+def mean_of(values: xr.DataArray, digits: int = 2) -> str:
     """``over_draws`` in words: the mean ± its standard error."""
     mean, error, _ = over_draws(values)
-    return f"{mean:.2f} ± {error:.2f}"
+    return f"{mean:.{digits}f} ± {error:.{digits}f}"
 
 
 def wilson(num: SupportsFloat, of: int) -> tuple[float, float]:

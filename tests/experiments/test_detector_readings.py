@@ -5,11 +5,10 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import xarray as xr
-from matplotlib import pyplot as plt
 
 from experiments.claims import detectors as readings
 from figures import detectors as figure
-from figures import pages, style
+from figures import style
 from toypersona import alarms, datasets, detection
 
 SEEDS, ANGLES, AIMS, SAMPLES = 3, np.array([0.0, 60.0]), np.array([0.1, 0.8, 2.0]), np.array([4, 64, 256])
@@ -81,7 +80,4 @@ def test_it_is_drawn(dataset):
     with mpl.rc_context():
         style._use()
         for page in figure.draw(dataset).values():
-            drawn.assert_page(pages.draw_page(page, dataset), page.panels)
-            for panel in page.panels.values():
-                drawn.assert_slide(pages.draw_slide(panel, dataset))
-        plt.close("all")
+            drawn.assert_drawn(page, dataset)

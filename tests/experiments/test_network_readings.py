@@ -5,10 +5,9 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import xarray as xr
-from matplotlib import pyplot as plt
 
 from experiments.claims import transformer as readings
-from figures import pages, style
+from figures import style
 from figures import transformer as figure
 from toypersona import datasets
 
@@ -97,7 +96,4 @@ def test_it_is_drawn(dataset):
     with mpl.rc_context():
         style._use()
         for page in figure.draw(dataset).values():
-            drawn.assert_page(pages.draw_page(page, dataset), page.panels)
-            for panel in page.panels.values():
-                drawn.assert_slide(pages.draw_slide(panel, dataset))
-        plt.close("all")
+            drawn.assert_drawn(page, dataset)

@@ -1,14 +1,27 @@
-"""A browser for the explorer, and the page opened in it."""
+"""How figures look; a browser for the explorer, and the page opened in it."""
 
 import importlib
 import os
 import shutil
 
 import explorer as page
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import pytest
+
+from figures import style
 
 ADDRESS = page.SHIPPED.as_uri()
 SIZES = {"wide": {"width": 1280, "height": 800}, "phone": {"width": 390, "height": 844}}
+
+
+@pytest.fixture
+def looks():
+    """Those of figures, for one test."""
+    with mpl.rc_context():
+        style._use()
+        yield
+    plt.close("all")
 
 
 @pytest.fixture(scope="session")

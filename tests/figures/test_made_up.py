@@ -1,37 +1,20 @@
 """Figures of made-up datasets: rules in their groups, and titles that say what the numbers are."""
 
-from typing import Any
-
 import drawn
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
 
 from experiments.claims import rules as readings
-from figures import amplification, pages, rule_groups, rules_by_world, style, weak_limit
+from figures import amplification, pages, rule_groups, rules_by_world, weak_limit
 from toypersona.rules import catalogue
 
-
-@pytest.fixture(autouse=True)
-def looks():
-    with mpl.rc_context():
-        style._use()
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("looks")
 
 
 def by_rule(values: dict[str, float]) -> xr.DataArray:
     return xr.DataArray([*values.values()], {"rule": [*values]}, "rule")
-
-
-def assert_drawn(page: pages.Page, dataset: Any) -> None:
-    """As a page, and each panel as a slide."""
-    drawn.assert_page(pages.draw_page(page, dataset), page.panels)
-    for panel in page.panels.values():
-        drawn.assert_slide(pages.draw_slide(panel, dataset))
-        plt.close("all")
 
 
 def test_every_rule_that_is_compared_is_in_one_group():
@@ -112,7 +95,7 @@ def test_worlds_stand_side_by_side_and_their_titles_name_who_selects_least(monke
     assert "| tilt | **-0.30 ± 0.01** | **+0.10 ± 0.01** |" in str(made["_table.md"]) and "control" not in str(
         made["_table.md"]
     )
-    assert_drawn(page, of_each)
+    drawn.assert_drawn(page, of_each)
     # A rule that is not told from the reference is not named, nor is one told to select more.
     noisy = world({"table": {"tilt": 0.2, "SFT": 0.0}}, 2)
     titles = [panel.title for panel in rules_by_world.draw({"one/rules": noisy})[""].panels.values()]  # pyright: ignore
@@ -138,7 +121,7 @@ def test_the_title_of_what_the_law_misses_is_the_largest_of_all_cases():
     beyond = dataset.assign(selection_fraction=measured + 3 * planted)
     title = weak_limit.draw(beyond)[""].panels["b"].title
     assert title == "The law R² misses 1 of 60 cases by more than 0.001, the worst by 2.1e-03"
-    assert_drawn(page, dataset)
+    drawn.assert_drawn(page, dataset)
 
 
 def competition(end: dict[str, float]) -> xr.Dataset:
@@ -174,7 +157,7 @@ def test_titles_say_which_rules_leave_one_and_where_entropy_rises():
         "How often the winner is not the base's likeliest: GRPO 100%, expert iteration 0%",
         "Paid for what is rare, entropy rises by any rule",
     ]
-    assert_drawn(amplification.draw(dataset)[""], dataset)
+    drawn.assert_drawn(amplification.draw(dataset)[""], dataset)
     # Up at one prompt and down at the other is not to stay.
     swapped = dataset.share.sel(rule="natural gradient", record=1000).copy(data=[[0.4, 0.8]] * 3)
     share = dataset.share.where(~((dataset.share.rule == "natural gradient") & (dataset.share.record == 1000)), swapped)

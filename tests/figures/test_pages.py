@@ -6,7 +6,6 @@ import sys
 import types
 
 import drawn
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -19,13 +18,7 @@ from figures.pages import SHADING, Page, Panel, lettered
 from toypersona import datasets, provenance
 from toypersona.outputs import Output
 
-
-@pytest.fixture(autouse=True)
-def looks():
-    with mpl.rc_context():
-        style._use()
-        yield
-    plt.close("all")
+pytestmark = pytest.mark.usefixtures("looks")
 
 
 @pytest.fixture

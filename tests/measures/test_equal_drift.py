@@ -96,3 +96,12 @@ def test_what_turns_over_is_measured_by_its_size():
     values = np.array([[rising, falling, constant, unknown, diverged]])
     found = equal_drift.turn_spent(paths(np.full((1, 5, 3), [0.1, 1.0, 10.0]), gold=values), "gold")
     np.testing.assert_allclose(found[0], [np.inf, 0.1, np.inf, np.nan, np.nan])
+
+
+def test_of_a_single_draw_the_mean_is_known_and_its_interval_is_not():
+    values = xr.DataArray([[1.0, np.nan]], dims=("seed", "drift"))
+    mean, half = equal_drift.interval(values)
+    np.testing.assert_array_equal(mean, [1.0, np.nan])
+    assert half.isnull().all()
+    several = xr.DataArray([[1.0, np.nan], [np.nan, np.nan]], dims=("seed", "drift"))
+    assert all(each.isnull().all() for each in equal_drift.interval(several))

@@ -73,12 +73,16 @@ def independent(values: xr.DataArray | xr.Dataset) -> Any:
     return values.mean("rate") if "rate" in values.dims else values
 
 
-def interval(values: Any, least: int | float = 2) -> tuple[Any, Any]:
-    """Means over ``seed`` and half of their 95% intervals (Student); nan where fewer than ``least`` are known."""
+def interval(values: Any, least: int | float | None = None) -> tuple[Any, Any]:
+    """Means over ``seed`` and half of their 95% intervals (Student); nan where fewer than ``least`` are known.
+
+    At least two, unless there is a single draw: its mean is known, its interval is not.
+    """
     count = values.notnull().sum("seed")
-    enough = count.where(count >= max(2, least))
-    error = values.std("seed", ddof=1) / np.sqrt(enough)
-    return values.mean("seed").where(enough.notnull()), error * xr.apply_ufunc(stats.t.ppf, 0.975, enough - 1)
+    known = count >= (min(2, values.sizes["seed"]) if least is None else max(2, least))
+    several = count.where(known & (count >= 2))
+    error = values.std("seed", ddof=1) / np.sqrt(several)
+    return values.mean("seed").where(known), error * xr.apply_ufunc(stats.t.ppf, 0.975, several - 1)
 
 
 def at_equal_drift(dataset: xr.Dataset, drifts: Sequence[float]) -> tuple[xr.Dataset, xr.Dataset]:
