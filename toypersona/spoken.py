@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from toypersona import numerics
 from toypersona.policies import language_model
-from toypersona.policies.language_model import Prefix
+from toypersona.policies.language_model import Answers, Prefix
 from toypersona.policies.model_file import Model
 from toypersona.types import Key
 
@@ -36,12 +36,18 @@ class Said(NamedTuple):
     log_probs: Float[Array, "K K M"]
 
 
+def encoded(model: Model, prompts: Sequence[str]) -> tuple[Int[Array, "K P"], Int[Array, " K"]]:
+    """Prompts as tokens, the shorter ones padded behind their ends; and how many of each count."""
+    tokens = [np.array(model.encode(prompt)) for prompt in prompts]
+    lengths = np.array([one.size for one in tokens])
+    padded = [np.pad(one, (0, lengths.max() - one.size)) for one in tokens]
+    return jnp.asarray(np.stack(padded)), jnp.asarray(lengths)
+
+
 def read(model: Model, prompts: Sequence[str]) -> list[Prefix]:
     """Every prompt read once, by one program: the shorter ones are padded."""
-    tokens = [np.array(model.encode(prompt)) for prompt in prompts]
-    longest = max(map(len, tokens))
-    padded = [jnp.asarray(np.pad(one, (0, longest - len(one)))) for one in tokens]
-    return [_read(model.architecture, model.params, *each) for each in zip(padded, map(len, tokens), strict=True)]
+    each = zip(*encoded(model, prompts), strict=True)
+    return [_read(model.architecture, model.params, *one) for one in each]
 
 
 def next_laws(prefixes: Sequence[Prefix], temperature: float) -> Float[Array, "K V"]:
@@ -50,13 +56,27 @@ def next_laws(prefixes: Sequence[Prefix], temperature: float) -> Float[Array, "K
     return numerics.log_normalize(logits / temperature)
 
 
+def draw(key: Key, model: Model, prefixes: Sequence[Prefix], *, num: int, length: int, temperature: float) -> Answers:
+    """``num`` answers of at most ``length`` tokens of every voice: tokens and log-probabilities [K, M, T]."""
+    how = {"num": num, "length": length, "ends": jnp.asarray(model.ends), "temperature": temperature}
+    each_key = zip(jax.random.split(key, len(prefixes)), prefixes, strict=True)
+    drawn = [_sample(model.architecture, model.params, one, prefix, **how) for one, prefix in each_key]
+    return Answers(*map(jnp.stack, zip(*drawn, strict=True)))
+
+
+def score(
+    model: Model, prefixes: Sequence[Prefix], tokens: Int[Array, "M T"], *, temperature: float
+) -> Float[Array, "K M T"]:
+    """Log-probability of every token of the same answers under every voice, nats."""
+    how = {"ends": jnp.asarray(model.ends), "temperature": temperature}
+    return jnp.stack([_score(model.architecture, model.params, prefix, tokens, **how) for prefix in prefixes])
+
+
 def answers(key: Key, model: Model, prefixes: Sequence[Prefix], *, num: int, length: int, temperature: float) -> Said:
     """``num`` answers of at most ``length`` tokens of every voice, scored under all of them."""
-    own, how = (model.architecture, model.params), {"ends": jnp.asarray(model.ends), "temperature": temperature}
-    each_key = zip(jax.random.split(key, len(prefixes)), prefixes, strict=True)
-    drawn = [_sample(*own, one, prefix, num=num, length=length, **how) for one, prefix in each_key]
-    scored = [[_score(*own, prefix, one.tokens, **how).sum(axis=1) for prefix in prefixes] for one in drawn]
-    return Said(jnp.stack([each.tokens for each in drawn]), jnp.stack([jnp.stack(row) for row in scored]))
+    tokens = draw(key, model, prefixes, num=num, length=length, temperature=temperature).tokens
+    scored = [score(model, prefixes, one, temperature=temperature).sum(axis=2) for one in tokens]
+    return Said(tokens, jnp.stack(scored))
 
 
 def information(log_voices: Float[Array, "K N"]) -> Float[Array, ""]:
