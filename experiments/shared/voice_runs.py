@@ -275,9 +275,9 @@ def _keep(
     gates = np.exp(log_gates)
     shares = [np.round(gates * total).astype(int) for total in range(2 * gates.size * run.way.num, 3, -1)]
     counts = next(n for n in shares if n.max() <= run.way.num and n.sum() % 2 == 0)
-    chosen = np.concatenate([[(k, m) for m in range(n)] for k, n in enumerate(counts)]).T
-    pick = lambda x: x[chosen[0], chosen[1]]  # noqa: E731
-    each = lambda x: np.moveaxis(x, 1, 2)[chosen[0], chosen[1]].swapaxes(0, 1)  # noqa: E731
+    chosen = np.nonzero(np.arange(run.way.num)[None] < counts[:, None])
+    pick = lambda x: x[chosen]  # noqa: E731
+    each = lambda x: np.moveaxis(x, 1, 2)[chosen].swapaxes(0, 1)  # noqa: E731
     said = np.logaddexp.reduce(log_gates[:, None, None] + np.cumsum(each(scored), axis=-1), axis=0)
     np.savez(
         run.folder / f"answers-{step}.npz",
