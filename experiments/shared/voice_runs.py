@@ -271,21 +271,16 @@ def _keep(
     log_voices: np.ndarray,
     values: np.ndarray,
 ) -> None:
-    """Write answers in proportion to the gates, as many as there are, an even number."""
-    gates = np.exp(log_gates)
-    shares = [np.round(gates * total).astype(int) for total in range(2 * gates.size * run.way.num, 3, -1)]
-    counts = next(n for n in shares if n.max() <= run.way.num and n.sum() % 2 == 0)
-    chosen = np.nonzero(np.arange(run.way.num)[None] < counts[:, None])
-    pick = lambda x: x[chosen]  # noqa: E731
-    each = lambda x: np.moveaxis(x, 1, 2)[chosen].swapaxes(0, 1)  # noqa: E731
-    said = np.logaddexp.reduce(log_gates[:, None, None] + np.cumsum(each(scored), axis=-1), axis=0)
+    """Write all answers, of which those of voice k count g_k."""
+    flat = lambda x: np.moveaxis(x, 1, 0).reshape(x.shape[1], -1, x.shape[-1])  # noqa: E731
+    said = np.logaddexp.reduce(log_gates[:, None, None] + np.cumsum(flat(scored), axis=-1), axis=0)
     np.savez(
         run.folder / f"answers-{step}.npz",
         step=step,
         drift=drift,
-        gates=gates,
-        tokens=pick(tokens),
+        gates=np.exp(log_gates),
+        tokens=tokens.reshape(-1, tokens.shape[-1]),
         log_policy=np.diff(said, prepend=0.0, axis=-1),
-        log_voices=each(log_voices),
-        rewards=pick(values),
+        log_voices=flat(log_voices),
+        rewards=values.ravel(),
     )
