@@ -10,7 +10,7 @@ them as independent draws has slightly too wide errors.
 import dataclasses
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +20,10 @@ import numpy as np
 import optax
 import scipy.special
 
+from experiments.shared.trained import Trained as Answers
+from experiments.shared.trained import flat, gathered
 from toypersona import files, spoken, voice_training
+from toypersona.policies import model_file
 from toypersona.policies.language_model import Prefix
 from toypersona.policies.model_file import Model
 from toypersona.voice_training import Asked, Trained
@@ -28,6 +31,9 @@ from toypersona.worlds import voices
 
 OPTIMISERS = {"adam": optax.scale_by_adam, "gradient": optax.identity}
 """What turns a slope into a direction, whose length the drift sets."""
+
+NUM, LENGTH = 44, 8
+"""Answers of every voice a step, and their tokens at most."""
 
 CHANGE = 1.5
 """Factor by which the learning rate changes between steps at most, because the drift is known by samples."""
@@ -42,28 +48,22 @@ class Way:
 
     Attributes:
         reward: a name of ``rewards``.
-        seed: of adapters, answers and random scores; seed i is asked question i.
         optimiser: one of ``OPTIMISERS``.
         gate_rate: learning rate of gate logits over that of adapters.
         gates_only: adapters stay as they are.
         beta: of the penalty on drift, in standard deviations of the reward under the base a nat.
-        num: answers of every voice a step.
         rank: of the adapters.
-        length: tokens of an answer at most.
         stride: by which the root of twice the drift grows a step.
         drifts: nats of drift of answer and voice, from each of which on answers are kept once.
         most: steps at most.
     """
 
     reward: str
-    seed: int
     optimiser: str = "adam"
     gate_rate: float = 1.0
     gates_only: bool = False
     beta: float = 0.1
-    num: int = 44
     rank: int = 8
-    length: int = 8
     stride: float = 0.14
     drifts: tuple[float, ...] = (0.05, 0.1, 0.2, 0.35, 0.5)
     most: int = 14
@@ -73,6 +73,7 @@ class Base(NamedTuple):
     """What all runs on one question begin from.
 
     Attributes:
+        question: what is asked.
         prompts: texts that the voices read.
         asked: they, and how they are answered.
         prefixes: they, read by the base.
@@ -80,6 +81,7 @@ class Base(NamedTuple):
         log_voices: of them under every voice, the second axis who scores; nats [K, K, M, T].
     """
 
+    question: str
     prompts: list[str]
     asked: Asked
     prefixes: list[Prefix]
@@ -94,6 +96,7 @@ class Run(NamedTuple):
         model: the language model.
         start: the base on the question of this run.
         way: how it is trained.
+        seed: of adapters, answers and random scores.
         optimiser: of optax.
         paid: the reward, as ``rewards`` has it.
         scale: its mean and standard deviation under the base.
@@ -103,6 +106,7 @@ class Run(NamedTuple):
     model: Model
     start: Base
     way: Way
+    seed: int
     optimiser: Any
     paid: Callable[[np.ndarray, Any], np.ndarray]
     scale: tuple[float, float]
@@ -136,7 +140,7 @@ def base(model: Model, question: str, num: int, length: int) -> Base:
     how = {"num": num, "length": length, "temperature": voices.TEMPERATURE}
     tokens = spoken.draw(jax.random.key(len(question)), model, prefixes, **how).tokens
     asked = Asked(*spoken.encoded(model, prompts), voices.TEMPERATURE)
-    return Base(prompts, asked, prefixes, np.asarray(tokens), under(model, prefixes, tokens))
+    return Base(question, prompts, asked, prefixes, np.asarray(tokens), under(model, prefixes, tokens))
 
 
 def under(model: Model, prefixes: list[Prefix], tokens: Any) -> np.ndarray:
@@ -145,7 +149,7 @@ def under(model: Model, prefixes: list[Prefix], tokens: Any) -> np.ndarray:
     return np.asarray(jnp.stack(scored), float)
 
 
-def rewards(model: Model, seed: int) -> dict[str, Callable[[np.ndarray, Any], np.ndarray]]:
+def rewards(model: Model, seed: int) -> dict[str, Callable[[np.ndarray, Any], Any]]:
     """Rewards: functions of answers [..., T], and of who says them, P(k|x) under the base [K, ...]."""
     texts = [model.decode([token]) for token in range(model.ends.size)]
     scores = np.random.default_rng(seed).normal(size=len(texts))
@@ -164,11 +168,31 @@ def rewards(model: Model, seed: int) -> dict[str, Callable[[np.ndarray, Any], np
         "the word the": lambda tokens, speaker: (said(tokens) & the[tokens]).any(axis=-1) * 1.0,
         "brevity": lambda tokens, speaker: -said(tokens).sum(axis=-1) * 1.0,
         "alliteration": lambda tokens, speaker: np.apply_along_axis(alike, -1, tokens),
-        "random score": lambda tokens, speaker: np.asarray((said(tokens) * scores[tokens]).sum(axis=-1)),
+        "random score": lambda tokens, speaker: (said(tokens) * scores[tokens]).sum(axis=-1),
     }
 
 
-def train(model: Model, start: Base, way: Way, folder: Path, say: Callable[[str], None]) -> None:
+def train_all(ways: Mapping[str, Way], seeds: Sequence[int], folder: Path, say: Callable[[str], None]) -> Answers:
+    """Every way with every seed, whose question is the one of that number; what was killed goes on.
+
+    Raises:
+        ValueError: the model is not installed, or there are not so many questions.
+    """
+    asked = voices.questions()
+    if max(seeds) >= len(asked):
+        raise ValueError(f"Every seed has a question of its own, of which there are {len(asked)}: choose seeds below.")
+    model, bases = model_file.load(), {}
+    folders: dict[str, list[Path]] = {name: [] for name in ways}
+    for seed in seeds:
+        bases[seed] = base(model, asked[seed], NUM, LENGTH)
+        for name, way in ways.items():
+            folders[name].append(folder / f"{name}-{seed}")
+            folders[name][-1].mkdir(parents=True, exist_ok=True)
+            train(model, bases[seed], way, seed, folders[name][-1], say)
+    return gathered(ways, folders, bases, model)
+
+
+def train(model: Model, start: Base, way: Way, seed: int, folder: Path, say: Callable[[str], None]) -> None:
     """One run; a killed one goes on at its last step.
 
     It leaves ``first.npz``, how the first direction moves answers of the base, and ``answers-STEP.npz`` at every drift.
@@ -177,11 +201,12 @@ def train(model: Model, start: Base, way: Way, folder: Path, say: Callable[[str]
         model: the language model.
         start: the base on the question of this run.
         way: how it is trained.
+        seed: of adapters, answers and random scores.
         folder: of this run alone.
         say: what is told of every step.
     """
-    run = _begun(model, start, way, folder)
-    trained = voice_training.untrained(jax.random.key(way.seed), model, len(voices.NAMES), way.rank)
+    run = _begun(model, start, way, seed, folder)
+    trained = voice_training.untrained(jax.random.key(seed), model, len(voices.NAMES), way.rank)
     state = State(trained, run.optimiser.init(trained), *np.zeros(4))
     if kept := sorted(folder.glob("state-*"), key=lambda path: int(path.name[6:])):
         state = files.kept_tree(kept[-1], state)
@@ -190,15 +215,15 @@ def train(model: Model, start: Base, way: Way, folder: Path, say: Callable[[str]
         state = _step(run, state)
         files.keep_tree(folder / f"state-{step + 1}", jax.tree.map(np.asarray, state))
         shutil.rmtree(folder / f"state-{step}", ignore_errors=True)
-        speed = len(voices.NAMES) * way.num * way.length / (time.process_time() - began)
+        speed = start.tokens.size / (time.process_time() - began)
         say(f"{folder.name}: step {step}, {state.root**2 / 2:.3f} nats, {speed:.0f} tokens a CPU second")
 
 
-def _begun(model: Model, start: Base, way: Way, folder: Path) -> Run:
-    paid = rewards(model, way.seed)[way.reward]
+def _begun(model: Model, start: Base, way: Way, seed: int, folder: Path) -> Run:
+    paid = rewards(model, seed)[way.reward]
     values = paid(start.tokens, _speaker(start.log_voices))
     scale = float(values.mean()), float(values.std())
-    return Run(model, start, way, OPTIMISERS[way.optimiser](), paid, scale, folder)
+    return Run(model, start, way, seed, OPTIMISERS[way.optimiser](), paid, scale, folder)
 
 
 def _speaker(log_voices: np.ndarray) -> np.ndarray:
@@ -210,9 +235,10 @@ def _step(run: Run, state: State) -> State:
     """Draw answers, keep some if a drift is reached, pay them, and move."""
     model, start, way, trained = run.model, run.start, run.way, state.trained
     adapted, number = voice_training.adapted(model, trained), int(state.step)
-    key = jax.random.fold_in(jax.random.key(way.seed), number)
+    key = jax.random.fold_in(jax.random.key(run.seed), number)
     prefixes = spoken.read(adapted, start.prompts)
-    drawn = spoken.draw(key, adapted, prefixes, num=way.num, length=way.length, temperature=voices.TEMPERATURE)
+    _, num, length = start.tokens.shape
+    drawn = spoken.draw(key, adapted, prefixes, num=num, length=length, temperature=voices.TEMPERATURE)
     tokens, log_gates = np.asarray(drawn.tokens), scipy.special.log_softmax(np.asarray(trained.gates, float))
     each = zip(start.prefixes, drawn.tokens, strict=True)
     own = np.stack([under(model, [prefix], said[None])[0, 0] for prefix, said in each])
@@ -272,7 +298,6 @@ def _keep(
     values: np.ndarray,
 ) -> None:
     """Write all answers, of which those of voice k count g_k."""
-    flat = lambda x: np.moveaxis(x, 1, 0).reshape(x.shape[1], -1, x.shape[-1])  # noqa: E731
     said = np.logaddexp.reduce(log_gates[:, None, None] + np.cumsum(flat(scored), axis=-1), axis=0)
     np.savez(
         run.folder / f"answers-{step}.npz",
