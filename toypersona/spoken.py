@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from toypersona import numerics
 from toypersona.policies import language_model
-from toypersona.policies.language_model import Prefix
+from toypersona.policies.language_model import Answers, Prefix
 from toypersona.policies.model_file import Model
 from toypersona.types import Key
 
@@ -29,11 +29,11 @@ class Said(NamedTuple):
 
     Attributes:
         tokens: of voice k, padded behind their ends [K, M, T].
-        log_probs: of the answers of voice k under voice j, nats [K, K, M].
+        log_probs: of the answers of voice k under voice j of J, nats [K, J, M].
     """
 
     tokens: Int[Array, "K M T"]
-    log_probs: Float[Array, "K K M"]
+    log_probs: Float[Array, "K J M"]
 
 
 def read(model: Model, prompts: Sequence[str]) -> list[Prefix]:
@@ -50,13 +50,28 @@ def next_laws(prefixes: Sequence[Prefix], temperature: float) -> Float[Array, "K
     return numerics.log_normalize(logits / temperature)
 
 
-def answers(key: Key, model: Model, prefixes: Sequence[Prefix], *, num: int, length: int, temperature: float) -> Said:
-    """``num`` answers of at most ``length`` tokens of every voice, scored under all of them."""
+def answers(
+    key: Key,
+    model: Model,
+    prefixes: Sequence[Prefix],
+    *,
+    num: int,
+    length: int,
+    temperature: float,
+    under: Sequence[Prefix] | None = None,
+) -> Said:
+    """``num`` answers of at most ``length`` tokens of every voice, scored under all of them, or those of ``under``."""
     own, how = (model.architecture, model.params), {"ends": jnp.asarray(model.ends), "temperature": temperature}
     each_key = zip(jax.random.split(key, len(prefixes)), prefixes, strict=True)
     drawn = [_sample(*own, one, prefix, num=num, length=length, **how) for one, prefix in each_key]
-    scored = [[_score(*own, prefix, one.tokens, **how).sum(axis=1) for prefix in prefixes] for one in drawn]
-    return Said(jnp.stack([each.tokens for each in drawn]), jnp.stack([jnp.stack(row) for row in scored]))
+
+    def scored(one: Answers, voice: Prefix) -> list[Array]:
+        """Whoever gave an answer has scored it."""
+        laws = (one.log_probs if other is voice else _score(*own, other, one.tokens, **how) for other in under or prefixes)
+        return [law.sum(axis=1) for law in laws]
+
+    log_probs = [jnp.stack(scored(one, voice)) for one, voice in zip(drawn, prefixes, strict=True)]
+    return Said(jnp.stack([each.tokens for each in drawn]), jnp.stack(log_probs))
 
 
 def information(log_voices: Float[Array, "K N"]) -> Float[Array, ""]:
