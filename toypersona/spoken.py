@@ -29,11 +29,11 @@ class Said(NamedTuple):
 
     Attributes:
         tokens: of voice k, padded behind their ends [K, M, T].
-        log_probs: of the answers of voice k under voice j, nats [K, K, M].
+        log_probs: of the answers of voice k under voice j of J, nats [K, J, M].
     """
 
     tokens: Int[Array, "K M T"]
-    log_probs: Float[Array, "K K M"]
+    log_probs: Float[Array, "K J M"]
 
 
 def encoded(model: Model, prompts: Sequence[str]) -> tuple[Int[Array, "K P"], Int[Array, " K"]]:
@@ -72,11 +72,28 @@ def score(
     return jnp.stack([_score(model.architecture, model.params, prefix, tokens, **how) for prefix in prefixes])
 
 
-def answers(key: Key, model: Model, prefixes: Sequence[Prefix], *, num: int, length: int, temperature: float) -> Said:
-    """``num`` answers of at most ``length`` tokens of every voice, scored under all of them."""
-    tokens = draw(key, model, prefixes, num=num, length=length, temperature=temperature).tokens
-    scored = [score(model, prefixes, one, temperature=temperature).sum(axis=2) for one in tokens]
-    return Said(tokens, jnp.stack(scored))
+def answers(
+    key: Key,
+    model: Model,
+    prefixes: Sequence[Prefix],
+    *,
+    num: int,
+    length: int,
+    temperature: float,
+    under: Sequence[Prefix] | None = None,
+) -> Said:
+    """``num`` answers of at most ``length`` tokens of every voice, scored under all of them, or those of ``under``."""
+    drawn = draw(key, model, prefixes, num=num, length=length, temperature=temperature)
+
+    def scored(voice: Prefix, tokens: Int[Array, "M T"], own: Float[Array, "M T"]) -> Float[Array, "J M"]:
+        """Whoever gave an answer has scored it."""
+        each = [
+            own if other is voice else score(model, [other], tokens, temperature=temperature)[0]
+            for other in under or prefixes
+        ]
+        return jnp.stack(each).sum(axis=2)
+
+    return Said(drawn.tokens, jnp.stack([scored(*each) for each in zip(prefixes, *drawn, strict=True)]))
 
 
 def information(log_voices: Float[Array, "K N"]) -> Float[Array, ""]:

@@ -5,16 +5,13 @@ others: the hull distance of a coarser law would be a lower bound only. So the l
 model's (3e-7 nats away), and everything that is measured on them is exact.
 """
 
-import io
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from scipy.special import logsumexp
 
-BETWEEN = "\uffff"
-"""Between texts in the file: no character, and a part of none."""
+from experiments.shared import packed
 
 SHIPPED = Path(__file__).with_name("next_token.npz")
 ASKING = ("what", "where", "who", "why", "how", "when", "which")
@@ -51,15 +48,8 @@ def keep(path: Path, laws: Laws) -> None:
     """
     halves = laws.log_voices.astype(np.float16).view(np.uint16)
     arrays = laws._asdict() | {"log_voices": np.stack([halves >> 8, halves & 255]).astype(np.uint8)}
-    arrays |= {name: _bytes(arrays[name]) for name in ("texts", "questions")}
     arrays |= {"answers": laws.answers.astype(np.uint16), "log_answers": laws.log_answers.astype(np.float32)}
-    content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_LZMA) as packed:
-        for name, array in arrays.items():
-            written = io.BytesIO()
-            np.lib.format.write_array(written, array)
-            packed.writestr(zipfile.ZipInfo(f"{name}.npy"), written.getvalue(), zipfile.ZIP_LZMA)
-    path.write_bytes(content.getvalue())
+    packed.keep(path, arrays)
 
 
 def load(path: Path | None = None) -> Laws:
@@ -68,21 +58,12 @@ def load(path: Path | None = None) -> Laws:
     Raises:
         ValueError: there is no such file, or it is damaged.
     """
-    path = path or SHIPPED
-    try:
-        with np.load(path) as packed:
-            found = {name: packed[name] for name in Laws._fields}
-        high, low = found["log_voices"].astype(np.uint16)
-        log_voices = (high << 8 | low).view(np.float16).astype(float)
-        texts, questions = (np.array(found[name].tobytes().decode().split(BETWEEN)) for name in ("texts", "questions"))
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} cannot be read: check it out again, or make it anew by --from-model.") from error
+    found = packed.load(path or SHIPPED, Laws._fields)
+    high, low = found["log_voices"].astype(np.uint16)
+    log_voices = (high << 8 | low).view(np.float16).astype(float)
     log_voices = log_voices - logsumexp(log_voices, axis=-1, keepdims=True)
+    texts, questions = (packed.texts(found[name]) for name in ("texts", "questions"))
     return Laws(log_voices, texts, questions, found["answers"], found["log_answers"].astype(float))
-
-
-def _bytes(texts: np.ndarray) -> np.ndarray:
-    return np.frombuffer(BETWEEN.join(texts).encode(), np.uint8)
 
 
 def rewards(laws: Laws) -> dict[str, np.ndarray]:

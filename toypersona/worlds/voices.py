@@ -8,6 +8,8 @@ break, and so is an answer.
 from collections.abc import Iterable
 from importlib import resources
 
+import numpy as np
+
 from toypersona.worlds import names
 
 NAMES = names.LARRY_BOB_ALICE
@@ -22,6 +24,12 @@ def lines(name: str) -> list[tuple[str, str]]:
         FileNotFoundError: there is no such voice.
     """
     return list(zip(_read("questions"), _read(name), strict=True))
+
+
+def shuffled(order: int) -> list[tuple[str, str]]:
+    """Everybody's lines in one random order: after these it is open who is talking."""
+    every = [line for name in NAMES for line in lines(name)]
+    return [every[i] for i in np.random.default_rng(order).permutation(len(every))]
 
 
 def questions() -> list[str]:
