@@ -27,7 +27,15 @@ if TYPE_CHECKING:
 
 NAME = "language_model"
 ALL = "all"
-MEASURED = ("total", "total_se", "selection", "selection_se", "selection_fraction", "selection_fraction_se", "effective")
+MEASURED = (
+    "total",
+    "total_se",
+    "selection",
+    "selection_se",
+    "selection_fraction",
+    "selection_fraction_se",
+    "effective",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,9 +116,15 @@ def run(config: Config) -> xr.Dataset:
         found = jax.lax.map(of_half, ((fitted, tested), either(paid), jax.random.split(key)))
         along: dict[str, Any] = {"half": None, "reward": (*made[0], answers.SCORE), "policy": config.policies}
         by_name = {name: named(x, **dict(list(along.items())[: x.ndim])) for name, x in found.items()}
-        limit, tilt, as_given = jax.lax.map(lambda r: resampled.repaired(outside, r, log_prompts, nats[0]), paid_outside)
+        limit, tilt, as_given = jax.lax.map(
+            lambda r: resampled.repaired(outside, r, log_prompts, nats[0]), paid_outside
+        )
         outer = {f"shuffled_{name}": getattr(tilt, name) for name in (*MEASURED, "base_inside", "misfit", "misfit_se")}
-        outer |= {"shuffled_predicted": limit.value, "shuffled_predicted_se": limit.error, "shuffled_as_given": as_given}
+        outer |= {
+            "shuffled_predicted": limit.value,
+            "shuffled_predicted_se": limit.error,
+            "shuffled_as_given": as_given,
+        }
         return by_name | named(outer, reward=along["reward"])
 
     labels = {"questions": said.questions.tolist(), "answers": both[0].texts.tolist()}

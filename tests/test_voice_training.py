@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_spoken import MODEL, PROMPTS
-from tiny_language_model import WORDS
+from tiny_language_model import MODEL, WORDS
 
 from toypersona import spoken, voice_training
 from toypersona.voice_training import Asked, Trained
 
+PROMPTS = ["abc", "gfedeg", "a"]
 LENGTH, TEMPERATURE = 2, 0.7
 ALL = jnp.array(list(itertools.product(range(WORDS), repeat=LENGTH)))
 ASKED = Asked(*spoken.encoded(MODEL, PROMPTS), TEMPERATURE)

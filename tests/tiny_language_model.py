@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from toypersona.policies import language_model
+from toypersona.policies import language_model, model_file
 
 WIDTH, HIDDEN, DEPTH, HEADS, GROUPS, SIZE, WORDS = 12, 10, 2, 4, 2, 6, 7
 ARCHITECTURE = language_model.Architecture(HEADS, GROUPS, 50.0, 1e-3)
@@ -29,3 +29,21 @@ def random_params(seed):
 
 
 PARAMS = random_params(0)
+
+
+class Letters:
+    """Stands in for a tokenizer: a token a character, letters from a on."""
+
+    class Encoded:
+        def __init__(self, ids):
+            self.ids = ids
+
+    def encode(self, text):
+        return self.Encoded([(ord(letter) - ord("a")) % WORDS for letter in text])
+
+    def decode(self, ids, skip_special_tokens):
+        assert not skip_special_tokens
+        return "".join(chr(ord("a") + token) for token in ids)
+
+
+MODEL = model_file.Model(ARCHITECTURE, PARAMS, Letters(), np.arange(WORDS) == 2)

@@ -109,7 +109,7 @@ def gathered(
     tokens, base_tokens = stacked("tokens"), np.stack([base.tokens for base in bases.values()])
     base_tokens = base_tokens.reshape(len(bases), -1, base_tokens.shape[-1])
     numbers = np.unique(np.concatenate([tokens.ravel(), base_tokens.ravel()]))
-    first = [[np.load(folder / "first.npz") for folder in folders[name]] for name in ways]
+    first = [[_arrays(folder / "first.npz") for folder in folders[name]] for name in ways]
     return Trained(
         names=np.array(list(ways)),
         gate_rates=np.array([way.gate_rate for way in ways.values()]),
@@ -127,7 +127,7 @@ def gathered(
         log_voices=stacked("log_voices"),
         rewards=stacked("rewards"),
         numbers=numbers,
-        texts=np.array([model.decode([number]) for number in numbers]),
+        texts=np.array([model.decode([number]) for number in numbers.tolist()]),
         ends=model.ends[numbers],
     )
 
@@ -139,7 +139,12 @@ def flat(scored: np.ndarray) -> np.ndarray:
 
 def _answers(folder: Path) -> list[dict[str, np.ndarray]]:
     paths = sorted(folder.glob("answers-*.npz"), key=lambda path: int(path.stem.removeprefix("answers-")))
-    return [dict(np.load(path)) for path in paths]
+    return [_arrays(path) for path in paths]
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as kept:
+        return dict(kept)
 
 
 def lines(trained: Trained, way: int, seed: int) -> list[str]:

@@ -160,7 +160,7 @@ def rewards(model: Model, seed: int) -> dict[str, Callable[[np.ndarray, Any], An
 
     def alike(answer: np.ndarray) -> float:
         """Neighbouring words that begin with the same letter."""
-        first = [word[0] for word in model.decode(answer[said(answer)]).lower().split()]
+        first = [word[0] for word in model.decode(answer[said(answer)].tolist()).lower().split()]
         return float(sum(one == two for one, two in zip(first, first[1:], strict=False)))
 
     return {

@@ -1,0 +1,129 @@
+"""What is read from RL on a language model: S against R² of the rule's first direction, controls, and new words."""
+
+import numpy as np
+import xarray as xr
+
+from experiments.shared.claim import Claim, at_most, grouped, near
+from toypersona import datasets
+
+ALONE = ", gates alone"
+"""How the names of controls end."""
+
+WEAK = 0.1, 0.6
+"""Nats of drift at which S is compared with R²."""
+
+ERRORS = 3.0
+"""Standard errors by which they may differ."""
+
+MANY = 0.05
+"""Nats of hull distance that a new word is at least, to be named."""
+
+
+def names(dataset: xr.Dataset) -> list[str]:
+    """Of the ways to train, in their order."""
+    return datasets.config_of(dataset)["names"]
+
+
+def places(dataset: xr.Dataset, *, alone: bool) -> dict[str, int]:
+    """The ways that train gates alone, or the others."""
+    return {name: i for i, name in enumerate(names(dataset)) if name.endswith(ALONE) == alone}
+
+
+def reached(dataset: xr.Dataset) -> xr.DataArray:
+    """Which drifts were reached: where one was not, the last answers stand again."""
+    return dataset.step.diff("drift", label="upper").reindex(drift=dataset.drift, fill_value=1) > 0
+
+
+def weak(dataset: xr.Dataset) -> xr.DataArray:
+    """Drifts at which S is compared with R²: from a tenth of a nat to half a nat or a little more."""
+    return reached(dataset) & (dataset.total >= WEAK[0]) & (dataset.total <= WEAK[1])
+
+
+def pooled(values: xr.DataArray, error: xr.DataArray, where: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """The mean along a run, and its standard error: answers at each drift are drawn anew."""
+    num = where.sum("drift")
+    return values.where(where).mean("drift"), np.sqrt((error.where(where) ** 2).sum("drift")) / num
+
+
+def against_law(dataset: xr.Dataset) -> xr.Dataset:
+    """S of every run at weak drifts, R², their difference and its error [way, seed]."""
+    measured, error = pooled(dataset.selection_fraction, dataset.selection_fraction_se, weak(dataset))
+    difference = measured - dataset.predicted
+    return xr.Dataset(
+        {
+            "measured": measured,
+            "error": error,
+            "predicted": dataset.predicted,
+            "predicted_error": dataset.predicted_se,
+            "difference": difference,
+            "difference_error": np.hypot(error, dataset.predicted_se),
+        }
+    )
+
+
+def new_words(dataset: xr.Dataset) -> list[tuple[str, float]]:
+    """At one drift of one run: tokens that make most of the hull distance, and their nats an answer."""
+    texts = datasets.config_of(dataset)["texts"]
+    ranked = zip(dataset.new_token.values, dataset.new_nats.values, strict=True)
+    return [
+        (texts[int(token)].strip() or repr(texts[int(token)]), float(nats)) for token, nats in ranked if nats > MANY
+    ]
+
+
+def claims(dataset: xr.Dataset) -> list[Claim]:
+    """L1 in every run, and what gates alone do."""
+    law = against_law(dataset)
+    alone = dataset.isel(way=list(places(dataset, alone=True).values()))
+    said = [
+        near(
+            "prediction",
+            f"{name}, seed {seed}: S at {WEAK[0]:g} to {WEAK[1]:g} nats less R²",
+            0.0,
+            here.difference,
+            ERRORS * here.difference_error,
+            possible=(-1, 1),
+        )
+        for name, way in places(dataset, alone=False).items()
+        for seed, here in ((seed, law.isel(way=way).sel(seed=seed)) for seed in dataset.seed.values)
+    ]
+    outside = abs(alone.hull_distance) / alone.hull_distance_se
+    return [
+        *grouped("S of weak RL is R² of the rule's first direction", said),
+        *grouped(
+            "Gates alone stay in the hull",
+            [
+                at_most("theorem", "hull distance, in standard errors", 5.0, outside),
+                at_most("theorem", "hull distance, nats", 0.02, abs(alone.hull_distance)),
+            ],
+        ),
+        near("theorem", "the base passes as inside: share of runs and drifts", 1.0, dataset.base_inside.mean()),
+    ]
+
+
+def findings(dataset: xr.Dataset) -> list[str]:
+    """What a reader should take away."""
+    law, said = against_law(dataset), []
+    for name, way in places(dataset, alone=False).items():
+        here, run = law.isel(way=way), dataset.isel(way=way)
+        pairs = (
+            f"R² {float(one.predicted):.2f} ± {float(one.predicted_error):.2f}, "
+            f"S {float(one.measured):.2f} ± {float(one.error):.2f}"
+            for one in (here.sel(seed=seed) for seed in dataset.seed.values)
+        )
+        last = run.isel(drift=-1, seed=0)
+        new = ", ".join(f"{word!r} {nats:.2f}" for word, nats in new_words(last)) or "none"
+        said.append(f"{name}: {'; '.join(pairs)}; new words at {float(last.total):.2f} nats: {new}.")
+    rate = crossing(dataset)
+    low, high = float(rate.min()), float(rate.max())
+    said.append(
+        f"R² of a first step passes 1/2 where gates learn {low:.0f} to {high:.0f} times as fast as adapters: "
+        "how much of weak RL is selection is set by learning rates."
+    )
+    return said
+
+
+def crossing(dataset: xr.Dataset) -> xr.DataArray:
+    """The learning rate of gates, in units of the adapters', at which R² is 1/2 [way, seed]; nan where it never is."""
+    trained = dataset.isel(way=list(places(dataset, alone=False).values()))
+    above = trained.by_rate >= 0.5
+    return trained.gate_rate.where(above).min("gate_rate")

@@ -1,0 +1,178 @@
+"""RL of a language model: S against R² of the rule's first direction, S along drift, learning rates, and new words."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+
+from experiments.claims import language_rl as readings
+from figures import style
+from figures.labels import End, at_ends
+from figures.pages import Page, Panel, lettered
+from toypersona import datasets
+
+COLOURS = ("black", "blue", "red", "green", "orange", "purple")
+"""Of the ways to train, in their order; controls have that of the way whose reward they share."""
+
+MARKERS = ("o", "s", "^", "D", "v", "P")
+"""Of seeds, each of which has a question of its own."""
+
+SAID = 3
+"""New words shown of each way."""
+
+ERRORS = "Error bars: 1.96 standard errors."
+
+
+def looks(dataset: xr.Dataset) -> dict[str, str]:
+    """The colour of every way."""
+    trained = dict(zip(readings.places(dataset, alone=False), COLOURS, strict=False))
+    controls = readings.places(dataset, alone=True)
+    return trained | {name: trained.get(name.removesuffix(readings.ALONE), "black") for name in controls}
+
+
+def draw_law(axis: Axes, dataset: xr.Dataset) -> None:
+    """Every run; the law is the diagonal."""
+    axis.plot([0, 1], [0, 1], color="black", lw=0.8)
+    law = readings.against_law(dataset)
+    for name, colour in looks(dataset).items():
+        here = law.isel(way=readings.names(dataset).index(name))
+        alone = name.endswith(readings.ALONE)
+        for marker, seed in zip(MARKERS, dataset.seed.values, strict=False):
+            one = here.sel(seed=seed)
+            axis.errorbar(
+                one.predicted,
+                one.measured,
+                1.96 * one.error,
+                1.96 * one.predicted_error,
+                fmt=marker,
+                color=style.COLOURS[colour],
+                ms=4,
+                lw=0.7,
+                mfc="none" if alone else None,
+                label=name if marker == MARKERS[0] and not alone else None,
+            )
+    axis.set(xlabel="R² of the rule's first direction", ylabel="S at 0.1 to 0.6 nats")
+    axis.legend()
+
+
+def draw_walks(axis: Axes, dataset: xr.Dataset) -> None:
+    """S along the drift of every run."""
+    ends, reached = [], readings.reached(dataset)
+    for name, way in readings.places(dataset, alone=False).items():
+        colour = style.COLOURS[looks(dataset)[name]]
+        for dash, seed in zip(style.DASHES, dataset.seed.values, strict=False):
+            here = dataset.isel(way=way).sel(seed=seed).where(reached.isel(way=way).sel(seed=seed), drop=True)
+            axis.errorbar(
+                here.total, here.selection_fraction, 1.96 * here.selection_fraction_se, ls=dash, color=colour, lw=0.9
+            )
+        first = dataset.isel(way=way, drift=-1, seed=0)
+        ends.append(End(name, float(first.total), float(first.selection_fraction), colour))
+    axis.set(xlabel="drift KL(policy‖base), nats", ylabel="selection fraction S", ylim=(-0.1, 1.1))
+    at_ends(axis, ends, gap=0.09)
+
+
+def draw_rates(axis: Axes, dataset: xr.Dataset) -> None:
+    """R² of the first direction against the gates' learning rate."""
+    for name, way in readings.places(dataset, alone=False).items():
+        for dash, seed in zip(style.DASHES, dataset.seed.values, strict=False):
+            values = dataset.by_rate.isel(way=way).sel(seed=seed)
+            axis.plot(dataset.gate_rate, values, ls=dash, color=style.COLOURS[looks(dataset)[name]])
+    axis.set(
+        xscale="log",
+        xlabel="learning rate of gates,\nin units of the adapters'",
+        ylabel="R² of a first step",
+        ylim=(-0.02, 1.02),
+    )
+
+
+def draw_words(axis: Axes, dataset: xr.Dataset) -> None:
+    """New words at the largest drift of the first seed, by their nats."""
+    rows = []
+    for name, way in readings.places(dataset, alone=False).items():
+        for word, nats in readings.new_words(dataset.isel(way=way, seed=0, drift=-1))[:SAID]:
+            axis.barh(len(rows), nats, color=style.COLOURS[looks(dataset)[name]], height=0.7)
+            rows.append(f"{name}: {word}")
+    axis.set_yticks(range(len(rows)), rows, parse_math=False)
+    axis.tick_params(axis="y", length=0)
+    axis.invert_yaxis()
+    axis.set_xlabel("nats an answer")
+
+
+def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
+    law = readings.against_law(dataset)
+    trained = list(readings.places(dataset, alone=False).values())
+    off = (abs(law.difference) / law.difference_error).isel(way=trained)
+    within, num = int((off <= readings.ERRORS).sum()), off.size
+    yield Panel(
+        draw_law,
+        f"S is R² of the first direction in {within} of {num} runs",
+        f"Selection fraction at {readings.WEAK[0]:g} to {readings.WEAK[1]:g} nats, the mean of all measured drifts of a "
+        "run, against R² of the direction in which its rule first moved it, from the base's answers; a marker for each "
+        "seed, which has its own question. Hollow: gates alone. The line is the law; runs that differ from it by at "
+        f"most {readings.ERRORS:g} standard errors are counted.",
+        ERRORS,
+    )
+    lowest = dataset.selection_fraction.isel(way=trained).where(readings.weak(dataset)).mean(("drift", "seed"))
+    least = readings.names(dataset)[trained[int(lowest.argmin("way"))]]
+    yield Panel(
+        draw_walks,
+        f"Least selection: {least}, {float(lowest.min()):.2f}",
+        "Selection fraction against drift, a line for each run, dashed for the second seed.",
+        ERRORS,
+    )
+    rate = readings.crossing(dataset)
+    yield Panel(
+        draw_rates,
+        f"Selection or not: gates {float(rate.min()):.0f} to {float(rate.max()):.0f} times as fast",
+        "R² of a first step against the learning rate of the gates, the same for all adapters; dashed: second seed.",
+    )
+    new = [readings.new_words(dataset.isel(way=way, seed=0, drift=-1)) for way in trained]
+    yield Panel(
+        draw_words,
+        f"New words in {sum(map(bool, new))} of {len(new)} runs",
+        f"Tokens that make most of the hull distance at the largest drift of the first seed, up to {SAID} of each way "
+        f"of more than {readings.MANY:g} nats an answer.",
+    )
+
+
+def table(dataset: xr.Dataset) -> str:
+    """Sample answers of every way and seed at every drift, in Markdown."""
+    held, reached = datasets.config_of(dataset), readings.reached(dataset)
+    rows = [
+        "# What a language model says along RL",
+        "",
+        "Answers are samples, not selected; every voice is among them that speaks often.",
+        "",
+    ]
+    for way, name in enumerate(held["names"]):
+        for s, question in enumerate(held["questions"]):
+            rows += [f"## {name}, seed {s}", "", f"*{question}*", "", "| nats | answers |", "|---:|---|"]
+            base, *kept = held["lines"][way][s]
+            rows.append(f"| 0 | {_cell(base)} |")
+            here = dataset.isel(way=way, seed=s)
+            shown = np.flatnonzero(reached.isel(way=way, seed=s).values)
+            rows += [f"| {float(here.total[d]):.2f} | {_cell(kept[d])} |" for d in shown]
+            rows.append("")
+    return "\n".join(rows)
+
+
+def _cell(lines: list[str]) -> str:
+    return "<br>".join(line.replace("|", "\\|") for line in lines)
+
+
+def draw(dataset: xr.Dataset) -> dict[str, Page | str]:
+    """All panels, and the sample answers."""
+    title = "RL of SmolLM2-135M in three voices, by low-rank adapters and gates"
+    page = Page(
+        title,
+        lettered(*_panels(dataset)),
+        "ab;cd",
+        5.6,
+        more=["- Sample answers: [language_rl_answers.md](language_rl_answers.md)"],
+    )
+    return {"": page, "_answers.md": table(dataset)}
+
+
+if __name__ == "__main__":
+    style.main("language_rl", draw, __doc__)
