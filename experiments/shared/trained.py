@@ -35,8 +35,9 @@ class Trained(NamedTuple):
         questions: what is asked at each of them [S].
         base_tokens: answers of the base, voice by voice [S, K M, T].
         base_log_voices: of each token, under every voice, nats [S, K, K M, T].
-        moves: along a run's first direction, how fast its adapters move log p_k of these answers [R, S, K, K M].
-        gate_moves: and the gate logits [R, S, K].
+        moves: along two first directions of a run, of independent answers, of which it took the first: how fast
+            adapters move log p_k of the base's answers [R, S, 2, K, K M].
+        gate_moves: and gate logits [R, S, 2, K].
         steps: at which answers were kept, at the last again where fewer drifts were reached [R, S, D].
         gates: g there [R, S, D, K].
         tokens: answers, voice by voice, of which those of voice k count g_k [R, S, D, K M, T].
@@ -88,7 +89,7 @@ def load(path: Path | None = None) -> Trained:
     """
     found = packed.load(path or SHIPPED, Trained._fields)
     written = {name: packed.texts(found[name]) for name in ("names", "questions", "texts")}
-    numbers = {name: x.astype(float) for name, x in found.items() if x.dtype.kind == "f"}
+    numbers = {name: x.astype(float if x.dtype.kind == "f" else int) for name, x in found.items()}
     return Trained(**found | numbers | written | {"ends": found["ends"].astype(bool)})
 
 

@@ -38,6 +38,9 @@ NUM, LENGTH = 44, 8
 CHANGE = 1.5
 """Factor by which the learning rate changes between steps at most, because the drift is known by samples."""
 
+ANOTHER = 10**6
+"""In place of a step's number: answers for another first direction."""
+
 SPEAKING = ("Alice",)
 """Rewards that ask who speaks."""
 
@@ -233,29 +236,20 @@ def _speaker(log_voices: np.ndarray) -> np.ndarray:
 
 def _step(run: Run, state: State) -> State:
     """Draw answers, keep some if a drift is reached, pay them, and move."""
-    model, start, way, trained = run.model, run.start, run.way, state.trained
-    adapted, number = voice_training.adapted(model, trained), int(state.step)
-    key = jax.random.fold_in(jax.random.key(run.seed), number)
+    start, way, trained, number = run.start, run.way, state.trained, int(state.step)
+    adapted = voice_training.adapted(run.model, trained)
     prefixes = spoken.read(adapted, start.prompts)
-    _, num, length = start.tokens.shape
-    drawn = spoken.draw(key, adapted, prefixes, num=num, length=length, temperature=voices.TEMPERATURE)
+    drawn = _drawn(run, adapted, prefixes, number)
     tokens, log_gates = np.asarray(drawn.tokens), scipy.special.log_softmax(np.asarray(trained.gates, float))
     each = zip(start.prefixes, drawn.tokens, strict=True)
-    own = np.stack([under(model, [prefix], said[None])[0, 0] for prefix, said in each])
+    own = np.stack([under(run.model, [prefix], said[None])[0, 0] for prefix, said in each])
     spent = (log_gates + np.log(log_gates.size))[:, None] + (np.asarray(drawn.log_probs, float) - own).sum(axis=2)
     drift = np.exp(log_gates) @ (spent + np.expm1(-spent)).mean(axis=1)
     root, reached = np.sqrt(2 * drift), np.sum(drift >= np.array(way.drifts))
-    asked = reached > state.reached or way.reward in SPEAKING
-    log_voices = under(model, start.prefixes, tokens) if asked else None
-    values = run.paid(tokens, None if log_voices is None else _speaker(log_voices))
-    if log_voices is not None and reached > state.reached:
-        scored = under(adapted, prefixes, tokens)
-        _keep(run, number, drift, log_gates, tokens, scored, log_voices, values)
-    mean, deviation = run.scale
-    paid = jnp.asarray((values - mean) / deviation - way.beta * spent, jnp.float32)
-    slope = Trained(_adapter_slope(run, trained, drawn.tokens, paid), voice_training.gate_slope(trained.gates, paid))
-    direction, optimiser = run.optimiser.update(slope, state.optimiser)
-    direction = direction._replace(gates=way.gate_rate * direction.gates)
+    values, log_voices = _paid(run, tokens, asked=reached > state.reached)
+    if reached > state.reached:
+        _keep(run, number, drift, log_gates, tokens, under(adapted, prefixes, tokens), log_voices, values)
+    direction, optimiser = _direction(run, trained, state.optimiser, drawn.tokens, values, spent)
     if number:
         change = way.stride / max(root - state.root, way.stride / CHANGE)
         rate = state.rate * max(change, 1 / CHANGE)
@@ -266,25 +260,54 @@ def _step(run: Run, state: State) -> State:
     return State(trained, optimiser, rate, root, state.step + 1, np.maximum(reached, state.reached))
 
 
-def _adapter_slope(run: Run, trained: Trained, tokens: Any, paid: Any) -> Any:
+def _drawn(run: Run, model: Model, prefixes: list[Prefix], number: int) -> Any:
+    _, num, length = run.start.tokens.shape
+    key = jax.random.fold_in(jax.random.key(run.seed), number)
+    return spoken.draw(key, model, prefixes, num=num, length=length, temperature=voices.TEMPERATURE)
+
+
+def _paid(run: Run, tokens: np.ndarray, *, asked: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Rewards of answers, and ``under`` the base's voices, if somebody asks for that."""
+    if not asked and run.way.reward not in SPEAKING:
+        return run.paid(tokens, None), np.empty(0)
+    log_voices = under(run.model, run.start.prefixes, tokens)
+    return run.paid(tokens, _speaker(log_voices)), log_voices
+
+
+def _direction(
+    run: Run, trained: Trained, optimiser: Any, tokens: Any, values: np.ndarray, spent: np.ndarray | float
+) -> tuple[Trained, Any]:
+    """Where a step goes, of any length, and the optimiser's next state."""
+    mean, deviation = run.scale
+    paid = jnp.asarray((values - mean) / deviation - run.way.beta * spent, jnp.float32)
     if run.way.gates_only:
-        return jax.tree.map(jnp.zeros_like, trained.adapters)
-    return voice_training.adapter_slope(run.model, trained, run.start.asked, tokens, paid)
+        adapters = jax.tree.map(jnp.zeros_like, trained.adapters)
+    else:
+        adapters = voice_training.adapter_slope(run.model, trained, run.start.asked, tokens, paid)
+    slope = Trained(adapters, voice_training.gate_slope(trained.gates, paid))
+    direction, optimiser = run.optimiser.update(slope, optimiser)
+    return direction._replace(gates=run.way.gate_rate * direction.gates), optimiser
 
 
 def _first(run: Run, trained: Trained, direction: Trained) -> float:
-    """How fast the first direction moves answer and voice, root nats; how it moves the base's answers is kept."""
+    """How fast the first direction moves answer and voice, root nats.
+
+    It is kept how that and another first direction, of other answers, move the base's: what they share is no noise.
+    """
     start = run.start
     num_voices, num, length = start.tokens.shape
-    moves = np.zeros((num_voices, num_voices * num))
+    another = _drawn(run, run.model, start.prefixes, ANOTHER).tokens
+    values, _ = _paid(run, np.asarray(another))
+    both = direction, _direction(run, trained, run.optimiser.init(trained), another, values, 0.0)[0]
+    moves = np.zeros((2, num_voices, num_voices * num))
     if not run.way.gates_only:
-        one = jax.tree.map(lambda x: x[None], direction.adapters)
-        flat = jnp.asarray(start.tokens.reshape(-1, length))
-        moves = np.asarray(voice_training.moved(run.model, trained, start.asked, one, flat)[0], float)
-    gates = np.asarray(direction.gates, float)
+        stacked = jax.tree.map(lambda *x: jnp.stack(x), *(each.adapters for each in both))
+        answers = jnp.asarray(start.tokens.reshape(-1, length))
+        moves = np.asarray(voice_training.moved(run.model, trained, start.asked, stacked, answers), float)
+    gates = np.stack([np.asarray(each.gates, float) for each in both])
     np.savez(run.folder / "first.npz", moves=moves, gates=gates)
-    own = np.einsum("kkm->km", moves.reshape(num_voices, num_voices, num))
-    return float(((gates - gates.mean())[:, None] + own).std())
+    own = np.einsum("kkm->km", moves[0].reshape(num_voices, num_voices, num))
+    return float(((gates[0] - gates[0].mean())[:, None] + own).std())
 
 
 def _keep(
