@@ -57,9 +57,7 @@ def run(config: Config) -> xr.Dataset:
     import jax
     import jax.numpy as jnp
 
-    from toypersona import resampled, voice_training
-    from toypersona.measures import sampled
-    from toypersona.measures.sampled_inputs import Samples
+    from toypersona import voice_drift, voice_training
 
     found = _anew(config) if config.train else trained.load()
     if missing := set(config.seeds) - set(found.seeds.tolist()):
@@ -67,53 +65,40 @@ def run(config: Config) -> xr.Dataset:
             f"--seeds {min(missing)} is none of {found.seeds.tolist()}, whose answers are kept: add --train."
         )
     numbers = {name: jnp.asarray(x) for name, x in found._asdict().items() if x.dtype.kind in "fi"}
-    num_voices, num = found.moves.shape[2:]
-    log_even, one_prompt = -np.log(num_voices), jnp.zeros(1)
-    speaking = jnp.repeat(jnp.arange(num_voices), num // num_voices)[None]
-
-    # Of every voice the first answer, then of every voice the second, as ``resampled`` has strata.
-    turn = np.arange(num).reshape(num_voices, -1).T.ravel()
+    kept_of = {name: numbers[name] for name in voice_drift.Kept._fields}
+    rates, drift = jnp.asarray(config.rates), {"drift": np.arange(found.steps.shape[2])}
 
     def point(key: Key, *, way: Array) -> dict[str, Any]:
         place = jnp.argmax(numbers["seeds"] == jax.random.key_data(key)[-1])
-        of_base = numbers["base_log_voices"][place].sum(axis=-1)[:, turn]
-        log_base = jax.nn.logsumexp(of_base, axis=0) + log_even
-        base = Samples(log_base[None], log_base[None], of_base[None], None, speaking[:, turn])
-        own = {name: x[way, place] for name, x in numbers.items() if x.shape[:2] == found.steps.shape[:2]}
-        gate_rate = numbers["gate_rates"][way]
+        here, gate_rate = (way, place), numbers["gate_rates"][way]
+        said = numbers["base_log_voices"][place].sum(axis=-1)
+        base, even = voice_drift.of_base(said), jnp.zeros(len(voices.NAMES))
 
-        def predicted(rate: Array) -> resampled.Limit:
-            gates, even = own["gate_moves"] / gate_rate * rate, jnp.zeros(num_voices)
-            moved = voice_training.direction(even, of_base, gates[None], own["moves"][None, :, turn])
-            return resampled.weak_limit(base, moved, one_prompt)
+        def limit(rate: Array, steps: Array) -> tuple[Array, Array]:
+            gates = numbers["gate_moves"][here] / gate_rate * rate
+            moved = voice_training.direction(even, said, gates, numbers["moves"][here])
+            return voice_drift.summed_limit(said, moved, steps)
 
-        def at(kept: dict[str, Array]) -> dict[str, Array]:
-            log_policy, log_voices = kept["log_policy"].sum(axis=-1), kept["log_voices"].sum(axis=-1)
-            weights = kept["gates"][speaking[0]] * num_voices
-            log_here = jax.nn.logsumexp(log_voices, axis=0) + log_even
-            samples = Samples(log_policy[None], log_here[None], log_voices[None], jnp.log(weights)[None], speaking)
-            budget = sampled.budget_from_samples(samples, base, one_prompt)
-            log_mix = jax.nn.logsumexp(
-                jnp.log(budget.weights[0])[:, None, None] + jnp.cumsum(kept["log_voices"], axis=-1), axis=0
-            )
-            beyond = weights[:, None] * (kept["log_policy"] - jnp.diff(log_mix, prepend=0.0, axis=-1)) / num
-            nats = jnp.zeros(found.texts.size).at[kept["tokens"].ravel()].add(beyond.ravel())
-            lit, token = jax.lax.top_k(nats, NUM_WORDS)
-            reward = weights @ kept["rewards"] / num
-            measured = {name: getattr(budget, name) for name in MEASURED}
-            told = {"step": kept["steps"], "paid": reward, "gates": kept["gates"], "new_token": token, "new_nats": lit}
-            return measured | told
+        def at(fields: dict[str, Array]) -> dict[str, Array]:
+            kept = voice_drift.Kept(**fields)
+            budget = voice_drift.budget(kept, base)
+            new = voice_drift.new_words(kept, budget.weights[0], found.texts.size, most=NUM_WORDS)
+            paid = (voice_drift.counts(kept) * kept.rewards).mean()
+            told = {"paid": paid, "gates": kept.gates, "new_token": new.tokens, "new_nats": new.nats}
+            return {name: getattr(budget, name) for name in MEASURED} | told
 
-        along = {name: own[name] for name in ("steps", "gates", "tokens", "log_policy", "log_voices", "rewards")}
-        apart: dict[str, Any] = dict.fromkeys(("new_token", "new_nats"), {"rank": np.arange(NUM_WORDS)})
-        apart["gates"] = {"voice": voices.NAMES}
-        drift: dict[str, Any] = {"drift": np.arange(found.steps.shape[2])}
-        first, by_rate = predicted(gate_rate), jax.lax.map(predicted, jnp.asarray(config.rates)).value
+        steps = jnp.maximum(numbers["steps"][here], 1)
+        first, summed = limit(gate_rate, jnp.ones(())), jax.lax.map(lambda n: limit(gate_rate, n), steps)
+        measured = jax.lax.map(at, {name: x[here] for name, x in kept_of.items()})
+        along = {"step": numbers["steps"][here], "summed": summed[0], "summed_se": summed[1], **measured}
+        ranked = {"rank": np.arange(NUM_WORDS)}
+        apart: dict[str, Any] = {"gates": {"voice": voices.NAMES}, "new_token": ranked, "new_nats": ranked}
+        by_rate = jax.lax.map(lambda rate: limit(rate, jnp.ones(()))[0], rates)
         return {
-            "predicted": named(first.value, "R² of the first direction", ""),
-            "predicted_se": named(first.error, "R² of the first direction, standard error", ""),
-            "by_rate": named(by_rate, "R² of the first direction", "", gate_rate=config.rates),
-            **{name: named(x, **drift, **apart.get(name, {})) for name, x in jax.lax.map(at, along).items()},
+            "predicted": named(first[0], "R² of the first direction", ""),
+            "predicted_se": named(first[1], "its standard error", ""),
+            "by_rate": named(by_rate, "R² of a first direction", "", gate_rate=config.rates),
+            **{name: named(x, **drift, **apart.get(name, {})) for name, x in along.items()},
         }
 
     labels = {name: getattr(found, name).tolist() for name in ("names", "questions", "texts")}

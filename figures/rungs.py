@@ -1,6 +1,7 @@
 """Three rungs on one diagonal: what R² says that weak RL selects, and what it did, in toys and in a real model."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -33,7 +34,7 @@ LOOKS = {
 def pairs(where: str, dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """R², S, and 1.96 standard errors of both, 0 of what is exact; of every case [N]."""
     if where.endswith("language_rl"):
-        law = language_rl.against_law(dataset).isel(way=list(language_rl.places(dataset, alone=False).values()))
+        law = language_rl.against(dataset, "summed").isel(way=list(language_rl.places(dataset, alone=False).values()))
         values = law.predicted, law.measured, 1.96 * law.predicted_error, 1.96 * law.error
     elif where.endswith("language_model"):
         one = answers.tilts(answers.together(dataset)).isel(policy=0)
@@ -51,7 +52,7 @@ def pairs(where: str, dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray, np.n
     return flat[0][known_both], flat[1][known_both], flat[2][known_both], flat[3][known_both]
 
 
-def draw_diagonal(axis: Axes, every: Mapping[str, xr.Dataset]) -> None:
+def draw_diagonal(axis: Axes, every: Any) -> None:
     """All rungs; the law is the diagonal."""
     axis.plot([0, 1], [0, 1], color="grey", lw=0.8)
     for where, dataset in _known(every):
@@ -88,8 +89,9 @@ def draw(every: Mapping[str, xr.Dataset]) -> dict[str, Page]:
     panel = Panel(
         draw_diagonal,
         "R² before training is what weak RL selects",
-        f"Selection fraction against R² of the direction in which the policy moves. {says(every)} Exact cases are S(0+); "
-        "tilted answers are at the weakest tilt, of either half; runs of RL are means from a tenth of a nat to half a nat.",
+        f"Selection fraction against R² of the direction in which the policy moves. {says(every)} Exact cases are "
+        "S(0+); answers are of the weakest tilt, either half; runs of RL are means from a tenth of a nat to half a "
+        "nat, against R² of as many steps.",
         "Error bars: 1.96 standard errors.",
     )
     return {"": Page("Three rungs on one diagonal", lettered(panel), "a", 3.6, width=4.5)}

@@ -45,18 +45,27 @@ def pooled(values: xr.DataArray, error: xr.DataArray, where: xr.DataArray) -> tu
     return values.where(where).mean("drift"), np.sqrt((error.where(where) ** 2).sum("drift")) / num
 
 
-def against_law(dataset: xr.Dataset) -> xr.Dataset:
-    """S of every run at weak drifts, R², their difference and its error [way, seed]."""
-    measured, error = pooled(dataset.selection_fraction, dataset.selection_fraction_se, weak(dataset))
-    difference = measured - dataset.predicted
+LAWS = {"first": "R² of the first direction", "summed": "R² of as many steps"}
+"""What S is compared with: noise of few answers is a part of a first direction, and less of several summed up."""
+
+
+def against(dataset: xr.Dataset, law: str) -> xr.Dataset:
+    """S of every run at weak drifts, what one of ``LAWS`` says, how far apart they are, and errors [way, seed]."""
+    here = weak(dataset)
+    measured, error = pooled(dataset.selection_fraction, dataset.selection_fraction_se, here)
+    if law == "first":
+        predicted, unsure = dataset.predicted, dataset.predicted_se
+    else:
+        # Of the same answers at all drifts.
+        predicted, unsure = (values.where(here).mean("drift") for values in (dataset.summed, dataset.summed_se))
     return xr.Dataset(
         {
             "measured": measured,
             "error": error,
-            "predicted": dataset.predicted,
-            "predicted_error": dataset.predicted_se,
-            "difference": difference,
-            "difference_error": np.hypot(error, dataset.predicted_se),
+            "predicted": predicted,
+            "predicted_error": unsure,
+            "difference": measured - predicted,
+            "difference_error": np.hypot(error, unsure),
         }
     )
 
@@ -72,23 +81,11 @@ def new_words(dataset: xr.Dataset) -> list[tuple[str, float]]:
 
 def claims(dataset: xr.Dataset) -> list[Claim]:
     """L1 in every run, and what gates alone do."""
-    law = against_law(dataset)
     alone = dataset.isel(way=list(places(dataset, alone=True).values()))
-    said = [
-        near(
-            "prediction",
-            f"{name}, seed {seed}: S at {WEAK[0]:g} to {WEAK[1]:g} nats less R²",
-            0.0,
-            here.difference,
-            ERRORS * here.difference_error,
-            possible=(-1, 1),
-        )
-        for name, way in places(dataset, alone=False).items()
-        for seed, here in ((seed, law.isel(way=way).sel(seed=seed)) for seed in dataset.seed.values)
-    ]
+    compared = [claim for law in LAWS for claim in _compared(dataset, law)]
     outside = abs(alone.hull_distance) / alone.hull_distance_se
     return [
-        *grouped("S of weak RL is R² of the rule's first direction", said),
+        *compared,
         *grouped(
             "Gates alone stay in the hull",
             [
@@ -100,19 +97,43 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     ]
 
 
+def _compared(dataset: xr.Dataset, law: str) -> list[Claim]:
+    """One of ``LAWS`` in every run."""
+    every = against(dataset, law)
+    each = {
+        f"{name}, seed {seed}": every.isel(way=way).sel(seed=seed)
+        for name, way in places(dataset, alone=False).items()
+        for seed in dataset.seed.values
+    }
+    return grouped(
+        f"S at {WEAK[0]:g} to {WEAK[1]:g} nats is {LAWS[law]}",
+        [
+            near(
+                "prediction",
+                name,
+                here.predicted,
+                here.measured,
+                ERRORS * here.difference_error,
+                possible=(0, 1),
+            )
+            for name, here in each.items()
+        ],
+    )
+
+
 def findings(dataset: xr.Dataset) -> list[str]:
     """What a reader should take away."""
-    law, said = against_law(dataset), []
+    laws, said = {law: against(dataset, law) for law in LAWS}, []
     for name, way in places(dataset, alone=False).items():
-        here, run = law.isel(way=way), dataset.isel(way=way)
+        run, here = dataset.isel(way=way), {law: each.isel(way=way) for law, each in laws.items()}
         pairs = (
-            f"R² {float(one.predicted):.2f} ± {float(one.predicted_error):.2f}, "
-            f"S {float(one.measured):.2f} ± {float(one.error):.2f}"
-            for one in (here.sel(seed=seed) for seed in dataset.seed.values)
+            f"{'; '.join(_law(here[law].sel(seed=seed), LAWS[law]) for law in LAWS)}; "
+            f"S {_value(here['first'].measured.sel(seed=seed), here['first'].error.sel(seed=seed))}"
+            for seed in dataset.seed.values
         )
         last = run.isel(drift=-1, seed=0)
         new = ", ".join(f"{word!r} {nats:.2f}" for word, nats in new_words(last)) or "none"
-        said.append(f"{name}: {'; '.join(pairs)}; new words at {float(last.total):.2f} nats: {new}.")
+        said.append(f"{name}: {' | '.join(pairs)}; new words at {float(last.total):.2f} nats: {new}.")
     rate = crossing(dataset)
     low, high = float(rate.min()), float(rate.max())
     said.append(
@@ -120,6 +141,14 @@ def findings(dataset: xr.Dataset) -> list[str]:
         "how much of weak RL is selection is set by learning rates."
     )
     return said
+
+
+def _law(here: xr.Dataset, name: str) -> str:
+    return f"{name} {_value(here.predicted, here.predicted_error)}"
+
+
+def _value(mean: xr.DataArray, error: xr.DataArray) -> str:
+    return f"{float(mean):.2f} ± {float(error):.2f}"
 
 
 def crossing(dataset: xr.Dataset) -> xr.DataArray:

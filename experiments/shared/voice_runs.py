@@ -67,9 +67,9 @@ class Way:
     gates_only: bool = False
     beta: float = 0.1
     rank: int = 8
-    stride: float = 0.14
+    stride: float = 0.2
     drifts: tuple[float, ...] = (0.05, 0.1, 0.2, 0.35, 0.5)
-    most: int = 14
+    most: int = 12
 
 
 class Base(NamedTuple):
