@@ -99,13 +99,13 @@ def summed_limit(
         steps: n, at least 1.
     """
     num = directions.shape[1]
-    log_ratios = log_voices - log_even_mix(log_voices)
+    log_ratios = log_voices - log_even_mix(log_voices)[None]
 
     def limit(counted: Float[Array, " N"]) -> Float[Array, ""]:
         law = counted / counted.sum()
         centred = directions - (directions @ law)[:, None]
         fit = jax.vmap(hulls.tangent_fit, (None, None, 0))
-        explained = fit(jnp.log(law), log_ratios + jnp.log(law), centred)
+        explained = fit(jnp.log(law), log_ratios + jnp.log(law)[None], centred)
         sizes = [(x**2 @ law).mean() + (steps - 1) * (x[0] * x[1]) @ law for x in (explained, centred)]
         return sizes[0] / sizes[1]
 
