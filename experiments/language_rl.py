@@ -114,7 +114,7 @@ def _anew(config: Config) -> trained.Trained:
     way = functools.partial(voice_runs.Way, beta=config.beta)
     ways = {reward: way(reward=reward, gate_rate=config.gate_rate) for reward in REWARDS}
     ways[f"{REWARDS[0]}, one rate for all"] = way(reward=REWARDS[0])
-    ways |= {f"{reward}, gates alone": way(reward=reward, gates_only=True, stride=0.25) for reward in REWARDS[:-1]}
+    ways |= {f"{reward}, gates alone": way(reward=reward, gates_only=True) for reward in REWARDS[:-1]}
     found = voice_runs.train_all(ways, config.seeds, config.out / "runs", config.say)
     trained.keep(config.out / "trained.npz", found)
     return found

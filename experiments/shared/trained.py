@@ -99,13 +99,9 @@ def gathered(
     """What ``voice_runs.train`` left in a folder for every way and seed; ``bases`` are those of the seeds."""
     kept = [[_answers(folder) for folder in every] for every in (folders[name] for name in ways)]
     most = max(len(run) for every in kept for run in every)
-    like = next(run[0] for every in kept for run in every if run)
 
-    def stacked(name: str, missing: float = 0.0) -> np.ndarray:
-        fill = np.full_like(like[name], missing)
-        return np.array(
-            [[[*(one[name] for one in run), *[fill] * (most - len(run))] for run in every] for every in kept]
-        )
+    def stacked(name: str) -> np.ndarray:
+        return np.array([[[run[min(d, len(run) - 1)][name] for d in range(most)] for run in every] for every in kept])
 
     tokens, base_tokens = stacked("tokens"), np.stack([base.tokens for base in bases.values()])
     base_tokens = base_tokens.reshape(len(bases), -1, base_tokens.shape[-1])
@@ -158,9 +154,9 @@ def lines(trained: Trained, way: int, seed: int) -> list[str]:
     about = {"prompt_id": str(trained.questions[seed])}
     for i, tokens in enumerate(trained.base_tokens[seed]):
         rows.append(about | {"sampled_from": "base", "response_id": i} | _scores(trained, tokens, base[:, i]))
-    for d, step in enumerate(trained.steps[run]):
-        for i in drawn(trained.gates[run][d], base.shape[1]) if step >= 0 else ():
-            said = {"sampled_from": "policy", "response_id": int(i), "step": int(step)}
+    for step, d in {int(step): d for d, step in enumerate(trained.steps[run])}.items():
+        for i in drawn(trained.gates[run][d], base.shape[1]):
+            said = {"sampled_from": "policy", "response_id": int(i), "step": step}
             said["reward"] = round(float(trained.rewards[run][d, i]), 4)
             given = trained.tokens[run][d, i], trained.log_voices[run][d, :, i], trained.log_policy[run][d, i]
             rows.append(about | said | _scores(trained, *given))

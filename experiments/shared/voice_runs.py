@@ -67,9 +67,9 @@ class Way:
     gates_only: bool = False
     beta: float = 0.1
     rank: int = 8
-    stride: float = 0.2
-    drifts: tuple[float, ...] = (0.05, 0.1, 0.2, 0.35, 0.5)
-    most: int = 12
+    stride: float = 0.25
+    drifts: tuple[float, ...] = (0.02, 0.1, 0.25, 0.42)
+    most: int = 8
 
 
 class Base(NamedTuple):
@@ -226,6 +226,10 @@ def _begun(model: Model, start: Base, way: Way, seed: int, folder: Path) -> Run:
     paid = rewards(model, seed)[way.reward]
     values = paid(start.tokens, _speaker(start.log_voices))
     scale = float(values.mean()), float(values.std())
+    if not scale[1]:
+        raise ValueError(
+            f"{way.reward} pays the same for all {values.size} answers of the base, so that nothing moves."
+        )
     return Run(model, start, way, seed, OPTIMISERS[way.optimiser](), paid, scale, folder)
 
 

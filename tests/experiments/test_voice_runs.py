@@ -1,4 +1,4 @@
-"""RL of a tiny model in three voices: what is kept is the policy's own, and a killed run goes on as if it had not been."""
+"""RL of a tiny model in three voices: what is kept is the policy's own, and a killed run goes on."""
 
 import json
 
@@ -8,7 +8,7 @@ import pytest
 from tiny_language_model import MODEL
 
 from experiments.shared import trained, voice_runs
-from toypersona import readers, reports, spoken, voice_training
+from toypersona import reports, spoken
 from toypersona.readers import json_lines, tables
 from toypersona.worlds import voices
 
@@ -127,3 +127,8 @@ def test_every_reward_is_of_answers_before_their_end():
         np.testing.assert_array_equal(paid[name](tokens, None), paid[name](other, None))
     changed = voice_runs.rewards(MODEL, 1)["random score"](tokens, None)
     assert not np.allclose(paid["random score"](tokens, None), changed)
+
+
+def test_a_reward_that_is_the_same_for_all_is_refused(start, tmp_path):
+    with pytest.raises(ValueError, match="pays the same for all 60 answers"):
+        voice_runs.train(MODEL, start, voice_runs.Way(reward="the word the"), 0, tmp_path, print)
