@@ -27,20 +27,34 @@ if TYPE_CHECKING:
 
 NAME = "language_model"
 ALL = "all"
-MEASURED = ("total", "total_se", "selection", "selection_se", "selection_fraction", "selection_fraction_se", "effective")
+MEASURED = (
+    "total",
+    "total_se",
+    "selection",
+    "selection_se",
+    "selection_fraction",
+    "selection_fraction_se",
+    "effective",
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config(settings.Settings):
     """Settings of whole answers."""
 
-    nats: Annotated[tuple[float, ...], increasing(), Limit("0.05 to 1.5", lambda x: 0.05 <= x[0] and x[-1] <= 1.5)] = (
+    nats: Annotated[
+        tuple[float, ...], increasing(), Limit("from 0.05 to 1.5", lambda nats: 0.05 <= nats[0] and nats[-1] <= 1.5)
+    ] = (
         0.3,
         0.45,
         0.6,
     )
     """Drift of tilts, nats: below 0.05 S is noise, above 1.5 a few answers weigh all; increasing."""
-    best_of: Annotated[tuple[int, ...], increasing(1, least=1, kind="whole numbers above 1")] = (2, 4)
+    best_of: Annotated[
+        tuple[int, ...],
+        increasing(1, least=1, kind="whole numbers above 1"),
+        Limit("from 2 to 16", lambda nums: nums[-1] <= 16),
+    ] = (2, 4)
     """n of best of n; increasing."""
     from_model: bool = False
     """Sample the language model (make .venv/.lm-ready first), and write experiments/shared/answers.npz anew."""
@@ -108,9 +122,15 @@ def run(config: Config) -> xr.Dataset:
         found = jax.lax.map(of_half, ((fitted, tested), either(paid), jax.random.split(key)))
         along: dict[str, Any] = {"half": None, "reward": (*made[0], answers.SCORE), "policy": config.policies}
         by_name = {name: named(x, **dict(list(along.items())[: x.ndim])) for name, x in found.items()}
-        limit, tilt, as_given = jax.lax.map(lambda r: resampled.repaired(outside, r, log_prompts, nats[0]), paid_outside)
+        limit, tilt, as_given = jax.lax.map(
+            lambda r: resampled.repaired(outside, r, log_prompts, nats[0]), paid_outside
+        )
         outer = {f"shuffled_{name}": getattr(tilt, name) for name in (*MEASURED, "base_inside", "misfit", "misfit_se")}
-        outer |= {"shuffled_predicted": limit.value, "shuffled_predicted_se": limit.error, "shuffled_as_given": as_given}
+        outer |= {
+            "shuffled_predicted": limit.value,
+            "shuffled_predicted_se": limit.error,
+            "shuffled_as_given": as_given,
+        }
         return by_name | named(outer, reward=along["reward"])
 
     labels = {"questions": said.questions.tolist(), "answers": both[0].texts.tolist()}

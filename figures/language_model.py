@@ -36,7 +36,9 @@ def draw_selection(axis: Axes, dataset: xr.Dataset) -> None:
     one = readings.tilts(dataset.isel(asked=slice(None, -1))).isel(seed=0)
     for name, colour, mark in _looks(dataset):
         here = one.sel(reward=name)
-        axis.plot(readings.law(here).values.ravel(), here.selection.values.ravel(), mark, color=colour, ms=3, mfc="none")
+        axis.plot(
+            readings.law(here).values.ravel(), here.selection.values.ravel(), mark, color=colour, ms=3, mfc="none"
+        )
     most = float(np.nanmax(one.total))
     axis.plot([0, most], [0, most], color="black", lw=0.8)
     axis.set(xlabel="R² × drift, nats", ylabel="selection, nats")
@@ -68,7 +70,9 @@ def draw_repair(axis: Axes, dataset: xr.Dataset) -> None:
 
 def _looks(dataset: xr.Dataset) -> Iterable[tuple[str, str, str]]:
     """Name, colour and marker of every reward."""
-    return [(str(name), COLOURS[i % len(COLOURS)], MARKS[i % len(MARKS)]) for i, name in enumerate(dataset.reward.values)]
+    return [
+        (str(name), COLOURS[i % len(COLOURS)], MARKS[i % len(MARKS)]) for i, name in enumerate(dataset.reward.values)
+    ]
 
 
 def _panels(dataset: xr.Dataset) -> Iterable[Panel]:

@@ -187,9 +187,7 @@ class Repaired(NamedTuple):
     as_given: Float[Array, ""]
 
 
-def repaired(
-    drawn: Samples, rewards: Float[Array, "C M"], log_prompts: Float[Array, " C"], nats: Scalar
-) -> Repaired:
+def repaired(drawn: Samples, rewards: Float[Array, "C M"], log_prompts: Float[Array, " C"], nats: Scalar) -> Repaired:
     """The tilt by a reward that is so many nats from the base, all from the same samples of it."""
     even = jnp.full(rewards.shape[1], -jnp.log(rewards.shape[1]))
     weights = jax.vmap(lambda q: hulls.project(even, q, tolerance=1e-9).weights)(drawn.log_personas)

@@ -67,7 +67,9 @@ def answers(
 
     def scored(one: Answers, voice: Prefix) -> list[Array]:
         """Whoever gave an answer has scored it."""
-        laws = (one.log_probs if other is voice else _score(*own, other, one.tokens, **how) for other in under or prefixes)
+        laws = (
+            one.log_probs if other is voice else _score(*own, other, one.tokens, **how) for other in under or prefixes
+        )
         return [law.sum(axis=1) for law in laws]
 
     log_probs = [jnp.stack(scored(one, voice)) for one, voice in zip(drawn, prefixes, strict=True)]

@@ -168,7 +168,9 @@ def asked_of_model() -> Answers:
         here, mixed = own[number * len(lines) : (number + 1) * len(lines)], shuffled[number]
         said = spoken.answers(keys[0], model, here, num=NUM_ANSWERS, **how)
         outside = spoken.answers(keys[1], model, [mixed], under=[mixed, *here], num=NUM_SHUFFLED, **how)
-        texts = [np.array([[_text(model, one) for one in each] for each in np.asarray(x.tokens)]) for x in (said, outside)]
+        texts = [
+            np.array([[_text(model, one) for one in each] for each in np.asarray(x.tokens)]) for x in (said, outside)
+        ]
         (log_own, *log_voices) = np.asarray(outside.log_probs[0])
         every.append(
             (question, texts[0], said.tokens, said.log_probs, texts[1][0], outside.tokens[0], log_own, log_voices)

@@ -42,7 +42,9 @@ ESTIMATES = (*_DISTANCES, "selection", "switching", "novelty", "selection_fracti
 _NUMBERS = [f"{name}{end}" for name in ESTIMATES for end in ("", "_se")]
 
 
-class SampledBudget(namedtuple("SampledBudget", [*_NUMBERS, "weights", "fit_excess", "base_inside", "effective", "certified"])):
+class SampledBudget(
+    namedtuple("SampledBudget", [*_NUMBERS, "weights", "fit_excess", "base_inside", "effective", "certified"])
+):
     """The ``ESTIMATES`` of a ``drift.DriftBudget`` in nats, each with its standard error (``_se``).
 
     Attributes:
@@ -267,7 +269,9 @@ def _halves(
     """
     num_prompts, (num_personas, num) = len(rho), given.log_personas.shape[1:]
     half = num // 4 * 2
-    halves = jax.tree.map(lambda x: jnp.concatenate([x[..., :half], x[..., half : 2 * half]]), given._replace(strata=None))
+    halves = jax.tree.map(
+        lambda x: jnp.concatenate([x[..., :half], x[..., half : 2 * half]]), given._replace(strata=None)
+    )
     (own,) = _nearest(halves, None, tolerance, 0.0)
     mixed = lambda weights: numerics.log_mix(jnp.log(weights), halves.log_personas)  # noqa: E731
     likelier = mixed(jnp.roll(own.weights, num_prompts, axis=0)) - mixed(own.weights) + 2 * own.optimism

@@ -49,9 +49,7 @@ def prepared(samples: Samples) -> Samples:
     """Weights of mean 1, and log-probabilities of the policy with the constant that this takes; strata in turn."""
     if samples.log_weights is not None:
         lacking = jax.nn.logsumexp(samples.log_weights, axis=1, keepdims=True) - np.log(samples.log_weights.shape[1])
-        samples = samples._replace(
-            log_policy=samples.log_policy - lacking, log_weights=samples.log_weights - lacking
-        )
+        samples = samples._replace(log_policy=samples.log_policy - lacking, log_weights=samples.log_weights - lacking)
     if samples.strata is None:
         return samples
     strata = samples.strata.astype(int)
