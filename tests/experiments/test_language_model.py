@@ -37,17 +37,18 @@ def log_probs(law, tokens):
     return np.stack([law[c][:, each].sum(axis=-1) for c, each in enumerate(tokens)])
 
 
+def text(tokens):
+    """Answers as they are written."""
+    written = [" ".join(WORDS[token] for token in one) for one in tokens.reshape(-1, LENGTH)]
+    return np.array(written).reshape(tokens.shape[:-1])
+
+
 def made_up(seed=0):
     """Everybody's answers, word by word at random."""
     rng, law = np.random.default_rng(seed), laws(seed)
     said = lambda p, num: rng.choice(len(WORDS), (num, LENGTH), p=np.exp(p))  # noqa: E731
     tokens = np.stack([[said(p, NUM) for p in one[:3]] for one in law])
     outside = np.stack([said(one[3], NUM) for one in law])
-    text = (
-        lambda each: np.array([" ".join(WORDS[t] for t in one) for one in each.reshape(-1, LENGTH)]).reshape(  # noqa: E731
-            each.shape[:-1]
-        )
-    )
     scored = np.stack([log_probs(law[:, :3], tokens[:, k]) for k in range(3)], axis=1)
     shuffled = log_probs(law, outside)
     asked = np.array(["Who?", "Why?", "Where?", "Ünde?"])
@@ -72,7 +73,7 @@ def test_a_small_run_predicts_what_it_measures(shipped, tmp_path, capsys):
     small.draw(language_model, out, out)
     dataset = datasets.load(out / "language_model.zarr").load().isel(seed=0)
     listed = answers.Said(
-        np.array([[" ".join(WORDS[t] for t in one) for one in LISTED]] * 4),
+        np.stack([text(LISTED)] * 4),
         np.stack([LISTED] * 4),
         np.log(np.exp(log_probs(laws(0)[:, :3], [LISTED] * 4)).mean(axis=1)),
         log_probs(laws(0)[:, :3], [LISTED] * 4),
@@ -107,7 +108,7 @@ def test_rewards_pay_for_what_they_are_called():
         "Alice": 0.25,
         "surely Alice": np.log(0.25),
         "not Larry": -0.5,
-        "brevity": -37,
+        "brevity": -38,
         "asking": 1,
         "refusing": 1,
         "politeness": 2,

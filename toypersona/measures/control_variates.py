@@ -59,7 +59,7 @@ Weights = Float[Array, "*#batch M"] | None
 
 def weighted(values: Float[Array, "*batch M"], weights: Weights) -> Float[Array, "*batch M"]:
     """What each sample adds to the mean under pi."""
-    return values if weights is None else values * weights
+    return values if weights is None else values * jnp.broadcast_to(weights, values.shape)
 
 
 def known(
@@ -71,8 +71,8 @@ def known(
     """
     if weights is None:
         return values
-    moved = (weights * values).mean(axis=-1, keepdims=True) + (weights * slope).mean(axis=-1, keepdims=True)
-    return weights * values - (weights - 1) * moved
+    moved = weighted(values + slope, weights).mean(axis=-1, keepdims=True)
+    return moved + weighted(values - moved, weights)
 
 
 def deviations(values: Float[Array, "*batch M"], num_strata: int = 1) -> Float[Array, "*batch M"]:
