@@ -66,7 +66,7 @@ figures: env ## remake everything in figures/out
 	@$(call draw,sft,network,--policy transformer --length 2 --seeds 0 1 2 3 4 5 --lines 8 128 2048 --num-steps 1000)
 	@mkdir -p docs && for page in literature rl_curves; do mv figures/out/larry_bob_alice/$${page}_page.md docs/$$page.md; done
 	@$(call draw,$(LAWS),laws)
-	@$(call draw,next_token,language_model)
+	@$(call draw,next_token language_model,language_model)
 	@$(call draw,$(THOUGHTS),thoughts)
 	@for name in rules_by_world claims_table explorer; do \
 		$(BIN)/python -m figures.$$name --data $(RESULTS)/$(PRESET) --out figures/out || exit $$?; \

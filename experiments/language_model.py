@@ -1,10 +1,10 @@
 """L1 in whole answers of a real language model, from samples: predicted on one half, measured on the other.
 
-SmolLM2-135M answered four questions in three voices, as often in each: samples of the base that mixes them evenly. Every
-reward's R² is read off one half of them; its tilts, and best of n by it, are the other half weighted, whose drift budget
-is measured, and held-out answers are shown to detectors. A second base, the same model after everybody's lines shuffled,
-is outside the hull and repaired. Answers lie in a file; --from-model samples the model itself and writes that file anew.
-Seeds draw the random score of every token, and the answers that detectors see.
+SmolLM2-135M answered four questions in three voices, as often in each: samples of the base that mixes them evenly.
+Every reward's R² is read off one half of them. Its tilts, and best of n by it, are the other half weighted: their drift
+budget is measured, and detectors are shown what they say. A second base, the same model after everybody's lines
+shuffled, is outside the hull and repaired. The answers lie in a file; --from-model samples the model itself and writes
+that file anew. Seeds draw the random score of every token, and the answers that detectors see.
 
 On 2 cores the preset quick takes a minute.
 """
@@ -20,13 +20,11 @@ import xarray as xr
 from experiments.shared import answers, command, settings
 from toypersona.limits import Limit, increasing
 from toypersona.outputs import named
-from toypersona.worlds import voices
 
 if TYPE_CHECKING:
     from toypersona.types import Array, Key
 
 NAME = "language_model"
-ALL = "all"
 MEASURED = (
     "total",
     "total_se",
@@ -42,13 +40,19 @@ MEASURED = (
 class Config(settings.Settings):
     """Settings of whole answers."""
 
-    nats: Annotated[tuple[float, ...], increasing(), Limit("0.05 to 1.5", lambda x: 0.05 <= x[0] and x[-1] <= 1.5)] = (
+    nats: Annotated[
+        tuple[float, ...], increasing(), Limit("from 0.05 to 1.5", lambda nats: nats[0] >= 0.05 and nats[-1] <= 1.5)
+    ] = (
         0.3,
         0.45,
         0.6,
     )
     """Drift of tilts, nats: below 0.05 S is noise, above 1.5 a few answers weigh all; increasing."""
-    best_of: Annotated[tuple[int, ...], increasing(1, least=1, kind="whole numbers above 1")] = (2, 4)
+    best_of: Annotated[
+        tuple[int, ...],
+        increasing(1, least=1, kind="whole numbers above 1"),
+        Limit("from 2 to 16", lambda nums: nums[-1] <= 16),
+    ] = (2, 4)
     """n of best of n; increasing."""
     from_model: bool = False
     """Sample the language model (make .venv/.lm-ready first), and write experiments/shared/answers.npz anew."""

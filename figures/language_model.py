@@ -82,30 +82,30 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
     yield Panel(
         draw_law,
         f"{num - len(failing)} of {num} rewards select R²",
-        f"Selection fraction of tilts {nats[0]:g} to {nats[-1]:g} nats from the base, all questions together, against R². "
-        "R² and the strength are read off one half of the answers, S off the other, and the other way round. Bars: 95% "
-        "intervals of the samples; one draw of the random score. The line is the law.",
+        f"Selection fraction of tilts {nats[0]:g} to {nats[-1]:g} nats from the base, all questions together, against "
+        "R². R² and the strength are read off one half of the answers, S off the other, and the other way round. Bars: "
+        "95% intervals of the samples; one draw of the random score. The line is the law.",
     )
     yield Panel(
         draw_selection,
         "At single questions too",
-        "Selection of the same tilts at each question alone, against R² × drift; without the tilts whose weighted answers "
-        "are worth less than 50. The line is the law.",
+        "Selection of the same tilts at each question alone, against R² × drift; without the tilts whose weighted "
+        "answers are worth less than 50. The line is the law.",
     )
     alarmed = int((every.log_e >= readings.ALARM).isel(seed=0).sum())
     yield Panel(
         draw_alarms,
         f"{alarmed} of {every.log_e.isel(seed=0).size} policies raise an alarm",
-        "Ln E against every mix of the voices, of answers that a tilt or best of n accepts from the half that it was not "
-        "made from, against their number times the hull distance; above the dashed line a false alarm has a probability of "
-        "one in twenty at most.",
+        "Ln E against every mix of the voices, of answers that a tilt or best of n accepts from the half that it was "
+        "not made from, against their number times the hull distance; above the dashed line a false alarm has a "
+        "probability of one in twenty at most.",
     )
     off = float(every.shuffled_misfit.isel(reward=0, seed=0))
     yield Panel(
         draw_repair,
         f"A base {off:.1f} nats outside, repaired",
-        f"Selection fraction of tilts {nats[0]:g} nats from the model after everybody's lines, by repaired voices and, in "
-        "grey, by the voices as they are, against R². Bars: 95% intervals of the samples. The line is the law.",
+        f"Selection fraction of tilts {nats[0]:g} nats from the model after everybody's lines, by repaired voices and, "
+        "in grey, by the voices as they are, against R². Bars: 95% intervals of the samples. The line is the law.",
     )
 
 

@@ -19,7 +19,7 @@ LAYERS = [
     {"toypersona.policies", "toypersona.rewards", "toypersona.theory", "toypersona.long_answers"},
     {"toypersona.pretraining", "toypersona.rules", "toypersona.measures", "toypersona.programs", "toypersona.spoken"},
     {"toypersona.trajectories", "toypersona.grids", "toypersona.artefacts", "toypersona.reports"},
-    {"toypersona.kl_estimators", "toypersona.leashes"},
+    {"toypersona.kl_estimators", "toypersona.leashes", "toypersona.resampled"},
     {"toypersona.sweeps", "toypersona.report_words", "toypersona.report_figure"},
     {"toypersona.bases", "toypersona.command"},
     {"toypersona.rules.catalogue", "toypersona.lock_in", "toypersona.thinkers", "toypersona.horizons"},

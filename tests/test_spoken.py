@@ -55,6 +55,16 @@ def test_answers_are_scored_under_every_voice_and_tell_as_much_as_they_do():
     assert abs(found - exact) < 5 * error
 
 
+def test_what_one_voice_says_is_scored_under_others():
+    first, *others = spoken.read(MODEL, PROMPTS)
+    said = spoken.answers(jax.random.key(1), MODEL, [first], under=[first, *others], num=50, length=3, temperature=0.7)
+    scored = functools.partial(language_model.score, ARCHITECTURE, PARAMS, ends=jnp.asarray(MODEL.ends))
+    assert said.log_probs.shape == (1, 3, 50)
+    for prefix, law in zip([first, *others], said.log_probs[0], strict=True):
+        expected = scored(prefix, said.tokens[0], temperature=0.7).sum(axis=1)
+        np.testing.assert_allclose(law, expected, rtol=1e-9)
+
+
 def test_voices_that_are_told_apart_tell_ln_k_and_equal_ones_nothing():
     apart = jnp.log(jnp.eye(3))
     np.testing.assert_allclose(spoken.information(apart), np.log(3), rtol=1e-12)

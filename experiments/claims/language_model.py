@@ -160,8 +160,8 @@ def _of_best(picked: xr.Dataset) -> str:
     ]
     off = abs(missed(picked)).max(["policy", "half", "seed"])
     return (
-        f"Mean drift of {', '.join(told)}; its S is R² within {ERRORS:g} standard errors for {int((off <= ERRORS).sum())} of "
-        f"{off.size} rewards."
+        f"Mean drift of {', '.join(told)}; its S is R² within {ERRORS:g} standard errors for "
+        f"{int((off <= ERRORS).sum())} of {off.size} rewards."
     )
 
 
@@ -171,9 +171,10 @@ def _of_the_repair(every: xr.Dataset) -> list[str]:
         every.shuffled_selection_fraction_se, every.shuffled_predicted_se
     )
     low, high = float(every.shuffled_as_given.min()), float(every.shuffled_as_given.max())
+    hold = int((abs(off) <= ERRORS).all("seed").sum())
     return [
         f"After everybody's lines in one prompt the model is {float(one.shuffled_misfit):.2f} ± "
-        f"{float(one.shuffled_misfit_se):.2f} nats an answer outside the hull. Unrepaired, S of its tilts would be {low:.1f} to "
-        f"{high:.1f}; repaired it is R² within {ERRORS:g} standard errors for {int((abs(off) <= ERRORS).all('seed').sum())} of "
+        f"{float(one.shuffled_misfit_se):.2f} nats an answer outside the hull. Unrepaired, S of its tilts would be "
+        f"{low:.1f} to {high:.1f}; repaired it is R² within {ERRORS:g} standard errors for {hold} of "
         f"{off.sizes['reward']} rewards."
     ]

@@ -32,7 +32,7 @@ NEGATING = ("no", "not", "never", "nobody", "nothing", "none", "don't", "can't",
 FIRST_PERSON = ("i", "i'm", "my", "me", "mine")
 
 NUM_QUESTIONS, NUM_ANSWERS, NUM_SHUFFLED, LONGEST = 4, 128, 128, 12
-"""What the model is asked: questions, answers of every voice to each, after shuffled lines, and their tokens at most."""
+"""What the model is asked: questions, answers of every voice to each, after shuffled lines; tokens at most."""
 
 
 class Answers(NamedTuple):

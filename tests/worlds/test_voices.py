@@ -24,6 +24,13 @@ def test_a_prompt_ends_where_the_answer_begins():
     assert found == "Stranger: Who?\nAnswer: Me.\nStranger: Where?\nAnswer:"
 
 
+def test_shuffled_lines_are_everybody_s_in_another_order_each_time():
+    every = sorted(line for name in voices.NAMES for line in voices.lines(name))
+    first, again, other = (voices.shuffled(order) for order in (0, 0, 1))
+    assert sorted(first) == sorted(other) == every
+    assert first == again != other != every
+
+
 def test_nobody_else_has_lines():
     with pytest.raises(FileNotFoundError):
         voices.lines("iago")

@@ -62,12 +62,12 @@ def weighted(values: Float[Array, "*batch M"], weights: Weights) -> Float[Array,
     return values if weights is None else values * jnp.broadcast_to(weights, values.shape)
 
 
-def known(
+def normalised(
     values: Float[Array, "*batch M"], weights: Weights, slope: Float[Array, "*#batch M"]
 ) -> Float[Array, "*batch M"]:
     """The same with what it adds through log pi, by which values change by ``slope``; the mean is as before.
 
-    Weights of mean 1 have set log pi: a sample of weight W moves it by 1 - W.
+    Weights whose mean was set to 1 have set log pi: a sample of weight W moves it by 1 - W.
     """
     if weights is None:
         return values
@@ -77,8 +77,8 @@ def known(
 
 def deviations(values: Float[Array, "*batch M"], num_strata: int = 1) -> Float[Array, "*batch M"]:
     """From the mean of each sample's stratum."""
-    strata = values.reshape(*values.shape[:-1], -1, num_strata)
-    return (strata - strata.mean(axis=-2, keepdims=True)).reshape(values.shape)
+    strata = jnp.swapaxes(values.reshape(*values.shape[:-1], -1, num_strata), -1, -2)
+    return jnp.swapaxes(strata - strata.mean(axis=-1, keepdims=True), -1, -2).reshape(values.shape)
 
 
 def _coefficient(ratio: Float[Array, " M"], weights: Weights) -> Float[Array, " M"]:
@@ -99,7 +99,7 @@ def divergence(
     """
     ratio = _ratio(log_q, log_p)
     control = most * _coefficient(ratio, weights)
-    return known(log_p - log_q + control * ratio, weights, 1 - control * (1 + ratio))
+    return normalised(log_p - log_q + control * ratio, weights, 1 - control * (1 + ratio))
 
 
 def silenced(
@@ -178,7 +178,7 @@ def nearest(
     control, log_mix, weights, certified = jax.tree.map(lambda x: x[-1], both)
     slope = 1 - control * (1 + _ratio(log_mix, log_p))
     optimism = _optimism(jnp.exp(log_components - log_mix[None, :]), slope, weights, drawn, num_strata)
-    terms = known(log_p - log_mix + control * excess(log_mix, weights), drawn, slope)
+    terms = normalised(log_p - log_mix + control * excess(log_mix, weights), drawn, slope)
     return Nearest(terms + optimism, optimism, weights, certified, control)
 
 
@@ -229,7 +229,7 @@ def _optimism(
     num_samples, active = ratios.shape[1], weights > ACTIVE
     ratios = jnp.where(active[:, None], ratios, 0.0)
     # Terms of the gradient change by log pi as m/pi does.
-    gradients = known(ratios * slope[None, :], drawn, ratios * (1 - slope)[None, :])
+    gradients = normalised(ratios * slope[None, :], drawn, ratios * (1 - slope)[None, :])
     gradients = deviations(gradients, num_strata)
     return 0.5 * (gradients * (_inverse(ratios, active, drawn) @ gradients)).sum(axis=0) / num_samples
 

@@ -146,7 +146,7 @@ def _budget(
     novel, token_certified = jnp.full_like(spent, jnp.nan), jnp.full(rho.shape, True)
     if next_words is not None:
         novel, token_certified = _novelty(*next_words, tolerance)
-        novel = control_variates.known(novel, samples.weights, jnp.zeros_like(novel))
+        novel = control_variates.normalised(novel, samples.weights, jnp.zeros_like(novel))
     terms = {
         "total": spent,
         "hull_distance": near.terms,
