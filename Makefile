@@ -18,7 +18,7 @@ LOCKS := requirements/main.lock requirements/text.lock $(if $(filter-out cpu,$(A
 # Errors are shown, warnings are not: about indexes that this machine does not have, root, paths.
 PIP := $(PYTHON) -m pip --python $(BIN)/python install -qq --disable-pip-version-check
 
-.PHONY: help env map test test-quick test-slow test-browser test-lm lint site figures explorer bench peers lock clean
+.PHONY: help env map lm test test-quick test-slow test-browser test-lm lint site figures explorer bench peers lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name what; do printf 'make %-13s %s\n' "$$name" "$$what"; done
@@ -66,9 +66,9 @@ figures: env ## remake everything in figures/out
 	@$(call draw,sft,network,--policy transformer --length 2 --seeds 0 1 2 3 4 5 --lines 8 128 2048 --num-steps 1000)
 	@mkdir -p docs && for page in literature rl_curves; do mv figures/out/larry_bob_alice/$${page}_page.md docs/$$page.md; done
 	@$(call draw,$(LAWS),laws)
-	@$(call draw,next_token language_model,language_model)
+	@$(call draw,next_token language_model language_rl,language_model)
 	@$(call draw,$(THOUGHTS),thoughts)
-	@for name in rules_by_world claims_table explorer; do \
+	@for name in rules_by_world rungs claims_table explorer; do \
 		$(BIN)/python -m figures.$$name --data $(RESULTS)/$(PRESET) --out figures/out || exit $$?; \
 	done
 	@$(BIN)/python -m figures.gallery --figures figures/out --out docs/gallery.md
@@ -80,6 +80,11 @@ explorer: env ## write figures/out/explorer.html, a page to touch
 	done
 	@$(BIN)/python -m experiments.reasoning --preset $(PRESET) --out $(RESULTS)/$(PRESET)/thoughts
 	@$(BIN)/python -m figures.explorer --data $(RESULTS)/$(PRESET) --out figures/out
+
+# The model is in no lock that everybody installs.
+lm: $(LM) ## sample a real language model and measure its answers (ten minutes)
+	@$(BIN)/python -m experiments.language_model --from-model --preset $(PRESET) --out $(RESULTS)/$(PRESET)/lm
+	@$(BIN)/python -m figures.language_model --data $(RESULTS)/$(PRESET)/lm --out $(RESULTS)/$(PRESET)/lm
 
 test: env ## run the tests (five minutes)
 	@$(BIN)/python -m pytest -m "not slow and not lm"
