@@ -58,7 +58,7 @@ WITHOUT_JAX = {
     "toypersona.worlds.names",
     "toypersona.worlds.voices",
 }
-OVER_ALL = {"style", "pages", "captions", "gallery", "labels", "rules_by_world", "claims_table", "explorer"}
+OVER_ALL = {"rungs", "style", "pages", "captions", "gallery", "labels", "rules_by_world", "claims_table", "explorer"}
 """Modules of figures that draw no experiment of their own."""
 
 EXPLORER = {"explorer_data", "explorer_measured", "explorer_thoughts"}
