@@ -69,6 +69,27 @@ def of_language_model(of: Shipped) -> dict[str, str]:
     }
 
 
+LAWS_OF_RL = "R² of the first direction", "R² of as many steps"
+"""How the headings of its claims end."""
+
+
+def of_language_rl(of: Shipped) -> dict[str, str]:
+    """RL on the language model."""
+    where = f"{VOICES}/language_rl"
+    groups = {law: [one for one in of.all[where]["claims"] if one["group"].endswith(law)] for law in LAWS_OF_RL}
+    first, summed = (sum(one["holds"] for one in each) for each in groups.values())
+    num = len(groups[LAWS_OF_RL[0]])
+    low, high = of.said(where, r"gates learn (\d+) to (\d+) times as fast")
+    one_rate = [f"{one['measured']:.2f}" for one in groups[LAWS_OF_RL[0]] if "one rate for all" in one["what"]]
+    faster = [f"{one['measured']:.2f}" for one in groups[LAWS_OF_RL[0]] if one["what"].startswith("Alice, seed")]
+    return {
+        "language rl": f"S at 0.1 to 0.6 nats is R² of the rule's first direction within 3 standard errors in {first} of {num} runs, "
+        f"R² of as many such steps, their noise counted, in {summed}. Paid for Alice with Adam and one learning rate, S is "
+        f"{' and '.join(one_rate)}; where gates learn 1,000 times as fast, {' and '.join(faster)}: R² of a first step passes 1/2 at "
+        f"{int(low):,} to {int(high):,} times",
+    }
+
+
 def of_network(of: Shipped) -> dict[str, str]:
     """The transformer."""
     where, number = f"{LARRY}/transformer", r"([\d.]+) ± [\d.]+"
@@ -258,6 +279,7 @@ def sentences() -> dict[str, str]:
     return (
         of_laws(of)
         | of_language_model(of)
+        | of_language_rl(of)
         | of_network(of)
         | of_detectors(of)
         | of_training(of)
