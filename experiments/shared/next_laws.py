@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import logsumexp
 
 BETWEEN = "\uffff"
 """Between texts in the file: no character, and a part of none."""
@@ -41,6 +40,8 @@ class Laws(NamedTuple):
     @property
     def log_base(self) -> np.ndarray:
         """The even mix of the voices [C, V]."""
+        from scipy.special import logsumexp
+
         return logsumexp(self.log_voices, axis=1) - np.log(self.log_voices.shape[1])
 
 
@@ -68,6 +69,8 @@ def load(path: Path | None = None) -> Laws:
     Raises:
         ValueError: there is no such file, or it is damaged.
     """
+    from scipy.special import logsumexp
+
     path = path or SHIPPED
     try:
         with np.load(path) as packed:
