@@ -96,7 +96,7 @@ test-slow: env ## run the slow tests: small runs of every experiment
 	@$(BIN)/python -m pytest -m "slow and not browser and not lm" --dist=worksteal $(call marked,slow)
 
 test-browser: $(SITE) ## run the tests of pages in a browser (needs Chromium)
-	@$(BIN)/python -m pytest -m browser --numprocesses=1 $(call marked,browser)
+	@$(BIN)/python -m pytest -m browser $(call marked,browser)
 
 QUICK := worlds rules/test_rule.py $(addprefix measures/test_,equal_drift.py boundaries.py support.py hints.py) \
 	$(addsuffix .py,$(addprefix test_,limits files transcripts outputs numerics layers rewards programs datasets right_answers takeover))
