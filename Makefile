@@ -120,7 +120,7 @@ site: $(SITE) ## build the pages of docs/ into .cache/site
 	@echo "Open .cache/site/html/index.html"
 
 bench: env ## run the benchmarks, small
-	@for name in w1_exact w2_sampled w4_project compile precision scale refusals console claims; do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
+	@for name in w1_exact w2_sampled w4_project compile precision scale refusals console claims experiments; do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
 
 # What the benchmarks are compared with, in no lock: large, and nothing else needs it.
 peers: env ## install what the benchmarks are compared with
