@@ -170,7 +170,7 @@ def _configure(*, everything: bool = False) -> None:
     # Whoever has chosen a cache keeps it.
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(CACHE / "jax"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def provenance(settings: Settings) -> dict[str, Any]:
