@@ -116,6 +116,7 @@ def test_what_was_computed_to_measure_is_not_computed_again(monkeypatch):
     monkeypatch.setattr(programs, "compiled", counted)
     # However short, as if it were long.
     monkeypatch.setattr(programs, "HEAVY", 0.0)
+    monkeypatch.setattr(programs, "BLOCK_SECONDS", 0.0)
     found = run()
     assert len(asked) == found.value[..., 0].size
     monkeypatch.undo()

@@ -208,9 +208,9 @@ def measured(program: Program, first: Callable[[int], Mapping[str, np.ndarray]],
 
     def timed(batch: int, options: tuple[tuple[str, Any], ...]) -> tuple[Begun, float]:
         evaluate, points = compiled(program, batch, options, device), first(batch)
-        # The first call also sets up what later ones find: that counts where a call is short.
         seconds, results = _clocked(evaluate, points)
-        if seconds < HEAVY:
+        # The first call also sets up what later ones find: that counts unless it fills a block alone.
+        if seconds < BLOCK_SECONDS / 2:
             seconds, results = _clocked(evaluate, points)
         batches = max(1, min(int(BLOCK_SECONDS / seconds), most // batch))
         return Begun(Plan(batch * batches, batch, options), points, results), seconds
