@@ -18,6 +18,9 @@ LOCKS := requirements/main.lock requirements/text.lock $(if $(filter-out cpu,$(A
 # Errors are shown, warnings are not: about indexes that this machine does not have, root, paths.
 PIP := $(PYTHON) -m pip --python $(BIN)/python install -qq --disable-pip-version-check
 
+# Some machines tell Python to keep no bytecode: then every process would compile all modules and tests anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help env map lm test test-quick test-slow test-browser test-lm lint site figures explorer bench peers lock clean
 
 help: ## list the targets
@@ -86,16 +89,19 @@ lm: $(LM) ## sample a real language model and measure its answers (ten minutes)
 	@$(BIN)/python -m experiments.language_model --from-model --preset $(PRESET) --out $(RESULTS)/$(PRESET)/lm
 	@$(BIN)/python -m figures.language_model --data $(RESULTS)/$(PRESET)/lm --out $(RESULTS)/$(PRESET)/lm
 
+# The files of tests with a mark: every process reads all that it is given, and makes what they make on the way.
+marked = $(shell grep -rlE "mark\.$(1)(_but)?\b" tests --include='test_*.py')
+
 test: env ## run the tests (five minutes)
 	@$(BIN)/python -m pytest -m "not slow and not lm"
 
 # Small runs of every experiment, several processes, many samples. Single ones take a minute: who is done takes over
 # half of what the other has left, in the middle of a file if need be.
 test-slow: env ## run the slow tests: small runs of every experiment
-	@$(BIN)/python -m pytest -m "slow and not browser and not lm" --dist=worksteal
+	@$(BIN)/python -m pytest -m "slow and not browser and not lm" --dist=worksteal $(call marked,slow)
 
 test-browser: $(SITE) ## run the tests of pages in a browser (needs Chromium)
-	@$(BIN)/python -m pytest -m browser
+	@$(BIN)/python -m pytest -m browser $(call marked,browser)
 
 QUICK := worlds rules/test_rule.py $(addprefix measures/test_,equal_drift.py boundaries.py support.py hints.py) \
 	$(addsuffix .py,$(addprefix test_,limits files transcripts outputs numerics layers rewards programs datasets right_answers takeover))
@@ -105,7 +111,7 @@ test-quick: env ## run the tests of a minute
 
 # One process: the model takes up to three gigabytes.
 test-lm: $(LM) ## run the tests that read the language model
-	@$(BIN)/python -m pytest -m lm --numprocesses=1
+	@$(BIN)/python -m pytest -m lm --numprocesses=1 $(call marked,lm)
 
 lint: env ## check format, style and types
 	@$(BIN)/ruff format --check .
@@ -119,7 +125,7 @@ site: $(SITE) ## build the pages of docs/ into .cache/site
 	@echo "Open .cache/site/html/index.html"
 
 bench: env ## run the benchmarks, small
-	@for name in w1_exact w2_sampled w4_project compile precision scale refusals console claims; do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
+	@for name in w1_exact w2_sampled w4_project compile precision scale refusals console claims experiments; do $(BIN)/python -m benchmarks.$$name --quick || exit 1; done
 
 # What the benchmarks are compared with, in no lock: large, and nothing else needs it.
 peers: env ## install what the benchmarks are compared with

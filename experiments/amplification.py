@@ -14,7 +14,6 @@ import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-import xarray as xr
 
 from experiments.shared import both_gates, command, settings
 from toypersona.limits import Count, Positive, at_least
@@ -22,6 +21,8 @@ from toypersona.outputs import named
 from toypersona.worlds import names
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from toypersona.types import Array, Key
 
 NAME = "amplification"

@@ -14,8 +14,6 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
-import xarray as xr
-
 from experiments.shared import command, settings
 from experiments.shared.settings import geometric
 from toypersona.limits import Grid, Limit, within
@@ -23,6 +21,7 @@ from toypersona.options import ReasoningOptions, Training
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
+    import xarray as xr
     from jaxtyping import Array
 
     from toypersona.types import Key, Params

@@ -16,14 +16,14 @@ import functools
 import math
 from typing import TYPE_CHECKING, Annotated, Any
 
-import xarray as xr
-
 from experiments.shared import command, parts, settings
 from toypersona.limits import Angles, Count, Grid, Limit, Positive, Share, increasing, within
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import xarray as xr
 
     from toypersona.artefacts import ByKey
     from toypersona.bases import Base

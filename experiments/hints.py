@@ -15,7 +15,6 @@ import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-import xarray as xr
 
 from experiments.shared import command, settings
 from experiments.shared.settings import geometric
@@ -24,6 +23,7 @@ from toypersona.options import ReasoningOptions, Training
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
+    import xarray as xr
     from jaxtyping import Array
 
     from toypersona.bases import Base

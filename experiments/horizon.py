@@ -13,8 +13,6 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-import xarray as xr
-
 from experiments.shared import both_gates, command, settings
 from experiments.shared.settings import geometric
 from toypersona import limits
@@ -23,6 +21,8 @@ from toypersona.options import MarkovOptions, WorldOptions, check_text
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from toypersona.tilted import PaidMixture
     from toypersona.types import Key
     from toypersona.worlds.world import Labels

@@ -14,14 +14,14 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-import xarray as xr
-
 from experiments.shared import command, settings
 from experiments.shared.settings import Runs, geometric
 from toypersona.limits import Angles, Even, Grid, Positive
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from toypersona.types import Key
 
 NAME = "hull_choices"

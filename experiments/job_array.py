@@ -17,7 +17,7 @@ from typing import Annotated, Any, NoReturn
 import tyro
 
 from experiments.shared import command, parsing
-from toypersona import datasets, files, limits
+from toypersona import files, limits
 from toypersona.limits import one_of, within
 
 
@@ -69,6 +69,8 @@ def experiments() -> list[str]:
 
 def _checked_out(name: str, arguments: Sequence[str]) -> Path:
     """The experiment's output folder, if its arguments are right."""
+    from toypersona import datasets
+
     if name not in experiments():
         raise ValueError(f"Unknown experiment {name!r}{limits.nearest(name, experiments())}")
     if any(word.partition("=")[0] == "--part" for word in arguments):

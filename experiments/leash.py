@@ -15,7 +15,6 @@ import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-import xarray as xr
 
 from experiments.shared import command, settings
 from experiments.shared.settings import geometric
@@ -24,6 +23,8 @@ from toypersona.options import Size
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from toypersona.types import Array, Key
 
 NAME = "leash"

@@ -15,8 +15,6 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
-import xarray as xr
-
 from experiments.shared import both_gates, command, settings
 from experiments.shared.settings import records
 from toypersona.limits import Count, Degrees, Grid, Share, at_least, nearest
@@ -24,6 +22,8 @@ from toypersona.options import Assistants, Proxies
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from toypersona.types import Key
 
 NAME = "literature"

@@ -12,15 +12,14 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
-import xarray as xr
-
-from experiments.claims.natural_rewards import ENDLESS
 from experiments.shared import both_gates, command, settings
 from toypersona.limits import Counts, Share, within
 from toypersona.outputs import named
 from toypersona.transcripts import END
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from toypersona.bases import Base
     from toypersona.natural_rewards import Directions
     from toypersona.types import Array, Key
@@ -49,6 +48,8 @@ class Config(settings.RewardSettings):
         both_gates.check_mixture(
             self, "Responses of any length are listed here, and a transformer reads no more words than it was fitted to"
         )
+        from experiments.claims.natural_rewards import ENDLESS
+
         if 1 not in self.long or max(self.long) < 2 * ENDLESS:
             raise ValueError(f"--long has to name 1, and {2 * ENDLESS} or more.")
 

@@ -15,7 +15,6 @@ import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-import xarray as xr
 
 from experiments.shared import command, next_laws, settings
 from experiments.shared.settings import geometric
@@ -24,6 +23,8 @@ from toypersona.outputs import named
 from toypersona.worlds import voices
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from toypersona.types import Array, Float, Key
 
 NAME = "next_token"

@@ -16,7 +16,6 @@ import functools
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-import xarray as xr
 
 from experiments.shared import both_gates, command, settings
 from toypersona.limits import Angles, Grid, increasing
@@ -24,6 +23,8 @@ from toypersona.outputs import named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import xarray as xr
 
     from toypersona.bases import Base
     from toypersona.types import Array, Key

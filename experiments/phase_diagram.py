@@ -13,7 +13,6 @@ import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-import xarray as xr
 
 from experiments.shared import command, settings
 from experiments.shared.settings import Gradients, Noise, geometric
@@ -21,6 +20,8 @@ from toypersona.limits import Angles, increasing
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from toypersona.bases import Base
     from toypersona.types import Array, Key
     from toypersona.worlds.world import World

@@ -12,14 +12,14 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-import xarray as xr
-
 from experiments.shared import both_gates, command, settings
 from toypersona.limits import Counts
 from toypersona.options import Pretraining, check_text
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from toypersona.types import Array, Key
 
 NAME = "pretraining"

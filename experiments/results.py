@@ -20,7 +20,7 @@ ENDING = ".claims.json"
 COLUMNS = {"predictions": COUNTED[:1], "findings": COUNTED[1:], "checks": CHECKS}
 """Kinds of claims in each column."""
 
-TYPES = {bool: (bool,), float: (int, float, type(None))}
+TYPES = {"bool": (bool,), "float": (int, float, type(None))}
 """What the JSON of a claim has for each type of a field, else text; null is a number that is infinite or not known."""
 
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
-import xarray as xr
-
 from experiments.shared import both_gates, command, settings
 from experiments.shared.settings import records
 from toypersona.limits import Angles, Count, Degrees, Grid, Share, at_least, increasing
@@ -21,6 +19,8 @@ from toypersona.outputs import named
 from toypersona.transcripts import END
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from toypersona.bases import Base
     from toypersona.types import Array, Key
 

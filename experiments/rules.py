@@ -13,14 +13,14 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
-import xarray as xr
-
 from experiments.shared import command, settings, user_code
 from experiments.shared.settings import records
 from toypersona.limits import Count, Degrees, Share, at_least, increasing
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from toypersona.types import Array, Key
 
 NAME = "rules"

@@ -13,13 +13,13 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
-import xarray as xr
-
 from experiments.shared import command, settings
 from toypersona.limits import Count, Counts, Grid, Positive, at_least
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from toypersona.bases import Base
     from toypersona.fine_tuning import Called
     from toypersona.rules.rule import Task

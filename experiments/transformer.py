@@ -15,7 +15,6 @@ import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-import xarray as xr
 
 from experiments.shared import command, network_parts
 from toypersona import limits
@@ -24,6 +23,8 @@ from toypersona.options import Network, check_text
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from toypersona.types import Key
 
 NAME = "transformer"

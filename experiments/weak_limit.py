@@ -13,7 +13,6 @@ import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-import xarray as xr
 
 from experiments.shared import command, settings
 from toypersona.limits import increasing, within
@@ -22,6 +21,8 @@ from toypersona.outputs import named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import xarray as xr
 
     from toypersona.bases import Base
     from toypersona.types import Array, Key

@@ -19,7 +19,8 @@ def toy(strength=1.0, seed=0):
     base = bases.true(*larry_bob_alice.larry_bob_alice(), length=LENGTH)
     reward = jax.random.normal(jax.random.key(seed), base.log_base.shape)
     policy = theory.tilt(base.log_base, reward, strength)
-    return base, np.asarray(policy), base.budget(policy)
+    # As one program: it would be three hundred.
+    return base, np.asarray(policy), jax.jit(base.budget)(policy)
 
 
 def inside(weights=(0.2, 0.5, 0.3)):

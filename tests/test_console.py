@@ -14,12 +14,15 @@ from toypersona import command
 from toypersona.measures.sampled import ESTIMATES
 
 NUM = 60
-HEADER = {"toypersona": 1, "temperature": 1.0, "prompt_weights": exported.weights()}
+
+
+def header():
+    return {"toypersona": 1, "temperature": 1.0, "prompt_weights": exported.weights()}
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    return exported.write(tmp_path_factory.mktemp("command") / "run.jsonl.gz", exported.lines(NUM), HEADER)
+    return exported.write(tmp_path_factory.mktemp("command") / "run.jsonl.gz", exported.lines(NUM), header())
 
 
 def ran(capsys, *arguments, code=0):
@@ -64,7 +67,7 @@ def test_the_numbers_are_written_as_json_and_are_those_of_the_toy(run, capsys):
 
 def test_a_figure_is_the_same_bytes_again_and_takes_any_words(run, capsys, tmp_path):
     rows = [row | {"tokens": ["$x", "数$", "a\nb"]} for row in exported.lines(NUM)]
-    odd = exported.write(tmp_path / "odd.jsonl", rows, HEADER)
+    odd = exported.write(tmp_path / "odd.jsonl", rows, header())
     for name in ("one.png", "two.png"):
         ran(capsys, odd, "--figure", tmp_path / name)
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
@@ -75,7 +78,7 @@ def test_several_steps_are_a_path(capsys, tmp_path):
     rows = exported.lines(NUM, step=10)
     rows += exported.lines(NUM, policy=exported.inside(), step=5, base_too=False)
     rows += exported.lines(NUM, policy=np.asarray(base.log_base), step=0, base_too=False)
-    run = exported.write(tmp_path / "run.jsonl", rows, HEADER)
+    run = exported.write(tmp_path / "run.jsonl", rows, header())
     out, _ = ran(capsys, run, "--json", tmp_path / "run.json")
     lines = out.splitlines()
     assert [line.split()[0] for line in lines[:5]] == ["Over", "step", "0", "5", "10"]
@@ -94,7 +97,7 @@ def outside():
 
 
 def test_a_base_outside_is_refused_unless_repaired(capsys, tmp_path):
-    run = exported.write(tmp_path / "run.jsonl", exported.lines(NUM, log_base=outside(), policy=outside()), HEADER)
+    run = exported.write(tmp_path / "run.jsonl", exported.lines(NUM, log_base=outside(), policy=outside()), header())
     out, err = ran(capsys, run, code=2)
     assert out == "" and err.count("\n") == 1 and "or --repair those" in err and str(run) in err
     out, _ = ran(capsys, run, "--repair")
@@ -104,7 +107,7 @@ def test_a_base_outside_is_refused_unless_repaired(capsys, tmp_path):
 def test_what_cannot_be_trusted_is_said_and_ends_with_1(capsys, tmp_path):
     rows = exported.lines(NUM)
     rows[0]["log_probs"]["base"] = [-1.0, float("-inf"), -1.0]
-    run = exported.write(tmp_path / "run.jsonl", rows, HEADER)
+    run = exported.write(tmp_path / "run.jsonl", rows, header())
     out, _ = ran(capsys, run, "--json", tmp_path / "run.json", code=1)
     assert "NOT CERTIFIED" in out and "infinite" in out
     assert json.loads((tmp_path / "run.json").read_text())["steps"][0]["estimates"]["total"]["value"] == "inf"
@@ -115,7 +118,7 @@ def test_what_no_persona_can_say_is_a_proof(capsys, tmp_path, repair):
     rows = exported.lines(NUM)
     for scores in rows[7]["log_probs"]["personas"].values():
         scores[1] = float("-inf")
-    run = exported.write(tmp_path / "run.jsonl", rows, HEADER)
+    run = exported.write(tmp_path / "run.jsonl", rows, header())
     out, _ = ran(capsys, run, "--json", tmp_path / "run.json", *(["--repair"] if repair else []), code=1)
     assert "After 360 samples: yes, for sure: it said what no persona can say." in " ".join(out.split())
     found = json.loads((tmp_path / "run.json").read_text())["steps"][0]

@@ -101,8 +101,9 @@ def rank(entry: str) -> int:
     return next(i for i, layer in enumerate(LAYERS) if entry in layer)
 
 
-def imports_jax(modules: list[str]) -> bool:
-    code = f"import sys, {', '.join(modules)}; sys.exit('jax' in sys.modules)"
+def imports(what: set[str], modules: list[str]) -> bool:
+    """Whether any of these packages is imported with the modules."""
+    code = f"import sys, {', '.join(modules)}; sys.exit(bool({what} & sys.modules.keys()))"
     return bool(subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode)
 
 
@@ -145,11 +146,17 @@ def test_files_are_small(path):
 
 
 def test_figures_claims_and_settings_leave_jax_alone():
-    commands = [f"experiments.{path.stem}" for path in (ROOT / "experiments").glob("[a-z]*.py")]
     claims = [f"experiments.claims.{path.stem}" for path in (ROOT / "experiments" / "claims").glob("[a-z]*.py")]
     figures = [f"figures.{path.stem}" for path in (ROOT / "figures").glob("[a-z]*.py")]
-    assert not imports_jax([*sorted(WITHOUT_JAX), *commands, *claims, *figures])
-    assert imports_jax(["toypersona.sweeps"])
+    assert not imports({"jax"}, [*sorted(WITHOUT_JAX), *claims, *figures])
+    assert imports({"jax"}, ["toypersona.sweeps"])
+
+
+def test_commands_answer_before_they_import_what_takes_long():
+    commands = [f"experiments.{path.stem}" for path in (ROOT / "experiments").glob("[a-z]*.py")]
+    slow = {"flax", "jax", "matplotlib", "optax", "pandas", "scipy", "xarray", "zarr"}
+    assert not imports(slow, commands)
+    assert imports({"xarray", "zarr"}, ["toypersona.datasets"])
 
 
 def test_every_command_has_its_claims_and_its_figure():

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from toypersona import programs, sweeps
-from toypersona.programs import CPU_BATCH, CPU_OPTIONS, Plan
+from toypersona.programs import CPU_BATCH, CPU_OPTIONS, Begun, Plan
 
 AXES = {"strength": np.linspace(0.0, 1.0, 11)}
 
@@ -35,7 +35,7 @@ def first(size):
 @pytest.mark.slow_but("plan1", "plan4")
 @pytest.mark.parametrize("plan", [Plan(8, 8), Plan(9, 3), Plan(40, 4), Plan(4, 1), Plan(64, 32, CPU_OPTIONS)])
 def test_every_plan_computes_the_same(monkeypatch, plan):
-    monkeypatch.setattr(programs, "measured", lambda *_: plan)
+    monkeypatch.setattr(programs, "measured", lambda *_: Begun(plan))
     found, expected = run(), run(chunk=1)
     np.testing.assert_allclose(found.value, expected.value, rtol=1e-13)
     np.testing.assert_array_equal(found["is"], expected["is"])
@@ -48,7 +48,7 @@ def test_a_plan_goes_through_json():
 
 
 def test_a_plan_is_measured_as_it_is(program):
-    plan = programs.measured(program, first, 100_000, jax.devices()[0])
+    plan = programs.measured(program, first, 100_000, jax.devices()[0]).plan
     assert plan.chunk % plan.batch == 0 and plan.batch in (1, CPU_BATCH)
     assert plan.options == (CPU_OPTIONS if plan.batch == CPU_BATCH else ())
 
@@ -84,50 +84,67 @@ HERE = type("Here", (), {"platform": "cpu"})()
 
 def test_many_short_points_are_computed_side_by_side_with_the_fast_options(monkeypatch, program):
     machine = Machine(monkeypatch, program, compiling=1.0, point=1e-3, batch=2e-3)
-    plan = programs.measured(program, first, 10_000, HERE)
+    plan = programs.measured(program, first, 10_000, HERE).plan
     assert machine.calls == [(1, ()), (CPU_BATCH, CPU_OPTIONS)]
     # As many batches as fit into two seconds, but no more points than there are.
     assert plan == Plan(CPU_BATCH * (10_000 // CPU_BATCH), CPU_BATCH, CPU_OPTIONS)
-    assert programs.measured(program, first, 100_000, HERE).chunk == CPU_BATCH * 1000
+    assert programs.measured(program, first, 100_000, HERE).plan.chunk == CPU_BATCH * 1000
 
 
 @pytest.mark.parametrize("seconds, num_blocks", [(0.0625, 32), (3.0, 1)])
 def test_long_points_are_computed_one_by_one_and_compiled_once(monkeypatch, program, seconds, num_blocks):
     machine = Machine(monkeypatch, program, compiling=1.0, point=seconds, batch=0.0)
-    assert programs.measured(program, first, 10_000, HERE) == Plan(num_blocks, 1)
+    assert programs.measured(program, first, 10_000, HERE).plan == Plan(num_blocks, 1)
     assert machine.calls == [(1, ())]
 
 
 def test_few_short_points_are_not_worth_compiling_again(monkeypatch, program):
     machine = Machine(monkeypatch, program, compiling=1.0, point=1e-3, batch=2e-3)
     # Compiling and the two first runs took 1.002 s, a thousand points take 1 s.
-    assert programs.measured(program, first, 1000, HERE) == Plan(1000, 1)
+    assert programs.measured(program, first, 1000, HERE).plan == Plan(1000, 1)
     assert machine.calls == [(1, ())]
-    assert programs.measured(program, first, 1003, HERE).batch == CPU_BATCH
+    assert programs.measured(program, first, 1003, HERE).plan.batch == CPU_BATCH
+
+
+def test_what_was_computed_to_measure_is_not_computed_again(monkeypatch):
+    asked, compiled = [], programs.compiled
+
+    def counted(*given):
+        evaluate = compiled(*given)
+        return lambda points: asked.append(points) or evaluate(points)
+
+    monkeypatch.setattr(programs, "compiled", counted)
+    # However short, as if it were long.
+    monkeypatch.setattr(programs, "HEAVY", 0.0)
+    monkeypatch.setattr(programs, "BLOCK_SECONDS", 0.0)
+    found = run()
+    assert len(asked) == found.value[..., 0].size
+    monkeypatch.undo()
+    xr.testing.assert_identical(found.drop_attrs(), run(chunk=1).drop_attrs())
 
 
 def test_elsewhere_a_batch_is_large_from_the_start(monkeypatch, program):
     machine = Machine(monkeypatch, program, compiling=1.0, point=1e-3, batch=0.5)
-    assert programs.measured(program, first, 50_000, Elsewhere()) == Plan(4 * programs.BATCH, programs.BATCH)
+    assert programs.measured(program, first, 50_000, Elsewhere()).plan == Plan(4 * programs.BATCH, programs.BATCH)
     assert machine.calls == [(programs.BATCH, ())]
-    assert programs.measured(program, first, 10, Elsewhere()) == Plan(10, 10)
+    assert programs.measured(program, first, 10, Elsewhere()).plan == Plan(10, 10)
 
 
 def test_the_outputs_of_a_block_are_bounded(monkeypatch, program):
     Machine(monkeypatch, program, compiling=1.0, point=1e-3, batch=1e-3)
     # 50 float64 and two flags a point.
     monkeypatch.setattr(programs, "BLOCK_BYTES", 402 * 100)
-    assert programs.measured(program, first, 10**6, HERE).chunk == 96
+    assert programs.measured(program, first, 10**6, HERE).plan.chunk == 96
     monkeypatch.setattr(programs, "BLOCK_BYTES", 402 * 10)
-    assert programs.measured(program, first, 10**6, HERE) == Plan(10, 10, CPU_OPTIONS)
+    assert programs.measured(program, first, 10**6, HERE).plan == Plan(10, 10, CPU_OPTIONS)
     monkeypatch.setattr(programs, "BLOCK_BYTES", 1)
-    assert programs.measured(program, first, 10**7, HERE) == Plan(1, 1, CPU_OPTIONS)
+    assert programs.measured(program, first, 10**7, HERE).plan == Plan(1, 1, CPU_OPTIONS)
 
 
 def test_a_block_has_no_more_than_so_many_points(monkeypatch, program):
     Machine(monkeypatch, program, compiling=1.0, point=1e-9, batch=1e-9)
     monkeypatch.setattr(programs, "MOST_POINTS", 100)
-    assert programs.measured(program, first, 10**9, HERE).chunk == 96
+    assert programs.measured(program, first, 10**9, HERE).plan.chunk == 96
 
 
 def test_an_option_that_the_compiler_refuses_is_dropped_and_one_that_it_takes_is_used(program):
@@ -161,7 +178,7 @@ def test_an_error_that_no_option_made_is_one(monkeypatch, program):
 
 
 def test_an_interrupted_sweep_goes_on_as_it_was_measured_then(monkeypatch, tmp_path):
-    monkeypatch.setattr(programs, "measured", lambda *_: Plan(6, 3, CPU_OPTIONS))
+    monkeypatch.setattr(programs, "measured", lambda *_: Begun(Plan(6, 3, CPU_OPTIONS)))
     write, blocks = sweeps.datasets.write_block, []
 
     def interrupted(store, region, values):
@@ -180,7 +197,7 @@ def test_an_interrupted_sweep_goes_on_as_it_was_measured_then(monkeypatch, tmp_p
 
 
 def test_an_unfinished_sweep_is_not_continued_in_another_way(monkeypatch, tmp_path):
-    monkeypatch.setattr(programs, "measured", lambda *_: Plan(6, 3))
+    monkeypatch.setattr(programs, "measured", lambda *_: Begun(Plan(6, 3)))
     monkeypatch.setattr(sweeps.datasets, "write_block", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "run.zarr")

@@ -105,9 +105,9 @@ def test_what_the_personas_can_be_paid_for_leaves_nothing_beside_them():
     affine = rewards.persona_affine(log_gates, log_personas, jnp.array([1.0, 2.0, -1.0]))
     other = jax.random.normal(jax.random.key(6), (2, 9))
     for feature in (affine, 3.0 + affine, jnp.ones((2, 9)), jnp.zeros((2, 9))):
-        assert rewards.is_affine(feature, log_base, log_personas) is True
+        assert rewards.is_affine(feature, log_base, log_personas)
     for feature in (other, affine + 1e-4 * other):
-        assert rewards.is_affine(feature, log_base, log_personas) is False
+        assert not rewards.is_affine(feature, log_base, log_personas)
     # At one prompt only is enough.
     assert not rewards.is_affine(affine.at[1].set(other[1]), log_base, log_personas)
 

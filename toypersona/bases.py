@@ -187,8 +187,7 @@ def true(world: World, labels: Labels, length: int) -> Base:
     Raises:
         ValueError: V^T responses are too many to list.
     """
-    responses = chains.outcomes(world.log_experts.shape[-1], length)
-    log_personas = worlds.log_personas(world, length)
+    responses, log_personas, log_base = worlds.listed(world, length)
     return Base(
         mixture.for_world(world, labels, length, "table"),
         mixture.params_of(world.log_gates, world.log_experts),
@@ -198,7 +197,7 @@ def true(world: World, labels: Labels, length: int) -> Base:
         responses,
         world.log_gates,
         log_personas,
-        numerics.log_mix(world.log_gates, log_personas),
+        log_base,
     )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from toypersona import chains, hulls, numerics
 from toypersona.options import FEATURES
@@ -277,6 +277,8 @@ def built_in(labels: Labels) -> dict[str, Feature]:
     return {name: made for name, made in BUILT_IN.items() if made is not _brevity or END in labels.units}
 
 
-def is_affine(feature: Float[Array, "C N"], log_base: Float[Array, "C N"], log_personas: Float[Array, "C K N"]) -> bool:
+def is_affine(
+    feature: Float[Array, "C N"], log_base: Float[Array, "C N"], log_personas: Float[Array, "C K N"]
+) -> Bool[Array, ""]:
     """Whether a feature is something that the personas can be paid for, so that no reward lies at an angle to them."""
-    return not bool(_beside(feature, log_base, log_personas).any())
+    return ~_beside(feature, log_base, log_personas).any()

@@ -24,7 +24,7 @@ from tqdm import tqdm
 from toypersona import datasets, files, grids, outputs, programs, provenance
 from toypersona.datasets import DIVERGED, Layout, Region, Store
 from toypersona.outputs import Output
-from toypersona.programs import SEED, ExperimentFn, Plan, Program
+from toypersona.programs import SEED, Begun, Evaluate, ExperimentFn, Plan, Program
 
 COMPILING = "{desc}"
 COMPUTING = "{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} points [{elapsed}{postfix}]"
@@ -93,13 +93,13 @@ def run(
         made_by = provenance.of(config or {}, grid[SEED].tolist()) | {"program_sha256": program.fingerprint}
         layout = _layout(grid, program.outputs, constants or {})
         if out is None:
-            plan = _plan(program, grid, chunk)
-            store: Store = datasets.in_memory(_cut(layout, grid, plan), made_by, plan._asdict())
+            begun = _begun(program, grid, chunk)
+            store: Store = datasets.in_memory(_cut(layout, grid, begun.plan), made_by, begun.plan._asdict())
         else:
             store = Path(out)
-            plan = _on_disk(store, layout, made_by, program, grid, chunk, resume)
+            begun = _on_disk(store, layout, made_by, program, grid, chunk, resume)
         try:
-            _compute(program, grid, plan, store, (index, count), bar)
+            _compute(program, grid, begun, store, (index, count), bar)
         except KeyboardInterrupt as stop:
             if isinstance(store, Path):
                 done = datasets.done(store)
@@ -135,28 +135,29 @@ def _on_disk(
     grid: Mapping[str, np.ndarray],
     chunk: int | None,
     resume: bool,
-) -> Plan:
+) -> Begun:
     """Make the store or check that it is this run's; how its blocks are computed."""
     if path.exists() and not resume:
         raise datasets.RunMismatch(f"{path} exists and resume is off; {datasets.way_out(path)}")
+    begun = None
     if not path.exists():
-        plan = _plan(program, grid, chunk)
+        begun = _begun(program, grid, chunk)
         try:
-            datasets.create(path, _cut(layout, grid, plan), made_by, plan._asdict())
+            datasets.create(path, _cut(layout, grid, begun.plan), made_by, begun.plan._asdict())
         except ValueError:
             # Another process was faster.
             if not path.exists():
                 raise
     # What was measured elsewhere or before still decides, because the numbers depend on it in their last bits.
-    plan = Plan.of(datasets.plan(path)) if chunk is None else _plan(program, grid, chunk)
+    plan = Plan.of(datasets.plan(path)) if chunk is None else _begun(program, grid, chunk).plan
     datasets.check_same(path, _cut(layout, grid, plan), made_by, plan._asdict())
-    return plan
+    return begun if begun is not None and begun.plan == plan else Begun(plan)
 
 
-def _plan(program: Program, grid: Mapping[str, np.ndarray], chunk: int | None) -> Plan:
+def _begun(program: Program, grid: Mapping[str, np.ndarray], chunk: int | None) -> Begun:
     if chunk is not None:
         size = math.prod(grids.block_shape(grids.shape(grid), chunk))
-        return Plan(size, size)
+        return Begun(Plan(size, size))
     return programs.measured(
         program,
         lambda size: grids.points(grid, tuple(slice(0, n) for n in grids.block_shape(grids.shape(grid), size)), size),
@@ -172,12 +173,13 @@ def _cut(layout: Layout, grid: Mapping[str, np.ndarray], plan: Plan) -> Layout:
 def _compute(
     program: Program,
     grid: Mapping[str, np.ndarray],
-    plan: Plan,
+    begun: Begun,
     store: Store,
     part: tuple[int, int],
     bar: tqdm,
 ) -> None:
     """Compute and write every block of a part that the store lacks."""
+    plan = begun.plan
     done = datasets.done(store)
     own = itertools.islice(grids.regions(done.shape, grids.block_shape(done.shape, plan.chunk)), part[0], None, part[1])
     todo = [region for region in own if not done[region].all()]
@@ -190,11 +192,19 @@ def _compute(
     bar.initial = bar.n = int(done.sum())
     bar.bar_format = COMPUTING
     bar.set_description_str("computing")
+
+    def outputs_of(points: Mapping[str, np.ndarray], evaluate: Evaluate) -> Mapping[str, jax.Array]:
+        if not begun.known(points):
+            return evaluate(points)
+        # What was there before says nothing of the time that is left.
+        bar.initial += plan.batch
+        return begun.results
+
     for first in range(0, len(todo), max(1, len(devices))):
         # Started one after the other, they run at the same time: dispatch does not wait.
         regions = todo[first : first + len(devices)]
         started = [
-            [evaluate(points) for points in grids.batches(grid, region, plan.batch)]
+            [outputs_of(points, evaluate) for points in grids.batches(grid, region, plan.batch)]
             for evaluate, region in zip(compiled, regions, strict=False)
         ]
         for region, results in zip(regions, started, strict=True):

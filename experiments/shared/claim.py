@@ -1,15 +1,17 @@
 """Checked statements, and those that every dataset has to satisfy. Without jax."""
 
+from __future__ import annotations
+
 import dataclasses
 import math
-from collections.abc import Iterable
-from typing import Any, Literal, SupportsFloat
+from typing import TYPE_CHECKING, Any, Literal, SupportsFloat
 
-import xarray as xr
-from scipy import stats
-
-from toypersona import datasets
 from toypersona.worlds import names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import xarray as xr
 
 PARTS = ("selection", "switching", "novelty")
 ROUNDING = 1e-12
@@ -90,6 +92,8 @@ def _interval(error: float, freedom: float, *, sides: int = 2) -> float:
         return 0.0
     if not freedom > 0:
         return math.inf
+    from scipy import stats
+
     return error * float(stats.t.ppf(1 - (1 - LEVEL) / sides, freedom))
 
 
@@ -139,6 +143,8 @@ def drawn(
 
     Other dimensions are averaged first. It cannot tell where less than half of the draws, or two, are known.
     """
+    import xarray as xr
+
     law = xr.DataArray(float(predicted)) if not isinstance(predicted, xr.DataArray) else predicted
     law, seen = (values.mean([name for name in values.dims if name != "seed"]) for values in (law, measured))
     mean, error, freedom = over_draws(seen - law)
@@ -150,6 +156,8 @@ def drawn(
 
 def over_draws(values: xr.DataArray) -> tuple[float, float, int]:
     """Mean over ``seed``, its standard error and degrees of freedom; nan where less than half, or two, are known."""
+    from scipy import stats
+
     known = values.dropna("seed").values
     if known.size < max(2, values.sizes["seed"] / 2):
         return math.nan, math.nan, 0
@@ -164,6 +172,8 @@ def mean_of(values: xr.DataArray, digits: int = 2) -> str:
 
 def wilson(num: SupportsFloat, of: int) -> tuple[float, float]:
     """Wilson's 95% interval (1927) of a share that is so many of how many."""
+    from scipy import stats
+
     interval = stats.binomtest(round(float(num)), of).proportion_ci(method="wilson")
     return float(interval.low), float(interval.high)
 
@@ -190,6 +200,8 @@ def at_most(
 
     It cannot tell where less than half was measured, or the bound leaves less than half of what is possible above it.
     """
+    import xarray as xr
+
     values = measured if isinstance(measured, xr.DataArray) else xr.DataArray(float(measured))
     limit, largest = float(bound), float(values.max())
     known = math.isfinite(limit) and float(values.notnull().mean()) >= 0.5
@@ -234,6 +246,8 @@ def grouped(heading: str, claims: Iterable[Claim]) -> list[Claim]:
 
 def standard(dataset: xr.Dataset) -> list[Claim]:
     """What has to be true of every dataset: certified, not diverged; parts that add up, none of them negative."""
+    from toypersona import datasets
+
     claims = []
     if set(PARTS) <= set(dataset):
         parts = dataset[list(PARTS)].to_dataarray("part")
@@ -251,6 +265,8 @@ def standard(dataset: xr.Dataset) -> list[Claim]:
 
 def _people(dataset: xr.Dataset) -> list[Claim]:
     """That bases fitted to people's lines are made of these people."""
+    from toypersona import datasets
+
     measured = "gate_divergence" in dataset and dataset.gate_divergence.dims == ("seed",)
     if not measured or not names.of_people(datasets.settings_of(dataset)["world"]):
         return []

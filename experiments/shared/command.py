@@ -3,8 +3,11 @@
 Settings come in this order, each overriding the last: the preset, a TOML file (``--config``), flags. They are checked
 before jax is imported, and so is the folder to write to. A run writes ``OUT/NAME.zarr`` and ``OUT/NAME.claims.json``,
 prints its claims, and exits 0 if all hold, 1 if one fails, 2 on bad input or where nothing can be written, 130 when
-interrupted. A finished run is merely opened.
+interrupted. A finished run is merely opened. What reads datasets is imported after the settings are read, so that
+``--help`` answers at once.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import importlib
@@ -15,21 +18,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
-import xarray as xr
 
-from experiments.shared import claim, terminal, user_code
+from experiments.shared import user_code
 from experiments.shared.parsing import parse
 from experiments.shared.settings import CACHE, Settings
-from toypersona import datasets, files
+from toypersona import files
 
 if TYPE_CHECKING:
+    import xarray as xr
+
+    from experiments.shared.claim import Claim
     from toypersona.programs import ExperimentFn
 
 
 def sweep(
     name: str,
     settings: Settings,
-    experiment_fn: "ExperimentFn",
+    experiment_fn: ExperimentFn,
     axes: Mapping[str, Any],
     *,
     constants: Mapping[str, Any] | None = None,
@@ -84,6 +89,14 @@ def main(
         kept = "".join(f" {note}" for note in getattr(stop, "__notes__", ()))
         print(f"\nInterrupted.{kept} Run the same command again to go on.", file=sys.stderr)
         sys.exit(130)
+    _tell(name, settings, dataset)
+
+
+def _tell(name: str, settings: Settings, dataset: xr.Dataset) -> NoReturn:
+    """Print what a run says, keep its claims, and exit."""
+    from experiments.shared import claim, terminal
+    from toypersona import datasets
+
     left = int((~dataset[datasets.DONE]).sum())
     if left or settings.part:
         print(
@@ -97,7 +110,7 @@ def main(
         claims = [*datasets.read(readings.claims, dataset), *claim.standard(dataset)]
         findings = datasets.read(readings.findings, dataset)
     except ValueError as error:
-        if "--debug" in given:
+        if settings.debug:
             raise
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -121,7 +134,7 @@ def _said(error: Exception) -> str:
     return str(error)
 
 
-def _kept(claims: Sequence[claim.Claim], path: Path) -> str:
+def _kept(claims: Sequence[Claim], path: Path) -> str:
     """Write claims beside their dataset, and say where; a finished run may lie where nobody can write."""
     try:
         files.write_json(path, [each.jsonable() for each in claims])
@@ -136,6 +149,8 @@ def _opened(path: Path, settings: Settings) -> xr.Dataset | None:
     Raises:
         datasets.RunMismatch: there is another run.
     """
+    from toypersona import datasets
+
     datasets.check_config(path, provenance(settings))
     if not datasets.finished(path):
         return None
@@ -155,7 +170,7 @@ def _configure(*, everything: bool = False) -> None:
     # Whoever has chosen a cache keeps it.
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(CACHE / "jax"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def provenance(settings: Settings) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import logsumexp
 
 from experiments.shared import packed
 
@@ -38,6 +37,8 @@ class Laws(NamedTuple):
     @property
     def log_base(self) -> np.ndarray:
         """The even mix of the voices [C, V]."""
+        from scipy.special import logsumexp
+
         return logsumexp(self.log_voices, axis=1) - np.log(self.log_voices.shape[1])
 
 
@@ -58,6 +59,8 @@ def load(path: Path | None = None) -> Laws:
     Raises:
         ValueError: there is no such file, or it is damaged.
     """
+    from scipy.special import logsumexp
+
     found = packed.load(path or SHIPPED, Laws._fields)
     high, low = found["log_voices"].astype(np.uint16)
     log_voices = (high << 8 | low).view(np.float16).astype(float)

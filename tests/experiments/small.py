@@ -35,7 +35,7 @@ def _unmeasured(program, first, num_points, device):
     Compiled here: in the sweep's own threads the checks of keys are on, whatever a test says.
     """
     programs.compiled(program, 1, (), device)
-    return programs.Plan(num_points, 1)
+    return programs.Begun(programs.Plan(num_points, 1))
 
 
 def assert_claims_hold(experiment, folder, but_not=()):

@@ -1,5 +1,8 @@
 """Random worlds: Dirichlet chains and gates, for scatter plots and for scaling."""
 
+import math
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
@@ -36,16 +39,28 @@ def markov(
         )
     check_prompts(num_words, prompt_length, num_prompts)
     check_tables(num_personas, num_words, num_words, order)
-    prompt_key, gate_key, expert_key = jax.random.split(key, 3)
-    chosen = jax.random.choice(prompt_key, num_words**prompt_length, (num_prompts,), replace=False)
-    prompts = jnp.stack(jnp.unravel_index(chosen, (num_words,) * prompt_length), axis=-1)
-    world = World(
-        prompts=prompts,
-        log_prompts=jnp.full(num_prompts, -jnp.log(num_prompts)),
-        log_gates=_log_dirichlet(gate_key, gate_concentration, (num_prompts, num_personas)),
-        log_experts=_log_dirichlet(expert_key, concentration, (num_personas, *(num_words,) * (order + 1))),
-    )
+    tables = (num_prompts, num_personas), (num_personas, *(num_words,) * (order + 1))
+    world = _drawn(key, (gate_concentration, concentration), (num_words,) * prompt_length, *tables)
     return world, Labels(names.numbered(num_personas), tuple(f"w{i}" for i in range(num_words)), " ")
+
+
+@partial(jax.jit, static_argnums=(1, 2, 3, 4))
+def _drawn(
+    key: Key,
+    concentrations: tuple[float, float],
+    prompts: tuple[int, ...],
+    gates: tuple[int, ...],
+    experts: tuple[int, ...],
+) -> World:
+    """A world of given shapes, of ``prompts`` that of all there could be; outside of a trace too one program."""
+    prompt_key, gate_key, expert_key = jax.random.split(key, 3)
+    chosen = jax.random.choice(prompt_key, math.prod(prompts), gates[:1], replace=False)
+    return World(
+        prompts=jnp.stack(jnp.unravel_index(chosen, prompts), axis=-1),
+        log_prompts=jnp.full(gates[0], -jnp.log(gates[0])),
+        log_gates=_log_dirichlet(gate_key, concentrations[0], gates),
+        log_experts=_log_dirichlet(expert_key, concentrations[1], experts),
+    )
 
 
 def _log_dirichlet(key: Key, concentration: float, shape: tuple[int, ...]) -> jax.Array:

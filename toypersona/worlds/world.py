@@ -4,6 +4,7 @@ Personas are Markov chains and the prompt decides who answers: ``p(x|c) = sum_k 
 posterior over who writes such prompts.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -74,6 +75,14 @@ def log_personas(world: World, length: int) -> Float[Array, "C K N"]:
 def log_base(world: World, length: int) -> Float[Array, "C N"]:
     """Log pi0(x|c) in nats of all V^T responses [C, N]: the personas mixed by the gates."""
     return numerics.log_mix(world.log_gates, log_personas(world, length))
+
+
+@partial(jax.jit, static_argnums=1)
+def listed(world: World, length: int) -> tuple[Int[Array, "N T"], Float[Array, "C K N"], Float[Array, "C N"]]:
+    """All responses, and what each persona and the base say of them: outside of a trace too one program."""
+    responses = chains.outcomes(world.log_experts.shape[-1], length)
+    by_persona = log_personas(world, length)
+    return responses, by_persona, numerics.log_mix(world.log_gates, by_persona)
 
 
 def log_responsibilities(
