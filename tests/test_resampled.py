@@ -62,6 +62,13 @@ def test_a_tilt_of_the_strength_found_is_as_far_as_wanted():
         np.testing.assert_allclose(np.exp(LOG_PROMPTS) @ (shares * np.log(NUM * shares)).sum(axis=1), nats, rtol=1e-6)
 
 
+def test_no_tilt_is_farther_than_what_pays_most():
+    """Of two rewards, each half of the samples: a tilt moves all to one of them, ln 2 nats at most."""
+    paid = jnp.tile(jnp.array([0.0, 1.0]), (C, NUM // 2))
+    assert jnp.isfinite(resampled.strength(paid, LOG_PROMPTS, 0.69))
+    assert jnp.isnan(resampled.strength(paid, LOG_PROMPTS, 0.7))
+
+
 @pytest.mark.parametrize("num", [1, 2, 3])
 def test_best_of_n_wins_as_often_as_in_contests_played_out(num):
     paid, others = np.array([[0.0, 1.0, 2.5, 3.0]]), np.array([[1.0, 0.0, 1.0, 3.0]])

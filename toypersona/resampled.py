@@ -16,8 +16,8 @@ from toypersona.measures import control_variates, detectors, sampled
 from toypersona.measures.sampled_inputs import SCORED_TWICE, Samples
 from toypersona.types import Key, Scalar
 
-HALVINGS = 50
-"""Bisections of a strength's logarithm."""
+HALVINGS, REACHED = 50, 1e-3
+"""Bisections of a strength's logarithm, and the part of the drift that it may miss."""
 
 
 class Limit(NamedTuple):
@@ -59,7 +59,7 @@ def weak_limit(drawn: Samples, rewards: Float[Array, "C M"], log_prompts: Float[
 
 
 def strength(rewards: Float[Array, "C M"], log_prompts: Float[Array, " C"], nats: Scalar) -> Float[Array, ""]:
-    """The strength whose tilt is so many nats from the base, by samples of the base; the largest tried if none is."""
+    """The strength whose tilt is so many nats from the base, by samples of the base; nan if no tilt is so far."""
     spread = jnp.sqrt(jnp.exp(log_prompts) @ rewards.var(axis=1))
 
     def halve(ends: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
@@ -68,7 +68,8 @@ def strength(rewards: Float[Array, "C M"], log_prompts: Float[Array, " C"], nats
         return (jnp.where(beyond, ends[0], middle), jnp.where(beyond, middle, ends[1])), None
 
     start = 1e-4 / spread, 1e4 / spread
-    return jax.lax.scan(halve, start, length=HALVINGS)[0][0]
+    found = jax.lax.scan(halve, start, length=HALVINGS)[0][0]
+    return jnp.where(jnp.abs(drift(found * rewards, log_prompts) - nats) < REACHED * nats, found, jnp.nan)
 
 
 def drift(log_weights: Float[Array, "C M"], log_prompts: Float[Array, " C"]) -> Float[Array, ""]:
