@@ -33,7 +33,7 @@ def draw_law(axis: Axes, dataset: xr.Dataset) -> None:
 
 def draw_selection(axis: Axes, dataset: xr.Dataset) -> None:
     """Nats at every single question."""
-    one = readings.tilts(dataset.isel(asked=slice(None, -1))).isel(seed=0)
+    one = readings.tilts(readings.single(dataset)).isel(seed=0)
     for name, colour, mark in _looks(dataset):
         here = one.sel(reward=name)
         axis.plot(

@@ -116,7 +116,7 @@ def test_detectors_see_what_no_mix_says_and_never_a_mix():
     even = jnp.full((C, 1), jnp.log(0.98))
     beyond = jnp.take_along_axis(theory.tilt(LOG_BASE, REWARD, 3.0) - LOG_BASE, picks, axis=1)
     tilt, base = (
-        resampled.seen(jax.random.key(8), drawn, weights, jnp.array([True, True]))
+        resampled.seen(jax.random.key(8), weights, drawn, jnp.array([True, True]))
         for weights in (beyond, jnp.broadcast_to(even, picks.shape))
     )
     assert tilt.log_e > 20 and tilt.proofs > 0 and tilt.best > 0 and tilt.certified
@@ -124,7 +124,7 @@ def test_detectors_see_what_no_mix_says_and_never_a_mix():
     law = theory.tilt(LOG_BASE, REWARD, 3.0)[prompt] - LOG_PERSONAS[prompt].max(axis=0)
     np.testing.assert_allclose(tilt.best, law[picks[prompt, place]], rtol=1e-9)
     assert base.log_e < 0 and base.proofs == 0 and base.num == picks.size
-    alone = resampled.seen(jax.random.key(8), drawn, beyond, jnp.array([True, False]))
+    alone = resampled.seen(jax.random.key(8), beyond, drawn, jnp.array([True, False]))
     assert alone.num < tilt.num and int(alone.witness) < NUM
 
 

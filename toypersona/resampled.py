@@ -157,13 +157,13 @@ class Seen(NamedTuple):
     certified: Bool[Array, ""]
 
 
-def seen(key: Key, tested: Samples, log_weights: Float[Array, "C M"], asked: Bool[Array, " C"]) -> Seen:
+def seen(key: Key, log_weights: Float[Array, "C M"], tested: Samples, asked: Bool[Array, " C"]) -> Seen:
     """Detectors on the samples of the base that a policy accepts as its own.
 
     Args:
         key: decides which are accepted.
-        tested: samples of the base that no constant was fitted to.
-        log_weights: log pi/pi0 of them, such that the policy sums to 1 or less.
+        log_weights: log pi/pi0 of samples of the base, such that the policy sums to 1 or less.
+        tested: these samples, to which nothing was fitted.
         asked: prompts whose samples count [C].
     """
     taken = accepted(key, log_weights) & asked[:, None]
@@ -172,6 +172,50 @@ def seen(key: Key, tested: Samples, log_weights: Float[Array, "C M"], asked: Boo
     margins = jnp.where(taken, detectors.margin(log_policy, tested.log_personas), -jnp.inf)
     proofs = (margins > 2 * SCORED_TWICE).sum()
     return Seen(found.log_e, taken.sum(), proofs, margins.max(), margins.argmax(), found.certified)
+
+
+class Measured(NamedTuple):
+    """Policies that pay one reward, of P kinds.
+
+    Attributes:
+        predicted: R² of the reward.
+        budget: of every policy [P].
+        seen: what detectors make of it [P].
+    """
+
+    predicted: Limit
+    budget: sampled.SampledBudget
+    seen: Seen
+
+
+def measured(
+    key: Key,
+    fitted: Samples,
+    tested: Samples,
+    rewards: tuple[Float[Array, "C L"], Float[Array, "C M"]],
+    log_prompts: Float[Array, " C"],
+    nats: Float[Array, " D"],
+    nums: Float[Array, " B"],
+) -> Measured:
+    """Tilts and best of n made of some samples of the base, and measured on others.
+
+    Args:
+        key: decides which samples detectors see.
+        fitted: samples by which R² is predicted and policies are made, of strata in turn or of none.
+        tested: others, likewise.
+        rewards: of both.
+        log_prompts: log rho(c) [C].
+        nats: drifts of tilts.
+        nums: n of best of n.
+    """
+    by, on = rewards
+    made = policies(by, on, log_prompts, nats, nums, fitted.num_strata)
+
+    def one(given: tuple[Key, Float[Array, "C M"]]) -> tuple[sampled.SampledBudget, Seen]:
+        budget = sampled.budget_from_samples(reweighted(tested, given[1]), tested, log_prompts)
+        return budget, seen(*given, tested, jnp.isfinite(log_prompts))
+
+    return Measured(weak_limit(fitted, by, log_prompts), *jax.lax.map(one, (jax.random.split(key, len(made)), made)))
 
 
 class Repaired(NamedTuple):

@@ -19,13 +19,29 @@ ALARM = float(np.log(20))
 """ln E from which an alarm is raised, false in one of twenty cases at most."""
 
 
+def measured(dataset: xr.Dataset) -> xr.Dataset:
+    """With nan where samples weigh too few answers, or no tilt is so far from the base."""
+    found = {str(name): values.where(~dataset.void) for name, values in dataset.items() if _of_policies(values)}
+    outer = [name for name in map(str, dataset) if name.startswith("shuffled_") and dataset[name].dtype.kind == "f"]
+    return dataset.assign(found | {name: dataset[name].where(~dataset.shuffled_void) for name in outer})
+
+
+def _of_policies(values: xr.DataArray) -> bool:
+    return "policy" in values.dims and values.dtype.kind == "f"
+
+
 def together(dataset: xr.Dataset) -> xr.Dataset:
     """All questions together."""
-    return dataset.isel(asked=-1)
+    return measured(dataset).isel(asked=-1)
+
+
+def single(dataset: xr.Dataset) -> xr.Dataset:
+    """Every question alone."""
+    return measured(dataset).isel(asked=slice(None, -1))
 
 
 def tilts(dataset: xr.Dataset) -> xr.Dataset:
-    """The policies that are tilts, where their samples are worth enough to be measured."""
+    """The policies that are tilts."""
     names = [name for name in dataset.policy.values if name.startswith("tilt")]
     return dataset.sel(policy=names)
 
@@ -108,7 +124,7 @@ def failing(dataset: xr.Dataset) -> list[str]:
 
 
 def _of_the_law(dataset: xr.Dataset, every: xr.Dataset) -> list[str]:
-    each = missed(tilts(dataset.isel(asked=slice(None, -1))))
+    each = missed(tilts(single(dataset)))
     known = each.notnull()
     said = [
         f"At single questions {int((abs(each) <= ERRORS).sum())} of {int(known.sum())} tilts that could be measured "
