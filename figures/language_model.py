@@ -100,7 +100,7 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
         "not made from, against their number times the hull distance; above the dashed line a false alarm has a "
         "probability of one in twenty at most.",
     )
-    off = float(every.shuffled_misfit.isel(reward=0, seed=0))
+    off, _ = readings.misfit(every)
     yield Panel(
         draw_repair,
         f"A base {off:.1f} nats outside, repaired",

@@ -117,6 +117,11 @@ def findings(dataset: xr.Dataset) -> list[str]:
     ]
 
 
+def misfit(every: xr.Dataset) -> tuple[float, float]:
+    """How far the base after shuffled lines is from the hull, and its standard error, nats: whatever is rewarded."""
+    return float(every.shuffled_misfit.mean()), float(every.shuffled_misfit_se.mean())
+
+
 def failing(dataset: xr.Dataset) -> list[str]:
     """Rewards whose selection is not R² × drift somewhere, or could not be measured."""
     most = worst(dataset)
@@ -182,15 +187,15 @@ def _of_best(picked: xr.Dataset) -> str:
 
 
 def _of_the_repair(every: xr.Dataset) -> list[str]:
-    one = every.isel(reward=0, seed=0)
+    off_by, error = misfit(every)
     off = (every.shuffled_selection_fraction - every.shuffled_predicted) / np.hypot(
         every.shuffled_selection_fraction_se, every.shuffled_predicted_se
     )
     low, high = float(every.shuffled_as_given.min()), float(every.shuffled_as_given.max())
     hold = int((abs(off) <= ERRORS).all("seed").sum())
     return [
-        f"After everybody's lines in one prompt the model is {float(one.shuffled_misfit):.2f} ± "
-        f"{float(one.shuffled_misfit_se):.2f} nats an answer outside the hull. Unrepaired, S of its tilts would be "
+        f"After everybody's lines in one prompt the model is {off_by:.2f} ± {error:.2f} "
+        f"nats an answer outside the hull. Unrepaired, S of its tilts would be "
         f"{low:.1f} to {high:.1f}; repaired it is R² within {ERRORS:g} standard errors for {hold} of "
         f"{off.sizes['reward']} rewards."
     ]
