@@ -88,8 +88,8 @@ def best_of(num: Scalar, rewards: Float[Array, "C M"], others: Float[Array, "C L
 
     def one(paid: Float[Array, " M"], others: Float[Array, " L"]) -> Float[Array, " M"]:
         ordered, whole = jnp.sort(others), others.shape[0] + 1
-        below = jnp.searchsorted(ordered, paid, side="left") / whole
-        up_to = (jnp.searchsorted(ordered, paid, side="right") + 1) / whole
+        among = lambda side: jnp.searchsorted(ordered, paid, side=side).astype(paid.dtype)  # noqa: E731
+        below, up_to = among("left") / whole, (among("right") + 1) / whole
         return jnp.log((up_to**num - below**num) / (up_to - below))
 
     return jax.vmap(one)(rewards, others)
