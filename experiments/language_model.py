@@ -22,9 +22,14 @@ from toypersona.limits import Limit, increasing
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
+    from toypersona import resampled
+    from toypersona.measures import sampled
     from toypersona.types import Array, Key
 
 NAME = "language_model"
+FEWEST = 50
+"""Samples that weighted ones have to be worth (``sampled.EFFECTIVE``, which needs jax)."""
+
 MEASURED = (
     "total",
     "total_se",
@@ -95,44 +100,50 @@ def run(config: Config) -> xr.Dataset:
             for rewards, each in zip(table, both, strict=True)
         )
 
-        def of_half(given: tuple[Any, ...]) -> dict[str, Array]:
-            (fitted, tested), rewards, keys = given
+        def of_half(given: tuple[Any, ...]) -> resampled.Measured:
+            fitted, tested, rewards, keys = given
+            of_reward = lambda x: resampled.measured(x[1], fitted, tested, x[0], log_prompts, nats, nums)  # noqa: E731
+            return jax.lax.map(of_reward, (rewards, jax.random.split(keys, len(paid))))
 
-            def of_reward(given: tuple[Array, Array, Key]) -> dict[str, Array]:
-                by, on, keys = given
-                made_of = resampled.policies(by, on, log_prompts, nats, nums, drawn.num_strata)
-                measured = jax.lax.map(lambda x: of_policy(tested, *x), (jax.random.split(keys, len(made_of)), made_of))
-                limit = resampled.weak_limit(fitted, by, log_prompts)
-                return measured | {"predicted": limit.value, "predicted_se": limit.error}
-
-            return jax.lax.map(of_reward, (*rewards, jax.random.split(keys, len(paid))))
-
-        def of_policy(tested: sampled.Samples, key: Key, log_weights: Array) -> dict[str, Array]:
-            policy = resampled.reweighted(tested, log_weights)
-            budget = sampled.budget_from_samples(policy, tested, log_prompts)
-            seen = resampled.seen(key, tested, log_weights, jnp.isfinite(log_prompts))
-            certified = (budget.certified | (budget.effective < sampled.EFFECTIVE)) & seen.certified
-            return {name: getattr(budget, name) for name in MEASURED} | seen._asdict() | {"certified": certified}
-
-        cut = lambda x: jnp.split(x, 2, axis=-1)  # noqa: E731
-        either = lambda x: (jnp.stack(cut(x)), jnp.stack(cut(x)[::-1]))  # noqa: E731
+        either = lambda x: _either(jnp.stack(jnp.split(x, 2, axis=-1)))  # noqa: E731
         fitted, tested = (jax.tree.map(lambda x, i=i: either(x)[i], drawn) for i in (0, 1))
-        found = jax.lax.map(of_half, ((fitted, tested), either(paid), jax.random.split(key)))
+        found = jax.lax.map(of_half, (fitted, tested, either(paid), jax.random.split(key)))
+        outer = jax.lax.map(lambda r: resampled.repaired(outside, r, log_prompts, nats[0]), paid_outside)
         along: dict[str, Any] = {"half": None, "reward": (*made[0], answers.SCORE), "policy": config.policies}
-        by_name = {name: named(x, **dict(list(along.items())[: x.ndim])) for name, x in found.items()}
-        limit, tilt, as_given = jax.lax.map(
-            lambda r: resampled.repaired(outside, r, log_prompts, nats[0]), paid_outside
+        named_along = lambda x, *names: named(x, **{name: along[name] for name in names})  # noqa: E731
+        measured = _numbers(found.budget) | found.seen._asdict()
+        measured["certified"] = measured["void"] | (found.budget.certified & found.seen.certified)
+        shuffled = _numbers(outer.budget) | {"misfit": outer.budget.misfit, "misfit_se": outer.budget.misfit_se}
+        shuffled |= _limit(outer.predicted) | {"as_given": outer.as_given}
+        return (
+            named_along(_finite(measured), *along)
+            | named_along(_limit(found.predicted), "half", "reward")
+            | named_along({f"shuffled_{name}": x for name, x in _finite(shuffled).items()}, "reward")
         )
-        outer = {f"shuffled_{name}": getattr(tilt, name) for name in (*MEASURED, "base_inside", "misfit", "misfit_se")}
-        outer |= {
-            "shuffled_predicted": limit.value,
-            "shuffled_predicted_se": limit.error,
-            "shuffled_as_given": as_given,
-        }
-        return by_name | named(outer, reward=along["reward"])
 
     labels = {"questions": said.questions.tolist(), "answers": both[0].texts.tolist()}
     return command.sweep(NAME, config, point, {"asked": np.arange(num_questions + 1)}, labels=labels)
+
+
+def _either(halves: Array) -> tuple[Array, Array]:
+    """What is fitted and what is tested, with either half as the first."""
+    return halves, halves[::-1]
+
+
+def _numbers(budget: sampled.SampledBudget) -> dict[str, Array]:
+    """What is kept of a budget; void where samples are worth too little, or no tilt is so far."""
+    return {name: getattr(budget, name) for name in MEASURED} | {"void": ~(budget.effective >= FEWEST)}
+
+
+def _limit(limit: resampled.Limit) -> dict[str, Array]:
+    return {"predicted": limit.value, "predicted_se": limit.error}
+
+
+def _finite(values: dict[str, Array]) -> dict[str, Array]:
+    """What is void is marked so, and not nan, which would be a run that diverged."""
+    import jax.numpy as jnp
+
+    return {name: jnp.where(jnp.isfinite(x), x, jnp.zeros_like(x)) for name, x in values.items()}
 
 
 if __name__ == "__main__":

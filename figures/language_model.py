@@ -33,7 +33,7 @@ def draw_law(axis: Axes, dataset: xr.Dataset) -> None:
 
 def draw_selection(axis: Axes, dataset: xr.Dataset) -> None:
     """Nats at every single question."""
-    one = readings.tilts(dataset.isel(asked=slice(None, -1))).isel(seed=0)
+    one = readings.tilts(readings.single(dataset)).isel(seed=0)
     for name, colour, mark in _looks(dataset):
         here = one.sel(reward=name)
         axis.plot(
@@ -100,7 +100,7 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
         "not made from, against their number times the hull distance; above the dashed line a false alarm has a "
         "probability of one in twenty at most.",
     )
-    off = float(every.shuffled_misfit.isel(reward=0, seed=0))
+    off, _ = readings.misfit(every)
     yield Panel(
         draw_repair,
         f"A base {off:.1f} nats outside, repaired",

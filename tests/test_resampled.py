@@ -62,6 +62,13 @@ def test_a_tilt_of_the_strength_found_is_as_far_as_wanted():
         np.testing.assert_allclose(np.exp(LOG_PROMPTS) @ (shares * np.log(NUM * shares)).sum(axis=1), nats, rtol=1e-6)
 
 
+def test_no_tilt_is_farther_than_what_pays_most():
+    """Of two rewards, each half of the samples: a tilt moves all to one of them, ln 2 nats at most."""
+    paid = jnp.tile(jnp.array([0.0, 1.0]), (C, NUM // 2))
+    assert jnp.isfinite(resampled.strength(paid, LOG_PROMPTS, 0.69))
+    assert jnp.isnan(resampled.strength(paid, LOG_PROMPTS, 0.7))
+
+
 @pytest.mark.parametrize("num", [1, 2, 3])
 def test_best_of_n_wins_as_often_as_in_contests_played_out(num):
     paid, others = np.array([[0.0, 1.0, 2.5, 3.0]]), np.array([[1.0, 0.0, 1.0, 3.0]])
@@ -83,7 +90,8 @@ def test_policies_sum_to_little_less_than_one_and_are_tilts_and_best_of_n():
     listed = resampled.policies(paid, REWARD, LOG_PROMPTS, nats, nums, drawn.num_strata)
     laws = LOG_BASE[None] + listed
     sums = jnp.exp(laws).sum(axis=-1)
-    assert (sums < 1).all() and (sums > 0.75).all()
+    # Below 1 but for what 600 samples may miss by chance.
+    assert (sums < 1.05).all() and (sums > 0.75).all() and sums.mean() < 1
     for law, num in zip(laws[2:], nums, strict=True):
         exact = theory.best_of_n(LOG_BASE, REWARD, num)
         assert (numerics.kl_divergence(numerics.log_normalize(law), exact) < 0.01).all()
@@ -109,7 +117,7 @@ def test_detectors_see_what_no_mix_says_and_never_a_mix():
     even = jnp.full((C, 1), jnp.log(0.98))
     beyond = jnp.take_along_axis(theory.tilt(LOG_BASE, REWARD, 3.0) - LOG_BASE, picks, axis=1)
     tilt, base = (
-        resampled.seen(jax.random.key(8), drawn, weights, jnp.array([True, True]))
+        resampled.seen(jax.random.key(8), weights, drawn, jnp.array([True, True]))
         for weights in (beyond, jnp.broadcast_to(even, picks.shape))
     )
     assert tilt.log_e > 20 and tilt.proofs > 0 and tilt.best > 0 and tilt.certified
@@ -117,7 +125,7 @@ def test_detectors_see_what_no_mix_says_and_never_a_mix():
     law = theory.tilt(LOG_BASE, REWARD, 3.0)[prompt] - LOG_PERSONAS[prompt].max(axis=0)
     np.testing.assert_allclose(tilt.best, law[picks[prompt, place]], rtol=1e-9)
     assert base.log_e < 0 and base.proofs == 0 and base.num == picks.size
-    alone = resampled.seen(jax.random.key(8), drawn, beyond, jnp.array([True, False]))
+    alone = resampled.seen(jax.random.key(8), beyond, drawn, jnp.array([True, False]))
     assert alone.num < tilt.num and int(alone.witness) < NUM
 
 

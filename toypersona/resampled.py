@@ -16,8 +16,8 @@ from toypersona.measures import control_variates, detectors, sampled
 from toypersona.measures.sampled_inputs import SCORED_TWICE, Samples
 from toypersona.types import Key, Scalar
 
-HALVINGS = 50
-"""Bisections of a strength's logarithm."""
+HALVINGS, REACHED = 50, 1e-3
+"""Bisections of a strength's logarithm, and the part of the drift that it may miss."""
 
 
 class Limit(NamedTuple):
@@ -59,7 +59,7 @@ def weak_limit(drawn: Samples, rewards: Float[Array, "C M"], log_prompts: Float[
 
 
 def strength(rewards: Float[Array, "C M"], log_prompts: Float[Array, " C"], nats: Scalar) -> Float[Array, ""]:
-    """The strength whose tilt is so many nats from the base, by samples of the base; the largest tried if none is."""
+    """The strength whose tilt is so many nats from the base, by samples of the base; nan if no tilt is so far."""
     spread = jnp.sqrt(jnp.exp(log_prompts) @ rewards.var(axis=1))
 
     def halve(ends: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
@@ -68,7 +68,8 @@ def strength(rewards: Float[Array, "C M"], log_prompts: Float[Array, " C"], nats
         return (jnp.where(beyond, ends[0], middle), jnp.where(beyond, middle, ends[1])), None
 
     start = 1e-4 / spread, 1e4 / spread
-    return jax.lax.scan(halve, start, length=HALVINGS)[0][0]
+    found = jax.lax.scan(halve, start, length=HALVINGS)[0][0]
+    return jnp.where(jnp.abs(drift(found * rewards, log_prompts) - nats) < REACHED * nats, found, jnp.nan)
 
 
 def drift(log_weights: Float[Array, "C M"], log_prompts: Float[Array, " C"]) -> Float[Array, ""]:
@@ -87,8 +88,8 @@ def best_of(num: Scalar, rewards: Float[Array, "C M"], others: Float[Array, "C L
 
     def one(paid: Float[Array, " M"], others: Float[Array, " L"]) -> Float[Array, " M"]:
         ordered, whole = jnp.sort(others), others.shape[0] + 1
-        below = jnp.searchsorted(ordered, paid, side="left") / whole
-        up_to = (jnp.searchsorted(ordered, paid, side="right") + 1) / whole
+        among = lambda side: jnp.searchsorted(ordered, paid, side=side).astype(paid.dtype)  # noqa: E731
+        below, up_to = among("left") / whole, (among("right") + 1) / whole
         return jnp.log((up_to**num - below**num) / (up_to - below))
 
     return jax.vmap(one)(rewards, others)
@@ -156,13 +157,13 @@ class Seen(NamedTuple):
     certified: Bool[Array, ""]
 
 
-def seen(key: Key, tested: Samples, log_weights: Float[Array, "C M"], asked: Bool[Array, " C"]) -> Seen:
+def seen(key: Key, log_weights: Float[Array, "C M"], tested: Samples, asked: Bool[Array, " C"]) -> Seen:
     """Detectors on the samples of the base that a policy accepts as its own.
 
     Args:
         key: decides which are accepted.
-        tested: samples of the base that no constant was fitted to.
-        log_weights: log pi/pi0 of them, such that the policy sums to 1 or less.
+        log_weights: log pi/pi0 of samples of the base, such that the policy sums to 1 or less.
+        tested: these samples, to which nothing was fitted.
         asked: prompts whose samples count [C].
     """
     taken = accepted(key, log_weights) & asked[:, None]
@@ -171,6 +172,50 @@ def seen(key: Key, tested: Samples, log_weights: Float[Array, "C M"], asked: Boo
     margins = jnp.where(taken, detectors.margin(log_policy, tested.log_personas), -jnp.inf)
     proofs = (margins > 2 * SCORED_TWICE).sum()
     return Seen(found.log_e, taken.sum(), proofs, margins.max(), margins.argmax(), found.certified)
+
+
+class Measured(NamedTuple):
+    """Policies that pay one reward, of P kinds.
+
+    Attributes:
+        predicted: R² of the reward.
+        budget: of every policy [P].
+        seen: what detectors make of it [P].
+    """
+
+    predicted: Limit
+    budget: sampled.SampledBudget
+    seen: Seen
+
+
+def measured(
+    key: Key,
+    fitted: Samples,
+    tested: Samples,
+    rewards: tuple[Float[Array, "C L"], Float[Array, "C M"]],
+    log_prompts: Float[Array, " C"],
+    nats: Float[Array, " D"],
+    nums: Float[Array, " B"],
+) -> Measured:
+    """Tilts and best of n made of some samples of the base, and measured on others.
+
+    Args:
+        key: decides which samples detectors see.
+        fitted: samples by which R² is predicted and policies are made, of strata in turn or of none.
+        tested: others, likewise.
+        rewards: of both.
+        log_prompts: log rho(c) [C].
+        nats: drifts of tilts.
+        nums: n of best of n.
+    """
+    by, on = rewards
+    made = policies(by, on, log_prompts, nats, nums, fitted.num_strata)
+
+    def one(given: tuple[Key, Float[Array, "C M"]]) -> tuple[sampled.SampledBudget, Seen]:
+        budget = sampled.budget_from_samples(reweighted(tested, given[1]), tested, log_prompts)
+        return budget, seen(*given, tested, jnp.isfinite(log_prompts))
+
+    return Measured(weak_limit(fitted, by, log_prompts), *jax.lax.map(one, (jax.random.split(key, len(made)), made)))
 
 
 class Repaired(NamedTuple):

@@ -19,13 +19,29 @@ ALARM = float(np.log(20))
 """ln E from which an alarm is raised, false in one of twenty cases at most."""
 
 
+def measured(dataset: xr.Dataset) -> xr.Dataset:
+    """With nan where samples weigh too few answers, or no tilt is so far from the base."""
+    found = {str(name): values.where(~dataset.void) for name, values in dataset.items() if _of_policies(values)}
+    outer = [name for name in map(str, dataset) if name.startswith("shuffled_") and dataset[name].dtype.kind == "f"]
+    return dataset.assign(found | {name: dataset[name].where(~dataset.shuffled_void) for name in outer})
+
+
+def _of_policies(values: xr.DataArray) -> bool:
+    return "policy" in values.dims and values.dtype.kind == "f"
+
+
 def together(dataset: xr.Dataset) -> xr.Dataset:
     """All questions together."""
-    return dataset.isel(asked=-1)
+    return measured(dataset).isel(asked=-1)
+
+
+def single(dataset: xr.Dataset) -> xr.Dataset:
+    """Every question alone."""
+    return measured(dataset).isel(asked=slice(None, -1))
 
 
 def tilts(dataset: xr.Dataset) -> xr.Dataset:
-    """The policies that are tilts, where their samples are worth enough to be measured."""
+    """The policies that are tilts."""
     names = [name for name in dataset.policy.values if name.startswith("tilt")]
     return dataset.sel(policy=names)
 
@@ -101,6 +117,11 @@ def findings(dataset: xr.Dataset) -> list[str]:
     ]
 
 
+def misfit(every: xr.Dataset) -> tuple[float, float]:
+    """How far the base after shuffled lines is from the hull, and its standard error, nats: whatever is rewarded."""
+    return float(every.shuffled_misfit.mean()), float(every.shuffled_misfit_se.mean())
+
+
 def failing(dataset: xr.Dataset) -> list[str]:
     """Rewards whose selection is not R² × drift somewhere, or could not be measured."""
     most = worst(dataset)
@@ -108,7 +129,7 @@ def failing(dataset: xr.Dataset) -> list[str]:
 
 
 def _of_the_law(dataset: xr.Dataset, every: xr.Dataset) -> list[str]:
-    each = missed(tilts(dataset.isel(asked=slice(None, -1))))
+    each = missed(tilts(single(dataset)))
     known = each.notnull()
     said = [
         f"At single questions {int((abs(each) <= ERRORS).sum())} of {int(known.sum())} tilts that could be measured "
@@ -166,15 +187,15 @@ def _of_best(picked: xr.Dataset) -> str:
 
 
 def _of_the_repair(every: xr.Dataset) -> list[str]:
-    one = every.isel(reward=0, seed=0)
+    off_by, error = misfit(every)
     off = (every.shuffled_selection_fraction - every.shuffled_predicted) / np.hypot(
         every.shuffled_selection_fraction_se, every.shuffled_predicted_se
     )
     low, high = float(every.shuffled_as_given.min()), float(every.shuffled_as_given.max())
     hold = int((abs(off) <= ERRORS).all("seed").sum())
     return [
-        f"After everybody's lines in one prompt the model is {float(one.shuffled_misfit):.2f} ± "
-        f"{float(one.shuffled_misfit_se):.2f} nats an answer outside the hull. Unrepaired, S of its tilts would be "
+        f"After everybody's lines in one prompt the model is {off_by:.2f} ± {error:.2f} "
+        f"nats an answer outside the hull. Unrepaired, S of its tilts would be "
         f"{low:.1f} to {high:.1f}; repaired it is R² within {ERRORS:g} standard errors for {hold} of "
         f"{off.sizes['reward']} rewards."
     ]
