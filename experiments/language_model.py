@@ -3,8 +3,8 @@
 SmolLM2-135M answered four questions in three voices, as often in each: samples of the base that mixes them evenly.
 Every reward's R² is read off one half of them. Its tilts, and best of n by it, are the other half weighted: their drift
 budget is measured, and detectors are shown what they say. A second base, the same model after everybody's lines
-shuffled, is outside the hull and repaired. The answers lie in a file; --from-model samples the model itself and writes
-that file anew. Seeds draw the random score of every token, and the answers that detectors see.
+shuffled, is outside the hull and repaired. The answers lie in a file; --from-model samples the model itself. Seeds draw
+the random score of every token, and the answers that detectors see.
 
 On 2 cores the preset quick takes a minute.
 """
@@ -15,13 +15,14 @@ import dataclasses
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-import xarray as xr
 
 from experiments.shared import answers, command, settings
 from toypersona.limits import Limit, increasing
 from toypersona.outputs import named
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from toypersona import resampled
     from toypersona.measures import sampled
     from toypersona.types import Array, Key
@@ -30,15 +31,8 @@ NAME = "language_model"
 FEWEST = 50
 """Samples that weighted ones have to be worth (``sampled.EFFECTIVE``, which needs jax)."""
 
-MEASURED = (
-    "total",
-    "total_se",
-    "selection",
-    "selection_se",
-    "selection_fraction",
-    "selection_fraction_se",
-    "effective",
-)
+ESTIMATES = ("total", "selection", "selection_fraction")
+MEASURED = (*(f"{name}{end}" for name in ESTIMATES for end in ("", "_se")), "effective")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,7 +54,7 @@ class Config(settings.Settings):
     ] = (2, 4)
     """n of best of n; increasing."""
     from_model: bool = False
-    """Sample the language model (make .venv/.lm-ready first), and write experiments/shared/answers.npz anew."""
+    """Sample the language model (make .venv/.lm-ready first) into OUT/answers.npz, and read that."""
 
     @property
     def policies(self) -> tuple[str, ...]:
@@ -79,10 +73,11 @@ def run(config: Config) -> xr.Dataset:
     from toypersona import resampled
     from toypersona.measures import sampled
 
-    if config.from_model:
+    sampled_here = config.out / "answers.npz"
+    if config.from_model and not sampled_here.exists():
         config.say("Sampling the language model ...")
-        answers.keep(answers.SHIPPED, answers.asked_of_model())
-    said = answers.load()
+        answers.keep(sampled_here, answers.asked_of_model())
+    said = answers.load(sampled_here if config.from_model else None)
     both = answers.of_the_mix(said), answers.after_shuffled_lines(said)
     made = [answers.rewards(each) for each in both]
     table = [jnp.asarray(np.stack([*rewards.values()])) for rewards in made]

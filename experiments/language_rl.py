@@ -16,7 +16,6 @@ import functools
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-import xarray as xr
 
 from experiments.shared import command, settings, trained
 from toypersona.limits import Grid, Positive, at_least
@@ -24,6 +23,8 @@ from toypersona.outputs import named
 from toypersona.worlds import voices
 
 if TYPE_CHECKING:
+    import xarray as xr
+
     from toypersona.types import Array, Key
 
 NAME = "language_rl"

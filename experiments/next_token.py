@@ -3,8 +3,7 @@
 SmolLM2-135M answers four questions in three voices, Larry's, Bob's and Alice's, of which eight example lines each were
 read; the base mixes them evenly. Seven rewards, from one that pays for Alice to one for a letter: R² predicts the
 selection fraction of a weak tilt. Strong tilts say words that no voice would say; the claims name them. The voices'
-laws lie in a file; --from-model reads the model itself and writes that file anew. Seeds draw one reward, a random score
-of every token.
+laws lie in a file; --from-model asks the model itself. Seeds draw one reward, a random score of every token.
 
 On 2 cores the preset quick takes a minute.
 """
@@ -46,7 +45,7 @@ class Config(settings.Settings):
     strong: Grid = geometric(0.02, 20.48, 21)
     """Sizes of strong tilts; increasing."""
     from_model: bool = False
-    """Read the language model (make .venv/.lm-ready first), and write experiments/shared/next_token.npz anew."""
+    """Ask the language model (make .venv/.lm-ready first), write its laws to OUT/next_token.npz, and read these."""
 
     def check(self) -> None:
         """Refuse strong tilts that are weaker than weak ones."""
@@ -67,10 +66,11 @@ def run(config: Config) -> xr.Dataset:
 
     from toypersona import hulls, numerics, spoken, theory
 
-    if config.from_model:
+    read_here = config.out / "next_token.npz"
+    if config.from_model and not read_here.exists():
         config.say("Reading the language model and sampling answers ...")
-        next_laws.keep(next_laws.SHIPPED, asked_of_model())
-    laws = next_laws.load()
+        next_laws.keep(read_here, asked_of_model())
+    laws = next_laws.load(read_here if config.from_model else None)
     log_voices, log_base = jnp.asarray(laws.log_voices), jnp.asarray(laws.log_base)
     made = next_laws.rewards(laws)
     prepared, sizes = jnp.asarray(np.stack([*made.values()], axis=1)), jnp.asarray((*config.weak, *config.strong))
