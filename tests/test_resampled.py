@@ -84,14 +84,20 @@ def test_best_of_n_wins_as_often_as_in_contests_played_out(num):
 
 
 def test_policies_sum_to_little_less_than_one_and_are_tilts_and_best_of_n():
-    picks, drawn = draw(jax.random.key(4))
-    paid = jnp.take_along_axis(REWARD, picks, axis=1)
     nats, nums = jnp.array([0.2, 0.6]), jnp.array([2.0, 4.0])
-    listed = resampled.policies(paid, REWARD, LOG_PROMPTS, nats, nums, drawn.num_strata)
+
+    def made(key):
+        picks, drawn = draw(key)
+        paid = jnp.take_along_axis(REWARD, picks, axis=1)
+        return resampled.policies(paid, REWARD, LOG_PROMPTS, nats, nums, drawn.num_strata)
+
+    every = jax.jit(jax.vmap(made))(jax.random.split(jax.random.key(4), 300))
+    sums = jnp.exp(LOG_BASE[None, None] + every).sum(axis=-1)
+    # By chance 600 samples have a mean 3 standard errors too small in one case of 700, and more often where few weigh.
+    assert (sums > 1).mean() < 0.01
+    assert (sums > 0.7).all() and sums.mean() > 0.85
+    listed = every[0]
     laws = LOG_BASE[None] + listed
-    sums = jnp.exp(laws).sum(axis=-1)
-    # Below 1 but for what 600 samples may miss by chance.
-    assert (sums < 1.05).all() and (sums > 0.75).all() and sums.mean() < 1
     for law, num in zip(laws[2:], nums, strict=True):
         exact = theory.best_of_n(LOG_BASE, REWARD, num)
         assert (numerics.kl_divergence(numerics.log_normalize(law), exact) < 0.01).all()

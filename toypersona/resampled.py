@@ -16,6 +16,9 @@ from toypersona.measures import control_variates, detectors, sampled
 from toypersona.measures.sampled_inputs import SCORED_TWICE, Samples
 from toypersona.types import Key, Scalar
 
+SURELY = 3.0
+"""Standard errors by which a policy known by samples is scaled down, so that it sums to 1 or less."""
+
 HALVINGS, REACHED = 50, 1e-3
 """Bisections of a strength's logarithm, and the part of the drift that it may miss."""
 
@@ -105,7 +108,8 @@ def policies(
 ) -> Float[Array, "P C M"]:
     """Log-weights of samples under the tilts that are so many nats from the base, then under best of n.
 
-    By ``fitted`` each policy sums to 1 less two standard errors, so to 1 or less: as an e-value needs it.
+    By ``fitted`` each policy sums to 1 less ``SURELY`` standard errors: but for about one case in a hundred it then
+    sums to 1 or less, as an e-value needs it.
 
     Args:
         fitted: rewards of samples by which policies are made.
@@ -125,10 +129,10 @@ def policies(
 
 
 def _most(log_weights: Float[Array, " M"], num_strata: int) -> Float[Array, ""]:
-    """Ln of the mean weight, two standard errors up."""
+    """Ln of the mean weight, ``SURELY`` standard errors up."""
     most = log_weights.max()
     mean, error = control_variates.pooled(jnp.exp(log_weights - most)[None], jnp.ones(1), num_strata)
-    return most + jnp.log(mean + 2 * error)
+    return most + jnp.log(mean + SURELY * error)
 
 
 def accepted(key: Key, log_weights: Float[Array, "C M"]) -> Bool[Array, "C M"]:

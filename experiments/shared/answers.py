@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.special import logsumexp
 
 from experiments.shared import packed
 from toypersona.worlds import voices
@@ -103,6 +102,8 @@ class Said(NamedTuple):
 
 def of_the_mix(answers: Answers) -> Said:
     """Samples of the even mix of the voices: the first answer of each voice, then the second ones."""
+    from scipy.special import logsumexp
+
     num_voices = answers.texts.shape[1]
     in_turn = lambda x: np.swapaxes(x, 1, 2).reshape(len(x), -1, *x.shape[3:])  # noqa: E731
     log_voices = np.moveaxis(answers.log_voices, 1, 3).reshape(len(answers.questions), num_voices, -1)
@@ -119,6 +120,8 @@ def after_shuffled_lines(answers: Answers) -> Said:
 
 def rewards(said: Said) -> dict[str, np.ndarray]:
     """Rewards of answers, each [C, M]: for who speaks, for words, for length, for a letter, for being likely."""
+    from scipy.special import logsumexp
+
     log_odds = said.log_voices - logsumexp(said.log_voices, axis=1, keepdims=True)
     words = [[_words(text) for text in texts] for texts in said.texts]
 
