@@ -130,10 +130,13 @@ def failing(dataset: xr.Dataset) -> list[str]:
 
 def _of_the_law(dataset: xr.Dataset, every: xr.Dataset) -> list[str]:
     each = missed(tilts(single(dataset)))
-    known = each.notnull()
+    kept = each.drop_sel(reward=failing(dataset))
+    first, last = (kept.isel(policy=i) for i in (0, -1))
     said = [
-        f"At single questions {int((abs(each) <= ERRORS).sum())} of {int(known.sum())} tilts that could be measured "
-        f"select R² × drift within {ERRORS:g} standard errors; the misses spread by {float(each.std()):.2f} of them."
+        f"At single questions {int((abs(each) <= ERRORS).sum())} of {int(each.notnull().sum())} tilts that could be "
+        f"measured select R² × drift within {ERRORS:g} standard errors; without rewards that fail, misses spread by "
+        f"{float(first.std()):.2f} errors ({first.policy.item()}) to {float(last.std()):.2f} ({last.policy.item()}): "
+        "what grows with drift is no noise."
     ]
     for name in failing(dataset):
         one = tilts(every).sel(reward=name)

@@ -83,7 +83,8 @@ def deviations(values: Float[Array, "*batch M"], num_strata: int = 1) -> Float[A
 
 def _coefficient(ratio: Float[Array, " M"], weights: Weights) -> Float[Array, " M"]:
     """C for every sample, of a size from the other half; 0 where both together miss the mean."""
-    half, lacking = ratio.shape[0] // 2, weighted(ratio, weights)
+    # Weights of mean 1 have set pi, and with it how far the mean of q/pi may be from 1 by chance.
+    half, lacking = ratio.shape[0] // 2, normalised(ratio, weights, -1 - ratio)
     size = weighted(ratio**2, weights).reshape(2, half).mean(axis=1)[::-1]
     missed, error = jnp.abs(lacking.mean()), lacking.std() / jnp.sqrt(ratio.shape[0])
     tame = jnp.maximum(1 - (size / TAME) ** 2, 0.0)
