@@ -136,7 +136,7 @@ def _of_the_law(dataset: xr.Dataset, every: xr.Dataset) -> list[str]:
         f"At single questions {int((abs(each) <= ERRORS).sum())} of {int(each.notnull().sum())} tilts that could be "
         f"measured select R² × drift within {ERRORS:g} standard errors; without rewards that fail, misses spread by "
         f"{float(first.std()):.2f} errors ({first.policy.item()}) to {float(last.std()):.2f} ({last.policy.item()}): "
-        "what grows with drift is no noise."
+        "by noise alone it would be 1.",
     ]
     for name in failing(dataset):
         one = tilts(every).sel(reward=name)
