@@ -98,7 +98,8 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
         f"{alarmed} of {every.log_e.isel(seed=0).size} policies raise an alarm",
         "Ln E against every mix of the voices, of answers that a tilt or best of n accepts from the half that it was "
         "not made from, against their number times the hull distance; above the dashed line a false alarm has a "
-        "probability of one in twenty at most.",
+        "probability of one in twenty at most, if a policy that is known by samples sums to one or less; it is scaled "
+        "down by three standard errors.",
     )
     off, _ = readings.misfit(every)
     yield Panel(

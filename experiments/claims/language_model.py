@@ -195,10 +195,10 @@ def _of_the_repair(every: xr.Dataset) -> list[str]:
         every.shuffled_selection_fraction_se, every.shuffled_predicted_se
     )
     low, high = float(every.shuffled_as_given.min()), float(every.shuffled_as_given.max())
-    hold = int((abs(off) <= ERRORS).all("seed").sum())
+    hold, known = int((abs(off) <= ERRORS).all("seed").sum()), int(off.notnull().all("seed").sum())
     return [
         f"After everybody's lines in one prompt the model is {off_by:.2f} ± {error:.2f} "
         f"nats an answer outside the hull. Unrepaired, S of its tilts would be "
         f"{low:.1f} to {high:.1f}; repaired it is R² within {ERRORS:g} standard errors for {hold} of "
-        f"{off.sizes['reward']} rewards."
+        f"{known} rewards whose tilts weigh enough answers to be measured."
     ]
