@@ -69,6 +69,24 @@ def of_language_model(of: Shipped) -> dict[str, str]:
     }
 
 
+def of_answers(of: Shipped) -> dict[str, str]:
+    """Whole answers of the language model."""
+    where = f"{VOICES}/language_model"
+    missing = of.claim(where, "standard errors somewhere")
+    num = re.search(r"rewards of (\d+)", missing["what"])
+    assert num
+    failing = re.findall(r"It fails for ([^:]+):", " ".join(of.all[where]["findings"]))
+    assert len(failing) == missing["measured"]
+    off, error, low, high = of.said(where, r"model is ([\d.]+) ± ([\d.]+) nats .*? tilts would be (\S+) to (\S+);")
+    hold, known = of.said(where, r"repaired it is R² within 3 standard errors for (\d+) of (\d+)")
+    return {
+        "answers": f"{int(num[1]) - len(failing)} of {num[1]} rewards select R² × drift within 3 standard errors at 0.3 to 0.6 nats, R² read off "
+        f"one half of 1,536 answers, S off the other; not so {', '.join(failing)}. After everybody's lines in one prompt the model is "
+        f"{off} ± {error} nats an answer outside the hull: S would be {plain(low)} to {plain(high)}; with repaired voices it is R² for "
+        f"{hold} of {known} rewards",
+    }
+
+
 LAWS_OF_RL = "R² of the first direction", "R² of as many steps"
 """How the headings of its claims end."""
 
@@ -279,6 +297,7 @@ def sentences() -> dict[str, str]:
     return (
         of_laws(of)
         | of_language_model(of)
+        | of_answers(of)
         | of_language_rl(of)
         | of_network(of)
         | of_detectors(of)
