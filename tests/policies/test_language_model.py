@@ -154,9 +154,9 @@ def test_answers_share_their_prefix_without_copies():
     def largest(jaxpr):
         for equation in jaxpr.eqns:
             yield from (variable.aval.size for variable in equation.outvars)
-            for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda x: hasattr(x, "jaxpr")):
-                if hasattr(inner, "jaxpr"):
-                    yield from largest(inner.jaxpr)
+            for inner in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda x: hasattr(x, "eqns")):
+                if hasattr(inner, "eqns"):
+                    yield from largest(inner)
 
     scored = functools.partial(language_model.score, ARCHITECTURE, ends=ENDS)
     closed = jax.make_jaxpr(scored)(PARAMS, prefix, jnp.zeros((num, 2), int))
