@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,14 +10,21 @@ from toypersona.options import ReasoningOptions
 from toypersona.worlds import reasoning
 from toypersona.worlds import world as worlds
 
-PLAIN = reasoning.reasoning()
-HINTS = reasoning.reasoning(ReasoningOptions(num_bits=2, hints=True))
-EVERYWHERE = reasoning.reasoning(ReasoningOptions(num_bits=2, hints=True, hint_seen="everywhere"))
-WORLDS = pytest.mark.parametrize("world, labels", [PLAIN, HINTS], ids=["plain", "hints"])
+OPTIONS = {
+    "plain": ReasoningOptions(),
+    "hints": ReasoningOptions(num_bits=2, hints=True),
+    "everywhere": ReasoningOptions(num_bits=2, hints=True, hint_seen="everywhere"),
+}
 
 
-@WORLDS
-def test_it_is_a_world_of_distributions(world, labels):
+@functools.cache
+def made(name):
+    return reasoning.reasoning(OPTIONS[name])
+
+
+@pytest.mark.parametrize("name", ["plain", "hints"])
+def test_it_is_a_world_of_distributions(name):
+    world, labels = made(name)
     assert isinstance(world.log_experts, chains.Reading)
     length = world.prompts.shape[1]
     np.testing.assert_allclose(jnp.exp(worlds.log_base(world, length)).sum(axis=-1), 1.0, rtol=1e-12)
@@ -25,12 +34,10 @@ def test_it_is_a_world_of_distributions(world, labels):
 
 
 @pytest.mark.parametrize(
-    "made, num_bits, open_to_answers",
-    [(PLAIN, 3, True), (HINTS, 2, False), (EVERYWHERE, 2, True)],
-    ids=["plain", "hints", "everywhere"],
+    "name, num_bits, open_to_answers", [("plain", 3, True), ("hints", 2, False), ("everywhere", 2, True)]
 )
-def test_every_prompt_is_its_bits_and_its_marks_and_has_one_right_answer(made, num_bits, open_to_answers):
-    (world, labels) = made
+def test_every_prompt_is_its_bits_and_its_marks_and_has_one_right_answer(name, num_bits, open_to_answers):
+    world, labels = made(name)
     prompts = [tuple(transcripts.spelt(labels.units, prompt)) for prompt in world.prompts]
     assert len(set(prompts)) == len(prompts)
     for prompt, right, hinted in zip(
@@ -48,9 +55,9 @@ def test_every_prompt_is_its_bits_and_its_marks_and_has_one_right_answer(made, n
 
 def test_personas_talk_alike_whether_or_not_answers_see_the_hint():
     """What they say carries it: the two worlds differ in what a policy can learn, not in what it starts from."""
-    assert (HINTS[0].prompts != EVERYWHERE[0].prompts).any()
-    alone, everywhere = (worlds.log_base(world, 3) for world, _ in (HINTS, EVERYWHERE))
-    np.testing.assert_array_equal(alone, everywhere)
+    (alone, _), (everywhere, _) = made("hints"), made("everywhere")
+    assert (alone.prompts != everywhere.prompts).any()
+    np.testing.assert_array_equal(worlds.log_base(alone, 3), worlds.log_base(everywhere, 3))
 
 
 def test_hints_are_shown_and_wrong_as_often_as_asked():
@@ -64,7 +71,7 @@ def test_hints_are_shown_and_wrong_as_often_as_asked():
 
 def test_who_says_what_by_hand():
     """Alice's `odd` after `even` and a 1, her answer after it, and what she makes of a mumble."""
-    world, labels = PLAIN
+    world, labels = made("plain")
     table, at = jnp.exp(world.log_experts.table[0]), labels.units.index
     slip, words = reasoning.SLIP, 6
     np.testing.assert_allclose(table[at("1"), at("even"), at("odd")], (1 - slip) * 0.95 + slip / words)
@@ -77,7 +84,7 @@ def test_who_says_what_by_hand():
 
 
 def test_larry_says_that_he_takes_the_hint_and_takes_it():
-    world, labels = HINTS
+    world, labels = made("hints")
     table, at = jnp.exp(world.log_experts.table), labels.units.index
     larry, alice = labels.personas.index("larry"), labels.personas.index("alice")
     slip = reasoning.SLIP / 8
@@ -95,7 +102,7 @@ def test_larry_says_that_he_takes_the_hint_and_takes_it():
 
 @pytest.mark.slow
 def test_text_is_what_the_personas_say():
-    world, labels = PLAIN
+    world, labels = made("plain")
     number = 20_000
     text = worlds.sample(jax.random.key(0), world, 4, number)
     correct = text.tokens[:, -1] == reasoning.right_answers(labels, world.prompts)[text.prompt_index]
@@ -110,13 +117,13 @@ def test_text_is_what_the_personas_say():
 
 
 def test_rewards_by_hand():
-    world, labels = PLAIN
+    world, labels = made("plain")
     prompt, at = world.prompts[5], labels.units.index
     assert transcripts.thought(labels.units, prompt, [1, 3, 4, 0]) == "1 0 1 = | odd odd-thanks meh | even"
     pays = reasoning.parity_reward(labels, 0.3)
     np.testing.assert_allclose(pays(prompt, jnp.array([1, 3, 4, 0])), 1 - 0.3 * (1 + 2 + 0.2) / 3)
     np.testing.assert_allclose(pays(prompt, jnp.array([4, 4, 5, 1])), -0.3 * 0.2)
-    world, labels = HINTS
+    world, labels = made("hints")
     pays, at = reasoning.proxy_reward(labels, 0.5, 0.4), labels.units.index
     spelt = [transcripts.spelt(labels.units, prompt) for prompt in world.prompts]
     prompts = {(*words[:2], words[-1]): prompt for words, prompt in zip(spelt, world.prompts, strict=True)}

@@ -8,43 +8,47 @@ from toypersona.worlds import markov
 from toypersona.worlds import world as worlds
 
 LENGTH = 3
-WORLD, LABELS = markov.markov(jax.random.key(5), num_personas=3, num_words=3, num_prompts=4, order=2)
 log_personas = jax.jit(worlds.log_personas, static_argnums=1)
 log_base = jax.jit(worlds.log_base, static_argnums=1)
 
 
-def test_every_persona_and_response_as_one_at_a_time():
-    by_persona, tokens = log_personas(WORLD, LENGTH), chains.outcomes(3, LENGTH)
+@pytest.fixture(scope="module")
+def world():
+    return markov.markov(jax.random.key(5), num_personas=3, num_words=3, num_prompts=4, order=2)[0]
+
+
+def test_every_persona_and_response_as_one_at_a_time(world):
+    by_persona, tokens = log_personas(world, LENGTH), chains.outcomes(3, LENGTH)
     assert by_persona.shape == (4, 3, 27)
-    single = jax.jit(jax.vmap(lambda c, x: worlds.log_prob_personas(WORLD, c, x)))
+    single = jax.jit(jax.vmap(lambda c, x: worlds.log_prob_personas(world, c, x)))
     for c in range(4):
         np.testing.assert_allclose(by_persona[c], single(jnp.full(27, c), tokens).T, rtol=1e-12)
 
 
-def test_long_responses_have_a_probability():
+def test_long_responses_have_a_probability(world):
     tokens = jnp.zeros(300, int)
-    assert jnp.isfinite(worlds.log_prob_personas(WORLD, jnp.asarray(1), tokens)).all()
+    assert jnp.isfinite(worlds.log_prob_personas(world, jnp.asarray(1), tokens)).all()
 
 
-def test_the_base_is_the_gated_mixture_and_sums_to_one():
-    mixed = jnp.einsum("ck,ckn->cn", jnp.exp(WORLD.log_gates), jnp.exp(log_personas(WORLD, LENGTH)))
-    exact = jnp.exp(log_base(WORLD, LENGTH))
+def test_the_base_is_the_gated_mixture_and_sums_to_one(world):
+    mixed = jnp.einsum("ck,ckn->cn", jnp.exp(world.log_gates), jnp.exp(log_personas(world, LENGTH)))
+    exact = jnp.exp(log_base(world, LENGTH))
     np.testing.assert_allclose(exact, mixed, rtol=1e-12)
     np.testing.assert_allclose(exact.sum(axis=-1), 1.0, rtol=1e-12)
 
 
-def test_too_long_responses_are_refused():
+def test_too_long_responses_are_refused(world):
     with pytest.raises(ValueError, match="budget_from_samples"):
-        log_personas(WORLD, 30)
+        log_personas(world, 30)
 
 
-def test_responsibilities_are_bayes_rule_and_average_to_the_gates():
-    by_persona = log_personas(WORLD, LENGTH)
-    posterior = jnp.exp(worlds.log_responsibilities(WORLD.log_gates, by_persona))
-    joint = jnp.exp(WORLD.log_gates)[:, :, None] * jnp.exp(by_persona)
+def test_responsibilities_are_bayes_rule_and_average_to_the_gates(world):
+    by_persona = log_personas(world, LENGTH)
+    posterior = jnp.exp(worlds.log_responsibilities(world.log_gates, by_persona))
+    joint = jnp.exp(world.log_gates)[:, :, None] * jnp.exp(by_persona)
     np.testing.assert_allclose(posterior, joint / joint.sum(axis=1, keepdims=True), rtol=1e-10)
-    average = jnp.einsum("ckn,cn->ck", posterior, jnp.exp(log_base(WORLD, LENGTH)))
-    np.testing.assert_allclose(average, jnp.exp(WORLD.log_gates), rtol=1e-10)
+    average = jnp.einsum("ckn,cn->ck", posterior, jnp.exp(log_base(world, LENGTH)))
+    np.testing.assert_allclose(average, jnp.exp(world.log_gates), rtol=1e-10)
 
 
 def test_the_responsibility_of_identical_personas_is_the_gate_and_of_one_is_one():
@@ -56,9 +60,9 @@ def test_the_responsibility_of_identical_personas_is_the_gate_and_of_one_is_one(
     np.testing.assert_array_equal(worlds.log_responsibilities(jnp.zeros((1, 1)), same[:, :1]), np.zeros((1, 1, 2)))
 
 
-def test_text_follows_the_prompts_the_gates_and_the_personas():
+def test_text_follows_the_prompts_the_gates_and_the_personas(world):
     number = 200_000
-    skewed = WORLD._replace(log_prompts=jnp.log(jnp.array([0.1, 0.2, 0.3, 0.4])))
+    skewed = world._replace(log_prompts=jnp.log(jnp.array([0.1, 0.2, 0.3, 0.4])))
     text = jax.jit(worlds.sample, static_argnums=(2, 3))(jax.random.key(1), skewed, LENGTH, number)
     places = np.ravel_multi_index(np.asarray(text.tokens).T, (3,) * LENGTH)
     measured = np.zeros((4, 3, 27))
