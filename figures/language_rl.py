@@ -101,10 +101,7 @@ def draw_words(axis: Axes, dataset: xr.Dataset) -> None:
 
 def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
     trained = list(readings.places(dataset, alone=False).values())
-    within = {}
-    for law in readings.LAWS:
-        here = readings.against(dataset, law).isel(way=trained)
-        within[law] = int((abs(here.difference) <= readings.ERRORS * here.difference_error).sum())
+    within = {law: int((~readings.missed(dataset, law)).sum()) for law in readings.LAWS}
     num = len(trained) * dataset.sizes["seed"]
     yield Panel(
         draw_law,

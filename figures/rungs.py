@@ -34,7 +34,7 @@ LOOKS = {
 def pairs(where: str, dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """R², S, and 1.96 standard errors of both, 0 of what is exact; of every case [N]."""
     if where.endswith("language_rl"):
-        law = language_rl.against(dataset, "summed").isel(way=list(language_rl.places(dataset, alone=False).values()))
+        law = language_rl.runs(dataset, "first")
         values = law.predicted, law.measured, 1.96 * law.predicted_error, 1.96 * law.error
     elif where.endswith("language_model"):
         one = answers.tilts(answers.together(dataset)).isel(policy=0)
@@ -91,7 +91,7 @@ def draw(every: Mapping[str, xr.Dataset]) -> dict[str, Page]:
         "R² before training is what weak RL selects",
         f"Selection fraction against R² of the direction in which the policy moves. {says(every)} Exact cases are "
         "S(0+); answers are of the weakest tilt, either half; runs of RL are means from a tenth of a nat to half a "
-        "nat, against R² of as many steps.",
+        "nat.",
         "Error bars: 1.96 standard errors.",
     )
     return {"": Page("Three rungs on one diagonal", lettered(panel), "a", 3.6, width=4.5)}

@@ -94,17 +94,20 @@ LAWS_OF_RL = "R² of the first direction", "R² of as many steps"
 def of_language_rl(of: Shipped) -> dict[str, str]:
     """RL on the language model."""
     where = f"{VOICES}/language_rl"
-    groups = {law: [one for one in of.all[where]["claims"] if one["group"].endswith(law)] for law in LAWS_OF_RL}
-    first, summed = (sum(one["holds"] for one in each) for each in groups.values())
-    num = len(groups[LAWS_OF_RL[0]])
+    first, summed = (of.claim(where, f"{law}: runs of") for law in LAWS_OF_RL)
+    num = int(re.findall(r"runs of (\d+)", first["what"])[0])
     low, high = of.said(where, r"gates learn (\d+) to (\d+) times as fast")
-    one_rate = [f"{one['measured']:.2f}" for one in groups[LAWS_OF_RL[0]] if "one rate for all" in one["what"]]
-    faster = [f"{one['measured']:.2f}" for one in groups[LAWS_OF_RL[0]] if one["what"].startswith("Alice, seed")]
+
+    def pairs(name: str) -> str:
+        (said,) = (one for one in of.all[where]["findings"] if one.startswith(f"{name}:"))
+        found = re.findall(r"first direction (-?[\d.]+) .*? S (-?[\d.]+) ±", said)
+        return " and ".join(f"{selected} (R² {law})" for law, selected in found)
+
     return {
-        "language rl": f"S at 0.1 to 0.6 nats is R² of the rule's first direction within 3 standard errors in {first} of {num} runs, "
-        f"R² of as many such steps, their noise counted, in {summed}. Paid for Alice with Adam and one learning rate, S is "
-        f"{' and '.join(one_rate)}; where gates learn 1,000 times as fast, {' and '.join(faster)}: R² of a first step passes 1/2 at "
-        f"{int(low):,} to {int(high):,} times",
+        "language rl": f"S at 0.1 to 0.6 nats is R² of the rule's first direction, known before any step, within 3 standard errors "
+        f"in {num - first['measured']:.0f} of {num} runs; R² of as many such steps, their noise counted, in "
+        f"{num - summed['measured']:.0f}. Paid for Alice with Adam and one learning rate, S is {pairs('Alice, one rate for all').replace('-', '−')}; "
+        f"where gates learn 1,000 times as fast, {pairs('Alice')}: R² passes 1/2 at {int(low):,} to {int(high):,} times",
     }
 
 
