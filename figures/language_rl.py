@@ -124,7 +124,7 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
     rate = readings.crossing(dataset)
     yield Panel(
         draw_rates,
-        f"Selection or not: gates {float(rate.min()):.0f} to {float(rate.max()):.0f} times as fast",
+        f"Selection or not: gates {float(rate.min()):.3g} to {float(rate.max()):.3g} times as fast",
         "R² of a first step against the learning rate of the gates, the same for all adapters; dashed: second seed.",
     )
     new = [readings.new_words(dataset.isel(way=way, seed=0, drift=-1)) for way in trained]

@@ -138,7 +138,7 @@ def findings(dataset: xr.Dataset) -> list[str]:
     rate = crossing(dataset)
     low, high = float(rate.min()), float(rate.max())
     said.append(
-        f"R² of a first step passes 1/2 where gates learn {low:.0f} to {high:.0f} times as fast as adapters: "
+        f"R² of a first step passes 1/2 where gates learn {low:.3g} to {high:.3g} times as fast as adapters: "
         "how much of weak RL is selection is set by learning rates."
     )
     return said
@@ -155,5 +155,10 @@ def _value(mean: xr.DataArray, error: xr.DataArray) -> str:
 def crossing(dataset: xr.Dataset) -> xr.DataArray:
     """The learning rate of gates, in units of the adapters', at which R² is 1/2 [way, seed]; nan where it never is."""
     trained = dataset.isel(way=list(places(dataset, alone=False).values()))
-    above = trained.by_rate >= 0.5
-    return trained.gate_rate.where(above).min("gate_rate")
+    logs = np.log(dataset.gate_rate.values)
+    return xr.apply_ufunc(
+        lambda rising: np.exp(np.interp(0.5, rising, logs, left=np.nan, right=np.nan)),
+        trained.by_rate,
+        input_core_dims=[["gate_rate"]],
+        vectorize=True,
+    )
