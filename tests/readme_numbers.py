@@ -335,7 +335,12 @@ def answers() -> dict[str, str]:
     strength = Shipped().said(
         f"{LARRY}/phase_diagram", r"At 30° RL is mostly .*? to strength ([\d.]+) \(([\d.]+) to ([\d.]+)\)"
     )
+    (slow, fast), faster = (
+        said("language rl", r"S is ([\d.]+) .*? and ([\d.]+) "),
+        said("language rl", r"fast, ([\d.]+) .*? and ([\d.]+) "),
+    )
     return {
+        "rl": f"of {slow} and {fast} with one learning rate, of {faster[0]} and {faster[1]} where gates learn 1,000 times as fast",
         "gates": f"{made['98']} for a reward at 45° is selection.",
         "map": f"at 30° more than half of the drift is selection up to strength {strength[0]} ({strength[1]} to {strength[2]} "
         "over draws)",
