@@ -1,5 +1,7 @@
 """Every rule of the catalogue where something has probability 0, all is paid alike, or numbers are narrow."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,27 +12,33 @@ from toypersona.rules import catalogue
 from toypersona.worlds import markov
 
 RULES = catalogue.RULES | catalogue.EXACT_GRADIENTS
-BASE = bases.true(*markov.markov(jax.random.key(3), num_personas=2, num_words=3, num_prompts=3), 2)
-REWARD = jax.random.normal(jax.random.key(4), BASE.log_base.shape)
-UNASKED = jnp.array([jnp.log(0.7), jnp.log(0.3), -jnp.inf])
-SILENT = BASE.params | {"experts": BASE.params["experts"].at[..., 1].set(-jnp.inf)}
-"""Nobody ever says word 1."""
+CASES = ("ordinary", "a prompt of probability 0", "paid alike", "a word of probability 0")
 
-CASES = {
-    "ordinary": (BASE.log_prompts, REWARD, BASE.params),
-    "a prompt of probability 0": (UNASKED, REWARD.at[2].set(jnp.nan), BASE.params),
-    "paid alike": (BASE.log_prompts, jnp.full_like(REWARD, 1 / 3), BASE.params),
-    "a word of probability 0": (BASE.log_prompts, REWARD, SILENT),
-}
+
+@functools.cache
+def by_case():
+    """A base, and what each of ``CASES`` has for prompts, reward and parameters."""
+    base = bases.true(*markov.markov(jax.random.key(3), num_personas=2, num_words=3, num_prompts=3), 2)
+    reward = jax.random.normal(jax.random.key(4), base.log_base.shape)
+    unasked = jnp.array([jnp.log(0.7), jnp.log(0.3), -jnp.inf])
+    # Nobody ever says word 1.
+    silent = base.params | {"experts": base.params["experts"].at[..., 1].set(-jnp.inf)}
+    return base, (
+        (base.log_prompts, reward, base.params),
+        (unasked, reward.at[2].set(jnp.nan), base.params),
+        (base.log_prompts, jnp.full_like(reward, 1 / 3), base.params),
+        (base.log_prompts, reward, silent),
+    )
 
 
 def walked(name, dtype=jnp.float64):
     """Parameters after three steps, in every case, at learning rates 0 and that of the catalogue [2, cases, ...]."""
-    stacked = jax.tree.map(lambda *x: jnp.stack(x).astype(dtype), *CASES.values())
+    given, cases = by_case()
+    stacked = jax.tree.map(lambda *x: jnp.stack(x).astype(dtype), *cases)
 
     def one(rate, case):
         log_prompts, reward, params = case
-        base = bases.frozen(BASE.speakers, params, BASE.labels, BASE.prompts, log_prompts, BASE.responses)
+        base = bases.frozen(given.speakers, params, given.labels, given.prompts, log_prompts, given.responses)
         setup = catalogue.Setup(base, reward, base.log_personas[:, -1], reward, jax.random.key(0))
         rule = RULES[name].make(setup)(rate * jnp.asarray(RULES[name].rate, dtype))
         keys = jax.random.split(jax.random.key(1), 3)
@@ -42,14 +50,14 @@ def walked(name, dtype=jnp.float64):
 
 
 def check(name, dtype):
-    (after, before), names = walked(name, dtype), list(CASES)
+    after, before = walked(name, dtype)
     for still, start in zip(jax.tree.leaves(jax.tree.map(lambda x: x[0], after)), jax.tree.leaves(before), strict=True):
         np.testing.assert_array_equal(still, start)
     for moved, start in zip(jax.tree.leaves(after), jax.tree.leaves(before), strict=True):
         assert moved.dtype == dtype
         np.testing.assert_array_equal(jnp.isfinite(moved[1]), jnp.isfinite(start))
     gates = after["gate"]["personas"][1] - before["gate"]["personas"]
-    assert (gates[names.index("a prompt of probability 0"), 2] == 0).all()
+    assert (gates[CASES.index("a prompt of probability 0"), 2] == 0).all()
     if name not in catalogue.CONTROLS:
         part = "gate" if name == "RLOO, gates only" else "experts"
         moved, start = jax.tree.leaves(after[part])[0][1, 0], jax.tree.leaves(before[part])[0][0]
