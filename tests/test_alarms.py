@@ -11,20 +11,29 @@ from toypersona.options import Network
 from toypersona.policies import transformer
 from toypersona.worlds import markov
 
-WORLD, LABELS = markov.markov(jax.random.key(3), num_words=3, num_prompts=2, num_personas=2, gate_concentration=5.0)
-BASE = bases.true(WORLD, LABELS, 2)
 ALPHA = 0.1
 
 
+@pytest.fixture(scope="module")
+def made():
+    return markov.markov(jax.random.key(3), num_words=3, num_prompts=2, num_personas=2, gate_concentration=5.0)
+
+
+@pytest.fixture(scope="module")
+def base(made):
+    world, labels = made
+    return bases.true(world, labels, 2)
+
+
 @pytest.mark.slow
-def test_a_mix_inside_drifts_as_far_as_it_is_told_toward_whom_the_base_is_least_like():
-    log_weights, reached = alarms.inside(BASE, 0.05)
-    mix = numerics.log_mix(log_weights, BASE.log_personas)
-    np.testing.assert_allclose(BASE.spent(mix), 0.05, rtol=1e-9)
-    assert reached and BASE.budget(mix).hull_distance < 1e-9
-    away = np.array([[numerics.kl_divergence(p, pi) for p in ps] for ps, pi in zip(*BASE[-2:], strict=True)])
-    np.testing.assert_array_equal(np.argmax(log_weights - BASE.log_gates, axis=1), away.argmax(axis=1))
-    assert not alarms.inside(BASE, 10.0)[1]
+def test_a_mix_inside_drifts_as_far_as_it_is_told_toward_whom_the_base_is_least_like(base):
+    log_weights, reached = alarms.inside(base, 0.05)
+    mix = numerics.log_mix(log_weights, base.log_personas)
+    np.testing.assert_allclose(base.spent(mix), 0.05, rtol=1e-9)
+    assert reached and base.budget(mix).hull_distance < 1e-9
+    away = np.array([[numerics.kl_divergence(p, pi) for p in ps] for ps, pi in zip(*base[-2:], strict=True)])
+    np.testing.assert_array_equal(np.argmax(log_weights - base.log_gates, axis=1), away.argmax(axis=1))
+    assert not alarms.inside(base, 10.0)[1]
 
 
 def test_nominal_thresholds():
@@ -33,10 +42,10 @@ def test_nominal_thresholds():
 
 
 @pytest.fixture(scope="module")
-def cases():
-    reward = BASE.reward_at_angle(80.0, 0, jax.random.normal(jax.random.key(4), BASE.log_base.shape))
+def cases(base):
+    reward = base.reward_at_angle(80.0, 0, jax.random.normal(jax.random.key(4), base.log_base.shape))
     drifts = jnp.array([0.02, 0.2])
-    return jax.jit(lambda: alarms.cases(BASE, reward, drifts=drifts, step=0.1, num_steps=12))()
+    return jax.jit(lambda: alarms.cases(base, reward, drifts=drifts, step=0.1, num_steps=12))()
 
 
 @pytest.mark.slow
@@ -48,10 +57,10 @@ def test_cases_are_near_the_drifts_and_their_mix_as_far(cases):
 
 
 @pytest.mark.slow
-def test_what_is_guaranteed_does_not_alarm_inside_and_perplexity_does(cases):
+def test_what_is_guaranteed_does_not_alarm_inside_and_perplexity_does(base, cases):
     """The far policy is seen by who should see it, and at equal false alarms perplexity sees little of it."""
     far = jax.tree.map(lambda x: x[1], cases)
-    rates = jax.jit(lambda key: alarms.rates(key, BASE, far, num=256, num_runs=40, alpha=ALPHA))(jax.random.key(5))
+    rates = jax.jit(lambda key: alarms.rates(key, base, far, num=256, num_runs=40, alpha=ALPHA))(jax.random.key(5))
     inside, outside, lent, power = (
         dict(zip(alarms.DETECTORS, np.asarray(getattr(rates, name)), strict=True))
         for name in ("inside", "outside", "lent", "power")
@@ -66,10 +75,10 @@ def test_what_is_guaranteed_does_not_alarm_inside_and_perplexity_does(cases):
 
 
 @pytest.mark.slow
-def test_an_e_process_stops_when_the_law_says_and_never_inside(cases):
+def test_an_e_process_stops_when_the_law_says_and_never_inside(base, cases):
     case = jax.tree.map(lambda x: x[1], cases)
     stop = jax.jit(
-        lambda case: alarms.stopping_times(jax.random.key(6), BASE, case, longest=800, num_runs=40, alpha=1e-4)
+        lambda case: alarms.stopping_times(jax.random.key(6), base, case, longest=800, num_runs=40, alpha=1e-4)
     )
     times, growth, free = stop(case)
     assert free == 2
@@ -80,11 +89,12 @@ def test_an_e_process_stops_when_the_law_says_and_never_inside(cases):
 
 
 @pytest.mark.slow
-def test_activations_are_as_unusual_as_their_distance_from_the_base_s():
+def test_activations_are_as_unusual_as_their_distance_from_the_base_s(made):
     """By numpy's covariance of the base's own, at what is said before the last word."""
-    speakers = transformer.for_world(WORLD, LABELS, 2, Network(width=4, depth=1, num_heads=1))
+    world, labels = made
+    speakers = transformer.for_world(world, labels, 2, Network(width=4, depth=1, num_heads=1))
     params, others = (speakers.policy.init(jax.random.key(seed)) for seed in (7, 8))
-    base = bases.frozen(speakers, params, LABELS, WORLD.prompts, WORLD.log_prompts, chains.outcomes(3, 2))
+    base = bases.frozen(speakers, params, labels, world.prompts, world.log_prompts, chains.outcomes(3, 2))
     score = alarms._unusual(base)
     usual, moved = (np.asarray(networks.stream(base, p))[:, 1:].reshape(6, 4) for p in (params, others))
     weights = (np.exp(base.log_prompts)[:, None] * np.exp(base.log_base).reshape(2, 3, 3).sum(axis=2)).ravel()

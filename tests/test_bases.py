@@ -18,15 +18,30 @@ from toypersona.worlds import markov
 from toypersona.worlds import world as worlds
 
 LENGTH = 2
-WORLD, LABELS = markov.markov(jax.random.key(1), num_words=3, num_prompts=2, num_personas=2, gate_concentration=3.0)
-SPEAKERS = mixture.for_world(WORLD, LABELS, LENGTH)
-PARAMS = SPEAKERS.policy.init(jax.random.key(2))
-LISTED = LABELS, WORLD.prompts, WORLD.log_prompts, chains.outcomes(3, LENGTH)
-BASE = bases.frozen(SPEAKERS, PARAMS, *LISTED)
-REWARD = jax.random.normal(jax.random.key(3), (2, 9))
-
-
 LAWS = ("log_prompts", "log_gates", "log_personas", "log_base")
+
+
+@pytest.fixture(scope="module")
+def made():
+    return markov.markov(jax.random.key(1), num_words=3, num_prompts=2, num_personas=2, gate_concentration=3.0)
+
+
+@pytest.fixture(scope="module")
+def world(made):
+    return made[0]
+
+
+@pytest.fixture(scope="module")
+def frozen(made):
+    world, labels = made
+    speakers = mixture.for_world(world, labels, LENGTH)
+    params = speakers.policy.init(jax.random.key(2))
+    return bases.frozen(speakers, params, labels, world.prompts, world.log_prompts, chains.outcomes(3, LENGTH))
+
+
+@pytest.fixture(scope="module")
+def reward():
+    return jax.random.normal(jax.random.key(3), (2, 9))
 
 
 def assert_same_law(base, other, rtol=1e-10):
@@ -35,97 +50,102 @@ def assert_same_law(base, other, rtol=1e-10):
 
 
 @pytest.mark.slow
-def test_a_frozen_base_is_the_policy_and_its_own_personas():
-    law = jax.jit(lambda params: all_log_probs(SPEAKERS.policy, params, WORLD.prompts))
-    log_gate, log_personas = map(jax.jit, (SPEAKERS.log_gate, SPEAKERS.log_personas))
-    np.testing.assert_allclose(BASE.log_base, law(PARAMS), atol=1e-12)
-    for c, prompt in enumerate(WORLD.prompts):
-        np.testing.assert_allclose(BASE.log_gates[c], log_gate(PARAMS, prompt), rtol=1e-12)
-        np.testing.assert_allclose(BASE.log_personas[c], log_personas(PARAMS, prompt), rtol=1e-12)
-    assert (BASE.length, BASE.num_words, BASE.num_personas) == (2, 3, 2)
-    np.testing.assert_allclose(BASE.rho, jnp.exp(WORLD.log_prompts))
-    assert BASE.budget(BASE.log_base).hull_distance < 1e-12
+def test_a_frozen_base_is_the_policy_and_its_own_personas(frozen, world):
+    law = jax.jit(lambda params: all_log_probs(frozen.policy, params, world.prompts))
+    log_gate, log_personas = map(jax.jit, (frozen.speakers.log_gate, frozen.speakers.log_personas))
+    np.testing.assert_allclose(frozen.log_base, law(frozen.params), atol=1e-12)
+    for c, prompt in enumerate(world.prompts):
+        np.testing.assert_allclose(frozen.log_gates[c], log_gate(frozen.params, prompt), rtol=1e-12)
+        np.testing.assert_allclose(frozen.log_personas[c], log_personas(frozen.params, prompt), rtol=1e-12)
+    assert (frozen.length, frozen.num_words, frozen.num_personas) == (2, 3, 2)
+    np.testing.assert_allclose(frozen.rho, jnp.exp(world.log_prompts))
+    assert frozen.budget(frozen.log_base).hull_distance < 1e-12
 
 
-def test_the_true_base_is_the_world_itself():
-    true = bases.true(WORLD, LABELS, LENGTH)
-    np.testing.assert_allclose(true.log_personas, worlds.log_personas(WORLD, LENGTH), atol=1e-12)
-    np.testing.assert_allclose(true.log_base, worlds.log_base(WORLD, LENGTH), atol=1e-12)
-    np.testing.assert_array_equal(true.log_gates, WORLD.log_gates)
+def test_the_true_base_is_the_world_itself(frozen, world):
+    true = bases.true(world, frozen.labels, LENGTH)
+    np.testing.assert_allclose(true.log_personas, worlds.log_personas(world, LENGTH), atol=1e-12)
+    np.testing.assert_allclose(true.log_base, worlds.log_base(world, LENGTH), atol=1e-12)
+    np.testing.assert_array_equal(true.log_gates, world.log_gates)
     np.testing.assert_allclose(true.law(true.params), true.log_base, atol=1e-12)
-    assert_same_law(true, bases.frozen(true.speakers, true.params, *LISTED))
+    assert_same_law(
+        true,
+        bases.frozen(true.speakers, true.params, frozen.labels, frozen.prompts, frozen.log_prompts, frozen.responses),
+    )
     with pytest.raises(ValueError, match="can be listed"):
-        bases.true(WORLD, LABELS, 30)
+        bases.true(world, frozen.labels, 30)
 
 
-def test_with_a_gate_table_the_policy_is_the_same_and_its_gates_are_free():
-    table = bases.with_gate_table(BASE, WORLD)
-    assert_same_law(table, BASE)
-    np.testing.assert_allclose(table.law(table.params), BASE.log_base, atol=1e-12)
+def test_with_a_gate_table_the_policy_is_the_same_and_its_gates_are_free(frozen, world):
+    table = bases.with_gate_table(frozen, world)
+    assert_same_law(table, frozen)
+    np.testing.assert_allclose(table.law(table.params), frozen.log_base, atol=1e-12)
     assert mixture.gate_logits(table.params).shape == (2, 2)
     moved = mixture.with_gate_table(table.params, jnp.log(jnp.array([[0.9, 0.1], [0.2, 0.8]])))
     np.testing.assert_allclose(jnp.exp(table.personas(moved)[0]), [[0.9, 0.1], [0.2, 0.8]])
 
 
-def test_without_responses_the_policy_is_the_same_and_nothing_is_listed():
-    base = bases.frozen(SPEAKERS, PARAMS, LABELS, WORLD.prompts, WORLD.log_prompts, jnp.zeros((0, 50), int))
+def test_without_responses_the_policy_is_the_same_and_nothing_is_listed(frozen, world):
+    base = bases.frozen(
+        frozen.speakers, frozen.params, frozen.labels, world.prompts, world.log_prompts, jnp.zeros((0, 50), int)
+    )
     assert base.length == 50 and base.log_base.shape == (2, 0) and base.log_personas.shape == (2, 2, 0)
-    np.testing.assert_array_equal(base.log_gates, BASE.log_gates)
-    np.testing.assert_array_equal(base.prompts, BASE.prompts)
-    own, other = (one.policy.log_prob(PARAMS, WORLD.prompts[0], jnp.array([0, 2])) for one in (base, BASE))
+    np.testing.assert_array_equal(base.log_gates, frozen.log_gates)
+    np.testing.assert_array_equal(base.prompts, frozen.prompts)
+    own, other = (one.policy.log_prob(frozen.params, world.prompts[0], jnp.array([0, 2])) for one in (base, frozen))
     assert own == other
 
 
 @pytest.mark.slow
-def test_a_task_frees_a_scope():
+def test_a_task_frees_a_scope(frozen, reward):
     def moves(scope):
-        rule = gradient.policy_gradient(BASE.task(REWARD, scope), learning_rate=1.0)
-        after = jax.jit(rule.update)(jax.random.key(0), rule.init(PARAMS))[0].params
-        moved = jax.tree.map(jnp.not_equal, after, PARAMS)
+        rule = gradient.policy_gradient(frozen.task(reward, scope), learning_rate=1.0)
+        after = jax.jit(rule.update)(jax.random.key(0), rule.init(frozen.params))[0].params
+        moved = jax.tree.map(jnp.not_equal, after, frozen.params)
         return {name for name in moved if any(x.any() for x in jax.tree.leaves(moved[name]))}
 
     assert moves("gates") == {"gate"} and moves("experts") == {"experts"} and moves("both") == {"gate", "experts"}
-    np.testing.assert_array_equal(BASE.task(REWARD).reward, REWARD)
+    np.testing.assert_array_equal(frozen.task(reward).reward, reward)
 
 
 @pytest.mark.slow
-def test_means_spent_drift_and_budgets_by_hand():
-    rho, p, base = (np.exp(np.asarray(x)) for x in (WORLD.log_prompts, BASE.log_base + REWARD, BASE.log_base))
+def test_means_spent_drift_and_budgets_by_hand(frozen, world, reward):
+    rho, p, base = (np.exp(np.asarray(x)) for x in (world.log_prompts, frozen.log_base + reward, frozen.log_base))
     p = p / p.sum(1, keepdims=True)
     log_policy = jnp.log(jnp.asarray(p))
-    np.testing.assert_allclose(BASE.mean(log_policy, REWARD), rho @ (p * np.asarray(REWARD)).sum(1), rtol=1e-12)
-    np.testing.assert_allclose(BASE.spent(log_policy), rho @ (p * np.log(p / base)).sum(1), rtol=1e-10)
-    spent = BASE.budget(log_policy)
-    expected = drift.budget(log_policy, BASE.log_base, BASE.log_personas, BASE.responses, BASE.log_prompts)
+    np.testing.assert_allclose(frozen.mean(log_policy, reward), rho @ (p * np.asarray(reward)).sum(1), rtol=1e-12)
+    np.testing.assert_allclose(frozen.spent(log_policy), rho @ (p * np.log(p / base)).sum(1), rtol=1e-10)
+    spent = frozen.budget(log_policy)
+    expected = drift.budget(log_policy, frozen.log_base, frozen.log_personas, frozen.responses, frozen.log_prompts)
     jax.tree.map(np.testing.assert_array_equal, spent, expected)
-    along = BASE.budget_along(jnp.stack([BASE.log_base, log_policy]))
+    along = frozen.budget_along(jnp.stack([frozen.log_base, log_policy]))
     np.testing.assert_allclose(along.hull_distance, jnp.stack([jnp.zeros(()), spent.hull_distance]), atol=1e-11)
 
 
-def test_rewards_at_an_angle_have_unit_variance_and_their_weak_limit():
-    at = [BASE.reward_at_angle(degrees, 1, REWARD) for degrees in (0.0, 60.0, 90.0)]
-    for reward in at:
-        np.testing.assert_allclose(BASE.mean(BASE.log_base, reward**2), 1, rtol=1e-10)
+def test_rewards_at_an_angle_have_unit_variance_and_their_weak_limit(frozen, reward):
+    at = [frozen.reward_at_angle(degrees, 1, reward) for degrees in (0.0, 60.0, 90.0)]
+    for each in at:
+        np.testing.assert_allclose(frozen.mean(frozen.log_base, each**2), 1, rtol=1e-10)
     np.testing.assert_allclose(at[1], 0.5 * at[0] + np.sqrt(0.75) * at[2], atol=1e-10)
-    weights = jnp.einsum("ckn,cn->ck", jnp.exp(BASE.log_personas), at[0])
+    weights = jnp.einsum("ckn,cn->ck", jnp.exp(frozen.log_personas), at[0])
     assert (weights[:, 1] > weights[:, 0]).all(), "persona 1 is paid"
 
 
-def test_lines_are_drawn_from_the_policy_and_change_with_it_alone():
-    lines = BASE.lines(BASE.log_base, jax.random.key(4), 20_000)
+def test_lines_are_drawn_from_the_policy_and_change_with_it_alone(frozen):
+    lines = frozen.lines(frozen.log_base, jax.random.key(4), 20_000)
     counts = np.zeros((2, 9))
     np.add.at(counts, (np.asarray(lines["line_prompt"]), np.asarray(lines["line_response"])), 1)
-    exact = np.exp(np.asarray(BASE.log_prompts[:, None] + BASE.log_base))
+    exact = np.exp(np.asarray(frozen.log_prompts[:, None] + frozen.log_base))
     assert (np.abs(counts / 20_000 - exact) < 5 * np.sqrt(exact / 20_000)).all()
-    again = BASE.lines(BASE.log_base + 1e-12, jax.random.key(4), 20_000)
+    again = frozen.lines(frozen.log_base + 1e-12, jax.random.key(4), 20_000)
     jax.tree.map(np.testing.assert_array_equal, lines, again)
 
 
 @pytest.mark.slow
-def test_following_a_rule_records_policies():
-    rule = lambda size: gradient.policy_gradient(BASE.task(REWARD), learning_rate=size)  # noqa: E731
-    path = BASE.follow(rule, key=jax.random.key(0), marks=jnp.array([0.1, 0.2]), max_step=0.1)
-    state, update, law = rule(0.1).init(PARAMS), jax.jit(rule(0.1).update), jax.jit(BASE.law)
+def test_following_a_rule_records_policies(frozen, reward):
+    rule = lambda size: gradient.policy_gradient(frozen.task(reward), learning_rate=size)  # noqa: E731
+    path = frozen.follow(rule, key=jax.random.key(0), marks=jnp.array([0.1, 0.2]), max_step=0.1)
+    state, update, law = rule(0.1).init(frozen.params), jax.jit(rule(0.1).update), jax.jit(frozen.law)
     for log_policy in path:
         state, _ = update(jax.random.key(0), state)
         np.testing.assert_allclose(log_policy, law(state.params), atol=1e-12)
@@ -151,7 +171,7 @@ def fitted_by_hand(seed):
     speakers = mixture.for_world(world, labels, LENGTH)
     fit = pretraining.fit_text(fit_key, world, text, speakers, FEW, 50)
     params, recovery = pretraining.align(world, speakers, fit.params, LENGTH)
-    base = bases.frozen(speakers, params, labels, world.prompts, world.log_prompts, LISTED[3])
+    base = bases.frozen(speakers, params, labels, world.prompts, world.log_prompts, chains.outcomes(3, LENGTH))
     return world, recovery, {name: getattr(base, name) for name in LAWS}
 
 
@@ -205,31 +225,31 @@ def test_one_persona_is_refused():
         bases.pretrained("markov", options, FEW, length=LENGTH)
 
 
-def test_a_mix_of_personas_by_the_gates_is_the_base():
-    np.testing.assert_allclose(numerics.log_mix(BASE.log_gates, BASE.log_personas), BASE.log_base, atol=1e-12)
+def test_a_mix_of_personas_by_the_gates_is_the_base(frozen):
+    np.testing.assert_allclose(numerics.log_mix(frozen.log_gates, frozen.log_personas), frozen.log_base, atol=1e-12)
 
 
 @pytest.mark.slow
-def test_a_base_spanned_by_others_is_the_same_policy_and_a_mix_of_theirs_repaired():
+def test_a_base_spanned_by_others_is_the_same_policy_and_a_mix_of_theirs_repaired(frozen):
     given = jnp.log(jnp.asarray(np.random.default_rng(0).dirichlet(np.ones(9), (2, 2))))
-    base, repair = bases.spanned(BASE, given)
+    base, repair = bases.spanned(frozen, given)
     for c in range(2):
-        nearest = hulls.project(BASE.log_base[c], given[c], tolerance=None)
+        nearest = hulls.project(frozen.log_base[c], given[c], tolerance=None)
         np.testing.assert_allclose(repair.distance[c], nearest.distance, atol=1e-9)
         mix = numerics.log_mix(jnp.log(nearest.weights), given[c])
-        np.testing.assert_allclose(base.log_personas[c], given[c] + (BASE.log_base[c] - mix)[None], atol=1e-6)
-    np.testing.assert_allclose(numerics.log_mix(base.log_gates, base.log_personas), BASE.log_base, atol=1e-12)
+        np.testing.assert_allclose(base.log_personas[c], given[c] + (frozen.log_base[c] - mix)[None], atol=1e-6)
+    np.testing.assert_allclose(numerics.log_mix(base.log_gates, base.log_personas), frozen.log_base, atol=1e-12)
     assert repair.distance.min() > 0.01, "no power"
     changed = ("log_gates", "log_personas")
-    same = base._replace(**{name: getattr(BASE, name) for name in changed})
-    assert all(one is other for one, other in zip(same, BASE, strict=True))
+    same = base._replace(**{name: getattr(frozen, name) for name in changed})
+    assert all(one is other for one, other in zip(same, frozen, strict=True))
 
 
-def test_a_base_spanned_by_its_own_personas_stays_what_it_is():
-    base, repair = bases.spanned(BASE, BASE.log_personas)
+def test_a_base_spanned_by_its_own_personas_stays_what_it_is(frozen):
+    base, repair = bases.spanned(frozen, frozen.log_personas)
     np.testing.assert_allclose(repair.distance, 0, atol=1e-10)
-    np.testing.assert_allclose(jnp.exp(base.log_gates), jnp.exp(BASE.log_gates), atol=1e-6)
-    np.testing.assert_allclose(base.log_personas, BASE.log_personas, atol=1e-9)
+    np.testing.assert_allclose(jnp.exp(base.log_gates), jnp.exp(frozen.log_gates), atol=1e-6)
+    np.testing.assert_allclose(base.log_personas, frozen.log_personas, atol=1e-9)
 
 
 NETWORK = Network(width=8, depth=1, num_heads=2, num_lines=500, num_steps=6, kept=(0, 2))

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from test_drift import BUDGET, LOG_PROMPTS, C, K, N
 from test_sampled import FITTED
@@ -23,19 +24,18 @@ def problem():
     return log_base, log_personas, reward
 
 
-LOG_BASE, LOG_PERSONAS, REWARD = problem()
 STRENGTHS = jnp.array([0.15, 0.9])
-STRATA = jnp.broadcast_to(jnp.arange(NUM) * K // NUM, (C, NUM))
+STRATA = jnp.asarray(np.broadcast_to(np.arange(NUM) * K // NUM, (C, NUM)))
 
 
-def base_samples(key, kind):
+def base_samples(key, kind, log_base, log_personas, reward):
     """Samples of the base, of its own or of each persona as many, one after another."""
-    by = jnp.repeat(LOG_PERSONAS, NUM // K, axis=1) if kind == "strata" else jnp.repeat(LOG_BASE[:, None], NUM, axis=1)
+    by = jnp.repeat(log_personas, NUM // K, axis=1) if kind == "strata" else jnp.repeat(log_base[:, None], NUM, axis=1)
     picks = jax.random.categorical(key, by)
     take = lambda x: jnp.take_along_axis(x, picks, axis=-1)  # noqa: E731
-    personas = jnp.take_along_axis(LOG_PERSONAS, jnp.broadcast_to(picks[:, None], (C, K, NUM)), axis=-1)
-    drawn = Samples(take(LOG_BASE), take(LOG_BASE), personas, strata=STRATA if kind == "strata" else None)
-    return drawn, take(REWARD)
+    personas = jnp.take_along_axis(log_personas, jnp.broadcast_to(picks[:, None], (C, K, NUM)), axis=-1)
+    drawn = Samples(take(log_base), take(log_base), personas, strata=STRATA if kind == "strata" else None)
+    return drawn, take(reward)
 
 
 def tilted(drawn, reward, strength):
@@ -46,19 +46,20 @@ def tilted(drawn, reward, strength):
 @pytest.fixture(scope="module")
 def many():
     """Estimates from many draws [strength, draw] by kind, and the exact values."""
+    log_base, log_personas, reward = problem()
     found = {}
     for kind in DRAWN:
 
         def one(key, kind=kind):
-            drawn, reward = base_samples(key, kind)
-            budget = lambda s: sampled.budget_from_samples(tilted(drawn, reward, s), drawn, LOG_PROMPTS)  # noqa: E731
+            drawn, paid = base_samples(key, kind, log_base, log_personas, reward)
+            budget = lambda s: sampled.budget_from_samples(tilted(drawn, paid, s), drawn, LOG_PROMPTS)  # noqa: E731
             return jax.vmap(budget)(STRENGTHS)
 
         keys = jax.random.split(jax.random.key(3), NUM_DRAWS)
         quick = {"xla_backend_optimization_level": 1}
         found[kind] = jax.jit(lambda keys, one=one: jax.lax.map(one, keys), compiler_options=quick)(keys)
-    laws = jnp.stack([theory.tilt(LOG_BASE, REWARD, s) for s in STRENGTHS])
-    return found, [BUDGET(law, LOG_BASE, LOG_PERSONAS) for law in laws]
+    laws = jnp.stack([theory.tilt(log_base, reward, s) for s in STRENGTHS])
+    return found, [BUDGET(law, log_base, log_personas) for law in laws]
 
 
 @pytest.mark.slow
