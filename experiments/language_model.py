@@ -81,7 +81,8 @@ def run(config: Config) -> xr.Dataset:
     both = answers.of_the_mix(said), answers.after_shuffled_lines(said)
     made = [answers.rewards(each) for each in both]
     table = [jnp.asarray(np.stack([*rewards.values()])) for rewards in made]
-    drawn, outside = (jax.tree.map(jnp.asarray, sampled.Samples(*each.log_probs, strata=each.strata)) for each in both)
+    drawn, outside = (sampled.Samples(*map(jnp.asarray, each.log_probs)) for each in both)
+    drawn = drawn._replace(strata=jnp.asarray(both[0].strata))
     nats, nums = jnp.asarray(config.nats), jnp.asarray(config.best_of, float)
     num_questions, num_words = len(said.questions), 1 + max(int(each.tokens.max()) for each in both)
     with np.errstate(divide="ignore"):

@@ -24,9 +24,9 @@ def draw_law(axis: Axes, dataset: xr.Dataset) -> None:
     one = readings.tilts(readings.together(dataset)).isel(seed=0)
     for name, colour, mark in _looks(dataset):
         here = one.sel(reward=name).stack(point=["half", "policy"])
-        bars = NORMAL * here.predicted_se, NORMAL * here.selection_fraction_se
+        bars = {"xerr": NORMAL * here.predicted_se, "yerr": NORMAL * here.selection_fraction_se}
         look = {"color": colour, "mfc": "none", "ms": 4, "elinewidth": 0.5}
-        axis.errorbar(here.predicted, here.selection_fraction, *bars[::-1], mark, label=name, **look)
+        axis.errorbar(here.predicted, here.selection_fraction, fmt=mark, label=name, **bars, **look)
     axis.set(xlabel="R², from one half of the answers", ylabel="S of tilts, on the other half", ylim=(-0.25, 1.15))
     axis.legend()
 

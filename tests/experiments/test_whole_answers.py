@@ -101,7 +101,8 @@ def test_a_small_run_predicts_what_it_measures(shipped, tmp_path, capsys):
     prompts = jnp.log(jnp.full(4, 0.25))
     for name, reward in answers.rewards(listed).items():
         one = readings.together(dataset).sel(reward=name)
-        exact = theory.weak_limit(*map(jnp.asarray, (listed.log_base, listed.log_voices, reward)), prompts)
+        hull = jnp.asarray(listed.log_base), jnp.asarray(listed.log_voices)
+        exact = theory.weak_limit(*hull, jnp.asarray(reward), prompts)
         # Nothing is left over of who speaks.
         assert (abs(one.predicted - exact) < 5 * one.predicted_se + 1e-6).all(), name
         far = one.sel(policy="tilt 0.3")

@@ -103,12 +103,10 @@ def budget_from_samples(
 
     Raises:
         ValueError: the shapes do not fit, an odd number of samples or fewer than four, next words of personas to be
-            repaired; and, outside jit, what cannot
-            be log-probabilities, prompts whose probabilities do not add up to 1, base samples that were not drawn
-            from the base, or strata of different sizes.
+            repaired; and, outside jit, what cannot be log-probabilities, prompts whose probabilities do not add up to
+            1, base samples that were not drawn from the base, or strata of different sizes.
     """
-    arrays = lambda drawn: Samples(*(None if x is None else jnp.asarray(x) for x in drawn))  # noqa: E731
-    samples, base_samples = arrays(samples), arrays(base_samples)
+    samples, base_samples = (Samples(*jax.tree.map(jnp.asarray, tuple(x))) for x in (samples, base_samples))
     sampled_inputs.check_shapes(samples, base_samples, log_prompts, next_words)
     if repair and next_words is not None:
         raise ValueError(
@@ -203,7 +201,8 @@ def _nearest(
         )
     )
     # All at once, so that the solver is compiled once.
-    found = fit(*map(repeat, (drawn.log_policy, drawn.log_personas)), largest, *map(repeat, (masses, drawn.weights)))
+    given = repeat(drawn.log_policy), repeat(drawn.log_personas)
+    found = fit(*given, largest, repeat(masses), repeat(drawn.weights))
     return [jax.tree.map(lambda x, i=i: jnp.split(x, len(most))[i], found) for i in range(len(most))]
 
 
