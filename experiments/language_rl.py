@@ -2,9 +2,9 @@
 
 Rewards favour a voice, a word, short answers, a habit that nobody has, and nothing at all (a random score). Predicted
 before any training: R² of the direction in which the rule first moves the policy, by one derivative on the base's
-answers. Measured: selection fraction, drift and new words at up to five drifts, from answers that were drawn while it
-was trained and lie in a file; --train trains anew. Controls: gates alone, which cannot leave the hull. Each of two
-seeds has another question.
+answers. Measured: selection fraction, drift and new words at up to four drifts, from answers that were drawn while it
+was trained. Those for a voice and a word, and with gates alone, which cannot leave the hull, lie in a file; --train
+trains anew, by all rewards. Each of two seeds has another question.
 
 On 2 cores the preset quick takes a minute, the preset rl three hours.
 """
