@@ -75,13 +75,13 @@ def of_answers(of: Shipped) -> dict[str, str]:
     missing = of.claim(where, "standard errors somewhere")
     num = re.search(r"rewards of (\d+)", missing["what"])
     assert num
-    failing = re.findall(r"It fails for ([^:]+):", " ".join(of.all[where]["findings"]))
+    failing = re.findall(r"It fails for ([^:]+): (R² .*? S .*?)\.(?: |$)", " ".join(of.all[where]["findings"]))
     assert len(failing) == missing["measured"]
     off, error, low, high = of.said(where, r"model is ([\d.]+) ± ([\d.]+) nats .*? tilts would be (\S+) to (\S+);")
     hold, known = of.said(where, r"repaired it is R² within 3 standard errors for (\d+) of (\d+)")
     return {
         "answers": f"{int(num[1]) - len(failing)} of {num[1]} rewards select R² × drift within 3 standard errors at 0.3 to 0.6 nats, R² read off "
-        f"one half of 1,536 answers, S off the other; not so {', '.join(failing)}. After everybody's lines in one prompt the model is "
+        f"one half of 1,536 answers, S off the other; not so {', '.join(f'{name} ({numbers})' for name, numbers in failing)}. After everybody's lines in one prompt the model is "
         f"{off} ± {error} nats an answer outside the hull: S would be {plain(low)} to {plain(high)}; with repaired voices it is R² for "
         f"{hold} of {known} rewards",
     }
