@@ -60,7 +60,7 @@ def _made(name: str, dataset: xr.Dataset, where: str) -> list[str]:
         seeds = [f"{seed:g}" for seed in dataset.seed.values]
         several = f"{len(seeds)} independent draws, seeds" if len(seeds) > 1 else "one draw, seed"
         of = [*of, f"Drawn from {several} {', '.join(seeds)}."]
-    command = repeated.command_of(name, dataset)
+    command = repeated.command_of(Path(where).name or name, dataset)
     commit = dataset.attrs.get("commit") or "not known"
     return [
         " ".join(of),

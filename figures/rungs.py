@@ -37,14 +37,14 @@ def pairs(where: str, dataset: xr.Dataset) -> tuple[np.ndarray, np.ndarray, np.n
         law = language_rl.runs(dataset, "first")
         values = law.predicted, law.measured, 1.96 * law.predicted_error, 1.96 * law.error
     elif where.endswith("language_model"):
-        one = answers.tilts(answers.together(dataset)).isel(policy=0)
+        one = answers.tilts(answers.together(dataset)).isel(policy=0, seed=0)
         error = one.predicted_se, one.selection_fraction_se
         values = one.predicted, one.selection_fraction, 1.96 * error[0], 1.96 * error[1]
     else:
         known = {
             "weak_limit": lambda: (dataset.predicted, weak_limit.limits(dataset)[0]),
             "transformer": lambda: transformer.first_steps(dataset),
-            "next_token": lambda: (dataset.predicted, next_token.limits(dataset)),
+            "next_token": lambda: (dataset.predicted.isel(seed=0), next_token.limits(dataset).isel(seed=0)),
         }
         values = (*known[where.split("/")[1]](), xr.DataArray(0.0), xr.DataArray(0.0))
     flat = [np.ravel(each) for each in xr.broadcast(*values)]
@@ -89,7 +89,7 @@ def draw(every: Mapping[str, xr.Dataset]) -> dict[str, Page]:
     panel = Panel(
         draw_diagonal,
         "R² before training is what weak RL selects",
-        f"Selection fraction against R² of the direction in which the policy moves. {says(every)} Exact cases are "
+        f"Selection fraction against R² of the direction in which the policy moves, by rung: {says(every)} Exact cases are "
         "S(0+); answers are of the weakest tilt, either half; runs of RL are means from a tenth of a nat to half a "
         "nat.",
         "Error bars: 1.96 standard errors.",
