@@ -3,8 +3,7 @@
 Every voice gives the same number of answers a step. Each is paid its reward, less beta times what answer and voice have
 drifted from the base together, ``log g_k p_k(x) - log g0_k p0_k(x)``. The first step's length is set by how fast its
 direction moves answers of the base, later ones by the drift they made: the root of twice the drift grows by the same
-number at every step. Answers that are kept are drawn in proportion to the gates, so they are the policy's; who measures
-them as independent draws has slightly too wide errors.
+number at every step. All answers of a step are kept, of which those of voice k count g_k.
 """
 
 import dataclasses
