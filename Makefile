@@ -85,7 +85,7 @@ explorer: env ## write figures/out/explorer.html, a page to touch
 	@$(BIN)/python -m figures.explorer --data $(RESULTS)/$(PRESET) --out figures/out
 
 # The model is in no lock that everybody installs.
-lm: $(LM) ## sample a real language model and measure its answers (ten minutes)
+lm: $(LM) ## sample a language model, measure its answers (ten minutes)
 	@$(BIN)/python -m experiments.language_model --from-model --preset $(PRESET) --out $(RESULTS)/$(PRESET)/lm
 	@$(BIN)/python -m figures.language_model --data $(RESULTS)/$(PRESET)/lm --out $(RESULTS)/$(PRESET)/lm
 

@@ -44,6 +44,7 @@ _BUDGET = {
     "residual": Quantity("residual of the natural gradient, at its worst prompt"),
     "certified": Quantity("every projection reached its tolerance"),
     "fit_excess": Quantity("excess of a fitted hull distance", "nats"),
+    "effective": Quantity("samples that weighted ones are worth"),
     "base_distance": Quantity("the base's own distance from the hull", "nats"),
     "base_inside": Quantity("the base passes as inside the hull"),
 }
