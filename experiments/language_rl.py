@@ -50,7 +50,11 @@ class Config(settings.Settings):
     """With --train: of the penalty on drift, in standard deviations of the reward a nat."""
 
 
-PRESETS = {"quick": Config(seeds=(0, 1)), "rl": Config(seeds=(0, 1), train=True)}
+PRESETS = {
+    "quick": Config(seeds=(0, 1)),
+    "paper": Config(seeds=(0, 1), rates=settings.geometric(1.0, 10000.0, 65)),
+    "rl": Config(seeds=(0, 1), train=True),
+}
 
 
 def run(config: Config) -> xr.Dataset:
