@@ -32,7 +32,7 @@ def looks(dataset: xr.Dataset) -> dict[str, str]:
 
 
 def draw_law(axis: Axes, dataset: xr.Dataset) -> None:
-    """Every run; the law is the diagonal. An arrow from R² of the first direction to that of as many steps."""
+    """Every run; the law is the diagonal. Dotted: from R² of the first direction to that of as many steps."""
     axis.plot([0, 1], [0, 1], color="black", lw=0.8)
     first, summed = (readings.against(dataset, law) for law in readings.LAWS)
     for name, colour in looks(dataset).items():

@@ -6,29 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_language_model import ARCHITECTURE, PARAMS, WORDS
+from tiny_language_model import ARCHITECTURE, MODEL, PARAMS
 
 from toypersona import spoken
 from toypersona.policies import language_model, model_file
 from toypersona.worlds import voices
 
-
-class Letters:
-    """Stands in for a tokenizer."""
-
-    class Encoded:
-        def __init__(self, ids):
-            self.ids = ids
-
-    def encode(self, text):
-        return self.Encoded([ord(letter) - ord("a") for letter in text])
-
-    def decode(self, ids, skip_special_tokens):
-        assert not skip_special_tokens
-        return "".join(chr(ord("a") + token) for token in ids)
-
-
-MODEL = model_file.Model(ARCHITECTURE, PARAMS, Letters(), np.arange(WORDS) == 2)
 PROMPTS = ["abc", "gfedeg", "a"]
 
 

@@ -10,7 +10,8 @@ the same for any baseline b, which for log p_k may be another for every voice. A
 answers, weighted by their gates.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -73,8 +74,9 @@ def adapter_slope(
     """The gradient of the mean reward in adapters; an answer's baseline is the mean of the others of its voice."""
     rest = rewards - rewards.mean(axis=1, keepdims=True)
     weights = jax.nn.softmax(trained.gates)[:, None] * rest / (rewards.shape[1] - 1)
-    each = zip(asked.prompts, asked.lengths, tokens, weights, strict=True)
-    parts = [_pull(*_context(model, trained, asked), *one) for one in each]
+    each = zip(asked.prompts, asked.lengths, tokens, strict=True)
+    context = _context(model, trained, asked)
+    parts = [_pull(*context, one, weight) for one, weight in zip(each, weights, strict=True)]
     return jax.tree.map(lambda *x: sum(x), *parts)
 
 
@@ -82,8 +84,8 @@ def moved(
     model: Model, trained: Trained, asked: Asked, directions: Params, tokens: Int[Array, "M T"]
 ) -> Float[Array, "D K M"]:
     """How fast log p_k of answers moves along each of D directions of the adapters, whose leaves have an axis D."""
-    each = zip(asked.prompts, asked.lengths, strict=True)
-    parts = [_moved(*_context(model, trained, asked), *one, tokens, directions) for one in each]
+    context, each = _context(model, trained, asked), zip(asked.prompts, asked.lengths, strict=True)
+    parts = [_moved(*context, (*one, tokens), directions) for one in each]
     return jnp.stack(parts, axis=1)
 
 
@@ -100,60 +102,56 @@ def direction(
     return jnp.einsum("km,dkm->dm", posterior, log_gates[:, :, None] + moves)
 
 
-def _context(model: Model, trained: Trained, asked: Asked) -> tuple[Any, ...]:
+class _Context(NamedTuple):
+    """What both programs are given of the model and of how it answers, beside adapters and prompts."""
+
+    params: Params
+    ends: Bool[Array, " V"]
+    temperature: Scalar
+
+
+def _context(model: Model, trained: Trained, asked: Asked) -> tuple[Architecture, _Context, Params]:
     """What both programs take first."""
-    return model.architecture, model.params, jnp.asarray(model.ends), asked.temperature, trained.adapters
+    return model.architecture, _Context(model.params, jnp.asarray(model.ends), asked.temperature), trained.adapters
 
 
-def _log_prob(
+def _said(
     architecture: Architecture,
-    params: Params,
-    ends: Bool[Array, " V"],
-    temperature: Scalar,
-    adapters: Params,
+    context: _Context,
     prompt: Int[Array, " P"],
     length: Int[Array, ""],
     tokens: Int[Array, "M T"],
-) -> Float[Array, " M"]:
-    adapted = params | {"adapters": adapters}
-    prefix = language_model.read(architecture, adapted, prompt, length)
-    return language_model.score(architecture, adapted, prefix, tokens, ends=ends, temperature=temperature).sum(axis=1)
+) -> Callable[[Params], Float[Array, " M"]]:
+    """Log-probabilities of answers as a function of the adapters, nats."""
+
+    def log_prob(adapters: Params) -> Float[Array, " M"]:
+        params, how = (
+            context.params | {"adapters": adapters},
+            {"ends": context.ends, "temperature": context.temperature},
+        )
+        prefix = language_model.read(architecture, params, prompt, length)
+        return language_model.score(architecture, params, prefix, tokens, **how).sum(axis=1)
+
+    return log_prob
 
 
 @jax.jit(static_argnums=0)
 def _pull(
     architecture: Architecture,
-    params: Params,
-    ends: Bool[Array, " V"],
-    temperature: Scalar,
+    context: _Context,
     adapters: Params,
-    prompt: Int[Array, " P"],
-    length: Int[Array, ""],
-    tokens: Int[Array, "M T"],
+    answers: tuple[Array, ...],
     weights: Float[Array, " M"],
 ) -> Params:
     """The gradient of the weighted sum of log-probabilities."""
-
-    def said(adapters: Params) -> Float[Array, ""]:
-        return weights @ _log_prob(architecture, params, ends, temperature, adapters, prompt, length, tokens)
-
-    return jax.grad(said)(adapters)
+    said = _said(architecture, context, *answers)
+    return jax.grad(lambda adapters: weights @ said(adapters))(adapters)
 
 
 @jax.jit(static_argnums=0)
 def _moved(
-    architecture: Architecture,
-    params: Params,
-    ends: Bool[Array, " V"],
-    temperature: Scalar,
-    adapters: Params,
-    prompt: Int[Array, " P"],
-    length: Int[Array, ""],
-    tokens: Int[Array, "M T"],
-    directions: Params,
+    architecture: Architecture, context: _Context, adapters: Params, answers: tuple[Array, ...], directions: Params
 ) -> Float[Array, "D M"]:
-    def said(adapters: Params) -> Float[Array, " M"]:
-        return _log_prob(architecture, params, ends, temperature, adapters, prompt, length, tokens)
-
+    said = _said(architecture, context, *answers)
     # Some together share what does not depend on the direction; all would need too much memory.
     return jax.lax.map(lambda one: jax.jvp(said, (adapters,), (one,))[1], directions, batch_size=TOGETHER)

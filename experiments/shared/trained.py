@@ -30,7 +30,6 @@ class Trained(NamedTuple):
     Attributes:
         names: of the ways [R].
         gate_rates: learning rates of their gates, in units of the adapters' [R].
-        betas: of their penalties on drift [R].
         seeds: which [S].
         questions: what is asked at each of them [S].
         base_tokens: answers of the base, voice by voice [S, K M, T].
@@ -51,7 +50,6 @@ class Trained(NamedTuple):
 
     names: np.ndarray
     gate_rates: np.ndarray
-    betas: np.ndarray
     seeds: np.ndarray
     questions: np.ndarray
     base_tokens: np.ndarray
@@ -69,7 +67,7 @@ class Trained(NamedTuple):
     ends: np.ndarray
 
 
-EXACT = ("gate_rates", "betas", "gate_moves", "gates", "rewards", "steps", "seeds", "numbers")
+EXACT = ("gate_rates", "gate_moves", "gates", "rewards", "steps", "seeds", "numbers")
 """What is kept as it is; other numbers are rounded."""
 
 
@@ -110,7 +108,6 @@ def gathered(
     return Trained(
         names=np.array(list(ways)),
         gate_rates=np.array([way.gate_rate for way in ways.values()]),
-        betas=np.array([way.beta for way in ways.values()]),
         seeds=np.array(list(bases)),
         questions=np.array([base.question for base in bases.values()]),
         base_tokens=np.searchsorted(numbers, base_tokens),
@@ -192,7 +189,10 @@ def some_lines(trained: Trained, num: int) -> list[list[list[list[str]]]]:
     for way in range(len(trained.names)):
         each = []
         for seed, base in enumerate(trained.base_tokens):
-            sets = [(base, np.full(3, 1 / 3)), *zip(trained.tokens[way, seed], trained.gates[way, seed], strict=True)]
+            sets = [
+                (base, np.full(len(voices.NAMES), 1 / len(voices.NAMES))),
+                *zip(trained.tokens[way, seed], trained.gates[way, seed], strict=True),
+            ]
             each.append(
                 [[_said(trained, tokens[i]) for i in _spread(gates, len(tokens), num)] for tokens, gates in sets]
             )
