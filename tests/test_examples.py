@@ -1,7 +1,6 @@
 """The examples are what they say, and run as they stand."""
 
 import re
-import resource
 import runpy
 import subprocess
 import sys
@@ -53,9 +52,7 @@ def test_the_tour_runs_as_a_script(tmp_path):
         "MPLBACKEND": "agg",
         "HOME": str(tmp_path),
     }
-    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     ran = subprocess.run([sys.executable, TOUR], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 60, "it says: less than a minute"
     assert ran.returncode == 0, ran.stderr
     assert "RLOO, gates only  S at 0.5 nats: 1.00" in ran.stdout and not list(tmp_path.glob("*.png"))
 

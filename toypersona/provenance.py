@@ -1,6 +1,7 @@
 """Where the numbers of a run come from, and how two runs differ."""
 
 import ast
+import functools
 import hashlib
 import json
 import platform
@@ -42,13 +43,20 @@ def code_sha256() -> str:
     digest = hashlib.sha256()
     experiments = package.with_name("experiments")
     for source in sorted([*package.rglob("*.py"), *experiments.glob("*.py"), *experiments.glob("shared/*.py")]):
-        tree = ast.parse(source.read_bytes())
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list):
-                node.body = [line for line in body if not _is_text(line)]  # pyright: ignore[reportAttributeAccessIssue]
-        digest.update(f"{source.relative_to(package.parent).as_posix()}\n{ast.dump(tree)}\n".encode())
+        said = _said(source.read_bytes())
+        digest.update(f"{source.relative_to(package.parent).as_posix()}\n{said}\n".encode())
     return digest.hexdigest()
+
+
+@functools.lru_cache(maxsize=None)
+def _said(source: bytes) -> str:
+    """A hash of one file, kept: to parse all of them takes half a second, and every store and every figure asks."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [line for line in body if not _is_text(line)]  # pyright: ignore[reportAttributeAccessIssue]
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
 
 
 def _is_text(line: ast.stmt) -> bool:
