@@ -32,15 +32,16 @@ def looks(dataset: xr.Dataset) -> dict[str, str]:
 
 
 def draw_law(axis: Axes, dataset: xr.Dataset) -> None:
-    """Every run; the law is the diagonal. Dotted: from R² of the first direction to that of as many steps."""
+    """Every run after its first step; the law is the diagonal. Dotted: to S at larger drifts."""
     axis.plot([0, 1], [0, 1], color="black", lw=0.8)
-    first, summed = (readings.against(dataset, law) for law in readings.LAWS)
+    first, weak = (readings.against(dataset, when) for when in readings.WHEN)
     for name, colour in looks(dataset).items():
         way, alone = readings.names(dataset).index(name), name.endswith(readings.ALONE)
         for marker, seed in zip(MARKERS, dataset.seed.values, strict=False):
-            before, one = (law.isel(way=way).sel(seed=seed) for law in (first, summed))
+            one, later = (each.isel(way=way).sel(seed=seed) for each in (first, weak))
             look = {"color": style.COLOURS[colour], "lw": 0.7}
-            axis.plot([before.predicted, one.predicted], [one.measured] * 2, ls=":", **look)
+            axis.plot([one.predicted] * 2, [one.measured, later.measured], ls=":", **look)
+            axis.plot(one.predicted, later.measured, "_", ms=5, **look)
             axis.errorbar(
                 one.predicted,
                 one.measured,
@@ -52,7 +53,7 @@ def draw_law(axis: Axes, dataset: xr.Dataset) -> None:
                 label=name if marker == MARKERS[0] and not alone else None,
                 **look,
             )
-    axis.set(xlabel="R² of the rule's direction", ylabel="S at 0.1 to 0.6 nats")
+    axis.set(xlabel="R² of the rule's first direction", ylabel="selection fraction S")
     axis.legend()
 
 
@@ -101,16 +102,15 @@ def draw_words(axis: Axes, dataset: xr.Dataset) -> None:
 
 def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
     trained = list(readings.places(dataset, alone=False).values())
-    within = {law: int((~readings.missed(dataset, law)).sum()) for law in readings.LAWS}
+    within = {when: int((~readings.missed(dataset, when)).sum()) for when in readings.WHEN}
     num = len(trained) * dataset.sizes["seed"]
     yield Panel(
         draw_law,
-        f"S is R² of the summed steps in {within['summed']} of {num} runs",
-        f"Selection fraction at {readings.WEAK[0]:g} to {readings.WEAK[1]:g} nats, the mean of all measured drifts of "
-        "a run, against R² of the sum of as many of its first directions, whose noise is known from two that were "
-        "made of different answers; dotted: from R² of one of them. A marker for each seed, which has its own "
-        f"question; hollow: gates alone. The line is the law; {within['summed']} runs are within "
-        f"{readings.ERRORS:g} standard errors of it, by R² of the first direction {within['first']}.",
+        f"A step selects R² in {within['first']} of {num} runs, later {within['weak']}",
+        "Selection fraction after the first step against R² of its direction, predicted from answers of the base; "
+        f"dotted: to the mean of all drifts {readings.WHEN['weak']}. A marker for each seed, which has its own "
+        f"question; hollow: gates alone. The line is the law; within {readings.ERRORS:g} standard errors of it are "
+        f"{within['first']} of {num} runs after a step and {within['weak']} later.",
         ERRORS,
     )
     lowest = dataset.selection_fraction.isel(way=trained).where(readings.weak(dataset)).mean(("drift", "seed"))

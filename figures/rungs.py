@@ -90,8 +90,7 @@ def draw(every: Mapping[str, xr.Dataset]) -> dict[str, Page]:
         draw_diagonal,
         "R² before training is what weak RL selects",
         f"Selection fraction against R² of the direction in which the policy moves, by rung: {says(every)} Exact cases "
-        "are S(0+); answers are of the weakest tilt, either half; runs of RL are means from a tenth of a nat to half a "
-        "nat.",
+        "are S(0+); answers are of the weakest tilt, either half; runs of RL are measured after their first step.",
         "Error bars: 1.96 standard errors.",
     )
     return {"": Page("Three rungs on one diagonal", lettered(panel), "a", 3.6, width=4.5)}

@@ -4,6 +4,8 @@ import re
 
 from shipped_claims import LARRY, LAWS, SHIPPED, THOUGHTS, VOICES, Shipped, percent, plain
 
+from experiments.claims.language_rl import WHEN
+
 
 def of_laws(of: Shipped) -> dict[str, str]:
     """Weak limit, persona gain, horizon, exploit, leash and codes."""
@@ -87,27 +89,24 @@ def of_answers(of: Shipped) -> dict[str, str]:
     }
 
 
-LAWS_OF_RL = "R² of the first direction", "R² of as many steps"
-"""How the headings of its claims end."""
-
-
 def of_language_rl(of: Shipped) -> dict[str, str]:
     """RL on the language model."""
     where = f"{VOICES}/language_rl"
-    first, summed = (of.claim(where, f"{law}: runs of") for law in LAWS_OF_RL)
+    first, later = (of.claim(where, f"S {when} is R² of the rule's own direction: runs") for when in WHEN.values())
     num = int(re.findall(r"runs of (\d+)", first["what"])[0])
     low, high = of.said(where, r"gates learn (\d+) to (\d+) times as fast")
+    (missing,) = of.said(where, rf"S less R² {WHEN['weak']} is beyond 3 standard errors in (.*)\.$")
 
     def pairs(name: str) -> str:
         (said,) = (one for one in of.all[where]["findings"] if one.startswith(f"{name}:"))
-        found = re.findall(r"first direction (-?[\d.]+) .*? S (-?[\d.]+) ±", said)
-        return " and ".join(f"{selected} (R² {law})" for law, selected in found)
+        found = re.findall(rf"R² (-?[\d.]+) ± .*?, (-?[\d.]+) ± [\d.]+ {WHEN['weak']}", said)
+        return " and ".join(f"{selected} (R² {law})" for law, selected in found).replace("-", "−")
 
     return {
-        "language rl": f"S at 0.1 to 0.6 nats is R² of the rule's first direction, known before any step, within 3 standard errors "
-        f"in {num - first['measured']:.0f} of {num} runs; R² of as many such steps, their noise counted, in "
-        f"{num - summed['measured']:.0f}. Paid for Alice with Adam and one learning rate, S is {pairs('Alice, one rate for all').replace('-', '−')}; "
-        f"where gates learn 1,000 times as fast, {pairs('Alice')}: R² passes 1/2 at {int(low):,} to {int(high):,} times",
+        "language rl": f"After the first step S is R² of its direction, known before it, within 3 standard errors in {num - first['measured']:.0f} of {num} "
+        f"runs; {WHEN['weak']}, after steps in directions of their own, in {num - later['measured']:.0f}: not so {missing.replace('-', '−')}. Paid for Alice with Adam "
+        f"and one learning rate, S is {pairs('Alice, one rate for all')}; where gates learn 1,000 times as fast, {pairs('Alice')}: "
+        f"R² passes 1/2 at {int(low):,} to {int(high):,} times",
     }
 
 

@@ -5,7 +5,7 @@ and Anitescu 2020): minimise ``sum w - sum_x p log (P w)`` over w >= 0, whose so
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,6 +28,9 @@ MULTIPLIER, WARM_MULTIPLIER = 0.3, 0.03
 """Smallest multipliers to start from. Large ones would drive a warm start back to the middle."""
 
 MAX_ITERATIONS = 100
+
+UNROLLED = 8
+"""Columns up to which elimination is unrolled."""
 
 
 class _Iterate(NamedTuple):
@@ -183,24 +186,40 @@ def cholesky(matrix: Float[Array, "K K"]) -> Float[Array, "K K"]:
 
     A pivot lost to rounding is replaced by a huge one, so that its variable does not move.
     """
-    columns = []
+    places = jnp.arange(matrix.shape[0])
     scale = jnp.finfo(matrix.dtype).eps * jnp.diagonal(matrix)
-    for j in range(matrix.shape[0]):
-        pivot = jnp.where(matrix[j, j] > scale[j], matrix[j, j], 1 / scale[j])
-        column = matrix[:, j] / jnp.sqrt(pivot)
-        column = jnp.where(jnp.arange(matrix.shape[0]) < j, 0.0, column.at[j].set(jnp.sqrt(pivot)))
-        matrix = matrix - column[:, None] * column[None, :]
-        columns.append(column)
-    return jnp.stack(columns, axis=1)
+
+    def eliminate(j: Any, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        left, lower = state
+        pivot = jnp.where(left[j, j] > scale[j], left[j, j], 1 / scale[j])
+        column = left[:, j] / jnp.sqrt(pivot)
+        column = jnp.where(places < j, 0.0, column.at[j].set(jnp.sqrt(pivot)))
+        return left - column[:, None] * column[None, :], lower.at[:, j].set(column)
+
+    return _one_by_one(places.size, eliminate, (matrix, jnp.zeros_like(matrix)))[1]
 
 
 def solve_factored(lower: Float[Array, "K K"], right: Float[Array, " K"]) -> Float[Array, " K"]:
     """Solve L L^T x = right."""
     num = right.shape[0]
+    places = jnp.arange(num)
+
+    def forward(j: Any, right: Array) -> Array:
+        solved = right[j] / lower[j, j]
+        return right.at[j].set(solved) - jnp.where(places > j, lower[:, j] * solved, 0.0)
+
+    def back(i: Any, right: Array) -> Array:
+        j = num - 1 - i
+        solved = right[j] / lower[j, j]
+        return right.at[j].set(solved) - jnp.where(places < j, lower[j] * solved, 0.0)
+
+    return _one_by_one(num, back, _one_by_one(num, forward, right))
+
+
+def _one_by_one(num: int, body: Callable[[Any, Any], Any], state: Any) -> Any:
+    """``fori_loop`` from 0, unrolled where ``num`` is small: a program of 64 columns would take a minute to compile."""
+    if num > UNROLLED:
+        return jax.lax.fori_loop(0, num, body, state)
     for j in range(num):
-        solved = right[j] / lower[j, j]
-        right = right.at[j].set(solved) - jnp.where(jnp.arange(num) > j, lower[:, j] * solved, 0.0)
-    for j in reversed(range(num)):
-        solved = right[j] / lower[j, j]
-        right = right.at[j].set(solved) - jnp.where(jnp.arange(num) < j, lower[j] * solved, 0.0)
-    return right
+        state = body(j, state)
+    return state

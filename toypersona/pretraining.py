@@ -21,6 +21,9 @@ from toypersona.types import Key, Params, Scalar
 from toypersona.worlds import world as worlds
 from toypersona.worlds.world import Sample, World
 
+MOST_TRIED, NEVER = 6, 1e6
+"""Personas of which all permutations are tried; and what costs more nats than any divergence that is finite."""
+
 
 class Fit(NamedTuple):
     """Result of ``fit``.
@@ -120,14 +123,14 @@ def cross_divergences(
 def matching(divergences: Float[Array, "K K"]) -> Int[Array, " K"]:
     """The expert for each persona [K] that makes the summed divergence least, over all permutations.
 
-    Brute force over K! permutations keeps it inside jit.
-
-    Raises:
-        ValueError: more than eight personas.
+    All are tried where they are few, which compiles in no time; else they are assigned (the Hungarian algorithm).
     """
     num_personas = divergences.shape[0]
-    if num_personas > 8:
-        raise ValueError(f"Matching {num_personas} experts would try {num_personas}! permutations: use at most 8.")
+    if num_personas > MOST_TRIED:
+        # What one expert cannot say of a persona is worse than all that any can.
+        costs = jnp.where(jnp.isfinite(divergences), divergences, NEVER)
+        rows, columns = optax.assignment.hungarian_algorithm(costs)
+        return columns[jnp.argsort(rows)]
     every = jnp.array(list(itertools.permutations(range(num_personas))))
     return every[jnp.argmin(divergences[jnp.arange(num_personas), every].sum(axis=-1))]
 

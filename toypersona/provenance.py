@@ -48,7 +48,7 @@ def code_sha256() -> str:
     return digest.hexdigest()
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _said(source: bytes) -> str:
     """A hash of one file, kept: to parse all of them takes half a second, and every store and every figure asks."""
     tree = ast.parse(source)

@@ -13,7 +13,6 @@ from jaxtyping import Array, Float, Int
 from toypersona import hulls
 from toypersona.measures import sampled
 from toypersona.measures.sampled_inputs import Samples
-from toypersona.types import Scalar
 
 
 class Kept(NamedTuple):
@@ -84,30 +83,25 @@ def new_words(kept: Kept, weights: Float[Array, " K"], num_tokens: int, *, most:
     return New(tokens, nats)
 
 
-def summed_limit(
-    log_voices: Float[Array, "K N"], directions: Float[Array, "2 N"], steps: Scalar
+def weak_limit(
+    log_voices: Float[Array, "K N"], direction: Float[Array, " N"]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """R² of a sum of weak steps whose directions are draws like two that were seen, and its standard error (law L1).
+    """R² of a weak step, the part of its direction that voices explain, and its standard error (law L1).
 
-    Of n independent directions of mean square v and product c, both inner products under the base, the sum has
-    ``n v + n (n - 1) c``: what two draws share grows, what is noise of few answers does not. R² is the part of it that
-    voices explain. The jackknife over answers gives the error, and takes off what the regression explains by chance.
+    The jackknife over answers gives the error, and takes off what the regression explains by chance.
 
     Args:
         log_voices: of answers of the base, nats.
-        directions: how fast log pi of these moves along two draws.
-        steps: n, at least 1.
+        direction: how fast log pi of these moves.
     """
-    num = directions.shape[1]
+    num = direction.size
     log_ratios = log_voices - log_even_mix(log_voices)[None]
 
     def limit(counted: Float[Array, " N"]) -> Float[Array, ""]:
         law = counted / counted.sum()
-        centred = directions - (directions @ law)[:, None]
-        fit = jax.vmap(hulls.tangent_fit, (None, None, 0))
-        explained = fit(jnp.log(law), log_ratios + jnp.log(law)[None], centred)
-        sizes = [(x**2 @ law).mean() + (steps - 1) * (x[0] * x[1]) @ law for x in (explained, centred)]
-        return sizes[0] / sizes[1]
+        centred = direction - direction @ law
+        explained = hulls.tangent_fit(jnp.log(law), log_ratios + jnp.log(law)[None], centred)
+        return explained**2 @ law / (centred**2 @ law)
 
     every = jnp.ones(num)
     without = jax.lax.map(lambda i: limit(every.at[i].set(0.0)), jnp.arange(num))

@@ -15,7 +15,7 @@ WEAK = 0.1, 0.6
 ERRORS = 3.0
 """Standard errors by which they may differ."""
 
-KNOWN = 0.1
+KNOWN = 0.15
 """Largest standard error of S less R²: a larger one could not go against a law."""
 
 TOUCHING = 0.02
@@ -51,27 +51,22 @@ def pooled(values: xr.DataArray, error: xr.DataArray, where: xr.DataArray) -> tu
     return values.where(where).mean("drift"), (error.where(where) ** 2).sum("drift") ** 0.5 / num
 
 
-LAWS = {"first": "R² of the first direction", "summed": "R² of as many steps"}
-"""What S is compared with: noise of few answers is a part of a first direction, and less of several summed up."""
+WHEN = {"first": "after the first step", "weak": f"at {WEAK[0]:g} to {WEAK[1]:g} nats"}
+"""Where S is compared with R²: the law is one of weak steps; later steps go in directions of their own."""
 
 
-def against(dataset: xr.Dataset, law: str) -> xr.Dataset:
-    """S of every run at weak drifts, what one of ``LAWS`` says, how far apart they are, and errors [way, seed]."""
-    here = weak(dataset)
+def against(dataset: xr.Dataset, when: str) -> xr.Dataset:
+    """S of every run in one place of ``WHEN``, R², how far apart they are, and errors [way, seed]."""
+    here = weak(dataset) if when == "weak" else (dataset.step == 1) & (dataset.drift == 0)
     measured, error = pooled(dataset.selection_fraction, dataset.selection_fraction_se, here)
-    if law == "first":
-        predicted, unsure = dataset.predicted, dataset.predicted_se
-    else:
-        # Of the same answers at all drifts.
-        predicted, unsure = (values.where(here).mean("drift") for values in (dataset.summed, dataset.summed_se))
     return xr.Dataset(
         {
             "measured": measured,
             "error": error,
-            "predicted": predicted,
-            "predicted_error": unsure,
-            "difference": measured - predicted,
-            "difference_error": np.hypot(error, unsure),
+            "predicted": dataset.predicted,
+            "predicted_error": dataset.predicted_se,
+            "difference": measured - dataset.predicted,
+            "difference_error": np.hypot(error, dataset.predicted_se),
         }
     )
 
@@ -85,14 +80,14 @@ def new_words(dataset: xr.Dataset) -> list[tuple[str, float]]:
     ]
 
 
-def runs(dataset: xr.Dataset, law: str) -> xr.Dataset:
+def runs(dataset: xr.Dataset, when: str) -> xr.Dataset:
     """``against`` of the runs that train adapters."""
-    return against(dataset, law).isel(way=list(places(dataset, alone=False).values()))
+    return against(dataset, when).isel(way=list(places(dataset, alone=False).values()))
 
 
-def missed(dataset: xr.Dataset, law: str) -> xr.DataArray:
-    """Which of them miss a law [way, seed]; one that reached no weak drift does, too."""
-    here = runs(dataset, law)
+def missed(dataset: xr.Dataset, when: str) -> xr.DataArray:
+    """Which of them miss the law [way, seed]; one that was not measured there does, too."""
+    here = runs(dataset, when)
     return ~(abs(here.difference) <= ERRORS * here.difference_error)
 
 
@@ -101,17 +96,17 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
     alone = dataset.isel(way=list(places(dataset, alone=True).values()))
     compared = [
         claim
-        for law, name in LAWS.items()
+        for when, said in WHEN.items()
         for claim in grouped(
-            f"S at {WEAK[0]:g} to {WEAK[1]:g} nats is {name}",
+            f"S {said} is R² of the rule's own direction",
             [
                 at_most(
                     "prediction",
-                    f"runs of {missed(dataset, law).size} that miss it by more than {ERRORS:g} standard errors",
+                    f"runs of {missed(dataset, when).size} that miss it by more than {ERRORS:g} standard errors",
                     0.0,
-                    missed(dataset, law).sum(),
+                    missed(dataset, when).sum(),
                 ),
-                at_most("finding", "largest standard error", KNOWN, runs(dataset, law).difference_error),
+                at_most("finding", "largest standard error", KNOWN, runs(dataset, when).difference_error),
             ],
         )
     ]
@@ -124,17 +119,21 @@ def claims(dataset: xr.Dataset) -> list[Claim]:
 
 def findings(dataset: xr.Dataset) -> list[str]:
     """What a reader should take away."""
-    laws, said = {law: against(dataset, law) for law in LAWS}, []
-    for name, way in places(dataset, alone=False).items():
-        run, here = dataset.isel(way=way), {law: each.isel(way=way) for law, each in laws.items()}
-        pairs = (
-            f"{'; '.join(_law(here[law].sel(seed=seed), LAWS[law]) for law in LAWS)}; "
-            f"S {_value(here['first'].measured.sel(seed=seed), here['first'].error.sel(seed=seed))}"
-            for seed in dataset.seed.values
-        )
+    places_of = {when: against(dataset, when) for when in WHEN}
+    every = places(dataset, alone=False)
+    said = []
+    for name, way in every.items():
+        run, here = dataset.isel(way=way), {when: each.isel(way=way) for when, each in places_of.items()}
+        each = " | ".join(_run({when: of.sel(seed=seed) for when, of in here.items()}) for seed in dataset.seed.values)
         last = run.isel(drift=-1, seed=0)
         new = ", ".join(f"{word!r} {nats:.2f}" for word, nats in new_words(last)) or "none"
-        said.append(f"{name}: {' | '.join(pairs)}; new words at {float(last.total):.2f} nats: {new}.")
+        said.append(f"{name}: {each}; new words at {float(last.total):.2f} nats: {new}.")
+    said += [_missing(dataset, when) for when in WHEN]
+    alike = dataset.agreement.isel(way=list(every.values()))
+    said.append(
+        f"First directions of two independent sets of answers have a correlation of {float(alike.min()):.2f} to "
+        f"{float(alike.max()):.2f}: where it is small, R² is that of noise."
+    )
     rate = crossing(dataset)
     low, high = float(rate.min()), float(rate.max())
     said.append(
@@ -144,8 +143,23 @@ def findings(dataset: xr.Dataset) -> list[str]:
     return said
 
 
-def _law(here: xr.Dataset, name: str) -> str:
-    return f"{name} {_value(here.predicted, here.predicted_error)}"
+def _run(here: dict[str, xr.Dataset]) -> str:
+    first = here["first"]
+    measured = ", ".join(f"{_value(of.measured, of.error)} {WHEN[when]}" for when, of in here.items())
+    return f"R² {_value(first.predicted, first.predicted_error)}, S {measured}"
+
+
+def _missing(dataset: xr.Dataset, when: str) -> str:
+    """Which runs miss the law, and by how much."""
+    here, absent = runs(dataset, when), missed(dataset, when)
+    found = [
+        f"{name}, seed {seed} ({_value(one.difference, one.difference_error)})"
+        for way, name in enumerate(places(dataset, alone=False))
+        for seed in dataset.seed.values
+        if bool(absent.isel(way=way).sel(seed=seed))
+        for one in [here.isel(way=way).sel(seed=seed)]
+    ]
+    return f"S less R² {WHEN[when]} is beyond {ERRORS:g} standard errors in {', '.join(found) or 'no run'}."
 
 
 def _value(mean: xr.DataArray, error: xr.DataArray) -> str:

@@ -44,7 +44,7 @@ def test_what_is_trained_is_measured_again_from_its_file(tiny, monkeypatch, tmp_
     small.assert_claims_hold(language_rl, again, NOT_OF_A_TINY_ONE)
     small.assert_drawn(language_rl, again)
     one, other = (datasets.load(out / "language_rl.zarr").load() for out in (anew, again))
-    for name in ("total", "hull_distance", "predicted", "summed", "paid"):
+    for name in ("total", "hull_distance", "predicted", "agreement", "paid"):
         np.testing.assert_allclose(one[name], other[name], atol=0.02)
     alone = other.isel(way=list(readings.places(other, alone=True).values()))
     # Gates alone: adapters have nothing to predict, and all is selection.
