@@ -95,7 +95,7 @@ def of_language_rl(of: Shipped) -> dict[str, str]:
     first, later = (of.claim(where, f"S {when} is R² of the rule's own direction: runs") for when in WHEN.values())
     num = int(re.findall(r"runs of (\d+)", first["what"])[0])
     low, high = of.said(where, r"gates learn (\d+) to (\d+) times as fast")
-    (missing,) = of.said(where, rf"S less R² {WHEN['weak']} is beyond 3 standard errors in (.*)\.$")
+    (missing,) = of.said(where, rf"S less R² {WHEN['weak']} is beyond 3 standard errors in (.*?\))\.")
 
     def pairs(name: str) -> str:
         (said,) = (one for one in of.all[where]["findings"] if one.startswith(f"{name}:"))
