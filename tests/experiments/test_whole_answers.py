@@ -179,17 +179,15 @@ def test_the_shipped_file_is_small_and_whole():
 
 @pytest.mark.lm
 def test_the_shipped_answers_are_the_models():
-    from toypersona.policies import language_model as scorer
     from toypersona.policies import model_file
 
     said, model = answers.load(), model_file.load()
     assert model.ends[answers.ENDED]
-    tokens = said.tokens[0, :, :2].reshape(-1, answers.LONGEST)
-    for voice, name in enumerate(voices.NAMES):
-        (prefix,) = spoken.read(model, [voices.prompt(voices.lines(name), said.questions[0])])
-        how = {"ends": jnp.asarray(model.ends), "temperature": voices.TEMPERATURE}
-        scored = scorer.score(model.architecture, model.params, prefix, jnp.asarray(tokens), **how).sum(axis=1)
-        np.testing.assert_allclose(scored, said.log_voices[0, :, voice, :2].ravel(), atol=1e-3)
+    tokens = jnp.asarray(said.tokens[0, :, :2].reshape(-1, answers.LONGEST), int)
+    prefixes = spoken.read(model, [voices.prompt(voices.lines(name), said.questions[0]) for name in voices.NAMES])
+    scored = spoken.score(model, prefixes, tokens, temperature=voices.TEMPERATURE).sum(axis=2)
+    kept = said.log_voices[0, :, :, :2].swapaxes(0, 1).reshape(scored.shape)
+    np.testing.assert_allclose(scored, kept, atol=1e-3)
 
 
 def test_from_model_without_the_model_is_refused(shipped, tmp_path, capsys, monkeypatch):
