@@ -141,3 +141,19 @@ def test_rounding_bounds_what_sums_of_probabilities_miss():
         assert (np.abs(sums / np.array(exact) - 1) <= bound).all() and bound < 1e-12
     same = numerics.rounding(jnp.array([-3.0, -jnp.inf]))
     assert same == numerics.rounding(jnp.array([-3.0, -1.0]))
+
+
+def test_the_logarithm_is_within_a_unit_of_that_of_long_doubles():
+    rng = np.random.default_rng(0)
+    tiny = np.finfo(float).tiny
+    sizes = [
+        np.exp(rng.uniform(np.log(tiny), 700, 20_000)),
+        rng.uniform(0.4, 1.6, 20_000),
+        1 + 1e-7 * rng.normal(size=20_000),
+    ]
+    x = np.concatenate([*sizes, [tiny, 1.0, np.finfo(float).max]])
+    found = np.asarray(jax.jit(numerics.log)(x))
+    true = np.log(x.astype(np.longdouble))
+    assert (np.abs(found - true) <= np.spacing(np.abs(found))).all()
+    np.testing.assert_array_equal(numerics.log(jnp.array([jnp.nan, jnp.inf])), [np.nan, np.inf])
+    assert numerics.log(jnp.float32(2.0)).dtype == jnp.float32

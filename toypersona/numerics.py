@@ -4,11 +4,13 @@ KL(p‖q) = sum_x p (expm1(-l) + l) with l = log p - log q. Every term is non-ne
 where the textbook form sum_x p l loses all its digits.
 """
 
+import functools
 import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Bool, Float, Int
 
@@ -42,6 +44,43 @@ def kl_divergence(log_p: Float[Array, "*batch N"], log_q: Float[Array, "*batch N
     far = q - p + p * log_ratio
     terms = jnp.where(impossible, q, jnp.where(log_ratio < -1.0, far, p * (jnp.expm1(-near) + near)))
     return jnp.where(infinite, jnp.inf, terms).sum(axis=-1)
+
+
+def log(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Natural logarithm of normal numbers above 0, and of nan and inf, which stay what they are.
+
+    In float64 XLA's own takes an element at a time on a CPU. The series here is that of ``e_log.c`` (Sun Microsystems,
+    1993), off by less than a unit in the last place; exact policy gradient is 1.2 to 1.4 times as fast by it.
+    """
+    if x.dtype != jnp.float64:
+        return jnp.log(x)
+    return jax.lax.platform_dependent(x, cpu=_log_of_doubles, default=jnp.log)
+
+
+SERIES = (
+    6.666666666666735130e-01, 3.999999999940941908e-01, 2.857142874366239149e-01, 2.222219843214978396e-01,
+    1.818357216161805012e-01, 1.531383769920937332e-01, 1.479819860511658591e-01,
+)  # fmt: skip
+"""Of log((1 + s) / (1 - s)) / s - 2 in powers of s², from the first on, by Remez's algorithm."""
+
+LOG_2 = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+"""Its leading bits, whose products with exponents are exact, and the rest."""
+
+
+def _log_of_doubles(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """With x = 2^k (1 + f), where 1 + f lies around 1, and s = f / (2 + f).
+
+    Bits are shifted as unsigned numbers and made a number by the exponent of 2^52: AVX2 has both, and no conversion.
+    """
+    middle, one, big = (np.float64(value).view(np.uint64) for value in (0.5**0.5, 1.0, 2.0**52))
+    bits = jax.lax.bitcast_convert_type(x, jnp.uint64) + (one - middle)
+    k = jax.lax.bitcast_convert_type(bits >> 52 | big, jnp.float64) - (2.0**52 + 1023)
+    f = jax.lax.bitcast_convert_type((bits & np.uint64(2**52 - 1)) + middle, jnp.float64) - 1
+    s, half = f / (2 + f), f * f / 2
+    square = s * s
+    series = functools.reduce(lambda higher, term: (higher + term) * square, reversed(SERIES), jnp.zeros_like(s))
+    found = k * LOG_2[0] - ((half - (s * (half + series) + k * LOG_2[1])) - f)
+    return jnp.where(x < jnp.inf, found, x)
 
 
 def entropy(log_p: Float[Array, "*batch N"]) -> Float[Array, "*batch"]:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from toypersona import numerics
 from toypersona.policies.policy import Chart, all_probs
 from toypersona.rules import least_squares
 from toypersona.rules.advantages import SPREAD
@@ -37,7 +38,7 @@ def _advantages(
     def of(probs: Float[Array, "C N"]) -> Float[Array, "C N"]:
         returns = task.table()
         if log_base is not None:
-            spent = jnp.log(jnp.maximum(probs, jnp.finfo(probs.dtype).tiny)) - log_base
+            spent = numerics.log(jnp.maximum(probs, jnp.finfo(probs.dtype).tiny)) - log_base
             # What neither can say costs nothing: -inf less -inf would be nan.
             returns = returns - kl_coefficient * jnp.where((probs == 0) & jnp.isneginf(log_base), 0.0, spent)
         # Before the sum, not after: 0 times what is paid for the impossible may be nan.
