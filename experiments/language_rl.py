@@ -3,10 +3,10 @@
 Rewards favour a voice, a word, short answers, a habit that nobody has, and nothing at all (a random score). Predicted
 before any training: R² of the direction in which the rule first moves the policy, by one derivative on the base's
 answers. Measured: selection fraction, drift and new words at up to four drifts, from answers that were drawn while it
-was trained, and lie in a file; --train trains anew. Controls train gates alone, which cannot leave the hull, or adapters
-at the gates' own learning rate. Each of two seeds has another question.
+was trained, and lie in a file; --train trains anew. Controls train gates alone, which cannot leave the hull, or all at
+one learning rate. Each of two seeds has another question.
 
-On 2 cores the preset quick takes a minute, the preset rl three hours.
+On 2 cores the preset quick takes a minute, the preset rl two hours.
 """
 
 from __future__ import annotations
