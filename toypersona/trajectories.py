@@ -40,17 +40,9 @@ def follow(
         largest since the mark before), and the final state.
     """
 
-    def stretch(state: RuleState, inputs: tuple[Array, Array, Array]) -> tuple[RuleState, Any]:
+    def to_mark(state: RuleState, inputs: tuple[Array, Array, Array]) -> tuple[RuleState, Any]:
         step_size, num_steps, first = inputs
-        rule = make_rule(step_size)
-
-        def step(i: Int[Array, ""], carry: tuple) -> tuple:
-            state, info = rule.update(jax.random.fold_in(key, first + i), carry[0])
-            worst = {"residual": jnp.maximum(carry[1]["residual"], info["residual"])} if "residual" in info else {}
-            return state, info | worst
-
-        unknown = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(rule.update, key, state)[1])
-        state, info = jax.lax.fori_loop(0, num_steps, step, (state, unknown))
+        state, info = stretch(make_rule(step_size), key, state, first, num_steps)
         return state, (measure(_widened(state.params)), info)
 
     lengths = jnp.diff(marks, prepend=0.0)
@@ -59,8 +51,33 @@ def follow(
     step_sizes = lengths / num_steps
     firsts = jnp.cumsum(num_steps) - num_steps
     start = make_rule(step_sizes[0]).init(params)
-    final, (measures, infos) = jax.lax.scan(stretch, start, (step_sizes, num_steps, firsts))
+    final, (measures, infos) = jax.lax.scan(to_mark, start, (step_sizes, num_steps, firsts))
     return measures, infos, final
+
+
+def stretch(
+    rule: UpdateRule, key: Key, state: RuleState, first: Int[Array, ""], num_steps: Int[Array, ""]
+) -> tuple[RuleState, dict[str, Array]]:
+    """All steps between two records, in one function: what a kernel for a whole trajectory would take the place of.
+
+    Args:
+        rule: what a step is.
+        key: of the whole path.
+        state: before the first of these steps.
+        first: its number along the path, which makes its key.
+        num_steps: at least 1.
+
+    Returns:
+        The state after the last step and its info, of a ``residual`` the largest.
+    """
+
+    def step(i: Int[Array, ""], carry: tuple) -> tuple:
+        state, info = rule.update(jax.random.fold_in(key, first + i), carry[0])
+        worst = {"residual": jnp.maximum(carry[1]["residual"], info["residual"])} if "residual" in info else {}
+        return state, info | worst
+
+    unknown = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(rule.update, key, state)[1])
+    return jax.lax.fori_loop(0, num_steps, step, (state, unknown))
 
 
 def _widened(params: Params) -> Params:
