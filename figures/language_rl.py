@@ -34,11 +34,11 @@ def looks(dataset: xr.Dataset) -> dict[str, str]:
 def draw_law(axis: Axes, dataset: xr.Dataset) -> None:
     """Every run after its first step; the law is the diagonal. Dotted: to S at larger drifts."""
     axis.plot([0, 1], [0, 1], color="black", lw=0.8)
-    first, weak = (readings.against(dataset, when) for when in readings.WHEN)
+    first, last = (readings.against(dataset, when) for when in readings.WHEN)
     for name, colour in looks(dataset).items():
         way, alone = readings.names(dataset).index(name), name.endswith(readings.ALONE)
         for marker, seed in zip(MARKERS, dataset.seed.values, strict=False):
-            one, later = (each.isel(way=way).sel(seed=seed) for each in (first, weak))
+            one, later = (each.isel(way=way).sel(seed=seed) for each in (first, last))
             look = {"color": style.COLOURS[colour], "lw": 0.7}
             axis.plot([one.predicted] * 2, [one.measured, later.measured], ls=":", **look)
             axis.plot(one.predicted, later.measured, "_", ms=5, **look)
@@ -76,6 +76,8 @@ def draw_walks(axis: Axes, dataset: xr.Dataset) -> None:
 def draw_rates(axis: Axes, dataset: xr.Dataset) -> None:
     """R² of the first direction against the gates' learning rate."""
     for name, way in readings.places(dataset, alone=False).items():
+        if readings.ONE_RATE in name:
+            continue
         for dash, seed in zip(style.DASHES, dataset.seed.values, strict=False):
             values = dataset.by_rate.isel(way=way).sel(seed=seed)
             axis.plot(dataset.gate_rate, values, ls=dash, color=style.COLOURS[looks(dataset)[name]])
@@ -106,14 +108,15 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
     num = len(trained) * dataset.sizes["seed"]
     yield Panel(
         draw_law,
-        f"A step selects R² in {within['first']} of {num} runs, later {within['weak']}",
-        "Selection fraction after the first step against R² of its direction, predicted from answers of the base; "
-        f"dotted: to the mean of all drifts {readings.WHEN['weak']}. A marker for each seed, which has its own "
-        f"question; hollow: gates alone. The line is the law; within {readings.ERRORS:g} standard errors of it are "
-        f"{within['first']} of {num} runs after a step and {within['weak']} later.",
+        f"S is R² after a step in {within['first']} of {num} runs, later in {within['later']}",
+        "Selection fraction after the first step against R² of its direction, predicted from answers of the base (less "
+        "what a fit explains by chance, so that it may be below 0); dotted, to a bar: the mean of all drifts "
+        f"{readings.WHEN['later']}. A marker for each seed: its runs share question, answers of the base and random "
+        f"numbers; hollow: gates alone. The line is the law; within {readings.ERRORS:g} standard errors of it are "
+        f"{within['first']} of {num} runs after a step and {within['later']} later.",
         ERRORS,
     )
-    lowest = dataset.selection_fraction.isel(way=trained).where(readings.weak(dataset)).mean(("drift", "seed"))
+    lowest = dataset.selection_fraction.isel(way=trained).where(readings.later(dataset)).mean(("drift", "seed"))
     least = readings.names(dataset)[trained[int(lowest.argmin("way"))]]
     yield Panel(
         draw_walks,
@@ -125,12 +128,13 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
     yield Panel(
         draw_rates,
         f"Selection or not: gates {float(rate.min()):.3g} to {float(rate.max()):.3g} times as fast",
-        "R² of a first step against the learning rate of the gates, the same for all adapters; dashed: second seed.",
+        "R² of a first step against the learning rate of the gates, the same for all adapters; dashed: second seed. "
+        "Alice with one rate for all is on Alice's line, at 1.",
     )
     new = [readings.new_words(dataset.isel(way=way, seed=0, drift=-1)) for way in trained]
     yield Panel(
         draw_words,
-        f"New words in {sum(map(bool, new))} of {len(new)} runs",
+        f"New words in {sum(map(bool, new))} of {len(new)} runs of the first seed",
         f"Tokens that make most of the hull distance at the largest drift of the first seed, up to {SAID} of each way "
         f"of more than {readings.MANY:g} nats an answer.",
     )

@@ -80,6 +80,8 @@ def says(every: Mapping[str, xr.Dataset]) -> str:
         said = f"off by {off.max():.0e} at most"
         if error.any():
             said = f"within 3 standard errors in {int((off <= 3 * error).sum())}, off by {off.max():.2f} at most"
+        if where.endswith("language_rl"):
+            said += f" ({language_rl.WHEN['later']} {int(language_rl.missed(dataset, 'later').sum())} miss it)"
         told.append(f"{WHERE[where]}: {x.size} cases, {said}")
     return "; ".join(told) + "."
 

@@ -36,6 +36,15 @@ class Shipped:
         of = [one for each in self.all.values() for one in each["claims"] if one["kind"] == kind]
         return sum(one["holds"] for one in of), len(of)
 
+    def failing(self) -> list[str]:
+        """All that do not hold, in words."""
+        return [
+            f"{where.rpartition('/')[2]}, {one['group']}"
+            for where, each in self.all.items()
+            for one in each["claims"]
+            if not one["holds"]
+        ]
+
 
 def percent(number: str | float) -> str:
     """A share as a percentage."""

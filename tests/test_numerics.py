@@ -157,3 +157,5 @@ def test_the_logarithm_is_within_a_unit_of_that_of_long_doubles():
     assert (np.abs(found - true) <= np.spacing(np.abs(found))).all()
     np.testing.assert_array_equal(numerics.log(jnp.array([jnp.nan, jnp.inf])), [np.nan, np.inf])
     assert numerics.log(jnp.float32(2.0)).dtype == jnp.float32
+    np.testing.assert_allclose(jax.jacfwd(numerics.log)(3.0 * jnp.ones(1)), [[1 / 3]])
+    np.testing.assert_allclose(jax.grad(lambda at: numerics.log(at**2))(3.0), 2 / 3)

@@ -54,17 +54,25 @@ def log(x: Float[Array, "..."]) -> Float[Array, "..."]:
     """
     if x.dtype != jnp.float64:
         return jnp.log(x)
+    return _log(x)
+
+
+@jax.custom_jvp
+def _log(x: Float[Array, "..."]) -> Float[Array, "..."]:
     return jax.lax.platform_dependent(x, cpu=_log_of_doubles, default=jnp.log)
+
+
+_log.defjvps(lambda moved, _, x: moved / x)
 
 
 SERIES = (
     6.666666666666735130e-01, 3.999999999940941908e-01, 2.857142874366239149e-01, 2.222219843214978396e-01,
     1.818357216161805012e-01, 1.531383769920937332e-01, 1.479819860511658591e-01,
 )  # fmt: skip
-"""Of log((1 + s) / (1 - s)) / s - 2 in powers of s², from the first on, by Remez's algorithm."""
+"""Coefficients of s², s⁴, ... in log((1 + s) / (1 - s)) / s - 2, by Remez's algorithm."""
 
 LOG_2 = 6.93147180369123816490e-01, 1.90821492927058770002e-10
-"""Its leading bits, whose products with exponents are exact, and the rest."""
+"""Log 2 in two parts: leading bits, whose products with exponents are exact, and the rest."""
 
 
 def _log_of_doubles(x: Float[Array, "..."]) -> Float[Array, "..."]:

@@ -21,8 +21,11 @@ from toypersona.types import Key, Params, Scalar
 from toypersona.worlds import world as worlds
 from toypersona.worlds.world import Sample, World
 
-MOST_TRIED, NEVER = 6, 1e6
-"""Personas of which all permutations are tried; and what costs more nats than any divergence that is finite."""
+MOST_TRIED = 6
+"""Personas of which all permutations are tried."""
+
+NEVER = 1e6
+"""Nats in the place of an infinite divergence: more than any matching without one costs."""
 
 
 class Fit(NamedTuple):
@@ -126,13 +129,12 @@ def matching(divergences: Float[Array, "K K"]) -> Int[Array, " K"]:
     All are tried where they are few, which compiles in no time; else they are assigned (the Hungarian algorithm).
     """
     num_personas = divergences.shape[0]
+    costs = jnp.where(jnp.isfinite(divergences), divergences, NEVER)
     if num_personas > MOST_TRIED:
-        # What one expert cannot say of a persona is worse than all that any can.
-        costs = jnp.where(jnp.isfinite(divergences), divergences, NEVER)
         rows, columns = optax.assignment.hungarian_algorithm(costs)
         return columns[jnp.argsort(rows)]
     every = jnp.array(list(itertools.permutations(range(num_personas))))
-    return every[jnp.argmin(divergences[jnp.arange(num_personas), every].sum(axis=-1))]
+    return every[jnp.argmin(costs[jnp.arange(num_personas), every].sum(axis=-1))]
 
 
 def recovery(

@@ -43,14 +43,14 @@ def code_sha256() -> str:
     digest = hashlib.sha256()
     experiments = package.with_name("experiments")
     for source in sorted([*package.rglob("*.py"), *experiments.glob("*.py"), *experiments.glob("shared/*.py")]):
-        said = _said(source.read_bytes())
-        digest.update(f"{source.relative_to(package.parent).as_posix()}\n{said}\n".encode())
+        of_code = _hash_without_text(source.read_bytes())
+        digest.update(f"{source.relative_to(package.parent).as_posix()}\n{of_code}\n".encode())
     return digest.hexdigest()
 
 
 @functools.cache
-def _said(source: bytes) -> str:
-    """A hash of one file, kept: to parse all of them takes half a second, and every store and every figure asks."""
+def _hash_without_text(source: bytes) -> str:
+    """Of one file; kept, because every store and figure of a process asks and to parse all takes half a second."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         body = getattr(node, "body", None)

@@ -86,13 +86,14 @@ def new_words(kept: Kept, weights: Float[Array, " K"], num_tokens: int, *, most:
 def weak_limit(
     log_voices: Float[Array, "K N"], direction: Float[Array, " N"]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """R² of a weak step, the part of its direction that voices explain, and its standard error (law L1).
+    """R² of a weak step and its standard error (law L1): the share of its direction's variance that voices explain.
 
-    The jackknife over answers gives the error, and takes off what the regression explains by chance.
+    The variance is that under the base. The jackknife over answers, as if they were drawn independently, gives the
+    error and takes off what the regression explains by chance; an R² near 0 may come out below it.
 
     Args:
         log_voices: of answers of the base, nats.
-        direction: how fast log pi of these moves.
+        direction: how fast log pi of these moves, nats for each unit of the step.
     """
     num = direction.size
     log_ratios = log_voices - log_even_mix(log_voices)[None]
