@@ -10,6 +10,14 @@ from figures import explorer
 
 SHIPPED = Path(__file__).parents[1] / "figures" / "out" / "explorer.html"
 
+QUIET = """async () => {
+  for (let before = null; before !== location.hash; ) {
+    before = location.hash;
+    await new Promise((done) => requestAnimationFrame(() => setTimeout(done, 200)));
+  }
+}"""
+"""Waits until all is drawn and the address, which is written 150 ms later, stays as it is; by the page's own clock."""
+
 
 def data(page: str) -> dict[str, Any]:
     """The data inside a page."""

@@ -167,7 +167,12 @@ tp.heat = (root, moved) => {
 
   function go(angle, strength) {
     const clipped = Math.min(Math.max(strength, strengths[0]), strengths[strengths.length - 1]);
-    moved(Math.round(2 * Math.min(Math.max(angle, 0), 90)) / 2, Number(clipped.toPrecision(3)));
+    // At once, not when it is drawn: a second key may come before.
+    Object.assign(at, {
+      angle: Math.round(2 * Math.min(Math.max(angle, 0), 90)) / 2,
+      strength: Number(clipped.toPrecision(3)),
+    });
+    moved(at.angle, at.strength);
   }
 
   return {

@@ -35,7 +35,7 @@ FRAMES = """async () => {
 
 def settled(tab):
     """The story, once the address says what is seen."""
-    tab.wait_for_timeout(400)
+    tab.evaluate(page.QUIET)
     return tab.inner_text("#story")
 
 

@@ -36,7 +36,7 @@ def measured(visit):
 
 
 def address(tab):
-    tab.wait_for_timeout(400)
+    tab.evaluate(page.QUIET)
     return dict(pair.split("=") for pair in tab.url.partition("#")[2].split("&"))
 
 
