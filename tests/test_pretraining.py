@@ -35,6 +35,8 @@ def speakers(world):
 def fitted(world, speakers):
     text = worlds.sample(jax.random.key(2), world, 12, 4000)
     prompts = world.prompts[text.prompt_index]
+    # Counted by name: where tests of this file do not follow each other, the fixture is made twice in a process.
+    chex.clear_trace_counter()
 
     @jax.jit
     @chex.assert_max_traces(n=1)
