@@ -3,8 +3,9 @@
 Rewards favour a voice, a word, short answers, a habit that nobody has, and nothing at all (a random score). Predicted
 before any training: R² of the direction in which the rule first moves the policy, by one derivative on the base's
 answers. Measured: selection fraction, drift and new words at up to four drifts, from answers that were drawn while it
-was trained, and lie in a file; --train trains anew. Once all have one learning rate; elsewhere gates learn faster.
-Controls train gates alone, which cannot leave the hull. Each of two seeds has another question.
+was trained (132 of up to 8 tokens a step, by Adam) and lie in a file; --train trains anew. One way has one learning
+rate for all, in others gates learn faster; controls train gates alone, which cannot leave the hull. Each of two seeds
+has another question.
 
 On 2 cores the preset quick takes a minute, the preset rl two hours.
 """

@@ -106,6 +106,7 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
     trained = list(readings.places(dataset, alone=False).values())
     within = {when: int((~readings.missed(dataset, when)).sum()) for when in readings.WHEN}
     num = len(trained) * dataset.sizes["seed"]
+    telling = {when: int(readings.telling(dataset, when).sum()) for when in readings.WHEN}
     yield Panel(
         draw_law,
         f"S is R² after a step in {within['first']} of {num} runs, later in {within['later']}",
@@ -113,7 +114,8 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
         "what a fit explains by chance, so that it may be below 0); dotted, to a bar: the mean of all drifts "
         f"{readings.WHEN['later']}. A marker for each seed: its runs share question, answers of the base and random "
         f"numbers; hollow: gates alone. The line is the law; within {readings.ERRORS:g} standard errors of it are "
-        f"{within['first']} of {num} runs after a step and {within['later']} later.",
+        f"{within['first']} of {num} runs after a step and {within['later']} later; {telling['first']} and "
+        f"{telling['later']} have an error small enough to go against it. Hollow ones do not count.",
         ERRORS,
     )
     lowest = dataset.selection_fraction.isel(way=trained).where(readings.later(dataset)).mean(("drift", "seed"))
@@ -121,7 +123,8 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
     yield Panel(
         draw_walks,
         f"Least selection: {least}, {float(lowest.min()):.2f}",
-        "Selection fraction against drift, a line for each run, dashed for the second seed.",
+        "Selection fraction against drift, a line for each run, dashed for the second seed; the least is that of "
+        "the mean over both.",
         ERRORS,
     )
     rate = readings.crossing(dataset)
@@ -135,7 +138,8 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
     yield Panel(
         draw_words,
         f"New words in {sum(map(bool, new))} of {len(new)} runs of the first seed",
-        f"Tokens that make most of the hull distance at the largest drift of the first seed, up to {SAID} of each way "
+        "Tokens said more often than by any mix: those that make most of the hull distance at the largest drift of the "
+        f"first seed, up to {SAID} of each way "
         f"of more than {readings.MANY:g} nats an answer.",
     )
 

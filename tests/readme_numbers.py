@@ -95,9 +95,8 @@ def of_language_rl(of: Shipped) -> dict[str, str]:
     first, later = (of.claim(where, f"S {when} is R² of the rule's first direction: runs") for when in WHEN.values())
     num = int(re.findall(r"runs of (\d+)", first["what"])[0])
     low, high = of.said(where, r"gates learn (\d+) to (\d+) times as fast")
-    (missing,) = of.said(
-        where, rf"S less R² {WHEN['later']} .*? is beyond {ERRORS:g} standard errors in (.*?)\.(?: |$)"
-    )
+    (telling,) = of.said(where, rf"S less R² {WHEN['first']} .*?; (\d+) of \d+ have an error")
+    (missing,) = of.said(where, rf"S less R² {WHEN['later']} .*? is beyond {ERRORS:g} standard errors in (.*?); \d+ of")
 
     def pairs(name: str) -> str:
         (said,) = (one for one in of.all[where]["findings"] if one.startswith(f"{name}:"))
@@ -106,7 +105,7 @@ def of_language_rl(of: Shipped) -> dict[str, str]:
 
     return {
         "language rl": f"After the first step S is R² of its direction, known before it, within {ERRORS:g} standard errors in {num - first['measured']:.0f} of {num} "
-        f"runs; {WHEN['later']}, after further steps, each in a new direction, in {num - later['measured']:.0f}: not so {missing.replace('-', '−')}. Paid for Alice with Adam "
+        f"runs, {telling} of which have an error small enough to tell; {WHEN['later']}, after further steps, each in a new direction, in {num - later['measured']:.0f}: not so {missing.replace('-', '−')}. Paid for Alice with Adam "
         f"and one learning rate, S is {pairs('Alice, one rate for all')}; where gates learn 1,000 times as fast, {pairs('Alice')}: "
         f"R² passes 1/2 at {int(low):,} to {int(high):,} times",
     }
