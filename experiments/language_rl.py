@@ -80,12 +80,12 @@ def run(config: Config) -> xr.Dataset:
         said = numbers["base_log_voices"][place].sum(axis=-1)
         base, even = voice_drift.of_base(said), jnp.zeros(len(voices.NAMES))
 
-        def directions(rate: Array, draws: slice = slice(1)) -> Array:
-            gates = numbers["gate_moves"][here][draws] / gate_rate * rate
-            return voice_training.direction(even, said, gates, numbers["moves"][here][draws])
+        def direction(rate: Array, draw: int = 0) -> Array:
+            gates = numbers["gate_moves"][here][draw] / gate_rate * rate
+            return voice_training.direction(even, said, gates[None], numbers["moves"][here][draw][None])[0]
 
         def limit(rate: Array) -> tuple[Array, Array]:
-            return voice_drift.weak_limit(said, directions(rate)[0])
+            return voice_drift.weak_limit(said, direction(rate))
 
         def at(fields: dict[str, Array]) -> dict[str, Array]:
             kept = voice_drift.Kept(**fields)
@@ -95,7 +95,7 @@ def run(config: Config) -> xr.Dataset:
             told = {"paid": paid, "gates": kept.gates, "new_token": new.tokens, "new_nats": new.nats}
             return {name: getattr(budget, name) for name in MEASURED} | told
 
-        first = limit(gate_rate)
+        first, alike = limit(gate_rate), jnp.corrcoef(direction(gate_rate), direction(gate_rate, 1))[0, 1]
         measured = jax.lax.map(at, {name: x[here] for name, x in kept_of.items()})
         along = {"step": numbers["steps"][here], **measured}
         ranked = {"rank": np.arange(NUM_WORDS)}
@@ -104,9 +104,7 @@ def run(config: Config) -> xr.Dataset:
         return {
             "predicted": named(first[0], "R² of the first direction", ""),
             "predicted_se": named(first[1], "its standard error", ""),
-            "agreement": named(
-                jnp.corrcoef(directions(gate_rate, slice(2)))[0, 1], "correlation of two first directions", ""
-            ),
+            "agreement": named(alike, "correlation of two first directions", ""),
             "by_rate": named(by_rate, "R² of a first direction", "", gate_rate=config.rates),
             **{name: named(x, **drift, **apart.get(name, {})) for name, x in along.items()},
         }

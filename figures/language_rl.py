@@ -75,9 +75,7 @@ def draw_walks(axis: Axes, dataset: xr.Dataset) -> None:
 
 def draw_rates(axis: Axes, dataset: xr.Dataset) -> None:
     """R² of the first direction against the gates' learning rate."""
-    for name, way in readings.places(dataset, alone=False).items():
-        if readings.ONE_RATE in name:
-            continue
+    for name, way in readings.own_directions(dataset).items():
         for dash, seed in zip(style.DASHES, dataset.seed.values, strict=False):
             values = dataset.by_rate.isel(way=way).sel(seed=seed)
             axis.plot(dataset.gate_rate, values, ls=dash, color=style.COLOURS[looks(dataset)[name]])
@@ -103,9 +101,9 @@ def draw_words(axis: Axes, dataset: xr.Dataset) -> None:
 
 
 def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
-    trained = list(readings.places(dataset, alone=False).values())
+    trained = readings.trained(dataset)
     within = {when: int((~readings.missed(dataset, when)).sum()) for when in readings.WHEN}
-    num = len(trained) * dataset.sizes["seed"]
+    num = trained.sizes["way"] * trained.sizes["seed"]
     telling = {when: int(readings.telling(dataset, when).sum()) for when in readings.WHEN}
     yield Panel(
         draw_law,
@@ -118,8 +116,9 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
         f"{telling['later']} have an error small enough to go against it. Hollow ones do not count.",
         ERRORS,
     )
-    lowest = dataset.selection_fraction.isel(way=trained).where(readings.later(dataset)).mean(("drift", "seed"))
-    least = readings.names(dataset)[trained[int(lowest.argmin("way"))]]
+    later = readings.measured_at(trained, "later")
+    lowest = trained.selection_fraction.where(later).mean(("drift", "seed"))
+    least = list(readings.places(dataset, alone=False))[int(lowest.argmin("way"))]
     yield Panel(
         draw_walks,
         f"Least selection: {least}, {float(lowest.min()):.2f}",
@@ -134,7 +133,7 @@ def _panels(dataset: xr.Dataset) -> Iterable[Panel]:
         "R² of a first step against the learning rate of the gates, the same for all adapters; dashed: second seed. "
         "Alice with one rate for all is on Alice's line, at 1.",
     )
-    new = [readings.new_words(dataset.isel(way=way, seed=0, drift=-1)) for way in trained]
+    new = [readings.new_words(trained.isel(way=way, seed=0, drift=-1)) for way in range(trained.sizes["way"])]
     yield Panel(
         draw_words,
         f"New words in {sum(map(bool, new))} of {len(new)} runs of the first seed",

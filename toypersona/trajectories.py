@@ -156,13 +156,13 @@ def follow_by_length(
         after, rate, length, made = jax.lax.fori_loop(0, refinements + 1, taken, untried)
         return (after, rate, made), length
 
-    def stretch(carry: tuple, indices: Int[Array, " every"]) -> tuple[Any, Any]:
+    def to_record(carry: tuple, indices: Int[Array, " every"]) -> tuple[Any, Any]:
         carry, lengths = jax.lax.scan(one, carry, indices)
         return carry, (measure(_widened(carry[0].params)), {"length": lengths[-1], "learning_rate": carry[1]})
 
     rate = jnp.asarray(first_rate, jnp.result_type(float))
     start = make_rule(rate).init(params)
-    return jax.lax.scan(stretch, (start, rate, law(start)), jnp.arange(num_steps).reshape(-1, every))[1]
+    return jax.lax.scan(to_record, (start, rate, law(start)), jnp.arange(num_steps).reshape(-1, every))[1]
 
 
 def by_scope(walk: Callable[[Task], Any], task: Task, scopes: Mapping[str, Any]) -> Any:

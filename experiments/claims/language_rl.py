@@ -41,19 +41,19 @@ def places(dataset: xr.Dataset, *, alone: bool) -> dict[str, int]:
     return {name: i for i, name in enumerate(names(dataset)) if name.endswith(ALONE) == alone}
 
 
+def trained(dataset: xr.Dataset) -> xr.Dataset:
+    """The runs that train adapters."""
+    return dataset.isel(way=list(places(dataset, alone=False).values()))
+
+
+def own_directions(dataset: xr.Dataset) -> dict[str, int]:
+    """The ways among them whose first direction is no other's."""
+    return {name: way for name, way in places(dataset, alone=False).items() if ONE_RATE not in name}
+
+
 def reached(dataset: xr.Dataset) -> xr.DataArray:
     """Which drifts were reached: where one was not, the last answers stand again."""
     return dataset.step.diff("drift", label="upper").reindex(drift=dataset.drift, fill_value=1) > 0
-
-
-def later(dataset: xr.Dataset) -> xr.DataArray:
-    """Drifts within ``LATER`` that were reached."""
-    return reached(dataset) & (dataset.total >= LATER[0]) & (dataset.total <= LATER[1])
-
-
-def first(dataset: xr.Dataset) -> xr.DataArray:
-    """The drift that the first step has made."""
-    return (dataset.step == 1) & (dataset.drift == 0)
 
 
 def pooled(values: xr.DataArray, error: xr.DataArray, where: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
@@ -66,9 +66,16 @@ WHEN = {"first": "after the first step", "later": f"at {LATER[0]:g} to {LATER[1]
 """Where S is compared with R²: the law is one of weak steps, and each later step has a direction of its own."""
 
 
+def measured_at(dataset: xr.Dataset, when: str) -> xr.DataArray:
+    """Drifts of one place of ``WHEN``: that of the first step, or those within ``LATER`` that were reached."""
+    if when == "first":
+        return (dataset.step == 1) & (dataset.drift == 0)
+    return reached(dataset) & (dataset.total >= LATER[0]) & (dataset.total <= LATER[1])
+
+
 def against(dataset: xr.Dataset, when: str) -> xr.Dataset:
     """S of every run in one place of ``WHEN``, R², how far apart they are, and errors [way, seed]."""
-    here = later(dataset) if when == "later" else first(dataset)
+    here = measured_at(dataset, when)
     measured, error = pooled(dataset.selection_fraction, dataset.selection_fraction_se, here)
     return xr.Dataset(
         {
@@ -93,7 +100,7 @@ def new_words(dataset: xr.Dataset) -> list[tuple[str, float]]:
 
 def runs(dataset: xr.Dataset, when: str) -> xr.Dataset:
     """``against`` of the runs that train adapters."""
-    return against(dataset, when).isel(way=list(places(dataset, alone=False).values()))
+    return against(trained(dataset), when)
 
 
 def missed(dataset: xr.Dataset, when: str) -> xr.DataArray:
@@ -151,10 +158,10 @@ def findings(dataset: xr.Dataset) -> list[str]:
         new = ", ".join(f"{word!r} {nats:.2f}" for word, nats in new_words(last)) or "none"
         said.append(f"{name}: {' | '.join(seeds)}; new words at {float(last.total):.2f} nats: {new}.")
     said += [_misses(dataset, when) for when in WHEN]
-    trained = dataset.isel(way=list(places(dataset, alone=False).values()))
+    by_chance = _listed(dataset, trained(dataset).agreement < CHANCE)
     said.append(
         f"Another set of answers would have given another first direction (correlation below {CHANCE:g}) in "
-        f"{_listed(dataset, trained.agreement < CHANCE)}: there the direction is mostly chance, and S is R² of the one "
+        f"{by_chance}: there the direction is mostly chance, and S is R² of the one "
         "that was taken."
     )
     rate = crossing(dataset)
@@ -174,8 +181,8 @@ def _run(here: dict[str, xr.Dataset]) -> str:
 
 def _misses(dataset: xr.Dataset, when: str) -> str:
     """Which runs miss the law, and by how much."""
-    here = first(dataset) if when == "first" else later(dataset)
-    drifts = dataset.total.isel(way=list(places(dataset, alone=False).values())).where(here)
+    of = trained(dataset)
+    drifts = of.total.where(measured_at(of, when))
     found = _listed(dataset, missed(dataset, when), runs(dataset, when))
     tell = telling(dataset, when)
     return (
@@ -188,12 +195,11 @@ def _listed(dataset: xr.Dataset, chosen: xr.DataArray, differences: xr.Dataset |
     """Runs by name and seed, with S less R² where that is given."""
     found = []
     for way, name in enumerate(places(dataset, alone=False)):
-        for seed in dataset.seed.values:
-            here = {"way": way, "seed": list(dataset.seed.values).index(seed)}
-            if chosen.isel(here):
+        for i, seed in enumerate(dataset.seed.values):
+            if chosen.isel(way=way, seed=i):
                 found.append(f"{name}, seed {seed}")
                 if differences is not None:
-                    one = differences.isel(here)
+                    one = differences.isel(way=way, seed=i)
                     found[-1] += f" ({_value(one.difference, one.difference_error)})"
     return ", ".join(found) or "no run"
 
@@ -204,11 +210,10 @@ def _value(mean: xr.DataArray, error: xr.DataArray) -> str:
 
 def crossing(dataset: xr.Dataset) -> xr.DataArray:
     """The learning rate of gates, in units of the adapters', at which R² is 1/2 [way, seed]; nan where it never is."""
-    trained = dataset.isel(way=[way for name, way in places(dataset, alone=False).items() if ONE_RATE not in name])
     logs = np.log(dataset.gate_rate.values)
     return xr.apply_ufunc(
         lambda rising: np.exp(np.interp(0.5, rising, logs, left=np.nan, right=np.nan)),
-        trained.by_rate,
+        dataset.by_rate.isel(way=list(own_directions(dataset).values())),
         input_core_dims=[["gate_rate"]],
         vectorize=True,
     )
