@@ -100,13 +100,22 @@ def log_prob(table: Table, prompt: Int[Array, " P"], tokens: Int[Array, " T"]) -
     return token_log_probs(table, prompt, tokens).sum()
 
 
-def mixture_probs(
-    weights: Float[Array, " K"], tables: Table, prompt: Int[Array, " P"], length: int
-) -> Float[Array, " N"]:
-    """``sum_k w_k p_k(x|c)`` of all V^T responses [N], in the order of ``outcomes``, without a logarithm.
+class Halves(NamedTuple):
+    """Parts of a mixture's responses, which are cut at M contexts: given one, both parts are independent in a chain.
 
-    A response is cut near its middle. Given the words at the cut its halves are independent in every chain, so the
-    whole is a matrix product over chains, its gradient two more, and no array of size [K, N] ever exists.
+    ``pi(x|c) = sum_k left[k, l, m] right[k, m, r]`` of the response number ``(l M + m) R + r``.
+
+    Attributes:
+        left: the mixture's weight times the probability of all words up to the cut [K, L, M].
+        right: probabilities of the words after it [K, M, R].
+    """
+
+    left: Float[Array, "K L M"]
+    right: Float[Array, "K M R"]
+
+
+def halves(weights: Float[Array, " K"], tables: Table, prompt: Int[Array, " P"], length: int) -> Halves:
+    """All V^T responses to a prompt, cut near their middle.
 
     Args:
         weights: of the chains [K].
@@ -143,13 +152,27 @@ def mixture_probs(
         following = following[(slice(None), *(slice(num_words),) * min(position, back))]
         left = grow(left, following.reshape(num, -1, num_words))
     if cut >= length:
-        return left.sum(axis=0)
+        return Halves(left[..., None], jnp.ones((num, 1, 1), left.dtype))
     right = heard(cut).reshape(num, -1)
     for position in range(cut + 1, length):
         right = grow(right, heard(position))
     states = num_words**back
-    joined = jnp.einsum("klm,kmr->lmr", left.reshape(num, -1, states), right.reshape(num, states, -1))
-    return joined.reshape(-1)
+    return Halves(left.reshape(num, -1, states), right.reshape(num, states, -1))
+
+
+def joined(halves: Halves) -> Float[Array, " N"]:
+    """``pi(x|c)`` of all V^T responses [N], in the order of ``outcomes``.
+
+    A matrix product over chains, its gradient two more: no array of size [K, N] ever exists.
+    """
+    return jnp.einsum("klm,kmr->lmr", *halves).reshape(-1)
+
+
+def mixture_probs(
+    weights: Float[Array, " K"], tables: Table, prompt: Int[Array, " P"], length: int
+) -> Float[Array, " N"]:
+    """``sum_k w_k p_k(x|c)`` of all V^T responses [N] without a logarithm; arguments as of ``halves``."""
+    return joined(halves(weights, tables, prompt, length))
 
 
 def log_probs(table: Table, prompt: Int[Array, " P"], length: int) -> Float[Array, " N"]:

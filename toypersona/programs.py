@@ -4,6 +4,7 @@ Neither changes what is computed but in the last bits, and both decide how fast.
 by one, short ones in batches that fit a core's cache or fill a GPU; the first few points tell which.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import math
@@ -18,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
 
-from toypersona import outputs
+from toypersona import lanes, outputs
 from toypersona.datasets import DIVERGED
 from toypersona.outputs import Output
 
@@ -179,7 +180,8 @@ def compiled(program: Program, batch: int, options: tuple[tuple[str, Any], ...],
     """
     placed = jax.sharding.SingleDeviceSharding(device)
     points = {name: jax.ShapeDtypeStruct((batch,), dtype, sharding=placed) for name, dtype in program.arguments}
-    lowered = jax.jit(jax.vmap(program), keep_unused=True).lower(points)
+    with lanes.filled() if options == CPU_OPTIONS else contextlib.nullcontext():
+        lowered = jax.jit(jax.vmap(program), keep_unused=True).lower(points)
     try:
         ready = lowered.compile(dict(options))
     except jax.errors.JaxRuntimeError:

@@ -5,9 +5,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 from jaxtyping import Array, Float, Int
 
-from toypersona import numerics
+from toypersona import lanes, numerics
 from toypersona.policies.policy import all_log_probs, with_frozen
 from toypersona.rules.rule import RuleState, Task, UpdateRule
 from toypersona.types import Key, Params, Scalar
@@ -70,14 +71,23 @@ def stretch(
     Returns:
         The state after the last step and its info, of a ``residual`` the largest.
     """
+    update, shapes = jax.make_jaxpr(rule.update, return_shape=True)(key, state)
+    given, tree = jax.tree.flatten(((key, state, first, num_steps), update.consts))
 
-    def step(i: Int[Array, ""], carry: tuple) -> tuple:
-        state, info = rule.update(jax.random.fold_in(key, first + i), carry[0])
-        worst = {"residual": jnp.maximum(carry[1]["residual"], info["residual"])} if "residual" in info else {}
-        return state, info | worst
+    def steps(*given: Array) -> tuple[RuleState, dict[str, Array]]:
+        (key, state, first, num_steps), consts = jax.tree.unflatten(tree, given)
 
-    unknown = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(rule.update, key, state)[1])
-    return jax.lax.fori_loop(0, num_steps, step, (state, unknown))
+        def step(i: Int[Array, ""], carry: tuple) -> tuple:
+            inputs = jax.tree.leaves((jax.random.fold_in(key, first + i), carry[0]))
+            outputs = jaxpr_as_fun(ClosedJaxpr(update.jaxpr, consts))(*inputs)
+            state, info = jax.tree.unflatten(jax.tree.structure(shapes), outputs)
+            worst = {"residual": jnp.maximum(carry[1]["residual"], info["residual"])} if "residual" in info else {}
+            return state, info | worst
+
+        unknown = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes[1])
+        return jax.lax.fori_loop(0, num_steps, step, (state, unknown))
+
+    return lanes.ahead(steps)(*given)
 
 
 def _widened(params: Params) -> Params:

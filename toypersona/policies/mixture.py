@@ -142,9 +142,12 @@ def mixture(
     def log_probs(params: Params, prompt: Int[Array, " P"]) -> Float[Array, " N"]:
         return numerics.log_mix(log_gate(params, prompt), log_personas(params, prompt))
 
-    def probs(params: Params, prompt: Int[Array, " P"]) -> Float[Array, " N"]:
+    def halves(params: Params, prompt: Int[Array, " P"]) -> chains.Halves:
         tables = wrap(jax.nn.softmax(logits(params)))
-        return chains.mixture_probs(jnp.exp(log_gate(params, prompt)), tables, prompt, length)
+        return chains.halves(jnp.exp(log_gate(params, prompt)), tables, prompt, length)
+
+    def probs(params: Params, prompt: Int[Array, " P"]) -> Float[Array, " N"]:
+        return chains.joined(halves(params, prompt))
 
     def log_prob(params: Params, prompt: Int[Array, " P"], tokens: Int[Array, " T"]) -> Float[Array, ""]:
         by_expert = jax.vmap(lambda table: chains.log_prob(table, prompt, tokens))(log_tables(params))
@@ -196,7 +199,7 @@ def mixture(
         lift = lambda move, rate: {"gate": up(move["gate"], rate), "experts": move["experts"]}  # noqa: E731
         return Chart(made, probs, lift, *information.metric(named(complete), named(observed), damping))
 
-    policy = Policy(init, log_prob, token_log_probs, log_probs, probs, sample, chart)
+    policy = Policy(init, log_prob, token_log_probs, log_probs, probs, sample, chart, halves)
     return Speakers(policy, log_gate, log_personas, init_from_text, _renamed, SCOPES, log_tables)
 
 

@@ -47,6 +47,7 @@ class Policy(NamedTuple):
         sample: ``(key, params, prompt [P]) -> tokens [T]``.
         chart: ``(params, prompts [C, P], log_prompts [C], damping) -> Chart``, for the natural gradient; None if it has
             none.
+        halves: ``(params, prompt [P]) -> chains.Halves``, of which ``probs`` are made; None of what is no mixture.
     """
 
     init: Callable[[Key], Params]
@@ -56,6 +57,7 @@ class Policy(NamedTuple):
     probs: Callable[[Params, Int[Array, " P"]], Float[Array, " N"]]
     sample: Callable[[Key, Params, Int[Array, " P"]], Int[Array, " T"]]
     chart: Callable[[Params, Int[Array, "C P"], Float[Array, " C"], Scalar], Chart] | None = None
+    halves: Callable[[Params, Int[Array, " P"]], chains.Halves] | None = None
 
 
 class Read(NamedTuple):
@@ -149,4 +151,5 @@ def with_frozen(policy: Policy, trainable: Any) -> Policy:
     frozen = lambda function: lambda params, *rest: function(freeze(params), *rest)  # noqa: E731
     names = ("log_prob", "token_log_probs", "log_probs", "probs")
     functions: dict[str, Any] = {name: frozen(getattr(policy, name)) for name in names}
-    return policy._replace(**functions, chart=policy.chart and chart)
+    halves = policy.halves and frozen(policy.halves)
+    return policy._replace(**functions, chart=policy.chart and chart, halves=halves)

@@ -7,14 +7,14 @@ the exponential tilt's. What has probability 0, prompt or response, reaches no s
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from toypersona import numerics
+from toypersona import lanes, numerics
 from toypersona.policies.policy import Chart, all_probs
 from toypersona.rules import least_squares
 from toypersona.rules.advantages import SPREAD
@@ -25,27 +25,49 @@ DAMPING = 1e-6
 """Of the natural gradient."""
 
 
-def _advantages(
-    task: Task, kl_coefficient: Scalar, log_base: Float[Array, "C N"] | None
-) -> Callable[[Float[Array, "C N"]], Float[Array, "C N"]]:
-    """What every response pays under a policy pi, less the mean of its prompt.
+class Paid(NamedTuple):
+    """What a response brings at each of C prompts; the last two [C, 1].
 
-    What is impossible, and everything at prompts of probability 0, counts as paid nothing.
+    Attributes:
+        reward: [C, N].
+        log_base: log pi0 [C, N], or None without a penalty.
+        kl_coefficient: beta.
+        log_prompts: log rho(c).
     """
+
+    reward: Float[Array, "C N"]
+    log_base: Float[Array, "C N"] | None
+    kl_coefficient: Float[Array, "C 1"]
+    log_prompts: Float[Array, "C 1"]
+
+
+def _paid(task: Task, kl_coefficient: Scalar, log_base: Float[Array, "C N"] | None) -> Paid:
     if log_base is None and not is_off(kl_coefficient):
         raise ValueError("kl_coefficient needs log_base, the base policy's log-probabilities [C, N]: pass both.")
+    log_prompts = task.log_prompts[:, None]
+    return Paid(task.table(), log_base, jnp.broadcast_to(kl_coefficient, log_prompts.shape), log_prompts)
 
-    def of(probs: Float[Array, "C N"]) -> Float[Array, "C N"]:
-        returns = task.table()
-        if log_base is not None:
-            spent = numerics.log(jnp.maximum(probs, jnp.finfo(probs.dtype).tiny)) - log_base
-            # What neither can say costs nothing: -inf less -inf would be nan.
-            returns = returns - kl_coefficient * jnp.where((probs == 0) & jnp.isneginf(log_base), 0.0, spent)
-        # Before the sum, not after: 0 times what is paid for the impossible may be nan.
-        returns = jnp.where((task.log_prompts[:, None] > -jnp.inf) & (probs > 0), returns, 0.0)
-        return returns - (probs * returns).sum(axis=-1, keepdims=True)
 
-    return of
+def _returns(probs: Float[Array, "C N"], paid: Paid) -> Float[Array, "C N"]:
+    """``r - beta log(pi/pi0)``; what is impossible, and everything at prompts of probability 0, is paid nothing."""
+    returns = paid.reward
+    if paid.log_base is not None:
+        spent = numerics.log(jnp.maximum(probs, jnp.finfo(probs.dtype).tiny)) - paid.log_base
+        # What neither can say costs nothing: -inf less -inf would be nan.
+        returns = returns - paid.kl_coefficient * jnp.where((probs == 0) & jnp.isneginf(paid.log_base), 0.0, spent)
+    # Before any sum, not after: 0 times what is paid for the impossible may be nan.
+    return jnp.where((paid.log_prompts > -jnp.inf) & (probs > 0), returns, 0.0)
+
+
+def _advantages(probs: Float[Array, "C N"], paid: Paid) -> Float[Array, "C N"]:
+    """Returns less the mean of their prompt."""
+    returns = _returns(probs, paid)
+    return returns - (probs * returns).sum(axis=-1, keepdims=True)
+
+
+def _shares(probs: Float[Array, "C N"], paid: Paid) -> Float[Array, "C N"]:
+    """The objective's derivatives by probabilities, up to a constant: these sum to one, so it moves nothing."""
+    return jnp.exp(paid.log_prompts) * _returns(probs, paid)
 
 
 def _wide(task: Task, params: Params) -> Any:
@@ -75,17 +97,22 @@ def policy_gradient(
     Raises:
         ValueError: a KL coefficient without ``log_base``, or a reward that is a function.
     """
-    advantages_at, rho = _advantages(task, kl_coefficient, log_base), jnp.exp(task.log_prompts)[:, None]
+    paid = _paid(task, kl_coefficient, log_base)
 
     def direction(key: Key, params: Params) -> tuple[Params, dict[str, Array]]:
         del key
-        law = lambda p: all_probs(task.policy, p, task.prompts).astype(_wide(task, params))  # noqa: E731
-        probs, pull_back = jax.vjp(law, params)
-        advantages = advantages_at(probs)
-        if normalise:
-            variance = (probs * advantages**2).sum(axis=-1, keepdims=True)
-            advantages = advantages / (jnp.sqrt(variance) + SPREAD)
-        (gradient,) = pull_back(rho * advantages)
+        widened = lambda made: jax.tree.map(lambda x: x.astype(_wide(task, params)), made)  # noqa: E731
+        every = lambda function: lambda p: widened(jax.vmap(function, (None, 0))(p, task.prompts))  # noqa: E731
+        if task.policy.halves is not None and not normalise:
+            made, pull_back = jax.vjp(every(task.policy.halves), params)
+            (gradient,) = pull_back(lanes.slopes(_shares, made, paid))
+        else:
+            probs, pull_back = jax.vjp(every(task.policy.probs), params)
+            advantages = _advantages(probs, paid)
+            if normalise:
+                variance = (probs * advantages**2).sum(axis=-1, keepdims=True)
+                advantages = advantages / (jnp.sqrt(variance) + SPREAD)
+            (gradient,) = pull_back(jnp.exp(paid.log_prompts) * advantages)
         return gradient, {"gradient_norm": optax.tree.norm(gradient)}
 
     return ascend(direction, optimizer(learning_rate))
@@ -123,7 +150,8 @@ def natural_gradient(
     Raises:
         ValueError: as ``policy_gradient``.
     """
-    advantages_at = _advantages(task, kl_coefficient, log_base)
+    paid = _paid(task, kl_coefficient, log_base)
+    advantages_at = lambda probs: _advantages(probs, paid)  # noqa: E731
 
     def direction(key: Key, params: Params) -> tuple[Params, dict[str, Array]]:
         del key
