@@ -14,7 +14,7 @@ LAYERS = [
     {"toypersona.files", "toypersona.provenance"},
     {"toypersona.numerics", "toypersona.interior_point", "toypersona.options", "toypersona.datasets"},
     {"toypersona.chains", "toypersona.hulls", "toypersona.linear_programme", "toypersona.simplex"},
-    {"toypersona.alpha_divergences", "toypersona.common_odds"},
+    {"toypersona.alpha_divergences", "toypersona.common_odds", "toypersona.lanes"},
     {"toypersona.tilted", "toypersona.parity", "toypersona.worlds", "toypersona.detection"},
     {"toypersona.policies", "toypersona.rewards", "toypersona.theory", "toypersona.long_answers"},
     {"toypersona.pretraining", "toypersona.rules", "toypersona.measures", "toypersona.programs", "toypersona.spoken"},

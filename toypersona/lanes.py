@@ -5,10 +5,9 @@ and repeat it there: parts are set apart by conditionals, whose operands and res
 filled inside of ``filled`` alone; elsewhere every vmap is jax's own.
 """
 
-import contextlib
-import contextvars
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
@@ -33,20 +32,15 @@ LARGE = 64
 ADDED = 4
 """Rows in a sum that the compiler unrolls; of more it makes a loop of numbers, not of vectors."""
 
-_FILLED = contextvars.ContextVar("filled", default=False)
+_FILLED = jax.make_user_context(default_value=False)
 
 
-@contextlib.contextmanager
-def filled() -> Iterator[None]:
-    """Vmaps inside fill lanes: for programs that a CPU's compiler gets with ``programs.CPU_OPTIONS``.
+def filled() -> AbstractContextManager[None]:
+    """A context in which vmaps fill lanes: for programs that a CPU's compiler gets with ``programs.CPU_OPTIONS``.
 
     With XLA's own options they would be slower.
     """
-    token = _FILLED.set(True)
-    try:
-        yield
-    finally:
-        _FILLED.reset(token)
+    return _FILLED(True)
 
 
 def together(one: Callable[..., Any], many: Callable[..., Any]) -> Callable[..., Any]:
@@ -79,7 +73,7 @@ def together(one: Callable[..., Any], many: Callable[..., Any]) -> Callable[...,
     @function.def_vmap
     def _(size: int, batched: Any, *arrays: Array) -> tuple[Any, Any]:
         axes = tuple(0 if on else None for on in batched)
-        call = wide(size, axes) if _FILLED.get() else jax.vmap(one, axes)
+        call = wide(size, axes) if _FILLED.value else jax.vmap(one, axes)
         return _all(call(*arrays))
 
     return function

@@ -72,13 +72,15 @@ def stretch(
         The state after the last step and its info, of a ``residual`` the largest.
     """
     update, shapes = jax.make_jaxpr(rule.update, return_shape=True)(key, state)
-    given, tree = jax.tree.flatten(((key, state, first, num_steps), update.consts))
+    # A call that vmaps in its own way would count as the key's use.
+    given, tree = jax.tree.flatten(((jax.random.key_data(key), state, first, num_steps), update.consts))
 
     def steps(*given: Array) -> tuple[RuleState, dict[str, Array]]:
-        (key, state, first, num_steps), consts = jax.tree.unflatten(tree, given)
+        (data, state, first, num_steps), consts = jax.tree.unflatten(tree, given)
+        own_key = jax.random.wrap_key_data(data, impl=jax.random.key_impl(key))
 
         def step(i: Int[Array, ""], carry: tuple) -> tuple:
-            inputs = jax.tree.leaves((jax.random.fold_in(key, first + i), carry[0]))
+            inputs = jax.tree.leaves((jax.random.fold_in(own_key, first + i), carry[0]))
             outputs = jaxpr_as_fun(ClosedJaxpr(update.jaxpr, consts))(*inputs)
             state, info = jax.tree.unflatten(jax.tree.structure(shapes), outputs)
             worst = {"residual": jnp.maximum(carry[1]["residual"], info["residual"])} if "residual" in info else {}

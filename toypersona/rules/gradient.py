@@ -35,10 +35,10 @@ class Paid(NamedTuple):
         log_prompts: log rho(c).
     """
 
-    reward: Float[Array, "C N"]
-    log_base: Float[Array, "C N"] | None
-    kl_coefficient: Float[Array, "C 1"]
-    log_prompts: Float[Array, "C 1"]
+    reward: Float[Array, "C *N"]
+    log_base: Float[Array, "C *N"] | None
+    kl_coefficient: Float[Array, "C *_"]
+    log_prompts: Float[Array, "C *_"]
 
 
 def _paid(task: Task, kl_coefficient: Scalar, log_base: Float[Array, "C N"] | None) -> Paid:
@@ -48,7 +48,7 @@ def _paid(task: Task, kl_coefficient: Scalar, log_base: Float[Array, "C N"] | No
     return Paid(task.table(), log_base, jnp.broadcast_to(kl_coefficient, log_prompts.shape), log_prompts)
 
 
-def _returns(probs: Float[Array, "C N"], paid: Paid) -> Float[Array, "C N"]:
+def _returns(probs: Float[Array, "C *N"], paid: Paid) -> Float[Array, "C *N"]:
     """``r - beta log(pi/pi0)``; what is impossible, and everything at prompts of probability 0, is paid nothing."""
     returns = paid.reward
     if paid.log_base is not None:
@@ -65,7 +65,7 @@ def _advantages(probs: Float[Array, "C N"], paid: Paid) -> Float[Array, "C N"]:
     return returns - (probs * returns).sum(axis=-1, keepdims=True)
 
 
-def _shares(probs: Float[Array, "C N"], paid: Paid) -> Float[Array, "C N"]:
+def _shares(probs: Float[Array, "C *N"], paid: Paid) -> Float[Array, "C *N"]:
     """The objective's derivatives by probabilities, up to a constant: these sum to one, so it moves nothing."""
     return jnp.exp(paid.log_prompts) * _returns(probs, paid)
 

@@ -1,0 +1,158 @@
+"""Lanes compute what jax's own vmap does, whatever is vmapped, and keep configurations apart."""
+
+import contextlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from toypersona import chains, lanes, programs, trajectories
+from toypersona.policies import mixture
+from toypersona.policies.policy import with_frozen
+from toypersona.rules import gradient
+from toypersona.rules.rule import Task
+
+V, T, U = 4, 3, 5
+PROMPTS = jnp.array([[0, 4, 1], [2, 4, 3]])
+NUM = 9
+"""More than a register holds in float64."""
+
+
+def configurations(num_personas, shape, num=NUM):
+    """Parameters, reward and KL coefficient of each."""
+    keys = jax.random.split(jax.random.key(1), 3)
+    gate = jax.random.normal(keys[0], (num, len(PROMPTS), num_personas))
+    experts = jax.random.normal(keys[1], (num, num_personas, *shape))
+    reward = jax.random.normal(keys[2], (num, len(PROMPTS), V**T))
+    return jax.vmap(mixture.params_of)(gate, experts), reward, jnp.linspace(0.0, 1.0, num)
+
+
+def walk(speakers, optimizer=optax.sgd, log_prompts=(0.0, -1.0), scope=None):
+    """``(params, reward, beta)`` to the parameters and the gradient's norm after three steps and after five."""
+
+    def one(params, reward, beta):
+        policy = speakers.policy if scope is None else with_frozen(speakers.policy, speakers.scopes[scope])
+        log_base = jax.vmap(policy.log_probs, (None, 0))(params, PROMPTS).astype(reward.dtype)
+        task = Task(policy, PROMPTS, jnp.array(log_prompts), reward)
+        options = {"kl_coefficient": beta, "log_base": log_base, "optimizer": optimizer}
+        make_rule = lambda rate: gradient.policy_gradient(task, learning_rate=rate, **options)  # noqa: E731
+        end = {"key": jax.random.key(0), "marks": (1 + beta) * jnp.array([0.3, 0.5]), "max_step": 0.1}
+        return trajectories.follow(make_rule, lambda params: params, params, **end)[:2]
+
+    return one
+
+
+def speakers(num_personas=3, **options):
+    options = {"gate": "table", "order": 1} | options
+    return mixture.mixture(PROMPTS, num_personas=num_personas, num_units=U, num_words=V, length=T, **options)
+
+
+def both(function, *arguments):
+    """What lanes and jax's own vmap say; fails where lanes are not filled."""
+    found = []
+    for context in (lanes.filled(), contextlib.nullcontext()):
+        with context:
+            traced = jax.jit(function).trace(*arguments)
+        found.append(traced.lower().compile()(*arguments))
+        assert ("layout_constraint" in str(traced.jaxpr)) == (len(found) == 1)
+    return found
+
+
+def same(found, rtol=1e-12):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-13), *found)
+
+
+@pytest.mark.parametrize(
+    ("options", "shape", "settings"),
+    [
+        ({}, (U, V), {}),
+        ({"order": 2}, (U, U, V), {"optimizer": optax.adam}),
+        ({"reads": True}, (U, U, V), {"scope": "gates"}),
+        ({"order": 0}, (V,), {"scope": "experts", "log_prompts": (0.0, -jnp.inf)}),
+    ],
+    ids=["table", "order 2, Adam", "reading, gates only", "order 0, experts only, a prompt that is never asked"],
+)
+def test_lanes_agree_with_vmap(options, shape, settings):
+    same(both(jax.vmap(walk(speakers(**options), **settings)), *configurations(3, shape)))
+
+
+def test_a_gate_network_and_shared_arrays_take_lanes_too():
+    policy = speakers(gate="network")
+    params = jax.vmap(policy.policy.init)(jax.random.split(jax.random.key(0), NUM))
+    reward = configurations(3, (U, V))[1][0]
+    same(both(jax.vmap(walk(policy), (0, None, None)), params, reward, jnp.asarray(0.3)))
+
+
+def test_nested_vmaps_fill_the_same_lanes():
+    """Of 3 × 3 configurations neither axis alone is wide enough."""
+    params, reward, beta = configurations(3, (U, V))
+    square = lambda x: x.reshape(3, 3, *x.shape[1:])  # noqa: E731
+    inner = jax.vmap(walk(speakers()), (0, None, 0))
+    given = jax.tree.map(square, params), reward[:3], square(beta)
+    same(both(jax.vmap(inner), *given))
+
+
+def test_float32_stays_float32_and_is_as_near():
+    given = jax.tree.map(lambda x: x.astype(jnp.float32), configurations(3, (U, V)))
+    found = both(jax.vmap(walk(speakers(), log_prompts=np.zeros(2, np.float32))), *given)
+    assert found[0][0]["experts"].dtype == found[1][0]["experts"].dtype
+    same(found, rtol=1e-4)
+
+
+def test_a_configuration_that_is_lost_loses_no_other():
+    params, reward, beta = configurations(3, (U, V))
+    found = both(jax.vmap(walk(speakers())), params, reward.at[0].set(jnp.nan), beta)
+    for experts in (one[0]["experts"] for one in found):
+        assert np.isnan(experts[0]).all()
+        assert np.isfinite(experts[1:]).all()
+    same(found)
+
+
+@pytest.mark.parametrize(("num_personas", "num"), [(3, lanes.FEWEST - 1), (lanes.MOST_CHAINS + 1, NUM)])
+def test_too_few_configurations_or_too_many_personas_take_the_product_of_matrices(num_personas, num):
+    given = configurations(num_personas, (U, V), num)
+    with lanes.filled():
+        traced = jax.jit(jax.vmap(walk(speakers(num_personas)))).trace(*given)
+    assert "layout_constraint" not in str(traced.jaxpr)
+
+
+def test_slopes_have_derivatives():
+    """Forward and backward, of the plain form."""
+    keys = jax.random.split(jax.random.key(0), 3)
+    halves = chains.Halves(jax.random.uniform(keys[0], (1, 2, 3, 2)), jax.random.uniform(keys[1], (1, 2, 2, 2)))
+    paid = jax.random.normal(keys[2], (1, 12))
+    worth = lambda probs, paid: jnp.log(probs) * paid  # noqa: E731
+    summed = lambda halves: sum((x**2).sum() for x in lanes.slopes(worth, halves, paid))  # noqa: E731
+    objective = lambda halves: (paid * antiderivative(listed(halves))).sum()  # noqa: E731
+    slopes = jax.grad(objective)
+    oracle = lambda halves: sum((x**2).sum() for x in slopes(halves))  # noqa: E731
+    np.testing.assert_allclose(summed(halves), oracle(halves), rtol=1e-12)
+    for found, expected in zip(jax.grad(summed)(halves), jax.grad(oracle)(halves), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-10)
+
+
+def listed(halves):
+    """Probabilities of one prompt's responses [1, N]."""
+    return chains.joined(jax.tree.map(lambda x: x[0], halves))[None]
+
+
+def antiderivative(probs):
+    """Whose derivative is the logarithm."""
+    return probs * jnp.log(probs) - probs
+
+
+def test_a_program_fills_lanes_with_the_options_that_make_them_fast():
+    walked = walk(speakers())
+    params, reward, _ = jax.tree.map(lambda x: x[0], configurations(3, (U, V)))
+
+    def experiment(key, beta):
+        del key
+        return {"experts": walked(params, reward, beta)[0]["experts"]}
+
+    program = programs.trace(experiment, (("beta", np.dtype(float)), ("seed", np.dtype(int))), ())
+    points = {"beta": np.linspace(0.0, 1.0, NUM), "seed": np.arange(NUM)}
+    device = jax.devices("cpu")[0]
+    found = [programs.compiled(program, NUM, options, device)(points) for options in (programs.CPU_OPTIONS, ())]
+    same([jax.tree.map(np.asarray, one) for one in found])
