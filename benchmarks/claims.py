@@ -61,7 +61,7 @@ def main(full: bool) -> dict[str, Any]:
     told = failed + sum(of["holds"] for of in found.values())
     low, high = stats.binomtest(failed, told).proportion_ci(0.95, method="wilson")
     share = {"failed": failed, "of": told, "low": low, "high": high, "level": 1 - claim.LEVEL}
-    return measure.line("claims", groups=groups, **share, experiments=found)
+    return measure.line("claims", {"share that fails": failed / told}, groups=groups, **share, experiments=found)
 
 
 if __name__ == "__main__":

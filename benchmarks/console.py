@@ -82,7 +82,7 @@ def main(full: bool) -> dict[str, Any]:
     fastest = min(first for first, _ in found["500 responses"])
     print(f"The table of 500 responses takes {fastest:.2f} s; the aim is {MOST:g} s.")
     assert fastest < MOST and min(found["--help"])[0] < 1
-    return measure.line("console", most=MOST, seconds=found)
+    return measure.line("console", {"CPU seconds, 500 responses": fastest}, most=MOST, seconds=found)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,12 @@
 The first run is that of a fresh copy of the code, whose cache is empty; the second finds the programs and the bases
 that the first one kept, and computes every point anew. What it saves is compiling and fitting. CPU seconds of the
 process, because neighbours disturb the clock more; with --quick of two experiments, with --full of all of them, with
-the preset quick. Beside them stands what benchmarks/results has of the same machine.
+the preset quick.
 """
 
 from benchmarks import measure
 
 # isort: split
-import json
 import os
 import resource
 import shutil
@@ -23,7 +22,6 @@ from typing import Any
 from toypersona import datasets
 
 ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
 QUICK = ("weak_limit", "phase_diagram")
 COLUMNS = {"help": "--help", "cold": "first run", "warm": "again", "point": "a point", "saved": "saved"}
 """What is measured, and its heading: CPU seconds, but for the share of the first run that the second one saves."""
@@ -63,23 +61,15 @@ def timed(name: str) -> dict[str, float]:
     return found | {"point": found["warm"] / num_points, "saved": 1 - found["warm"] / found["cold"]}
 
 
-def committed() -> dict[str, dict[str, float]]:
-    """The last results of this machine that are kept beside the benchmarks, by experiment."""
-    kept = [json.loads(line) for path in RESULTS.glob("*.jsonl") for line in path.read_text().splitlines()]
-    mine = [one for one in kept if (one["benchmark"], one["machine"]) == ("experiments", measure.machine())]
-    return mine[-1]["rows"] if mine else {}
-
-
 def main(full: bool) -> dict[str, Any]:
     """Time them, and print a table against what was committed."""
-    before, rows = committed(), {}
-    headings = [*COLUMNS.values(), *(f"{COLUMNS[run]} before" for run in ("cold", "warm"))]
-    print(f"{'CPU seconds':20s}" + "".join(f"{heading:>18s}" for heading in headings))
+    rows = {}
+    print(f"{'CPU seconds':20s}" + "".join(f"{heading:>11s}" for heading in COLUMNS.values()))
     for name in experiments() if full else QUICK:
         rows[name] = timed(name)
-        numbers = [*rows[name].values(), *(before.get(name, {}).get(run) for run in ("cold", "warm"))]
-        print(f"{name:20s}" + "".join(f"{'-':>18s}" if x is None else f"{x:18.2f}" for x in numbers), flush=True)
-    return measure.line("experiments", rows=rows)
+        print(f"{name:20s}" + "".join(f"{x:11.2f}" for x in rows[name].values()), flush=True)
+    runs = {f"CPU seconds, {name}, {COLUMNS[run]}": row[run] for name, row in rows.items() for run in ("cold", "warm")}
+    return measure.line("experiments", runs, rows=rows)
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def prepared(make: Callable[[], Callable[[], np.ndarray]], units: float) -> Peer
 
 
 def fastest(
-    make: Callable[[int, dict | None], Callable[[], np.ndarray]], batches: Sequence[int], units: float
+    make: Callable[[int, tuple], Callable[[], np.ndarray]], batches: Sequence[int], units: float
 ) -> tuple[str, dict[str, Peer]]:
     """Ours as a sweep would compile it: the name of the fastest batch and compiler options, and all that were tried.
 
@@ -73,7 +73,7 @@ def fastest(
         units: how much work one call does.
     """
     cpu = jax.devices()[0].platform == "cpu"
-    options = {"default options": None} | ({"tuned options": dict(programs.CPU_OPTIONS)} if cpu else {})
+    options = {"default options": ()} | ({"tuned options": programs.CPU_OPTIONS} if cpu else {})
     tries = {
         f"ours, batches of {batch}, {name}": prepared(lambda batch=batch, given=given: make(batch, given), units)
         for batch in batches
@@ -160,12 +160,13 @@ def report(
             "compile_s": peers[peer].compile_s,
         }
         print("{:44s} {:12,.0f} {:15.1f} {:8.1f} {:8.1f} {:10.1f}".format(peer, *rows[peer].values()))
-    return line(name, unit=unit, rows=rows, **more)
+    return line(name, {f"{unit}/s": rows[ours]["rate"]}, rows=rows, **more)
 
 
-def line(name: str, **content: Any) -> dict[str, Any]:
-    """Print what was found as one JSON line that names the machine."""
-    made = {"benchmark": name, "machine": machine(), "versions": versions(), **content}
+def line(name: str, headline: Mapping[str, float], **content: Any) -> dict[str, Any]:
+    """Print what was found as one JSON line that names the machine; later runs are held against the headline."""
+    named = {"benchmark": name, "machine": machine(), "versions": versions()}
+    made = named | {"headline": dict(headline), **content}
     print(json.dumps(made))
     return made
 

@@ -67,7 +67,9 @@ def main(full: bool) -> dict[str, Any]:
     slowest = max(map(max, rows.values()))
     print(f"The slowest took {slowest:.2f} s; the aim is {MOST:g} s.")
     assert slowest < MOST
-    return measure.line("refusals", most=MOST, seconds=rows, slowest=max(before, key=before.__getitem__))
+    return measure.line(
+        "refusals", {"CPU seconds": slowest}, most=MOST, seconds=rows, slowest=max(before, key=before.__getitem__)
+    )
 
 
 if __name__ == "__main__":

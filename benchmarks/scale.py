@@ -92,7 +92,8 @@ def main(sizes: list[int], device_counts: list[int]) -> dict:
             f"{row['peak_bytes'] / 1e6:9.0f}",
             flush=True,
         )
-    line = measure.line("scale", rows=rows)
+    rates = {f"points/s of {row['points']:,} on {row['devices']}": row["rate"] for row in rows[2:]}
+    line = measure.line("scale", rates, rows=rows)
     if max(row["peak_bytes"] for row in rows) > MEMORY:
         raise SystemExit(f"A sweep took more than {MEMORY / 1e9:g} GB.")
     return line

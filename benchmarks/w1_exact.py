@@ -1,14 +1,13 @@
 """W1: exact policy gradient of mixtures of bigram experts over all V^T responses, many configurations at once.
 
 Each configuration has parameters, reward, learning rate and KL coefficient of its own; a step is the gradient of
-E[r] - beta KL(pi‖pi0) and plain ascent; mean reward and KL are logged every tenth step by everybody. float32.
-Peers: what a user would write in torch, numpy or jax.
+E[r] - beta KL(pi‖pi0) and plain ascent; mean reward and KL are logged every tenth step by everybody. float32 and
+float64. Peers: what a user would write in torch, numpy or jax.
 """
 
 from benchmarks import measure
 
 # isort: split
-import contextlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from toypersona import chains, lanes, trajectories
+from toypersona import chains, programs, trajectories
 from toypersona.policies import mixture
 from toypersona.rules import gradient
 from toypersona.rules.rule import Task
@@ -25,7 +24,7 @@ K, V, LOG_EVERY = 4, 8, 10
 
 
 class Problem(NamedTuple):
-    """C configurations: float32 arrays of NumPy, or of jax for one of them inside jit."""
+    """C configurations: arrays of NumPy, or of jax for one of them inside jit."""
 
     gate: Any
     experts: Any
@@ -38,7 +37,7 @@ class Problem(NamedTuple):
         return Problem(*(x[:num] for x in self))
 
 
-def problem(num: int, length: int) -> Problem:
+def problem(num: int, length: int, dtype: str = "float32") -> Problem:
     """Random configurations over V^length responses."""
     rng = np.random.default_rng(0)
     made = Problem(
@@ -48,10 +47,10 @@ def problem(num: int, length: int) -> Problem:
         np.full(num, 0.1),
         np.linspace(0.05, 1.0, num),
     )
-    return Problem(*(x.astype(np.float32) for x in made))
+    return Problem(*(x.astype(dtype) for x in made))
 
 
-def ours(given: Problem, length: int, steps: int, batch: int, options: dict | None) -> Callable[[], np.ndarray]:
+def ours(given: Problem, length: int, steps: int, batch: int, options: tuple) -> Callable[[], np.ndarray]:
     """The library: policy_gradient of a mixture along a trajectory, vmapped in batches."""
     prompts, log_prompts = jnp.zeros((1, 1), int), jnp.zeros(1)
     speakers = mixture.mixture(prompts, num_personas=K, num_units=V, num_words=V, length=length, gate="table")
@@ -75,9 +74,7 @@ def ours(given: Problem, length: int, steps: int, batch: int, options: dict | No
         end = {"key": jax.random.key(0), "marks": marks, "max_step": config.learning_rate}
         return trajectories.follow(rule, log, params, **end)[0]
 
-    with lanes.filled() if options else contextlib.nullcontext():
-        lowered = jax.jit(lambda all_: jax.lax.map(one, all_, batch_size=batch)).lower(given)
-    compiled = lowered.compile(options)
+    compiled = programs.made(lambda all_: jax.lax.map(one, all_, batch_size=batch), options, given)
     on_device = jax.device_put(given)
     return lambda: np.asarray(compiled(on_device))
 
@@ -245,9 +242,10 @@ def torch_peers(given: Problem, length: int, steps: int, one_by_one: int, full: 
     return peers
 
 
-def main(length: int, *, num: int, steps: int, rounds: int, full: bool) -> dict:
-    """Run one size."""
-    given, units = problem(num, length), num * steps
+def main(length: int, dtype: str, *, num: int, steps: int, rounds: int, full: bool) -> dict:
+    """Run one size in one precision."""
+    jax.config.update("jax_enable_x64", dtype == "float64")
+    given, units = problem(num, length, dtype), num * steps
     best, tries = measure.fastest(lambda batch, options: ours(given, length, steps, batch, options), (8, 16, 64), units)
     few = max(1, num // 64)
     peers = {
@@ -262,22 +260,19 @@ def main(length: int, *, num: int, steps: int, rounds: int, full: bool) -> dict:
         peers |= torch_peers(given, length, steps, few, full)
     else:
         print("torch is not installed (make peers): its rows are missing.")
-    measure.check(peers, 1e-3)
+    measure.check(peers, 1e-3 if dtype == "float32" else 1e-9)
     measured = measure.rates(peers, rounds)
     roofs = measure.roofs()
     flop = 6 * K * V**length + 19 * V**length
     share = flop * np.median(measured[best]) / 1e9 / max(roofs["fma_gflop_s"], roofs["gemm_gflop_s"])
-    print({name: round(value, 1) for name, value in roofs.items()}, f"share of the FMA peak {share:.1%}")
-    return measure.report(
-        f"w1_exact N={V**length}", peers, measured, "configuration-steps", roofs=roofs, share_of_fma_peak=share
-    )
+    print({name: round(value, 1) for name, value in roofs.items()}, f"share of the float32 FMA peak {share:.1%}")
+    found = {"roofs": roofs, "share_of_fma_peak": share}
+    return measure.report(f"w1_exact N={V**length} {dtype}", peers, measured, "configuration-steps", **found)
 
 
 if __name__ == "__main__":
     chosen = measure.arguments(__doc__)
     sizes = ((3, 256), (4, 64)) if chosen.full else ((3, 64), (4, 32))
-    lines = [
-        main(length, num=num, steps=100 if chosen.full else 50, rounds=5 if chosen.full else 3, full=chosen.full)
-        for length, num in sizes
-    ]
+    given = {"steps": 100, "rounds": 5, "full": True} if chosen.full else {"steps": 50, "rounds": 3, "full": False}
+    lines = [main(length, dtype, num=num, **given) for length, num in sizes for dtype in ("float32", "float64")]
     measure.keep(lines, chosen.out)

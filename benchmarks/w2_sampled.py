@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from toypersona import programs
 from toypersona.policies import mixture
 from toypersona.rules import reinforce
 from toypersona.rules.rule import Task
@@ -47,13 +48,13 @@ def problem(num: int) -> Problem:
     return made._replace(seeds=np.arange(num))
 
 
-def _curves(run_one: Callable, given: Problem, batch: int, options: dict | None) -> Callable[[], np.ndarray]:
-    compiled = jax.jit(lambda all_: jax.lax.map(run_one, all_, batch_size=batch)).lower(given).compile(options)
+def _curves(run_one: Callable, given: Problem, batch: int, options: tuple) -> Callable[[], np.ndarray]:
+    compiled = programs.made(lambda all_: jax.lax.map(run_one, all_, batch_size=batch), options, given)
     on_device = jax.device_put(given)
     return lambda: np.asarray(compiled(on_device)).mean(axis=0)
 
 
-def ours(given: Problem, steps: int, batch: int, options: dict | None) -> Callable[[], np.ndarray]:
+def ours(given: Problem, steps: int, batch: int, options: tuple) -> Callable[[], np.ndarray]:
     """The library: ``reinforce`` on a mixture, vmapped in batches."""
     prompts, log_prompts = jnp.zeros((1, 1), int), jnp.zeros(1)
     policy = mixture.mixture(prompts, num_personas=K, num_units=V, num_words=V, length=T, gate="table").policy
@@ -104,7 +105,7 @@ def jax_first_written(given: Problem, steps: int) -> Callable[[], np.ndarray]:
         keys = jax.random.split(jax.random.key(config.seeds), steps)
         return jax.lax.scan(step, (config.gate, config.experts), keys)[1][LOG_EVERY - 1 :: LOG_EVERY]
 
-    return _curves(one, given, len(given.seeds), None)
+    return _curves(one, given, len(given.seeds), ())
 
 
 def numpy_by_hand(given: Problem, steps: int) -> Callable[[], np.ndarray]:

@@ -174,21 +174,26 @@ def trace(
 
 @lru_cache(maxsize=64)
 def compiled(program: Program, batch: int, options: tuple[tuple[str, Any], ...], device: Any) -> Evaluate:
-    """The program for ``batch`` points side by side.
+    """The program for ``batch`` points side by side."""
+    placed = jax.sharding.SingleDeviceSharding(device)
+    points = {name: jax.ShapeDtypeStruct((batch,), dtype, sharding=placed) for name, dtype in program.arguments}
+    ready = made(jax.vmap(program), options, points)
+    return lambda values: ready(jax.device_put(dict(values), device))
+
+
+def made(function: Callable[..., Any], options: tuple[tuple[str, Any], ...], *arguments: Any) -> jax.stages.Compiled:
+    """A function compiled for such arguments; with ``CPU_OPTIONS``, what it vmaps over fills lanes.
 
     Options that this version's compiler does not know are left out.
     """
-    placed = jax.sharding.SingleDeviceSharding(device)
-    points = {name: jax.ShapeDtypeStruct((batch,), dtype, sharding=placed) for name, dtype in program.arguments}
     with lanes.filled() if options == CPU_OPTIONS else contextlib.nullcontext():
-        lowered = jax.jit(jax.vmap(program), keep_unused=True).lower(points)
+        lowered = jax.jit(function, keep_unused=True).lower(*arguments)
     try:
-        ready = lowered.compile(dict(options))
+        return lowered.compile(dict(options))
     except jax.errors.JaxRuntimeError:
         if not options:
             raise
-        ready = lowered.compile()
-    return lambda values: ready(jax.device_put(dict(values), device))
+        return lowered.compile()
 
 
 def measured(program: Program, first: Callable[[int], Mapping[str, np.ndarray]], num_points: int, device: Any) -> Begun:
