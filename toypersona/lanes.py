@@ -132,8 +132,8 @@ def _by_word(halves: Halves, x: Float[Array, "C _ *B"]) -> Float[Array, "C L M R
 
 def _trailing(worth: Worth, halves: Halves, paid: Any) -> Halves:
     """``_plain`` of B configurations, all arrays [B, C, ...]."""
-    # No probability has these bits: true, and the compiler cannot know it.
-    sure = jax.lax.bitcast_convert_type(halves.left.ravel()[0], f"uint{8 * halves.left.dtype.itemsize}") != 1
+    # True of every probability and of nan, which the compiler cannot know.
+    sure = halves.left.ravel()[0] != -1
     apart = functools.partial(_apart, sure)
     halves = apart(lambda halves: jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), halves), halves)
     paid = jax.tree.map(lambda x: _by_word(halves, jnp.moveaxis(x, 0, -1)), paid)
