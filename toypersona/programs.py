@@ -4,6 +4,7 @@ Neither changes what is computed but in the last bits, and both decide how fast.
 by one, short ones in batches that fit a core's cache or fill a GPU; the first few points tell which.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import math
@@ -14,6 +15,7 @@ from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import jax
+import jax.monitoring
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
@@ -45,6 +47,9 @@ BLOCK_SECONDS = 2.0
 
 BLOCK_BYTES, MOST_POINTS = 2**26, 2**16
 """Most bytes that the outputs of a block may have, and most points."""
+
+SAVED = "/jax/compilation_cache/compile_time_saved_sec"
+"""What jax records where it finds a program on disk."""
 
 
 class Plan(NamedTuple):
@@ -218,11 +223,29 @@ def measured(program: Program, first: Callable[[int], Mapping[str, np.ndarray]],
     if device.platform != "cpu":
         return timed(min(BATCH, most), ())[0]
     start = time.perf_counter()
-    single, seconds = timed(1, ())
-    compiling = time.perf_counter() - start
+    with _saved() as saved:
+        single, seconds = timed(1, ())
+    # A batch of them would have to be compiled even where this program was kept on disk.
+    compiling = time.perf_counter() - start + sum(saved)
     if seconds >= HEAVY or seconds * num_points <= compiling:
         return single
     return timed(min(CPU_BATCH, most), CPU_OPTIONS)[0]
+
+
+@contextlib.contextmanager
+def _saved() -> Iterator[list[float]]:
+    """Seconds of each compilation that programs kept on disk save meanwhile."""
+    saved: list[float] = []
+
+    def listen(event: str, duration_secs: float, **_: Any) -> None:
+        if event == SAVED:
+            saved.append(duration_secs)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        yield saved
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
 
 
 def _clocked(evaluate: Evaluate, points: Mapping[str, np.ndarray]) -> tuple[float, dict[str, jax.Array]]:
