@@ -14,10 +14,7 @@ from toypersona.types import Key
 
 Result = TypeVar("Result")
 
-LEAN = {"xla_backend_optimization_level": 1}
-if jax.__version__.startswith("0.10."):
-    # Later ones do not know it.
-    LEAN |= {"xla_cpu_use_fusion_emitters": False}
+LEAN = {"xla_backend_optimization_level": 1, **dict(programs.LEAN_OPTIONS)}
 """Compiler options on a CPU for long programs that few results are needed of: a transformer's steps are as fast."""
 
 
