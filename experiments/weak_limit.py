@@ -104,7 +104,6 @@ def run(config: Config) -> xr.Dataset:
         predicted = named(limits, "R² of the rule's direction", rule=rules)
         return {"predicted": predicted, **named(measured, rule=rules, drift=config.drifts)}
 
-    true_base(jax.random.key(0))
     return command.sweep(NAME, config, point, {"world": np.arange(config.num_worlds)})
 
 

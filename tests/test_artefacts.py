@@ -49,6 +49,11 @@ def test_kept_results_are_found_by_computation_and_arguments(kept_others, nothin
     jax.tree.map(np.testing.assert_array_equal, found, compute(*arguments))
 
 
+def test_programs_of_what_was_kept_are_those_of_what_was_computed(tmp_path):
+    first, again = (artefacts.kept(lambda x: {"x": x + 1}, [(jnp.zeros(2),)], tmp_path)[0]["x"] for _ in range(2))
+    assert not first.committed and not again.committed
+
+
 def test_without_a_folder_nothing_is_kept(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = artefacts.kept(lambda x: x + 1, [(jnp.zeros(2),)], None)[0]

@@ -3,9 +3,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
+from jax.experimental.compilation_cache import compilation_cache
 
 from toypersona import programs, sweeps
-from toypersona.programs import CPU_BATCH, CPU_OPTIONS, Begun, Plan
+from toypersona.programs import CPU_BATCH, CPU_OPTIONS, LEAN_OPTIONS, Begun, Plan
 
 AXES = {"strength": np.linspace(0.0, 1.0, 11)}
 
@@ -50,7 +51,7 @@ def test_a_plan_goes_through_json():
 def test_a_plan_is_measured_as_it_is(program):
     plan = programs.measured(program, first, 100_000, jax.devices()[0]).plan
     assert plan.chunk % plan.batch == 0 and plan.batch in (1, CPU_BATCH)
-    assert plan.options == (CPU_OPTIONS if plan.batch == CPU_BATCH else ())
+    assert plan.options == (CPU_OPTIONS if plan.batch == CPU_BATCH else LEAN_OPTIONS)
 
 
 class Machine:
@@ -85,7 +86,7 @@ HERE = type("Here", (), {"platform": "cpu"})()
 def test_many_short_points_are_computed_side_by_side_with_the_fast_options(monkeypatch, program):
     machine = Machine(monkeypatch, program, compiling=1.0, point=1e-3, batch=2e-3)
     plan = programs.measured(program, first, 10_000, HERE).plan
-    assert machine.calls == [(1, ()), (CPU_BATCH, CPU_OPTIONS)]
+    assert machine.calls == [(1, LEAN_OPTIONS), (CPU_BATCH, CPU_OPTIONS)]
     # As many batches as fit into two seconds, but no more points than there are.
     assert plan == Plan(CPU_BATCH * (10_000 // CPU_BATCH), CPU_BATCH, CPU_OPTIONS)
     assert programs.measured(program, first, 100_000, HERE).plan.chunk == CPU_BATCH * 1000
@@ -94,20 +95,51 @@ def test_many_short_points_are_computed_side_by_side_with_the_fast_options(monke
 @pytest.mark.parametrize("seconds, num_blocks", [(0.0625, 32), (3.0, 1)])
 def test_long_points_are_computed_one_by_one_and_compiled_once(monkeypatch, program, seconds, num_blocks):
     machine = Machine(monkeypatch, program, compiling=1.0, point=seconds, batch=0.0)
-    assert programs.measured(program, first, 10_000, HERE).plan == Plan(num_blocks, 1)
-    assert machine.calls == [(1, ())]
+    assert programs.measured(program, first, 10_000, HERE).plan == Plan(num_blocks, 1, LEAN_OPTIONS)
+    assert machine.calls == [(1, LEAN_OPTIONS)]
 
 
 def test_few_short_points_are_not_worth_compiling_again(monkeypatch, program):
     machine = Machine(monkeypatch, program, compiling=1.0, point=1e-3, batch=2e-3)
     # Compiling and the two first runs took 1.002 s, a thousand points take 1 s.
-    assert programs.measured(program, first, 1000, HERE).plan == Plan(1000, 1)
-    assert machine.calls == [(1, ())]
+    assert programs.measured(program, first, 1000, HERE).plan == Plan(1000, 1, LEAN_OPTIONS)
+    assert machine.calls == [(1, LEAN_OPTIONS)]
     assert programs.measured(program, first, 1003, HERE).plan.batch == CPU_BATCH
 
 
+def test_the_plan_is_the_same_where_the_program_was_kept_on_disk(monkeypatch, program):
+    machine, compiled = Machine(monkeypatch, program, compiling=0.25, point=1e-3, batch=2e-3), programs.compiled
+
+    def kept(*given):
+        jax.monitoring.record_event_duration_secs(programs.SAVED, 0.75)
+        return compiled(*given)
+
+    monkeypatch.setattr(programs, "compiled", kept)
+    for _ in range(2):
+        assert programs.measured(program, first, 1000, HERE).plan == Plan(1000, 1, LEAN_OPTIONS)
+    assert machine.calls == 2 * [(1, LEAN_OPTIONS)]
+
+
+def test_what_jax_records_of_a_program_kept_on_disk(tmp_path):
+    settings = {"jax_compilation_cache_dir": str(tmp_path), "jax_persistent_cache_min_compile_time_secs": 0.0}
+    before = {name: getattr(jax.config, name) for name in settings}
+    code = lambda x: jnp.cos(x) * jnp.float32(0.123)  # noqa: E731
+    try:
+        jax.tree.map(jax.config.update, list(settings), list(settings.values()))
+        compilation_cache.reset_cache()
+        with programs._saved() as first_time:
+            jax.jit(code).lower(1.0).compile()
+        jax.clear_caches()
+        with programs._saved() as again:
+            jax.jit(code).lower(1.0).compile()
+    finally:
+        jax.tree.map(jax.config.update, list(before), list(before.values()))
+        compilation_cache.reset_cache()
+    assert (len(first_time), len(again)) == (0, 1)
+
+
 def test_what_was_computed_to_measure_is_not_computed_again(monkeypatch):
-    asked, compiled = [], programs.compiled
+    asked, compiled, measured = [], programs.compiled, programs.measured
 
     def counted(*given):
         evaluate = compiled(*given)
@@ -119,8 +151,9 @@ def test_what_was_computed_to_measure_is_not_computed_again(monkeypatch):
     monkeypatch.setattr(programs, "BLOCK_SECONDS", 0.0)
     found = run()
     assert len(asked) == found.value[..., 0].size
-    monkeypatch.undo()
-    xr.testing.assert_identical(found.drop_attrs(), run(chunk=1).drop_attrs())
+    # The same plan without what it was measured on.
+    monkeypatch.setattr(programs, "measured", lambda *given: Begun(measured(*given).plan))
+    xr.testing.assert_identical(found.drop_attrs(), run().drop_attrs())
 
 
 def test_elsewhere_a_batch_is_large_from_the_start(monkeypatch, program):

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.extend.core import jaxpr_as_fun
 from jaxtyping import Array, Int
 
@@ -14,10 +15,7 @@ from toypersona.types import Key
 
 Result = TypeVar("Result")
 
-LEAN = {"xla_backend_optimization_level": 1}
-if jax.__version__.startswith("0.10."):
-    # Later ones do not know it.
-    LEAN |= {"xla_cpu_use_fusion_emitters": False}
+LEAN = {"xla_backend_optimization_level": 1, **dict(programs.LEAN_OPTIONS)}
 """Compiler options on a CPU for long programs that few results are needed of: a transformer's steps are as fast."""
 
 
@@ -45,7 +43,8 @@ def place(keys: Key, key: Key) -> Int[Array, ""]:
 
 def stacked(trees: Sequence[Result]) -> Result:
     """Trees of the same structure as one, with a leading axis."""
-    return jax.tree.map(lambda *x: jnp.stack(x), *trees)
+    # Outside of a trace too it is one program.
+    return jax.jit(lambda trees: jax.tree.map(lambda *x: jnp.stack(x), *trees))(trees)
 
 
 def for_each_key(compute: Callable[[Key], Any], keys: Key, folder: Path | None) -> ByKey:
@@ -75,7 +74,8 @@ def kept(
     def result(arguments: tuple) -> Result:
         path = folder and folder / version / programs.fingerprint(closed, arguments)
         if path and path.exists():
-            return files.kept_tree(path, shapes)
+            # What was read is bound to a device, and programs of such arrays are others: they would be compiled anew.
+            return jax.tree.map(lambda x: jnp.asarray(np.asarray(x)), files.kept_tree(path, shapes))
         computed = jax.tree.unflatten(jax.tree.structure(shapes), evaluate(*jax.tree.leaves(arguments)))
         if path:
             files.keep_tree(path, computed)

@@ -288,13 +288,9 @@ class Reward:
         """
         import jax
 
-        from toypersona import rewards
-
         self.helpful, self._name = settings.persona("helpful", -1), settings.feature
         self._feature = user_code.feature(settings.feature, pretrained)
-        base = pretrained.base(0)
-        paid = self._feature(jax.random.key(settings.seeds[0]), base, 0)
-        if jax.jit(rewards.is_affine)(paid, base.log_base, base.log_personas):
+        if user_code.is_affine(self._feature, pretrained, jax.random.key(settings.seeds[0])):
             raise ValueError(
                 f"The personas can be paid for all of --feature {settings.feature}, so that no reward lies at an angle "
                 "to them: choose a feature that tells responses of the same persona apart."

@@ -51,6 +51,20 @@ def feature(name: str, pretrained: Pretrained) -> Feature:
     return lambda key, base, world: table[world]
 
 
+def is_affine(feature: Feature, pretrained: Pretrained, key: Key) -> bool:
+    """Whether the personas of the first base can be paid for all of a feature."""
+    import jax
+
+    from toypersona import rewards
+
+    def affine(drawn: tuple, key: Key) -> Array:
+        base = pretrained.holding(drawn).base(0)
+        return rewards.is_affine(feature(key, base, 0), base.log_base, base.log_personas)
+
+    # Step by step it would be forty programs.
+    return bool(jax.jit(affine)((pretrained.world, pretrained.params, pretrained.early), key))
+
+
 TRIED = 64
 """Responses on which a feature is tried before anything is fitted."""
 
