@@ -60,6 +60,7 @@ class Machine:
     def __init__(self, monkeypatch, program, compiling, point, batch):
         self.now, self.program, self.calls = 0.0, program, []
         self.compiling, self.point, self.batch = compiling, point, batch
+        program.compiling.clear()
         monkeypatch.setattr(programs, "compiled", self.compiled)
         monkeypatch.setattr(programs.time, "perf_counter", lambda: self.now)
 
@@ -105,6 +106,12 @@ def test_few_short_points_are_not_worth_compiling_again(monkeypatch, program):
     assert programs.measured(program, first, 1000, HERE).plan == Plan(1000, 1, LEAN_OPTIONS)
     assert machine.calls == [(1, LEAN_OPTIONS)]
     assert programs.measured(program, first, 1003, HERE).plan.batch == CPU_BATCH
+
+
+def test_the_plan_is_the_same_where_this_process_has_compiled_the_program(monkeypatch, program):
+    machine = Machine(monkeypatch, program, compiling=1.0, point=1e-3, batch=2e-3)
+    for machine.compiling in (1.0, 0.0):
+        assert programs.measured(program, first, 1000, HERE).plan == Plan(1000, 1, LEAN_OPTIONS)
 
 
 def test_the_plan_is_the_same_where_the_program_was_kept_on_disk(monkeypatch, program):
