@@ -15,9 +15,6 @@ from toypersona.types import Key
 
 Result = TypeVar("Result")
 
-LEAN = {"xla_backend_optimization_level": 1, **dict(programs.LEAN_OPTIONS)}
-"""Compiler options on a CPU for long programs that few results are needed of: a transformer's steps are as fast."""
-
 
 class ByKey(NamedTuple):
     """Results of a computation for each of some keys, found again by the key.
@@ -64,10 +61,10 @@ def kept(
         calls: the arguments of each, all of the same shapes.
         folder: where results are kept, each under the version of jax, the platform and the fingerprint of the traced
             computation and its arguments, so that other settings, texts or code never find it; computed anew if None.
-        lean: compile in half of the time what then may be slower (``LEAN``).
+        lean: compile with ``programs.LEAN_OPTIONS`` on a CPU.
     """
     closed, shapes = jax.make_jaxpr(compute, return_shape=True)(*calls[0])
-    options = LEAN if lean and jax.default_backend() == "cpu" else None
+    options = dict(programs.LEAN_OPTIONS) if lean and jax.default_backend() == "cpu" else None
     evaluate = jax.jit(jaxpr_as_fun(closed), compiler_options=options)
     version = f"jax-{jax.__version__}-{jax.default_backend()}"
 

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import hashlib
 import math
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -36,9 +37,14 @@ CPU_OPTIONS = (
     ("xla_cpu_experimental_ynn_fusion_type", "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"),
     ("xla_cpu_prefer_vector_width", 512),
 )
-# Later versions do not know it.
-LEAN_OPTIONS = (("xla_cpu_use_fusion_emitters", False),) if jax.__version__.startswith("0.10.") else ()
-"""Compiler options on a CPU with which long programs are compiled in half of the time, and points computed as fast."""
+LEAN_OPTIONS: tuple[tuple[str, Any], ...] = (("xla_backend_optimization_level", 1),)
+if jax.__version__.startswith("0.10."):
+    # Later ones do not know it.
+    LEAN_OPTIONS += (("xla_cpu_use_fusion_emitters", False),)
+if "xla_backend_optimization_level" in os.environ.get("XLA_FLAGS", ""):
+    # Whoever has chosen another keeps it.
+    LEAN_OPTIONS = ()
+"""Compiler options on a CPU for points computed one by one: they take as long, compiling half or two thirds of it."""
 
 CPU_BATCH, BATCH = 32, 1024
 """Short points computed side by side, on a CPU and elsewhere."""
