@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from toypersona.bases import Base
     from toypersona.types import Array, Key
-    from toypersona.worlds.world import World
 
 NAME = "phase_diagram"
 NUM_LINES = 8
@@ -108,7 +107,7 @@ def run(config: Config) -> xr.Dataset:
         along = {"rule": catalogue.strength_rules(base.speakers.scopes), "strength": config.strengths}
         return {
             **named(jax.lax.map(measured, paths) | {"residual": residuals}, **along),
-            **_noise(config, noise_key, base, pretrained.world_at(draw), reward),
+            **_noise(config, noise_key, base, reward),
             "weak_limit": theory.weak_limit(*hull, reward, base.log_prompts),
             "kappa": named(gain.kappa, "persona gain of vanilla gradient"),
             "vanilla_limit": named(
@@ -131,17 +130,17 @@ def run(config: Config) -> xr.Dataset:
     )
 
 
-def _noise(config: Config, key: Key, base: Base, world: World, reward: Array) -> dict[str, Any]:
+def _noise(config: Config, key: Key, base: Base, reward: Array) -> dict[str, Any]:
     """How often REINFORCE on a table of gates locks onto a wrong persona; a transformer has no gates."""
     import jax.numpy as jnp
 
-    from toypersona import bases, lock_in
+    from toypersona import lock_in
 
     if config.policy != "mixture":
         return {}
-    rates, table = config.noise.learning_rates, bases.with_gate_table(base, world)
+    rates = config.noise.learning_rates
     sizes = {"num_runs": config.noise.num_runs, "num_steps": config.noise.num_steps}
-    wrong = lock_in.personas(key, table, reward, jnp.asarray(rates), **sizes)
+    wrong = lock_in.personas(key, base, reward, jnp.asarray(rates), **sizes)
     return {"noise_wrong": named(wrong, "runs locked onto a wrong persona", learning_rate=rates)}
 
 

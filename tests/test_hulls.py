@@ -124,14 +124,27 @@ def test_more_components_than_outcomes():
 
 
 @pytest.mark.slow
-def test_a_batch_is_its_members_and_a_warm_start_changes_only_the_way():
-    log_p, log_components = problems(4, 3)
+@pytest.mark.parametrize("num_outcomes", [10, 40])
+def test_a_batch_is_its_members_and_a_warm_start_changes_only_the_way(num_outcomes):
+    """A hull of few numbers is solved side by side with others, a larger one in a batch of its own."""
+    log_p, log_components = problems(4, 3, num_outcomes=num_outcomes)
+    assert (log_components[0].size <= hulls.SMALL) == (num_outcomes == 10)
     alone = solve_all(log_p, log_components, 1e-9)
     cold = hulls.project_batch(log_p, log_components, batch_size=5)
     warm = hulls.project_batch(log_p, log_components, initial_weights=alone.weights)
     for found in (cold, warm):
         assert found.certified.all()
         np.testing.assert_allclose(found.distance, alone.distance, atol=2e-9)
+    tight = hulls.project_batch(log_p, log_components, tolerance=None, batch_size=7)
+    np.testing.assert_allclose(tight.distance, solve_all(log_p, log_components, None).distance, atol=1e-12)
+    slopes = [
+        jax.grad(lambda q, solve=solve: solve(q).sum())(log_components)
+        for solve in (
+            lambda q: hulls.project_batch(log_p, q, tolerance=None, batch_size=5).distance,
+            lambda q: solve_all(log_p, q, None).distance,
+        )
+    ]
+    np.testing.assert_allclose(*slopes, atol=1e-6)
 
 
 @pytest.mark.slow_but("4")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from toypersona import bases, lock_in, theory
+from toypersona.rules import reinforce
 from toypersona.worlds import markov
 
 
@@ -66,3 +67,26 @@ def test_small_learning_rates_find_the_best_paid_persona_and_large_ones_lock_ont
             jax.random.key(4)
         )
     assert found[0] < 0.1 < found[1]
+
+
+def test_runs_on_gates_are_those_of_the_rule_that_samples_with_all_parameters():
+    world, labels = markov.markov(jax.random.key(2), num_personas=3, num_words=3, num_prompts=2, concentration=0.3)
+    base = bases.true(world, labels, 2)
+    reward = 1 + jax.random.normal(jax.random.key(3), base.log_base.shape)
+    key, rates, num_runs, num_steps = jax.random.key(4), jnp.array([2.0, 4.0, 8.0, 30.0]), 100, 20
+    task = base.task(reward, "gates")
+    mean_rewards = jnp.einsum("ckn,cn->ck", jnp.exp(base.log_personas), reward)
+
+    def wrong(rate, key):
+        rule = reinforce.reinforce(task, learning_rate=rate)
+        keys = jax.random.split(key, num_steps)
+        state, _ = jax.lax.scan(lambda state, key: (rule.update(key, state)[0], None), rule.init(base.params), keys)
+        return lock_in.locked_wrong(jnp.exp(base.personas(state.params)[0]), mean_rewards, base.log_prompts)
+
+    by_rule = lambda key: jax.vmap(lambda rate: jax.vmap(lambda k: wrong(rate, k))(key).mean())(rates)  # noqa: E731
+    # jax takes the keys of a batch of scans for used, those of a single scan not.
+    with jax.debug_key_reuse(False):
+        expected = jax.jit(by_rule)(jax.random.split(key, num_runs))
+        found = jax.jit(lambda key: lock_in.personas(key, base, reward, rates, num_runs=num_runs, num_steps=num_steps))
+        np.testing.assert_allclose(found(jax.random.clone(key)), expected, rtol=1e-12)
+    assert (np.diff(expected) > 0).all()

@@ -36,59 +36,76 @@ UNROLLED = 8
 class _Iterate(NamedTuple):
     """Weights and multipliers, the Hessian there, and the best certificate so far."""
 
-    weights: Float[Array, " K"]
-    multipliers: Float[Array, " K"]
-    hessian: Float[Array, "K K"]
-    best: Float[Array, " K"]
-    gap: Float[Array, ""]
-    iteration: Int[Array, ""]
+    weights: Float[Array, "K *lanes"]
+    multipliers: Float[Array, "K *lanes"]
+    hessian: Float[Array, "K K *lanes"]
+    best: Float[Array, "K *lanes"]
+    gap: Float[Array, "*lanes"]
+    iteration: Int[Array, "*lanes"]
 
 
 def solve(
-    p: Float[Array, " N"],
-    components: Float[Array, "K N"],
+    p: Float[Array, "N *lanes"],
+    components: Float[Array, "K N *lanes"],
     products: Float[Array, "L N"] | None,
-    tolerance: Scalar,
-    initial_weights: Float[Array, " K"] | None,
+    tolerance: Scalar | Float[Array, "*lanes"],
+    initial_weights: Float[Array, "K *lanes"] | None,
     max_iterations: int | Int[Array, ""],
-) -> tuple[Float[Array, " K"], Float[Array, ""]]:
-    """Weights on the simplex and their certificate."""
-    num = components.shape[0]
-    mass = p.sum()
+) -> tuple[Float[Array, "K *lanes"], Float[Array, "*lanes"]]:
+    """Weights on the simplex and their certificate.
+
+    A last axis holds small problems side by side: processors calculate along it, and a vmap would put it in front.
+    """
+    num, lanes = components.shape[0], p.shape[1:]
+    mass = p.sum(axis=0)
     mass = jnp.where(mass > 0, mass, 1.0)
-    curvature = _curvature(components, products)
+    share, curvature = p / mass[None], _curvature(components, products)
 
     def evaluate(weights: Array) -> tuple[Array, Array, Array]:
-        mixed = weights @ components
+        mixed = mix(weights, components)
         inverse = jnp.where(mixed > 0, 1 / jnp.where(mixed > 0, mixed, 1.0), 0.0)
-        hessian = curvature(p / mass * inverse * inverse)
+        hessian = curvature(share * inverse * inverse)
         # The Hessian times w is c. Its largest entry is at least one, rounding aside.
-        slopes = hessian @ weights
-        return hessian, slopes, jnp.log(jnp.maximum(jnp.max(slopes), 1.0))
+        slopes = mix(weights, hessian)
+        return hessian, slopes, jnp.log(jnp.maximum(jnp.max(slopes, axis=0), 1.0))
+
+    def unsolved(state: _Iterate) -> Array:
+        return (state.gap * mass > tolerance) & (state.iteration < max_iterations)
 
     def iterate(state: _Iterate) -> _Iterate:
         weights, multipliers = _newton_step(state)
         hessian, slopes, gap = evaluate(weights)
         # c is far from linear where p says what a mix hardly can. There multipliers lose the weights, and steps cycle.
         late, anew = state.iteration >= 2 * RESET, state.iteration % RESET == 0
-        held = jnp.where(anew, 0.1 * (weights @ multipliers) / num / weights, multipliers)
-        multipliers = jnp.where(late, jnp.maximum(1.0 - slopes, held), multipliers)
+        held = jnp.where(anew[None], 0.1 * (weights * multipliers).sum(axis=0)[None] / num / weights, multipliers)
+        multipliers = jnp.where(late[None], jnp.maximum(1.0 - slopes, held), multipliers)
         better = gap < state.gap
-        best, gap = jnp.where(better, weights, state.best), jnp.where(better, gap, state.gap)
-        return _Iterate(weights, multipliers, hessian, best, gap, state.iteration + 1)
+        best, gap = jnp.where(better[None], weights, state.best), jnp.where(better, gap, state.gap)
+        after = _Iterate(weights, multipliers, hessian, best, gap, state.iteration + 1)
+        if not lanes:
+            return after
+        going = unsolved(state)
+        keep = lambda new, old: jnp.where(going[(None,) * (new.ndim - 1)], new, old)  # noqa: E731
+        return jax.tree.map(keep, after, state)
 
-    start, least = jnp.ones(num, components.dtype), MULTIPLIER
+    start, least = jnp.ones((num, *lanes), components.dtype), MULTIPLIER
     if initial_weights is not None:
         usable = (initial_weights > WARM) & jnp.isfinite(initial_weights)
         start, least = jnp.where(usable, initial_weights, WARM).astype(start.dtype), WARM_MULTIPLIER
-    start = start / start.sum()
+    start = start / start.sum(axis=0)[None]
     hessian, slopes, gap = evaluate(start)
     multipliers = jnp.maximum(1.0 - slopes, least)
-    first = _Iterate(start, multipliers, hessian, start, gap, jnp.zeros((), int))
-    last = jax.lax.while_loop(lambda s: (s.gap * mass > tolerance) & (s.iteration < max_iterations), iterate, first)
+    first = _Iterate(start, multipliers, hessian, start, gap, jnp.zeros(lanes, int))
+    last = jax.lax.while_loop(lambda state: unsolved(state).any(), iterate, first)
     # A component that says nothing has served as a slack: without it the mix is larger everywhere.
     weights = jnp.where(components.any(axis=1), last.best, 0.0)
-    return jnp.where(weights.any(), weights / weights.sum(), start), last.gap * mass
+    normalised = weights / weights.sum(axis=0)[None]
+    return jnp.where(weights.any(axis=0)[None], normalised, start), last.gap * mass
+
+
+def mix(weights: Float[Array, "K *lanes"], components: Float[Array, "K N *lanes"]) -> Float[Array, "N *lanes"]:
+    """``sum_k w_k p_k``."""
+    return weights @ components if weights.ndim == 1 else (weights[:, None] * components).sum(axis=0)
 
 
 POLISHING = 8
@@ -141,51 +158,63 @@ def polished(
 
 
 def _curvature(
-    components: Float[Array, "K N"], products: Float[Array, "L N"] | None
-) -> Callable[[Float[Array, " N"]], Float[Array, "K K"]]:
+    components: Float[Array, "K N *lanes"], products: Float[Array, "L N"] | None
+) -> Callable[[Float[Array, "N *lanes"]], Float[Array, "K K *lanes"]]:
     """``scale -> sum_x scale(x) p_k(x) p_l(x)``."""
+    num = components.shape[0]
+    place = np.zeros((num, num), int)
+    place[np.tril_indices(num)] = np.arange(num * (num + 1) // 2)
+    place = np.maximum(place, place.T)
+    if components.ndim > 2:
+
+        def one_by_one(scale: Array) -> Array:
+            scaled = components * scale[None]
+            each = [(scaled[i] * components[j]).sum(axis=0) for i, j in zip(*np.tril_indices(num), strict=True)]
+            return jnp.stack([each[i] for i in place.flat]).reshape(num, num, *scale.shape[1:])
+
+        return one_by_one
     if products is None:
         # An array of its own, because a dot product of this layout is a quarter faster than one of two equal ones.
         transposed = components.T
         return lambda scale: (components * scale[None, :]) @ transposed
-    num = components.shape[0]
-    place = np.zeros((num, num), int)
-    place[np.tril_indices(num)] = np.arange(products.shape[0])
-    return lambda scale: (products @ scale)[np.maximum(place, place.T)]
+    return lambda scale: (products @ scale)[place]
 
 
-def _newton_step(state: _Iterate) -> tuple[Float[Array, " K"], Float[Array, " K"]]:
+def _newton_step(state: _Iterate) -> tuple[Float[Array, "K *lanes"], Float[Array, "K *lanes"]]:
     """Mehrotra's predictor and corrector: the next weights, scaled to sum to one, and multipliers."""
     w, s = state.weights, state.multipliers
     num = w.shape[0]
-    factor = cholesky(state.hessian + jnp.diag(s / w))
-    dual_residual = 1.0 - state.hessian @ w - s
+    diagonal = jnp.eye(num, dtype=w.dtype).reshape(num, num, *[1] * (w.ndim - 1))
+    factor = cholesky(state.hessian + diagonal * (s / w)[None])
+    dual_residual = 1.0 - mix(w, state.hessian) - s
 
     def direction(complementarity: Array) -> tuple[Array, Array]:
         dw = solve_factored(factor, complementarity / w - dual_residual)
         return dw, (complementarity - s * dw) / w
 
     dw, ds = direction(-w * s)
-    mu = (w @ s) / num
-    predicted = (w + _reach(w, dw) * dw) @ (s + _reach(s, ds) * ds) / num
-    dw, ds = direction(mu * (predicted / mu) ** 3 - w * s - dw * ds)
+    mu = (w * s).sum(axis=0) / num
+    predicted = ((w + _reach(w, dw)[None] * dw) * (s + _reach(s, ds)[None] * ds)).sum(axis=0) / num
+    dw, ds = direction((mu * (predicted / mu) ** 3)[None] - w * s - dw * ds)
     # A full Newton step can cycle between two faces; shorter ones do not, and few problems ever come here.
     longest = jnp.where(state.iteration < PATIENCE, 1.0, 0.5)
-    w = w + jnp.minimum(longest, TO_BOUNDARY * _reach(w, dw)) * dw
-    s = s + jnp.minimum(longest, TO_BOUNDARY * _reach(s, ds)) * ds
-    return w / w.sum(), s
+    w = w + jnp.minimum(longest, TO_BOUNDARY * _reach(w, dw))[None] * dw
+    s = s + jnp.minimum(longest, TO_BOUNDARY * _reach(s, ds))[None] * ds
+    return w / w.sum(axis=0)[None], s
 
 
-def _reach(x: Float[Array, " K"], dx: Float[Array, " K"]) -> Float[Array, ""]:
+def _reach(x: Float[Array, "K *lanes"], dx: Float[Array, "K *lanes"]) -> Float[Array, "*lanes"]:
     """The longest step up to 1/``TO_BOUNDARY`` that keeps x + step dx >= 0."""
-    return 1 / jnp.maximum(jnp.max(-dx / x), TO_BOUNDARY)
+    return 1 / jnp.maximum(jnp.max(-dx / x, axis=0), TO_BOUNDARY)
 
 
-def cholesky(matrix: Float[Array, "K K"]) -> Float[Array, "K K"]:
+def cholesky(matrix: Float[Array, "K K *lanes"]) -> Float[Array, "K K *lanes"]:
     """Lower Cholesky factor, column by column: unrolled, it beats LAPACK by far on batches of tiny matrices.
 
     A pivot lost to rounding is replaced by a huge one, so that its variable does not move.
     """
+    if matrix.shape[0] <= UNROLLED:
+        return _small_cholesky(matrix)
     places = jnp.arange(matrix.shape[0])
     scale = jnp.finfo(matrix.dtype).eps * jnp.diagonal(matrix)
 
@@ -196,13 +225,37 @@ def cholesky(matrix: Float[Array, "K K"]) -> Float[Array, "K K"]:
         column = jnp.where(places < j, 0.0, column.at[j].set(jnp.sqrt(pivot)))
         return left - column[:, None] * column[None, :], lower.at[:, j].set(column)
 
-    return _one_by_one(places.size, eliminate, (matrix, jnp.zeros_like(matrix)))[1]
+    return jax.lax.fori_loop(0, places.size, eliminate, (matrix, jnp.zeros_like(matrix)))[1]
 
 
-def solve_factored(lower: Float[Array, "K K"], right: Float[Array, " K"]) -> Float[Array, " K"]:
+def _small_cholesky(matrix: Float[Array, "K K *lanes"]) -> Float[Array, "K K *lanes"]:
+    """Entry by entry."""
+    num = matrix.shape[0]
+    left = [[matrix[i, j] for j in range(i + 1)] for i in range(num)]
+    lower = [[jnp.zeros_like(left[0][0])] * num for _ in range(num)]
+    for j in range(num):
+        scale = jnp.finfo(matrix.dtype).eps * matrix[j, j]
+        lower[j][j] = jnp.sqrt(jnp.where(left[j][j] > scale, left[j][j], 1 / scale))
+        for i in range(j + 1, num):
+            lower[i][j] = left[i][j] / lower[j][j]
+            for k in range(j + 1, i + 1):
+                left[i][k] = left[i][k] - lower[i][j] * lower[k][j]
+    return jnp.stack([jnp.stack(row) for row in lower])
+
+
+def solve_factored(lower: Float[Array, "K K *lanes"], right: Float[Array, "K *lanes"]) -> Float[Array, "K *lanes"]:
     """Solve L L^T x = right."""
     num = right.shape[0]
     places = jnp.arange(num)
+    if num <= UNROLLED:
+        x = list(right)
+        for j in range(num):
+            x[j] = x[j] / lower[j, j]
+            x[j + 1 :] = [x[i] - lower[i, j] * x[j] for i in range(j + 1, num)]
+        for j in reversed(range(num)):
+            x[j] = x[j] / lower[j, j]
+            x[:j] = [x[i] - lower[j, i] * x[j] for i in range(j)]
+        return jnp.stack(x)
 
     def forward(j: Any, right: Array) -> Array:
         solved = right[j] / lower[j, j]
@@ -213,13 +266,4 @@ def solve_factored(lower: Float[Array, "K K"], right: Float[Array, " K"]) -> Flo
         solved = right[j] / lower[j, j]
         return right.at[j].set(solved) - jnp.where(places < j, lower[j] * solved, 0.0)
 
-    return _one_by_one(num, back, _one_by_one(num, forward, right))
-
-
-def _one_by_one(num: int, body: Callable[[Any, Any], Any], state: Any) -> Any:
-    """``fori_loop`` from 0, unrolled where ``num`` is small: 32 columns take five times as long to compile so."""
-    if num > UNROLLED:
-        return jax.lax.fori_loop(0, num, body, state)
-    for j in range(num):
-        state = body(j, state)
-    return state
+    return jax.lax.fori_loop(0, num, back, jax.lax.fori_loop(0, num, forward, right))

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from toypersona import theory
+from toypersona import chains, theory
 from toypersona.bases import Base
 from toypersona.measures import boundaries
 from toypersona.policies import tabular
@@ -95,23 +95,38 @@ def personas(
 ) -> Float[Array, " L"]:
     """How often REINFORCE on a table of gates locks onto a wrong persona, at each learning rate [L].
 
+    The runs are those of ``rules.reinforce`` in the scope gates, with its draws. What every persona would say does not
+    depend on the gates, and so is drawn once for all rates; the gradient is ``r rho (P(k|x) - w_k)``.
+
     Args:
         key: one key; the same draws at every rate.
-        base: with a gate table (``bases.with_gate_table``).
+        base: of a mixture; the table starts at its gates, and its experts stay what they are.
         reward: [C, N].
         learning_rates: [L].
         num_runs: independent runs at each.
         num_steps: one sampled response to each prompt a step.
     """
-    task = base.task(reward, "gates")
     mean_rewards = jnp.einsum("ckn,cn->ck", jnp.exp(base.log_personas), reward)
+    tables = base.speakers.log_tables(base.params)  # pyright: ignore[reportOptionalCall]
+    personas, digits = jnp.arange(base.num_personas), base.num_words ** jnp.arange(base.length - 1, -1, -1)
+
+    def gradient(key: Key, logits: Array, prompt: Array, paid: Array, log_personas: Array) -> Float[Array, " K"]:
+        """Of one prompt's logits, by one response."""
+        persona_key, token_key = jax.random.split(key)
+        said = jax.vmap(lambda k: chains.sample(token_key, tables, k, prompt, base.length))(personas) @ digits
+        log_gates = jax.nn.log_softmax(logits)
+        response = said[jax.random.categorical(persona_key, log_gates)]
+        return paid[response] * (jax.nn.softmax(log_gates + log_personas[:, response]) - jnp.exp(log_gates))
 
     def wrong(learning_rate: Scalar, run_key: Key) -> Float[Array, ""]:
-        rule = reinforce.reinforce(task, learning_rate=learning_rate)
-        keys = jax.random.split(run_key, num_steps)
-        state, _ = jax.lax.scan(lambda s, k: (rule.update(k, s)[0], None), rule.init(base.params), keys)
-        gates = jnp.exp(jax.vmap(base.speakers.log_gate, (None, 0))(state.params, base.prompts))
-        return locked_wrong(gates, mean_rewards, base.log_prompts)
+        def step(logits: Float[Array, "C K"], key: Key) -> tuple[Float[Array, "C K"], None]:
+            # As ``rollouts.train`` splits its key: what is left over would draw noise on the reward.
+            keys = jax.random.split(jax.random.split(key)[0], (logits.shape[0], 1))[:, 0]
+            slopes = jax.vmap(gradient)(keys, logits, base.prompts, reward, base.log_personas)
+            return logits + learning_rate * base.rho[:, None] * slopes, None
+
+        last, _ = jax.lax.scan(step, base.log_gates, jax.random.split(run_key, num_steps))
+        return locked_wrong(jax.nn.softmax(last), mean_rewards, base.log_prompts)
 
     runs = jax.random.split(key, num_runs)
     return jax.vmap(lambda rate: jax.vmap(lambda k: wrong(rate, k))(runs).mean())(learning_rates)
