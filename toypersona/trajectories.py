@@ -180,10 +180,11 @@ def follow_by_length(
 def by_scope(walk: Callable[[Task], Any], task: Task, scopes: Mapping[str, Any]) -> Any:
     """``walk(task)`` under every scope of training, with a leading axis in their order; compiled once.
 
+    One after the other: side by side, every solve would go on until that of the slowest scope is done.
     The task comes with all parameters free; scopes are named as in ``policies.policy.Speakers``.
     """
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *scopes.values())
-    return jax.vmap(lambda scope: walk(task._replace(policy=with_frozen(task.policy, scope))))(stacked)
+    return jax.lax.map(lambda scope: walk(task._replace(policy=with_frozen(task.policy, scope))), stacked)
 
 
 def from_base(
