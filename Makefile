@@ -124,7 +124,7 @@ site: $(SITE) ## build the pages of docs/ into .cache/site
 	@$(BIN)/python -m sphinx -W --keep-going -n -q -d .cache/site/doctrees docs .cache/site/html
 	@echo "Open .cache/site/html/index.html"
 
-bench: env ## run the benchmarks, small, and compare with the last results kept
+bench: env ## run the benchmarks, small, against the results kept
 	@mkdir -p .cache && rm -f .cache/bench.jsonl
 	@for name in w1_exact w2_sampled w4_project compile precision scale sizes refusals console claims experiments; do \
 		$(BIN)/python -m benchmarks.$$name --quick --out .cache/bench.jsonl || exit 1; \

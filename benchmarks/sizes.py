@@ -58,7 +58,9 @@ def exact(model: Speakers, params: Any) -> tuple[Given, dict[str, Callable[..., 
         given = {"learning_rate": 0.1, "kl_coefficient": 0.1, "log_base": log_base[None]}
         rule = gradient.policy_gradient(task, **given)
         start = rule.init(params)
-        return jax.lax.fori_loop(0, STEPS, lambda i, state: rule.update(key, state)[0], start).params["experts"]
+        return mixture.expert_logits(
+            jax.lax.fori_loop(0, STEPS, lambda i, state: rule.update(key, state)[0], start).params
+        )
 
     def measures(key: jax.Array, _: Any, log_base: jax.Array, log_personas: jax.Array) -> jax.Array:
         moved = jax.nn.log_softmax(log_base + 0.3 * jax.random.normal(key, log_base.shape))
@@ -75,7 +77,7 @@ def by_samples(model: Speakers, params: Any) -> tuple[Given, dict[str, Callable[
     def steps(key: jax.Array, params: Any) -> jax.Array:
         rule = reinforce.reinforce(task, learning_rate=0.1, num_samples=SAMPLES)
         after = lambda i, state: rule.update(jax.random.fold_in(key, i), state)[0]  # noqa: E731
-        return jax.lax.fori_loop(0, STEPS, after, rule.init(params)).params["experts"]
+        return mixture.expert_logits(jax.lax.fori_loop(0, STEPS, after, rule.init(params)).params)
 
     def drawn(key: jax.Array, gate: jax.Array, params: Any) -> sampled.Samples:
         tables, base_gate = jax.nn.log_softmax(mixture.expert_logits(params)), mixture.gate_logits(params)

@@ -216,7 +216,7 @@ def made(function: Callable[..., Any], options: tuple[tuple[str, Any], ...], *ar
 
 def _alone(program: Program, points: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
     """A batch of one point: arrays [1] in, outputs [1, ...]."""
-    return jax.tree.map(lambda x: x[None], program(jax.tree.map(lambda x: x[0], points)))
+    return jax.tree.map(lambda x: jnp.asarray(x)[None], program(jax.tree.map(lambda x: x[0], points)))
 
 
 def measured(program: Program, first: Callable[[int], Mapping[str, np.ndarray]], num_points: int, device: Any) -> Begun:

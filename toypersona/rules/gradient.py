@@ -24,6 +24,10 @@ from toypersona.types import Key, Params, Scalar
 DAMPING = 1e-6
 """Of the natural gradient."""
 
+TOLERANCE = 1e-8
+"""Of the natural gradient. Strong paths magnify what is left unsolved: of 378 points of a map 3 were off by 13 to 76%
+at 1e-4, and by less than 4e-6 at this, for a tenth more time."""
+
 
 class Paid(NamedTuple):
     """What a response brings at each of C prompts; the last two [C, 1].
@@ -126,7 +130,7 @@ def natural_gradient(
     log_base: Float[Array, "C N"] | None = None,
     optimizer: Optimizer = optax.sgd,
     damping: Scalar = DAMPING,
-    tolerance: Scalar = 1e-4,
+    tolerance: Scalar = TOLERANCE,
     max_iterations: int | Int[Array, ""] = 1000,
 ) -> UpdateRule:
     """Exact natural policy gradient: ``(F + D)^-1 grad J``, the parameters' move that comes nearest to the advantages.
@@ -144,7 +148,7 @@ def natural_gradient(
         damping: D's size, where one cannot tell who speaks (``policies.information``): relative to how often a choice
             is made, so that rare prompts are damped no more than others, and 0 on a table. Of a policy without a
             ``chart``, D is ``damping`` times F's Rayleigh quotient on the gradient.
-        tolerance: residual at which the solve stops.
+        tolerance: residual at which the solve stops; no less than 64 times the precision.
         max_iterations: steps of conjugate gradients after which it stops all the same.
 
     Raises:
