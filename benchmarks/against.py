@@ -28,7 +28,7 @@ def main(run: Path) -> None:
     print(f"\n{measure.machine()}\n{'benchmark':44s}{'':44s}{'now':>12s}{'committed':>12s}{'ratio':>8s}")
     for (benchmark, name), found in now.items():
         last = before.get((benchmark, name))
-        told = f"{'-':>12s}{'-':>8s}" if last is None else f"{last:12,.4g}{found / last:8.2f}"
+        told = f"{'-':>12s}{'-':>8s}" if not last else f"{last:12,.4g}{found / last:8.2f}"
         print(f"{benchmark:44s}{name:44s}{found:12,.4g}{told}")
 
 

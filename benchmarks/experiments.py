@@ -62,7 +62,7 @@ def timed(name: str) -> dict[str, float]:
 
 
 def main(full: bool) -> dict[str, Any]:
-    """Time them, and print a table against what was committed."""
+    """Time them, and print a table."""
     rows = {}
     print(f"{'CPU seconds':20s}" + "".join(f"{heading:>11s}" for heading in COLUMNS.values()))
     for name in experiments() if full else QUICK:

@@ -15,6 +15,7 @@ import importlib.util  # noqa: E402
 import json  # noqa: E402
 import platform  # noqa: E402
 import statistics  # noqa: E402
+import sys  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable, Mapping, Sequence  # noqa: E402
 from importlib import metadata  # noqa: E402
@@ -165,7 +166,7 @@ def report(
 
 def line(name: str, headline: Mapping[str, float], **content: Any) -> dict[str, Any]:
     """Print what was found as one JSON line that names the machine; later runs are held against the headline."""
-    named = {"benchmark": name, "machine": machine(), "versions": versions()}
+    named = {"benchmark": name, "full": "--full" in sys.argv, "machine": machine(), "versions": versions()}
     made = named | {"headline": dict(headline), **content}
     print(json.dumps(made))
     return made

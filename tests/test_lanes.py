@@ -125,8 +125,12 @@ def test_slopes_have_derivatives():
     paid = jax.random.normal(keys[2], (1, 12))
     worth = lambda probs, paid: jnp.log(probs) * paid  # noqa: E731
     summed = lambda halves: sum((x**2).sum() for x in lanes.slopes(worth, halves, paid))  # noqa: E731
-    objective = lambda halves: (paid * antiderivative(listed(halves))).sum()  # noqa: E731
-    slopes = jax.grad(objective)
+
+    def slopes(halves):
+        probs, pull_back = jax.vjp(listed, halves)
+        gains = worth(probs, paid)
+        return pull_back(gains - (probs * gains).sum())[0]
+
     oracle = lambda halves: sum((x**2).sum() for x in slopes(halves))  # noqa: E731
     np.testing.assert_allclose(summed(halves), oracle(halves), rtol=1e-12)
     for found, expected in zip(jax.grad(summed)(halves), jax.grad(oracle)(halves), strict=True):
@@ -138,9 +142,27 @@ def listed(halves):
     return chains.joined(jax.tree.map(lambda x: x[0], halves))[None]
 
 
-def antiderivative(probs):
-    """Whose derivative is the logarithm."""
-    return probs * jnp.log(probs) - probs
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_constant_reward_moves_nothing(dtype):
+    """Adam would make whole steps of what rounding leaves of it."""
+    params, reward, beta = jax.tree.map(lambda x: x.astype(dtype), configurations(3, (U, V)))
+    paid = jnp.full_like(reward, 1e3)
+    walked = jax.vmap(walk(speakers(), log_prompts=np.log(np.full(2, 0.5, dtype))))
+    for found in both(walked, params, paid, jnp.zeros_like(beta)):
+        assert found[1]["gradient_norm"].max() < 1e3 * np.finfo(dtype).eps ** 2 * 100
+
+
+def test_paths_have_derivatives_forwards():
+    """By the strength of the penalty, of one path and of many side by side."""
+    params, reward, beta = configurations(3, (U, V))
+    walked = walk(speakers())
+    slope = jax.jacfwd(lambda beta, params, reward: walked(params, reward, beta)[0]["experts"][-1])
+    with lanes.filled():
+        found = jax.jit(jax.vmap(slope))(beta, params, reward)
+    mine, paid = jax.tree.map(lambda x: x[1], params), reward[1]
+    around = [walked(mine, paid, beta[1] + h)[0]["experts"][-1] for h in (-1e-5, 1e-5)]
+    np.testing.assert_allclose(found[1], (around[1] - around[0]) / 2e-5, rtol=1e-4, atol=1e-8)
+    np.testing.assert_allclose(found[1], slope(beta[1], mine, paid), rtol=1e-9, atol=1e-12)
 
 
 def test_a_program_fills_lanes_with_the_options_that_make_them_fast():
@@ -156,3 +178,8 @@ def test_a_program_fills_lanes_with_the_options_that_make_them_fast():
     device = jax.devices("cpu")[0]
     found = [programs.compiled(program, NUM, options, device)(points) for options in (programs.CPU_OPTIONS, ())]
     same([jax.tree.map(np.asarray, one) for one in found])
+    conditionals = [
+        str(programs.made(jax.vmap(program), options, points).as_text()).count(" conditional(")
+        for options in (programs.CPU_OPTIONS, ())
+    ]
+    assert conditionals[0] > 0 == conditionals[1]

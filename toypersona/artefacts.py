@@ -40,8 +40,11 @@ def place(keys: Key, key: Key) -> Int[Array, ""]:
 
 def stacked(trees: Sequence[Result]) -> Result:
     """Trees of the same structure as one, with a leading axis."""
-    # Outside of a trace too it is one program.
-    return jax.jit(lambda trees: jax.tree.map(lambda *x: jnp.stack(x), *trees))(trees)
+    return _stacked(tuple(trees))
+
+
+# Outside of a trace too it is one program.
+_stacked = jax.jit(lambda trees: jax.tree.map(lambda *x: jnp.stack(x), *trees))
 
 
 def for_each_key(compute: Callable[[Key], Any], keys: Key, folder: Path | None) -> ByKey:

@@ -43,8 +43,10 @@ def filled() -> AbstractContextManager[None]:
     return _FILLED(True)
 
 
-def together(one: Callable[..., Any], many: Callable[..., Any]) -> Callable[..., Any]:
+def as_one_vmap(one: Callable[..., Any], many: Callable[..., Any]) -> Callable[..., Any]:
     """``one(*arrays)``, of which any nest of vmaps is a single call of ``many`` where lanes are filled.
+
+    Its derivatives are those of ``one``.
 
     Args:
         one: a function of arrays.
@@ -76,29 +78,34 @@ def together(one: Callable[..., Any], many: Callable[..., Any]) -> Callable[...,
         call = wide(size, axes) if _FILLED.value else jax.vmap(one, axes)
         return _all(call(*arrays))
 
-    return function
+    known = jax.custom_jvp(function)
+    known.defjvp(lambda arrays, moved: jax.jvp(one, arrays, moved))
+    return known
 
 
 def _all(found: Any) -> tuple[Any, Any]:
     return found, jax.tree.map(lambda _: True, found)
 
 
-def ahead(one: Callable[..., Any]) -> Callable[..., Any]:
-    """``one(*arrays)``, a loop, which finds what is large and stays the same laid out for ``slopes``."""
+def laid_out_once(one: Callable[..., Any]) -> Callable[..., Any]:
+    """``one``, a loop: arrays [B, C, N] with N ≥ ``LARGE`` are transposed once before it, and not in every step."""
 
     def many(axes: tuple[int | None, ...], *arrays: Array) -> Any:
         large = [axis == 0 and x.ndim == 3 and x.shape[-1] >= LARGE for axis, x in zip(axes, arrays, strict=True)]
         laid = [jnp.moveaxis(x, 0, -1) if is_large else x for x, is_large in zip(arrays, large, strict=True)]
         return jax.vmap(one, [-1 if is_large else axis for axis, is_large in zip(axes, large, strict=True)])(*laid)
 
-    return together(one, many)
+    return as_one_vmap(one, many)
 
 
 def slopes(worth: Worth, halves: Halves, paid: Any) -> Halves:
     """``sum_x worth(pi(x)) d pi(x)``: derivatives by both parts of the responses to C prompts.
 
+    Worth counts less its mean under pi: probabilities sum to one, so that only rounding is left of a constant.
+
     Args:
-        worth: what a response adds to the objective for each unit of its probability.
+        worth: what a response adds to the objective for each unit of its probability: of pi [C, L, M, R], with lanes
+            behind where they are filled, and of ``paid`` in the same shape, or [C, 1, 1, 1].
         halves: of the mixture, [C, K, L, M] and [C, K, M, R].
         paid: arrays [C, N] in the order of ``chains.outcomes``, or [C, 1], for ``worth``.
     """
@@ -112,15 +119,14 @@ def slopes(worth: Worth, halves: Halves, paid: Any) -> Halves:
         every = [x if axis == 0 else jnp.broadcast_to(x, (num, *x.shape)) for x, axis in zip(leaves, axes, strict=True)]
         return _trailing(worth, *jax.tree.unflatten(tree, every))
 
-    # Derivatives of the slopes themselves are those of the plain form.
-    known = jax.custom_jvp(together(plain, many))
-    known.defjvp(lambda leaves, moved: (known(*leaves), jax.jvp(plain, leaves, moved)[1]))
-    return known(*leaves)
+    return as_one_vmap(plain, many)(*leaves)
 
 
 def _plain(worth: Worth, halves: Halves, paid: Any) -> Halves:
     left, right = halves
-    gains = worth(jnp.einsum("cklm,ckmr->clmr", left, right), jax.tree.map(functools.partial(_by_word, halves), paid))
+    probs = jnp.einsum("cklm,ckmr->clmr", left, right)
+    gains = worth(probs, jax.tree.map(functools.partial(_by_word, halves), paid))
+    gains = gains - (probs * gains).sum(axis=(1, 2, 3), keepdims=True)
     return Halves(jnp.einsum("clmr,ckmr->cklm", gains, right), jnp.einsum("clmr,cklm->ckmr", gains, left))
 
 
@@ -133,31 +139,41 @@ def _by_word(halves: Halves, x: Float[Array, "C _ *B"]) -> Float[Array, "C L M R
 def _trailing(worth: Worth, halves: Halves, paid: Any) -> Halves:
     """``_plain`` of B configurations, all arrays [B, C, ...]."""
     # True of every probability and of nan, which the compiler cannot know.
-    sure = halves.left.ravel()[0] != -1
-    apart = functools.partial(_apart, sure)
+    always = halves.left.ravel()[0] != -1
+    apart = functools.partial(_apart, always)
     halves = apart(lambda halves: jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), halves), halves)
     paid = jax.tree.map(lambda x: _by_word(halves, jnp.moveaxis(x, 0, -1)), paid)
-    gains = apart(lambda halves, paid: worth(_joined(halves), paid), halves, paid)
-    return apart(lambda *found: jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), found), apart(_pulled, gains, halves))[0]
+    probs = apart(_joined, halves)
+    gains = apart(worth, probs, paid)
+    begun = apart(lambda probs, gains: (probs * gains).sum(axis=3), probs, gains)
+    begun = apart(lambda begun: begun.sum(axis=2), begun)
+    means = apart(lambda begun: _added(lambda rows: begun[:, rows].sum(axis=1), begun.shape[1]), begun)
+    found = apart(_pulled, gains, means, halves)
+    return apart(lambda found: jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), found), found)
 
 
 def _joined(halves: Halves) -> Float[Array, "C L M R B"]:
     return (halves.left[:, :, :, :, None] * halves.right[:, :, None]).sum(axis=1)
 
 
-def _pulled(gains: Float[Array, "C L M R B"], halves: Halves) -> Halves:
+def _pulled(gains: Float[Array, "C L M R B"], means: Float[Array, "C B"], halves: Halves) -> Halves:
     left, right = halves
-    rows = [slice(i, i + ADDED) for i in range(0, left.shape[2], ADDED)]
-    after = [(gains[:, None, some] * left[:, :, some, :, None]).sum(axis=2) for some in rows]
-    return Halves((gains[:, None] * right[:, :, None]).sum(axis=4), functools.reduce(jnp.add, after))
+    gains = gains - means[:, None, None, None]
+    after = _added(lambda rows: (gains[:, None, rows] * left[:, :, rows, :, None]).sum(axis=2), left.shape[2])
+    return Halves((gains[:, None] * right[:, :, None]).sum(axis=4), after)
 
 
-def _apart(sure: Bool[Array, ""], function: Callable[..., Any], *given: Any) -> Any:
+def _added(part: Callable[[slice], Array], num: int) -> Array:
+    """The sum over parts of a few rows each."""
+    return functools.reduce(jnp.add, [part(slice(i, i + ADDED)) for i in range(0, num, ADDED)])
+
+
+def _apart(always: Bool[Array, ""], function: Callable[..., Any], *given: Any) -> Any:
     """``function(*given)``: what it is given and what it returns lie in memory, the last axis innermost."""
 
     def laid(*given: Any) -> Any:
         rows = lambda x: with_layout_constraint(x, Layout(major_to_minor=tuple(range(x.ndim))))  # noqa: E731
         return jax.tree.map(rows, function(*given))
 
-    void = lambda *given: jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), jax.eval_shape(function, *given))  # noqa: E731
-    return jax.lax.cond(sure, laid, void, *given)
+    never = lambda *given: jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), jax.eval_shape(function, *given))  # noqa: E731
+    return jax.lax.cond(always, laid, never, *given)

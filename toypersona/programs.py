@@ -200,18 +200,19 @@ def compiled(program: Program, batch: int, options: tuple[tuple[str, Any], ...],
 
 
 def made(function: Callable[..., Any], options: tuple[tuple[str, Any], ...], *arguments: Any) -> jax.stages.Compiled:
-    """A function compiled for such arguments; with ``CPU_OPTIONS``, what it vmaps over fills lanes.
+    """A function compiled for such arguments; with ``CPU_OPTIONS``, what it vmaps over fills lanes on a CPU.
 
-    Options that this version's compiler does not know are left out.
+    If this version's compiler does not know an option it is given none, and lanes are not filled.
     """
-    with lanes.filled() if options == CPU_OPTIONS else contextlib.nullcontext():
+    fill = options == CPU_OPTIONS and jax.default_backend() == "cpu"
+    with lanes.filled() if fill else contextlib.nullcontext():
         lowered = jax.jit(function, keep_unused=True).lower(*arguments)
     try:
         return lowered.compile(dict(options))
     except jax.errors.JaxRuntimeError:
         if not options:
             raise
-        return lowered.compile()
+        return made(function, (), *arguments)
 
 
 def _alone(program: Program, points: Mapping[str, jax.Array]) -> dict[str, jax.Array]:

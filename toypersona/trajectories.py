@@ -89,7 +89,7 @@ def stretch(
         unknown = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes[1])
         return jax.lax.fori_loop(0, num_steps, step, (state, unknown))
 
-    return lanes.ahead(steps)(*given)
+    return lanes.laid_out_once(steps)(*given)
 
 
 def _widened(params: Params) -> Params:

@@ -32,6 +32,8 @@ at 1e-4, and by less than 4e-6 at this, for a tenth more time."""
 class Paid(NamedTuple):
     """What a response brings at each of C prompts; the last two [C, 1].
 
+    Inside of ``lanes.slopes`` N is split into parts of a response, and lanes stand behind.
+
     Attributes:
         reward: [C, N].
         log_base: log pi0 [C, N], or None without a penalty.
@@ -70,7 +72,7 @@ def _advantages(probs: Float[Array, "C N"], paid: Paid) -> Float[Array, "C N"]:
 
 
 def _shares(probs: Float[Array, "C *N"], paid: Paid) -> Float[Array, "C *N"]:
-    """The objective's derivatives by probabilities, up to a constant: these sum to one, so it moves nothing."""
+    """The objective's derivatives by probabilities, up to a constant, which ``lanes.slopes`` takes off."""
     return jnp.exp(paid.log_prompts) * _returns(probs, paid)
 
 
