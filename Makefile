@@ -48,7 +48,7 @@ $(SITE) $(LM): .venv/.%-ready: requirements/%.lock $(ENV)
 # The figure is drawn again only when the dataset or what draws it is newer.
 map: env ## compute and draw the map; WORLD=speakers, PRESET=paper
 	@out="$(RESULTS)/$(PRESET)/$(WORLD)"; \
-	[ -e "$$out/phase_diagram.zarr" ] || echo "Computing the map of $(WORLD): quick takes 1½ minutes on 2 idle cores ..."; \
+	[ -e "$$out/phase_diagram.zarr" ] || echo "Computing the map of $(WORLD): quick takes a minute on 2 idle cores ..."; \
 	$(BIN)/python -m experiments.phase_diagram --preset $(PRESET) --world $(WORLD) --out "$$out" || exit $$?; \
 	for source in "$$out/phase_diagram.zarr/zarr.json" $(addprefix figures/,phase_diagram.py map_panels.py pages.py captions.py style.py) experiments/claims/phase_diagram.py; do \
 		[ "$$out/phase_diagram_rules.png" -nt "$$source" ] || { $(BIN)/python -m figures.phase_diagram --data "$$out" --out "$$out"; exit $$?; }; \

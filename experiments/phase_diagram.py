@@ -4,7 +4,7 @@ Where on it RL only selects among personas, where it starts to do something that
 samples would show. By the exact optimum of KL-regularised RL (the tilt), and by vanilla and natural policy gradient on
 the gates, the experts or both; of a transformer, which has neither, on all of it. Seeds draw text, fit and reward.
 
-On 2 cores the preset quick takes a minute and a half.
+On 2 cores the preset quick takes a minute.
 """
 
 from __future__ import annotations
