@@ -181,6 +181,8 @@ def torch_peers(given: Problem, length: int, steps: int, one_by_one: int, full: 
     import torch  # pyright: ignore[reportMissingImports]
 
     torch.set_num_threads(1)
+    # Of too many sizes it compiles no more, and goes on without.
+    torch.compiler.reset()
     tokens, before = (torch.tensor(x) for x in _tokens(length))
     tensors = [torch.as_tensor(x) for x in given]
 
