@@ -14,7 +14,9 @@ import dataclasses  # noqa: E402
 import importlib.util  # noqa: E402
 import json  # noqa: E402
 import platform  # noqa: E402
+import resource  # noqa: E402
 import statistics  # noqa: E402
+import subprocess  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable, Mapping, Sequence  # noqa: E402
@@ -195,6 +197,24 @@ def arguments(description: str | None) -> argparse.Namespace:
     size.add_argument("--full", action="store_true", help="all sizes and more rounds")
     parser.add_argument("--out", type=Path, help="a file to add the JSON lines to")
     return parser.parse_args()
+
+
+def peak_bytes() -> int:
+    """Most memory that this process has had, Python and XLA together."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def process(module: str, *given: int, **environment: str) -> dict[str, Any]:
+    """What ``python -m module --work ...`` prints as JSON: work in a process of its own.
+
+    Raises:
+        SystemExit: it failed.
+    """
+    command = [sys.executable, "-m", module, "--work", *map(str, given)]
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    return json.loads(done.stdout)
 
 
 def keep(lines: list[dict[str, Any]], out: Path | None) -> None:

@@ -10,8 +10,6 @@ from benchmarks import measure
 # isort: split
 import json
 import os
-import resource
-import subprocess
 import sys
 import tempfile
 import time
@@ -65,8 +63,12 @@ def work(num: int, devices: int) -> None:
         dataset = sweeps.run(experiment, axes, **given)
         took = time.perf_counter() - start
         mean = float(dataset.hull_distance.mean())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    found = {"points": dataset.done.size, "devices": len(jax.local_devices()), "seconds": took, "peak_bytes": peak}
+    found = {
+        "points": dataset.done.size,
+        "devices": len(jax.local_devices()),
+        "seconds": took,
+        "peak_bytes": measure.peak_bytes(),
+    }
     print(json.dumps(found | {"mean_hull_distance": mean, "diverged": int(dataset.diverged.sum())}))
 
 
@@ -76,16 +78,7 @@ def main(sizes: list[int], device_counts: list[int]) -> dict:
     rows = []
     for num, devices in [(num, 1) for num in sizes] + [(sizes[-1], devices) for devices in device_counts[1:]]:
         flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
-        done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.scale", "--work", str(num), str(devices)],
-            env=os.environ | flags,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise SystemExit(done.stderr)
-        row = json.loads(done.stdout)
+        row = measure.process("benchmarks.scale", num, devices, **flags)
         rows.append(row | {"rate": row["points"] / row["seconds"]})
         print(
             f"{row['points']:8d}{row['devices']:9d}{row['seconds']:9.1f}{rows[-1]['rate']:10,.0f}"

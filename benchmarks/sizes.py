@@ -9,8 +9,6 @@ from benchmarks import measure
 
 # isort: split
 import json
-import resource
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -29,7 +27,7 @@ from toypersona.rules.rule import Task
 STEPS, SIDE_BY_SIDE, SAMPLES, MEASURED = 20, 8, 64, 256
 PROMPTS = jnp.zeros((1, 1), int)
 QUICK = ((4, 8, 3), (64, 10, 5), (4, 50, 8))
-FULL = (*((num, V, T) for num in (4, 16, 64) for V, T in ((8, 3), (8, 4), (10, 5), (50, 8))),)
+FULL = tuple((num, V, T) for num in (4, 16, 64) for V, T in ((8, 3), (8, 4), (10, 5), (50, 8)))
 """Personas, words and length of a row."""
 
 COLUMNS = {
@@ -110,8 +108,7 @@ def work(num_personas: int, num_words: int, length: int) -> None:
         found[f"{name}_compile_s"] = time.perf_counter() - start
         units = SIDE_BY_SIDE * (STEPS if name == "steps" else 1)
         found[name] = units / measure.best_of(lambda run=run: run(keys, *given), 3)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    print(json.dumps(found | {"peak_mb": peak / 1e6}))
+    print(json.dumps(found | {"peak_mb": measure.peak_bytes() / 1e6}))
 
 
 def main(sizes: Sequence[tuple[int, int, int]]) -> dict[str, Any]:
@@ -120,12 +117,7 @@ def main(sizes: Sequence[tuple[int, int, int]]) -> dict[str, Any]:
     print("{:>9s}{:>17s}{:>9s}{:>11s}{:>11s}{:>11s}{:>11s}{:>9s}".format(*heads))
     rows = []
     for num_personas, num_words, length in sizes:
-        size = [str(x) for x in (num_personas, num_words, length)]
-        command = [sys.executable, "-m", "benchmarks.sizes", "--work", *size]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(done.stderr)
-        row = json.loads(done.stdout)
+        row = measure.process("benchmarks.sizes", num_personas, num_words, length)
         num = num_words**length
         rows.append({"personas": num_personas, "words": num_words, "length": length} | row)
         said = f"{num:,}" if num <= options.MOST_LISTED else f"{num:.0e}"
