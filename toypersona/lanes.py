@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.experimental.layout import Layout, with_layout_constraint
 from jaxtyping import Array, Bool, Float
 
-from toypersona.chains import Halves
+from toypersona.chains import Halves, joined
 
 Worth = Callable[[Float[Array, "C L M R *B"], Any], Float[Array, "C L M R *B"]]
 """``(pi, paid) -> d J / d pi`` of every response by itself, in operators that broadcast over lanes."""
@@ -124,7 +124,7 @@ def slopes(worth: Worth, halves: Halves, paid: Any) -> Halves:
 
 def _plain(worth: Worth, halves: Halves, paid: Any) -> Halves:
     left, right = halves
-    probs = jnp.einsum("cklm,ckmr->clmr", left, right)
+    probs = _by_word(halves, jax.vmap(joined)(halves))
     gains = worth(probs, jax.tree.map(functools.partial(_by_word, halves), paid))
     gains = gains - (probs * gains).sum(axis=(1, 2, 3), keepdims=True)
     return Halves(jnp.einsum("clmr,ckmr->cklm", gains, right), jnp.einsum("clmr,cklm->ckmr", gains, left))
