@@ -162,12 +162,12 @@ def natural_gradient(
     def direction(key: Key, params: Params) -> tuple[Params, dict[str, Array]]:
         del key
         problem = _problem(task, params, advantages_at, damping)
-        move = least_squares.solve(problem, tolerance=tolerance, max_iterations=max_iterations)
+        solved = least_squares.solve(problem, tolerance=tolerance, max_iterations=max_iterations)
         # By way of the parameters: what the chart cannot do counts as unsolved.
         law = lambda p: all_probs(task.policy, p, task.prompts).astype(problem.probs.dtype)  # noqa: E731
-        moved = _inverse(problem.probs) * jax.jvp(law, (params,), (problem.chart.lift(move, 0.0),))[1]
-        missed = least_squares.residual(problem, move, moved, max_iterations=max_iterations)
-        return problem.chart.lift(move, learning_rate), {"residual": missed}
+        moved = _inverse(problem.probs) * jax.jvp(law, (params,), (problem.chart.lift(solved.solution, 0.0),))[1]
+        missed = least_squares.residual(problem, solved, moved, max_iterations=max_iterations)
+        return problem.chart.lift(solved.solution, learning_rate), {"residual": missed}
 
     return ascend(direction, optimizer(learning_rate))
 

@@ -55,8 +55,16 @@ class Problem(NamedTuple):
         return jnp.where(self.rho > 0, self.square(self.advantages), 0.0).max()
 
 
-class _State(NamedTuple):
-    """Of the iteration: the solution, the slope that is left, the last direction, and ``slope · M slope``."""
+class Climb(NamedTuple):
+    """Conjugate gradients on their way.
+
+    Attributes:
+        step: number of the next one.
+        solution: the sum of the steps.
+        slope: what is left, as the recursion has it.
+        direction: of the next step, conjugate to all before.
+        left: ``slope · M slope``.
+    """
 
     step: Int[Array, ""]
     solution: Params
@@ -78,8 +86,8 @@ def _product(x: Params, y: Params) -> Float[Array, ""]:
     return jnp.asarray(optax.tree.vdot(x, y), jnp.result_type(float))
 
 
-def solve(problem: Problem, *, tolerance: Scalar, max_iterations: int | Int[Array, ""]) -> Params:
-    """The move v of the logits.
+def solve(problem: Problem, *, tolerance: Scalar, max_iterations: int | Int[Array, ""]) -> Climb:
+    """The move v of the logits, the ``solution``.
 
     Args:
         problem: what to solve.
@@ -88,14 +96,14 @@ def solve(problem: Problem, *, tolerance: Scalar, max_iterations: int | Int[Arra
             probability times the mean square of its advantages and of how it moves first; or where it is rounding.
         max_iterations: it stops there all the same.
     """
-    damp, invert = problem.chart.damp, problem.chart.invert
-    slope = problem.gather(problem.advantages)
-    first = invert(slope)
-    left, moved = _product(slope, first), problem.square(problem.move(first))
-    length = _over(left, problem.rho @ moved + _product(first, damp(first)))
+    start = _begun(problem, problem.gather(problem.advantages))
+    moved = problem.square(problem.move(start.direction))
+    damped = _product(start.direction, problem.chart.damp(start.direction))
+    length = _over(start.left, problem.rho @ moved + damped)
     each = problem.rho * (problem.square(problem.advantages) + length**2 * moved + problem.floor())
     wanted = jnp.maximum(tolerance, 64 * _precision(problem)) / 3
-    return _climb(problem, slope, wanted**2 * jnp.where(problem.rho > 0, each, jnp.inf).min(), max_iterations)
+    allowed = wanted**2 * jnp.where(problem.rho > 0, each, jnp.inf).min()
+    return _climbed(problem, start, jnp.maximum(allowed, (8 * _precision(problem)) ** 2 * start.left), max_iterations)
 
 
 def _precision(problem: Problem) -> float:
@@ -103,11 +111,18 @@ def _precision(problem: Problem) -> float:
     return max(float(jnp.finfo(x.dtype).eps) for x in (problem.probs, *jax.tree.leaves(problem.chart.logits)))
 
 
-def _climb(problem: Problem, slope: Params, allowed: Float[Array, ""], max_iterations: int | Int[Array, ""]) -> Params:
+def _begun(problem: Problem, slope: Params) -> Climb:
+    first = problem.chart.invert(slope)
+    return Climb(jnp.asarray(0), optax.tree.zeros_like(first), slope, first, _product(slope, first))
+
+
+def _climbed(
+    problem: Problem, start: Climb, allowed: Float[Array, ""], max_iterations: int | Int[Array, ""]
+) -> Climb:
     """``(F + D)^-1 slope`` by conjugate gradients, until ``slope · M slope`` of what is left is what is allowed."""
     gather, move, damp, invert = problem.gather, problem.move, problem.chart.damp, problem.chart.invert
 
-    def one(state: _State) -> _State:
+    def one(state: Climb) -> Climb:
         product = optax.tree.add(gather(move(state.direction)), damp(state.direction))
         # Of a direction along which only rounding moves the policy, a step would be of any length: there it ends.
         curvature = _product(state.direction, product)
@@ -117,18 +132,13 @@ def _climb(problem: Problem, slope: Params, allowed: Float[Array, ""], max_itera
         correction = invert(slope)
         left = jnp.where(real, _product(slope, correction), 0.0)
         direction = _plus(correction, _over(left, state.left), state.direction)
-        return _State(state.step + 1, _plus(state.solution, length, state.direction), slope, direction, left)
+        return Climb(state.step + 1, _plus(state.solution, length, state.direction), slope, direction, left)
 
-    first = invert(slope)
-    left = _product(slope, first)
-    allowed = jnp.maximum(allowed, (8 * _precision(problem)) ** 2 * left)
-    unsolved = lambda state: (state.step < max_iterations) & (state.left > allowed)  # noqa: E731
-    start = _State(jnp.asarray(0), optax.tree.zeros_like(first), slope, first, left)
-    return jax.lax.while_loop(unsolved, one, start).solution
+    return jax.lax.while_loop(lambda state: (state.step < max_iterations) & (state.left > allowed), one, start)
 
 
 def residual(
-    problem: Problem, solution: Params, moved: Float[Array, "C N"], *, max_iterations: int | Int[Array, ""]
+    problem: Problem, solved: Climb, moved: Float[Array, "C N"], *, max_iterations: int | Int[Array, ""]
 ) -> Float[Array, ""]:
     """How far from solved it is, at the prompt where that is furthest.
 
@@ -138,15 +148,22 @@ def residual(
 
     Args:
         problem: what was to be solved.
-        solution: v.
+        solved: what ``solve`` returned. The iteration goes on from there: what a new one would take long to find again
+            is known.
         moved: how it moves log pi by way of the parameters [C, N].
         max_iterations: as in ``solve``.
     """
-    slope = optax.tree.sub(problem.gather(problem.advantages - moved), problem.chart.damp(solution))
-    first = problem.gather(problem.advantages)
-    left, whole = (_product(x, problem.chart.invert(x)) for x in (slope, first))
+    slope = optax.tree.sub(problem.gather(problem.advantages - moved), problem.chart.damp(solved.solution))
+    fresh, whole = (_begun(problem, x) for x in (slope, problem.gather(problem.advantages)))
+    unforeseen = optax.tree.sub(slope, solved.slope)
+    correction = problem.chart.invert(unforeseen)
+    foreseen = 4 * _product(unforeseen, correction) < fresh.left
+    further = jax.tree.map(
+        lambda last, other, new: jnp.where(foreseen, last + other, new), solved.direction, correction, fresh.direction
+    )
     # Of what is left by rounding there is no solution.
-    allowed = jnp.maximum(MISSED**2 * left, (64 * _precision(problem)) ** 2 * whole)
-    still = problem.square(problem.move(_climb(problem, slope, allowed, max_iterations)))
-    whole = problem.square(problem.advantages) + problem.square(moved) + NOTHING**2 * problem.largest()
-    return jnp.sqrt(jnp.where(problem.rho > 0, _over(still, whole), 0.0).max())
+    allowed = jnp.maximum(MISSED**2 * fresh.left, (64 * _precision(problem)) ** 2 * whole.left)
+    missing = _climbed(problem, fresh._replace(direction=further), allowed, max_iterations)
+    still = problem.square(problem.move(missing.solution))
+    size = problem.square(problem.advantages) + problem.square(moved) + NOTHING**2 * problem.largest()
+    return jnp.sqrt(jnp.where(problem.rho > 0, _over(still, size), 0.0).max())
