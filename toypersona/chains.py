@@ -163,9 +163,11 @@ def halves(weights: Float[Array, " K"], tables: Table, prompt: Int[Array, " P"],
 def joined(halves: Halves) -> Float[Array, " N"]:
     """``pi(x|c)`` of all V^T responses [N], in the order of ``outcomes``.
 
-    A matrix product over chains, its gradient two more: no array of size [K, N] ever exists.
+    A matrix product over chains, its gradient two more: no array of size [K, N] ever exists. (An ``einsum`` of many
+    prompts would put the words after the cut in front, and read every slope across memory.)
     """
-    return jnp.einsum("klm,kmr->lmr", *halves).reshape(-1)
+    by_context = jax.lax.dot_general(*halves, dimension_numbers=(([0], [0]), ([2], [1])))
+    return by_context.swapaxes(0, 1).reshape(-1)
 
 
 def mixture_probs(
