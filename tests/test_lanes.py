@@ -20,6 +20,12 @@ NUM = 9
 """More than a register holds in float64."""
 
 
+@pytest.fixture(autouse=True)
+def few_responses(monkeypatch):
+    """Are enough here, so that tests are quick."""
+    monkeypatch.setattr(lanes, "LARGE", V**T)
+
+
 def configurations(num_personas, shape, num=NUM):
     """Parameters, reward and KL coefficient of each."""
     keys = jax.random.split(jax.random.key(1), 3)
@@ -110,8 +116,13 @@ def test_a_configuration_that_is_lost_loses_no_other():
     same(found)
 
 
-@pytest.mark.parametrize(("num_personas", "num"), [(3, lanes.FEWEST - 1), (lanes.MOST_CHAINS + 1, NUM)])
-def test_too_few_configurations_or_too_many_personas_take_the_product_of_matrices(num_personas, num):
+@pytest.mark.parametrize(
+    ("num_personas", "num", "large"),
+    [(3, lanes.FEWEST - 1, V**T), (lanes.MOST_CHAINS + 1, NUM, V**T), (3, NUM, V**T + 1)],
+    ids=["few configurations", "many personas", "few responses"],
+)
+def test_what_lanes_would_slow_down_is_vmapped_as_ever(num_personas, num, large, monkeypatch):
+    monkeypatch.setattr(lanes, "LARGE", large)
     given = configurations(num_personas, (U, V), num)
     with lanes.filled():
         traced = jax.jit(jax.vmap(walk(speakers(num_personas)))).trace(*given)
@@ -180,6 +191,6 @@ def test_a_program_fills_lanes_with_the_options_that_make_them_fast():
     same([jax.tree.map(np.asarray, one) for one in found])
     conditionals = [
         str(programs.made(jax.vmap(program), options, points).as_text()).count(" conditional(")
-        for options in (programs.CPU_OPTIONS, ())
+        for options in (programs.CPU_OPTIONS, (), dict(programs.CPU_OPTIONS[::-1]))
     ]
-    assert conditionals[0] > 0 == conditionals[1]
+    assert conditionals[0] == conditionals[2] > 0 == conditionals[1]

@@ -90,7 +90,15 @@ class Base(NamedTuple):
         return self.log_gates.shape[1]
 
     def task(self, reward: Float[Array, "C N"] | Callable, scope: str = "both") -> Task:
-        """What a rule is given: the policy with one of its scopes free, the prompts and a reward."""
+        """What a rule is given: the policy with one of its scopes free, the prompts and a reward.
+
+        Raises:
+            ValueError: the policy has no such scope, or the reward is no function and not one number a response.
+        """
+        if scope not in {"both", *self.speakers.scopes}:
+            raise ValueError(f"scope={scope!r} has to be one of {', '.join(self.speakers.scopes)}.")
+        if not callable(reward) and jnp.shape(reward) != self.log_base.shape:
+            raise ValueError(f"reward {jnp.shape(reward)} has to be [C, N], here {self.log_base.shape}.")
         policy = self.policy if scope == "both" else with_frozen(self.policy, self.speakers.scopes[scope])
         return Task(policy, self.prompts, self.log_prompts, reward)
 

@@ -6,6 +6,7 @@ filled inside of ``filled`` alone; elsewhere every vmap is jax's own.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -26,8 +27,8 @@ FEWEST = 8
 MOST_CHAINS = 16
 """Personas above which a product of matrices is faster."""
 
-LARGE = 64
-"""Numbers a prompt from which an array is laid out once for a whole loop."""
+LARGE = 256
+"""Responses to a prompt below which setting parts apart takes longer than it saves."""
 
 ADDED = 4
 """Rows in a sum that the compiler unrolls; of more it makes a loop of numbers, not of vectors."""
@@ -38,7 +39,8 @@ _FILLED = jax.make_user_context(default_value=False)
 def filled() -> AbstractContextManager[None]:
     """A context in which vmaps fill lanes: for programs that a CPU's compiler gets with ``programs.CPU_OPTIONS``.
 
-    With XLA's own options they would be slower.
+    With XLA's own options they would be slower. Vmaps of fewer than ``FEWEST`` configurations, of more than
+    ``MOST_CHAINS`` personas or fewer than ``LARGE`` responses, and of normalised advantages, stay jax's own.
     """
     return _FILLED(True)
 
@@ -88,7 +90,7 @@ def _all(found: Any) -> tuple[Any, Any]:
 
 
 def laid_out_once(one: Callable[..., Any]) -> Callable[..., Any]:
-    """``one``, a loop: arrays [B, C, N] with N ≥ ``LARGE`` are transposed once before it, and not in every step."""
+    """``one``, a loop: arrays [B, C, N], N at least ``LARGE``, are transposed once before it, and not in every step."""
 
     def many(axes: tuple[int | None, ...], *arrays: Array) -> Any:
         large = [axis == 0 and x.ndim == 3 and x.shape[-1] >= LARGE for axis, x in zip(axes, arrays, strict=True)]
@@ -110,11 +112,12 @@ def slopes(worth: Worth, halves: Halves, paid: Any) -> Halves:
         paid: arrays [C, N] in the order of ``chains.outcomes``, or [C, 1], for ``worth``.
     """
     leaves, tree = jax.tree.flatten((halves, paid))
+    responses = math.prod(halves.left.shape[2:]) * halves.right.shape[3]
     plain = lambda *leaves: _plain(worth, *jax.tree.unflatten(tree, leaves))  # noqa: E731
 
     def many(axes: tuple[int | None, ...], *leaves: Array) -> Halves:
         num = next(x.shape[0] for x, axis in zip(leaves, axes, strict=True) if axis == 0)
-        if num < FEWEST or halves.left.shape[1] > MOST_CHAINS:
+        if num < FEWEST or halves.left.shape[1] > MOST_CHAINS or responses < LARGE:
             return jax.vmap(plain, axes)(*leaves)
         every = [x if axis == 0 else jnp.broadcast_to(x, (num, *x.shape)) for x, axis in zip(leaves, axes, strict=True)]
         return _trailing(worth, *jax.tree.unflatten(tree, every))

@@ -11,7 +11,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache, partial
 from typing import Any, NamedTuple
 
@@ -37,15 +37,15 @@ CPU_OPTIONS = (
     ("xla_cpu_experimental_ynn_fusion_type", "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT"),
     ("xla_cpu_prefer_vector_width", 512),
 )
-LEAN_OPTIONS: tuple[tuple[str, Any], ...] = (("xla_backend_optimization_level", 1),)
-if jax.__version__.startswith("0.10."):
-    # Later ones do not know it.
-    LEAN_OPTIONS += (("xla_cpu_use_fusion_emitters", False),)
-if "xla_backend_optimization_level" in os.environ.get("XLA_FLAGS", ""):
-    # Whoever has chosen another keeps it.
-    LEAN_OPTIONS = ()
-"""Compiler options on a CPU for points computed one by one: compiling takes half or two thirds of the time, a point
-0.9 to 1.13 times (``weak_limit`` 0.9, ``leash`` 1.08, ``exploit`` 1.13)."""
+"""Compiler options on a CPU for many short points side by side, which fill ``lanes``."""
+
+_LEVEL = "xla_backend_optimization_level"
+# Later versions do not know the second one.
+_LEAN = ((_LEVEL, 1), ("xla_cpu_use_fusion_emitters", False))[: 2 if jax.__version__.startswith("0.10.") else 1]
+LEAN_OPTIONS: tuple[tuple[str, Any], ...] = () if _LEVEL in os.environ.get("XLA_FLAGS", "") else _LEAN
+"""Compiler options on a CPU for points computed one by one, unless a level is chosen in ``XLA_FLAGS``: compiling takes
+half or two thirds of the time, a point 0.9 to 1.13 times (``weak_limit`` 0.9, ``leash`` 1.08, ``exploit`` 1.13; without
+AVX-512 ``phase_diagram`` 1.3)."""
 
 CPU_BATCH, BATCH = 32, 1024
 """Short points computed side by side, on a CPU and elsewhere."""
@@ -199,16 +199,24 @@ def compiled(program: Program, batch: int, options: tuple[tuple[str, Any], ...],
     return lambda values: ready(jax.device_put(dict(values), device))
 
 
-def made(function: Callable[..., Any], options: tuple[tuple[str, Any], ...], *arguments: Any) -> jax.stages.Compiled:
-    """A function compiled for such arguments; with ``CPU_OPTIONS``, what it vmaps over fills lanes on a CPU.
+def made(
+    function: Callable[..., Any], options: Mapping[str, Any] | Sequence[tuple[str, Any]], *arguments: Any
+) -> jax.stages.Compiled:
+    """A function compiled for arguments of these shapes and types, and no others.
 
-    If this version's compiler does not know an option it is given none, and lanes are not filled.
+    Args:
+        function: of arrays.
+        options: the compiler's, by name. Where ``CPU_OPTIONS`` are among them, what is vmapped fills lanes on a CPU
+            (``lanes.filled``). If this version's compiler does not know one it is given none of them, and lanes are
+            not filled.
+        arguments: arrays, or their shapes and types.
     """
-    fill = options == CPU_OPTIONS and jax.default_backend() == "cpu"
+    options = dict(options)
+    fill = dict(CPU_OPTIONS).items() <= options.items() and jax.default_backend() == "cpu"
     with lanes.filled() if fill else contextlib.nullcontext():
         lowered = jax.jit(function, keep_unused=True).lower(*arguments)
     try:
-        return lowered.compile(dict(options))
+        return lowered.compile(options)
     except jax.errors.JaxRuntimeError:
         if not options:
             raise
