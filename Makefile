@@ -92,7 +92,7 @@ lm: $(LM) ## sample a language model, measure its answers (ten minutes)
 # The files of tests with a mark: every process reads all that it is given, and makes what they make on the way.
 marked = $(shell grep -rlE "mark\.$(1)(_but)?\b" tests --include='test_*.py')
 
-test: env ## run the tests (five minutes)
+test: env ## run the tests (four minutes)
 	@$(BIN)/python -m pytest -m "not slow and not lm"
 
 # Small runs of every experiment, several processes, many samples. Single ones take a minute: who is done takes over

@@ -56,6 +56,7 @@ def test_no_mix_of_two_on_a_fine_grid_is_nearer(name):
         assert near - 1e-12 <= grid <= near + 1e-5
 
 
+@pytest.mark.slow
 def test_kl_to_the_mix_is_that_of_the_hull_s_own_solver():
     log_p, log_q = cases(5, scale=3.0, seed=2)
     own = jax.vmap(lambda p, q: hulls.project(p, q, tolerance=None))(log_p, log_q)

@@ -245,6 +245,7 @@ def test_a_base_spanned_by_others_is_the_same_policy_and_a_mix_of_theirs_repaire
     assert all(one is other for one, other in zip(same, frozen, strict=True))
 
 
+@pytest.mark.slow
 def test_a_base_spanned_by_its_own_personas_stays_what_it_is(frozen):
     base, repair = bases.spanned(frozen, frozen.log_personas)
     np.testing.assert_allclose(repair.distance, 0, atol=1e-10)

@@ -269,6 +269,7 @@ def test_a_chain_cannot_read_beyond_the_prompt():
             refused()
 
 
+@pytest.mark.slow
 def test_histories_are_summed_one_by_one():
     joint = np.random.default_rng(0).dirichlet(np.ones(V**T), 2)
     joint[1].reshape(V, -1)[1] = 0.0
@@ -283,6 +284,7 @@ def test_histories_are_summed_one_by_one():
     np.testing.assert_array_equal(chains.ended(2, V, T), [2 in history for history in begun])
 
 
+@pytest.mark.slow
 def test_next_word_laws_are_listed_back_and_histories_numbered():
     laws = jnp.log(jnp.asarray(np.random.default_rng(1).dirichlet(np.ones(V**T))))
     np.testing.assert_allclose(chains.listed(chains.histories(laws, V, T)[1], T), laws, rtol=1e-12)

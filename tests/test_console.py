@@ -96,6 +96,7 @@ def outside():
     return law - np.log(np.exp(law).sum(axis=1, keepdims=True))
 
 
+@pytest.mark.slow
 def test_a_base_outside_is_refused_unless_repaired(capsys, tmp_path):
     run = exported.write(tmp_path / "run.jsonl", exported.lines(NUM, log_base=outside(), policy=outside()), header())
     out, err = ran(capsys, run, code=2)

@@ -370,6 +370,7 @@ def test_the_commit_is_the_one_that_holds_the_sources(package, monkeypatch):
     assert provenance.commit() == git("rev-parse", "HEAD")
 
 
+@pytest.mark.slow
 def test_figures_can_read_without_jax():
     code = "import sys, toypersona.datasets; sys.exit('jax' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -17,6 +17,7 @@ REWARD = jax.random.normal(jax.random.key(7), (3, 27))
 
 
 @pytest.mark.slow_but("both")
+@pytest.mark.slow_but("gates")
 @pytest.mark.parametrize("scope", list(mixture.SCOPES))
 def test_directions_as_by_the_whole_jacobian(scope):
     params = MIXTURE.policy.init(jax.random.key(0))
@@ -59,6 +60,7 @@ def test_without_a_chart_it_is_damped_as_the_rule_is(dense, monkeypatch):
     assert jnp.ptp(predicted - REWARD[:, :9], axis=1).min() > 0.01
 
 
+@pytest.mark.slow
 def test_training_the_gates_alone_is_all_selection():
     params = MIXTURE.policy.init(jax.random.key(0))
     policy = with_frozen(MIXTURE.policy, mixture.SCOPES["gates"])
@@ -111,6 +113,7 @@ def test_paying_for_what_is_rare_raises_the_entropy_and_for_what_is_likely_lower
     assert jnp.isfinite(first_order.entropy_change(jax.nn.log_softmax(impossible), jnp.ones((3, 9)), LOG_PROMPTS))
 
 
+@pytest.mark.slow
 def test_what_is_paid_for_the_impossible_reaches_no_direction():
     policy = tabular.tabular(jnp.array([[0], [1], [2]]), 3, 2)
     logits = jax.random.normal(jax.random.key(1), (3, 9)).at[:, 4].set(-jnp.inf)

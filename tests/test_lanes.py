@@ -70,6 +70,7 @@ def same(found, rtol=1e-12):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-13), *found)
 
 
+@pytest.mark.slow_but("table")
 @pytest.mark.parametrize(
     ("options", "shape", "settings"),
     [
@@ -84,6 +85,7 @@ def test_lanes_agree_with_vmap(options, shape, settings):
     same(both(jax.vmap(walk(speakers(**options), **settings)), *configurations(3, shape)))
 
 
+@pytest.mark.slow
 def test_a_gate_network_and_shared_arrays_take_lanes_too():
     policy = speakers(gate="network")
     params = jax.vmap(policy.policy.init)(jax.random.split(jax.random.key(0), NUM))
@@ -91,6 +93,7 @@ def test_a_gate_network_and_shared_arrays_take_lanes_too():
     same(both(jax.vmap(walk(policy), (0, None, None)), params, reward, jnp.asarray(0.3)))
 
 
+@pytest.mark.slow
 def test_nested_vmaps_fill_the_same_lanes():
     """Of 3 × 3 configurations neither axis alone is wide enough."""
     params, reward, beta = configurations(3, (U, V))
@@ -129,6 +132,7 @@ def test_what_lanes_would_slow_down_is_vmapped_as_ever(num_personas, num, large,
     assert "layout_constraint" not in str(traced.jaxpr)
 
 
+@pytest.mark.slow
 def test_slopes_have_derivatives():
     """Forward and backward, of the plain form."""
     keys = jax.random.split(jax.random.key(0), 3)
@@ -153,6 +157,7 @@ def listed(halves):
     return chains.joined(jax.tree.map(lambda x: x[0], halves))[None]
 
 
+@pytest.mark.slow_but("float32")
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_a_constant_reward_moves_nothing(dtype):
     """Adam would make whole steps of what rounding leaves of it."""
@@ -163,6 +168,7 @@ def test_a_constant_reward_moves_nothing(dtype):
         assert found[1]["gradient_norm"].max() < 1e3 * np.finfo(dtype).eps ** 2 * 100
 
 
+@pytest.mark.slow
 def test_paths_have_derivatives_forwards():
     """By the strength of the penalty, of one path and of many side by side."""
     params, reward, beta = configurations(3, (U, V))

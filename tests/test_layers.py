@@ -145,6 +145,7 @@ def test_files_are_small(path):
     assert len(path.read_text().splitlines()) <= (150 if is_command else 350)
 
 
+@pytest.mark.slow
 def test_figures_claims_and_settings_leave_jax_alone():
     claims = [f"experiments.claims.{path.stem}" for path in (ROOT / "experiments" / "claims").glob("[a-z]*.py")]
     figures = [f"figures.{path.stem}" for path in (ROOT / "figures").glob("[a-z]*.py")]

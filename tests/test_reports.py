@@ -60,6 +60,7 @@ def test_its_intervals_cover_the_exact_budget(folder):
     assert min(inside.values()) >= 88, inside
 
 
+@pytest.mark.slow
 def test_with_next_words_switching_is_told_from_novelty(folder):
     base, policy, exact = exported.toy()
     rng = np.random.default_rng(0)
@@ -299,6 +300,7 @@ def test_samples_drawn_at_another_temperature_than_scored_are_noticed():
     assert evidence.misdrawn(right._replace(log_policy=right.log_policy / 0.7)) > 20
 
 
+@pytest.mark.slow
 def test_a_missing_persona_is_noticed_whatever_the_error_of_the_distance(folder, tilted):
     """The evidence is enough of what the base says and nobody who is left says as often."""
     rows = exported.lines(NUM, tokens=False)

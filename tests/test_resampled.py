@@ -118,6 +118,7 @@ def test_accepted_samples_are_the_policy_s():
         np.testing.assert_allclose(counts / counts.sum(), weights / weights.sum(), atol=0.01)
 
 
+@pytest.mark.slow
 def test_detectors_see_what_no_mix_says_and_never_a_mix():
     picks, drawn = draw(jax.random.key(7))
     even = jnp.full((C, 1), jnp.log(0.98))

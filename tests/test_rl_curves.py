@@ -36,6 +36,7 @@ def test_what_is_paid_is_standardised_and_as_much_as_is_named(base, paid):
         np.testing.assert_allclose(base.mean(base.log_base, reward**2), 1.0, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_k1_is_nearer_to_whom_the_sampler_is_nearer_to(base, path):
     laws = jax.vmap(base.law)(path)
     found = jax.jit(lambda: rl_curves.logs(jax.random.key(1), base, path, laws, 2))()
@@ -72,6 +73,7 @@ def test_entropy_first_changes_by_the_covariance_with_surprise(base, paid):
     assert found["entropy"][-1, 0] > found["base_entropy"] and (found["entropy_drift"][:, 1:] > 0).all()
 
 
+@pytest.mark.slow
 def test_a_rule_spends_what_its_reward_needs_and_the_rest(base, paid):
     right = rewards.best_paid(paid[2], base.log_base, 0.3)
     checked = rewards.standardise(right, base.log_base, base.log_prompts)

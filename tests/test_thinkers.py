@@ -178,6 +178,7 @@ def test_other_prompts_than_those_asked_for_do_not_occur(base):
     np.testing.assert_allclose(some.log_base, base.log_base[::2], rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_what_is_told_of_lines_is_what_listing_every_response_says(base):
     """Two policies at two strengths; beginnings are summed over all responses that begin so."""
     moved = lambda seed: jax.tree.map(  # noqa: E731

@@ -44,6 +44,7 @@ def laws():
     return before, after - np.logaddexp.reduce(after, axis=1, keepdims=True)
 
 
+@pytest.mark.slow
 def test_the_budget_is_that_of_all_answers(laws):
     before, after = laws
     policy = np.logaddexp.reduce(np.log(GATES)[:, None] + listed(after), axis=0)

@@ -46,6 +46,7 @@ def test_fresh_adapters_and_even_gates_are_the_base():
     np.testing.assert_allclose(jnp.exp(found).sum(axis=1), 1, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_slopes_are_those_of_the_mean_reward_of_all_answers():
     policy, rewards = trained(1), jnp.asarray(np.random.default_rng(2).normal(size=len(ALL)))
     wanted = jax.grad(mean_reward)(policy, rewards)

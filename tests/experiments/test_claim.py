@@ -87,6 +87,7 @@ def test_what_it_fails_at_is_the_nearest_value_that_does(predicted, error, measu
     assert made.jsonable()["fails_at"] == made.fails_at
 
 
+@pytest.mark.slow
 def test_of_true_predictions_as_many_fail_as_their_level_says():
     """Also where each draw has a prediction of its own, and draws are averaged over what is no draw."""
     rng = np.random.default_rng(0)

@@ -55,6 +55,7 @@ def test_the_base_is_scored_under_every_voice(start):
             np.testing.assert_allclose(start.log_voices[k, j], scored, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_the_same_numbers(start, runs, tmp_path):
     way, whole = WAYS["Alice"], runs["Alice"][0]
     said = []
@@ -90,6 +91,7 @@ def test_gates_alone_leave_every_voice_as_it_was(runs):
         assert kept["gates"][-1] > 1 / 3
 
 
+@pytest.mark.slow
 def test_the_file_and_its_lines_hold_what_was_kept(start, runs, tmp_path):
     found = trained.gathered(WAYS, runs, {0: start}, MODEL)
     trained.keep(tmp_path / "trained.npz", found)

@@ -147,6 +147,7 @@ def test_the_core_is_the_library(sizes):
     compared(random_world(3, **sizes), places)
 
 
+@pytest.mark.slow
 def test_the_core_is_the_library_in_the_shipped_worlds(shipped):
     for table in page.data(shipped)["map"]["worlds"]:
         words = " ".join(table["units"][:2])

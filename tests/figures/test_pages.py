@@ -151,6 +151,7 @@ def draw(stored, *given):
     return {path.relative_to(stored / "out").as_posix(): path.read_bytes() for path in found}
 
 
+@pytest.mark.slow
 def test_captions_say_what_is_drawn_and_all_files_are_the_same_again(stored):
     made = draw(stored)
     assert set(made) == {f"made{end}.{kind}" for end in ("", "_more") for kind in ("md", "pdf", "png")}

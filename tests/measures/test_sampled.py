@@ -104,7 +104,7 @@ def many(num):
 SIZES = [50, pytest.param(500, marks=pytest.mark.slow)]
 
 
-@pytest.mark.slow_but("far-50")
+@pytest.mark.slow
 @pytest.mark.parametrize("num", SIZES)
 @pytest.mark.parametrize("case", ["weak", "near", "far"])
 def test_intervals_cover_and_estimates_have_no_bias(case, num):
@@ -575,6 +575,7 @@ def test_with_repair_samples_of_another_are_noticed_and_what_no_base_sample_show
 estimated_with_repair = jax.jit(functools.partial(sampled.budget_from_samples, repair=True))
 
 
+@pytest.mark.slow
 def test_of_one_persona_repaired_nothing_is_selection():
     policy, base, personas = outside(1)
     drawn = [draw(jax.random.key(i), law, base, personas, 20)[1] for i, law in enumerate((policy, base))]

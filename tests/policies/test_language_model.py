@@ -74,6 +74,7 @@ def test_reading_and_scoring_are_the_equations():
     np.testing.assert_allclose(one, found[:, :1], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_padding_behind_a_prompt_and_the_size_of_chunks_change_nothing():
     answers = jnp.array([[1, 0, 6], [4, 4, 3]])
     plain = score(PARAMS, PREFIX, answers, ends=ENDS)
@@ -92,6 +93,7 @@ def drawn():
     return {length: sample(PARAMS, jax.random.key(length), PREFIX, length=length, **kind) for length in (1, 3)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [1, 3])
 def test_what_is_sampled_is_what_is_scored(drawn, length):
     answers = drawn[length]
@@ -130,6 +132,7 @@ def test_fresh_adapters_change_nothing_and_others_are_their_product():
     assert (abs(found - plain)[:, 0] > 1e-3).all()
 
 
+@pytest.mark.slow
 def test_gradients_of_adapters_are_finite_differences():
     made = language_model.adapters(jax.random.key(1), PARAMS, 2, ("queries", "down"))
     answers = jnp.array([[1, 0, 6], [4, 2, 3]])

@@ -128,7 +128,7 @@ def test_rewards_rise(name):
     assert value(state.params) > value(params) + 0.01
 
 
-@pytest.mark.slow_but("experts")
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(mixture.SCOPES))
 def test_scopes_hold_under_every_rule(name):
     params = mixture_params()

@@ -156,6 +156,7 @@ def drawn(num):
     return places, jnp.take_along_axis(REWARD, places, axis=1)
 
 
+@pytest.mark.slow_but("raw")
 @pytest.mark.parametrize("advantage", [advantages.raw, advantages.leave_one_out, advantages.normalised])
 def test_reinforce_as_rlax(rlax, advantage):
     places, paid = drawn(5)

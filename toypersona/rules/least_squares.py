@@ -116,9 +116,7 @@ def _begun(problem: Problem, slope: Params) -> Climb:
     return Climb(jnp.asarray(0), optax.tree.zeros_like(first), slope, first, _product(slope, first))
 
 
-def _climbed(
-    problem: Problem, start: Climb, allowed: Float[Array, ""], max_iterations: int | Int[Array, ""]
-) -> Climb:
+def _climbed(problem: Problem, start: Climb, allowed: Float[Array, ""], max_iterations: int | Int[Array, ""]) -> Climb:
     """``(F + D)^-1 slope`` by conjugate gradients, until ``slope · M slope`` of what is left is what is allowed."""
     gather, move, damp, invert = problem.gather, problem.move, problem.chart.damp, problem.chart.invert
 
