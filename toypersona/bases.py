@@ -95,8 +95,8 @@ class Base(NamedTuple):
         Raises:
             ValueError: the policy has no such scope, or the reward is no function and not one number a response.
         """
-        if scope not in {"both", *self.speakers.scopes}:
-            raise ValueError(f"scope={scope!r} has to be one of {', '.join(self.speakers.scopes)}.")
+        if scope not in (scopes := {"both", *self.speakers.scopes}):
+            raise ValueError(f"scope={scope!r} has to be one of {', '.join(sorted(scopes))}.")
         if not callable(reward) and jnp.shape(reward) != self.log_base.shape:
             raise ValueError(f"reward {jnp.shape(reward)} has to be [C, N], here {self.log_base.shape}.")
         policy = self.policy if scope == "both" else with_frozen(self.policy, self.speakers.scopes[scope])

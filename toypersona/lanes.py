@@ -39,8 +39,8 @@ _FILLED = jax.make_user_context(default_value=False)
 def filled() -> AbstractContextManager[None]:
     """A context in which vmaps fill lanes: for programs that a CPU's compiler gets with ``programs.CPU_OPTIONS``.
 
-    With XLA's own options they would be slower. Vmaps of fewer than ``FEWEST`` configurations, of more than
-    ``MOST_CHAINS`` personas or fewer than ``LARGE`` responses, and of normalised advantages, stay jax's own.
+    With XLA's own options they would be slower. Gradients of fewer than ``FEWEST`` configurations, of more than
+    ``MOST_CHAINS`` personas or fewer than ``LARGE`` responses, and of normalised advantages, are vmapped as ever.
     """
     return _FILLED(True)
 

@@ -249,7 +249,7 @@ def measured(program: Program, first: Callable[[int], Mapping[str, np.ndarray]],
         evaluate, points = compiled(program, batch, options, device), first(batch)
         seconds, results = _clocked(evaluate, points)
         # The first call also sets up what later ones find: that counts unless it fills a block alone.
-        if seconds < BLOCK_SECONDS / 8:
+        if seconds < BLOCK_SECONDS / 2:
             seconds, results = _clocked(evaluate, points)
         batches = max(1, min(int(BLOCK_SECONDS / seconds), most // batch))
         return Begun(Plan(batch * batches, batch, options), points, results), seconds

@@ -20,7 +20,7 @@ NOTHING = 1e-3
 """Part of the advantages of the prompt that has the largest below which another's count no more: it has arrived."""
 
 MISSED = 0.1
-"""Part to which the error of a solution is itself solved for."""
+"""Part to which the slope that a solution leaves is brought, to know about how large its error is."""
 
 
 class Problem(NamedTuple):
@@ -62,7 +62,7 @@ class Climb(NamedTuple):
         step: number of the next one.
         solution: the sum of the steps.
         slope: what is left, as the recursion has it.
-        direction: of the next step, conjugate to all before.
+        direction: of the next step.
         left: ``slope · M slope``.
     """
 
@@ -141,8 +141,9 @@ def residual(
     """How far from solved it is, at the prompt where that is furthest.
 
     Of each prompt that occurs: the root mean square under the policy of the move that is missing,
-    ``J (F + D)^-1 (J^T rho pi (A - moved) - D v)``, itself solved for to about a tenth, relative to that of A and of
-    how the policy moves there, and to no less than ``NOTHING`` times the largest A of a prompt.
+    ``J (F + D)^-1 (J^T rho pi (A - moved) - D v)``, itself solved for until a tenth of that slope is left (``MISSED``),
+    relative to that of A and of how the policy moves there, and to no less than ``NOTHING`` times the largest A of a
+    prompt.
 
     Args:
         problem: what was to be solved.
@@ -155,13 +156,13 @@ def residual(
     fresh, whole = (_begun(problem, x) for x in (slope, problem.gather(problem.advantages)))
     unforeseen = optax.tree.sub(slope, solved.slope)
     correction = problem.chart.invert(unforeseen)
-    foreseen = 4 * _product(unforeseen, correction) < fresh.left
-    further = jax.tree.map(
-        lambda last, other, new: jnp.where(foreseen, last + other, new), solved.direction, correction, fresh.direction
-    )
+    further = optax.tree.add(solved.direction, correction)
+    # Of another problem's direction, or one that does not climb as it should, nothing is known.
+    strange = jnp.maximum(100 * _product(unforeseen, correction), 10 * jnp.abs(_product(slope, further) - fresh.left))
+    direction = jax.tree.map(lambda x, y: jnp.where(strange < fresh.left, x, y), further, fresh.direction)
     # Of what is left by rounding there is no solution.
     allowed = jnp.maximum(MISSED**2 * fresh.left, (64 * _precision(problem)) ** 2 * whole.left)
-    missing = _climbed(problem, fresh._replace(direction=further), allowed, max_iterations)
+    missing = _climbed(problem, fresh._replace(direction=direction), allowed, max_iterations)
     still = problem.square(problem.move(missing.solution))
     size = problem.square(problem.advantages) + problem.square(moved) + NOTHING**2 * problem.largest()
     return jnp.sqrt(jnp.where(problem.rho > 0, _over(still, size), 0.0).max())
