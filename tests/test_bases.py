@@ -306,3 +306,9 @@ def test_networks_are_loaded_and_those_of_other_sizes_are_others(networks, nothi
         with pytest.raises(AssertionError, match="was computed"):
             other = dataclasses.replace(NETWORK, **change)
             bases.pretrained("markov", OPTIONS, other, length=LENGTH, seeds=SEEDS, folder=folder)
+
+
+def test_a_scope_that_no_policy_has_is_refused():
+    speakers = mixture.mixture(jnp.array([[0]]), num_personas=2, num_units=2, num_words=2, length=1, gate="table")
+    with pytest.raises(ValueError, match="scope='gate' has to be one of both, experts, gates"):
+        speakers.trained("gate")

@@ -21,7 +21,7 @@ from toypersona.measures import drift
 from toypersona.options import Network, Pretraining, WorldOptions
 from toypersona.outputs import Output, named
 from toypersona.policies import mixture, transformer
-from toypersona.policies.policy import Policy, Speakers, all_log_probs, with_frozen
+from toypersona.policies.policy import Policy, Speakers, all_log_probs
 from toypersona.rules.rule import Task
 from toypersona.trajectories import MakeRule
 from toypersona.types import Key, Params, Scalar
@@ -90,17 +90,8 @@ class Base(NamedTuple):
         return self.log_gates.shape[1]
 
     def task(self, reward: Float[Array, "C N"] | Callable, scope: str = "both") -> Task:
-        """What a rule is given: the policy with one of its scopes free, the prompts and a reward.
-
-        Raises:
-            ValueError: the policy has no such scope, or the reward is no function and not one number a response.
-        """
-        if scope not in (scopes := {"both", *self.speakers.scopes}):
-            raise ValueError(f"scope={scope!r} has to be one of {', '.join(sorted(scopes))}.")
-        if not callable(reward) and jnp.shape(reward) != self.log_base.shape:
-            raise ValueError(f"reward {jnp.shape(reward)} has to be [C, N], here {self.log_base.shape}.")
-        policy = self.policy if scope == "both" else with_frozen(self.policy, self.speakers.scopes[scope])
-        return Task(policy, self.prompts, self.log_prompts, reward)
+        """What a rule is given: the policy with one of its scopes free, the prompts and a reward."""
+        return Task(self.speakers.trained(scope), self.prompts, self.log_prompts, reward)
 
     def personas(self, params: Params) -> tuple[Float[Array, "C K"], Float[Array, "C K N"]]:
         """The gates and personas that the policy holds at other parameters than the base's."""

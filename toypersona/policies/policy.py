@@ -102,6 +102,18 @@ class Speakers(NamedTuple):
     called: Callable[[Params, Int[Array, " P"]], Float[Array, "K N"]] | None = None
     read: Callable[..., Read] | None = None
 
+    def trained(self, scope: str) -> Policy:
+        """The policy with the parameters of a scope free: "both", all of them.
+
+        Raises:
+            ValueError: there is no such scope.
+        """
+        if scope == "both":
+            return self.policy
+        if scope not in self.scopes:
+            raise ValueError(f"scope={scope!r} has to be one of {', '.join(sorted({'both', *self.scopes}))}.")
+        return with_frozen(self.policy, self.scopes[scope])
+
 
 def known_row(rows: Float[Array, "C *rest"], prompts: Int[Array, "C P"], prompt: Int[Array, " P"]) -> Array:
     """The row of a table that belongs to a prompt; nan for a prompt that is none of those known [C, P]."""

@@ -157,7 +157,12 @@ def natural_gradient(
         ValueError: as ``policy_gradient``.
     """
     paid = _paid(task, kl_coefficient, log_base)
-    advantages_at = lambda probs: _advantages(probs, paid)  # noqa: E731
+
+    def advantages_at(probs: Array) -> Array:
+        advantages, returns = _advantages(probs, paid), _returns(probs, paid)
+        # What rounding leaves of a constant is no direction.
+        least = 64 * jnp.finfo(probs.dtype).eps * jnp.abs(returns).max(axis=-1, keepdims=True)
+        return jnp.where(jnp.abs(advantages).max(axis=-1, keepdims=True) > least, advantages, 0.0)
 
     def direction(key: Key, params: Params) -> tuple[Params, dict[str, Array]]:
         del key
