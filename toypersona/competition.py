@@ -8,7 +8,6 @@ from jaxtyping import Array, Float, Int
 from toypersona import numerics, rewards, theory, trajectories
 from toypersona.bases import Base
 from toypersona.policies import mixture
-from toypersona.policies.policy import with_frozen
 from toypersona.rules import catalogue
 from toypersona.rules.catalogue import Setup
 from toypersona.types import Key, Scalar
@@ -41,7 +40,7 @@ def compete(
         law, and by natural gradient with Fisher matrices written out. ``mistaken`` []: how often a listener takes one
         persona for another.
     """
-    gates_only = with_frozen(table.policy, table.speakers.scopes["gates"])
+    gates_only = table.speakers.trained("gates")
     base = table._replace(speakers=table.speakers._replace(policy=gates_only))
     log_gates, rho, hull = base.log_gates, base.rho, (base.log_gates, base.log_personas)
     reward, none = rewards.all_right_but(wrong, *hull), jnp.zeros_like(base.log_base)

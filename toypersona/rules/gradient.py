@@ -65,9 +65,8 @@ def _returns(probs: Float[Array, "C *N"], paid: Paid) -> Float[Array, "C *N"]:
     return jnp.where((paid.log_prompts > -jnp.inf) & (probs > 0), returns, 0.0)
 
 
-def _advantages(probs: Float[Array, "C N"], paid: Paid) -> Float[Array, "C N"]:
+def _advantages(probs: Float[Array, "C N"], returns: Float[Array, "C N"]) -> Float[Array, "C N"]:
     """Returns less the mean of their prompt."""
-    returns = _returns(probs, paid)
     return returns - (probs * returns).sum(axis=-1, keepdims=True)
 
 
@@ -114,7 +113,7 @@ def policy_gradient(
             (gradient,) = pull_back(lanes.slopes(_shares, made, paid))
         else:
             probs, pull_back = jax.vjp(every(task.policy.probs), params)
-            advantages = _advantages(probs, paid)
+            advantages = _advantages(probs, _returns(probs, paid))
             if normalise:
                 variance = (probs * advantages**2).sum(axis=-1, keepdims=True)
                 advantages = advantages / (jnp.sqrt(variance) + SPREAD)
@@ -159,7 +158,8 @@ def natural_gradient(
     paid = _paid(task, kl_coefficient, log_base)
 
     def advantages_at(probs: Array) -> Array:
-        advantages, returns = _advantages(probs, paid), _returns(probs, paid)
+        returns = _returns(probs, paid)
+        advantages = _advantages(probs, returns)
         # What rounding leaves of a constant is no direction.
         least = 64 * jnp.finfo(probs.dtype).eps * jnp.abs(returns).max(axis=-1, keepdims=True)
         return jnp.where(jnp.abs(advantages).max(axis=-1, keepdims=True) > least, advantages, 0.0)
