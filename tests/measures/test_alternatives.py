@@ -119,7 +119,7 @@ def test_the_classifier_is_scipy_s_and_names_the_word():
     found = CLASSIFIER(policy, mix)
     apart = np.asarray(policy - mix)
     loss = lambda b: -special.log_expit(apart[:50] @ b).sum() + 0.5 * b @ b  # noqa: E731
-    np.testing.assert_allclose(found.coefficients, optimize.minimize(loss, np.zeros(3)).x, atol=1e-4)
+    np.testing.assert_allclose(found.coefficients, optimize.minimize(loss, np.zeros(3), tol=1e-10).x, atol=1e-7)
     held_out = apart[50:] @ np.asarray(found.coefficients)
     assert found.log_e == pytest.approx(np.log(2 * special.expit(held_out)).sum())
     assert found.accuracy == pytest.approx(((held_out > 0) + 0.5 * (held_out == 0)).mean())
@@ -140,6 +140,9 @@ def test_a_pair_s_e_value_is_fair_whatever_was_fitted():
 def test_pairs_that_are_separated_end():
     found = CLASSIFIER(jnp.tile(jnp.array([[50.0, 0.0, 0.0]]), (20, 1)), jnp.zeros((20, 3)), penalty=1e-3)
     assert found.accuracy == 1 and found.log_e == pytest.approx(10 * np.log(2), abs=1e-3)
+    # The slope of ten pairs is 0 there: full steps from 0 would pass it.
+    log_odds = float(found.coefficients[0])
+    assert 500 * special.expit(-50 * log_odds) == pytest.approx(1e-3 * log_odds, abs=1e-9)
 
 
 HELD_OUT = jax.jit(
