@@ -60,7 +60,7 @@ def test_sampled_budgets_are_the_listed_ones_within_their_errors(mixture):
     scaled = STRENGTHS * jnp.sqrt(3)
     sampled = jax.jit(lambda key: horizons.by_samples(key, mixture, (2, 3), scaled, 400))(jax.random.key(3))
     assert sampled.total.shape == (2, 2) and sampled.weights.shape == (2, 2, 2, 3) and sampled.certified.all()
-    exact = horizons.curve(mixture, STRENGTHS, 3)
+    exact = jax.tree.map(lambda x: x[0], horizons.curve(mixture, STRENGTHS[None], (3,)))
     assert (abs(sampled.total[1] - exact.total) < 5 * sampled.total_se[1]).all()
     listed = horizons.by_listing(mixture, base_of(3).labels, 3, scaled)
     allowed = sampled.fit_excess[1] + 5 * sampled.hull_distance_se[1]

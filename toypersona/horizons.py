@@ -4,6 +4,7 @@ Exact sums are those of ``theory.horizon``: their distortion is the hull distanc
 and a bound elsewhere, to be compared with samples at any length, and with all responses listed at short ones. float64.
 """
 
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -37,13 +38,12 @@ def paid(base: Base, scores: Float[Array, " V"]) -> PaidMixture:
     return PaidMixture(base.log_gates, tables, base.prompts, base.log_prompts, scores)
 
 
-def curve(mixture: PaidMixture, strengths: Float[Array, " R"], length: int, *, last_only: bool = False) -> Horizon:
-    """``theory.horizon`` at one length and each of R strengths, whose axis takes the place of L."""
-
-    def at(strength: Float[Array, ""]) -> Horizon:
-        return jax.tree.map(lambda x: x[0], theory.horizon(mixture, strength, (length,), last_only=last_only))
-
-    return jax.vmap(at)(strengths)
+def curve(
+    mixture: PaidMixture, strengths: Float[Array, "L R"], lengths: Sequence[int], *, last_only: bool = False
+) -> Horizon:
+    """``theory.horizon`` at each of L lengths and R strengths of its own, with leading axes [L, R]."""
+    at = functools.partial(theory.horizon, mixture, lengths=lengths, last_only=last_only)
+    return jax.vmap(at, in_axes=1, out_axes=1)(strengths)
 
 
 def by_case(mixture: PaidMixture, lengths: Sequence[int], scaled: Float[Array, " R"]) -> Horizon:
@@ -61,25 +61,25 @@ def by_case(mixture: PaidMixture, lengths: Sequence[int], scaled: Float[Array, "
         "one persona": mixture._replace(log_gates=jnp.broadcast_to(alone, mixture.log_gates.shape)),
     }
 
-    def at(case: str, length: int) -> Horizon:
-        last = case == "last word"
-        strengths = scaled if last else scaled / jnp.sqrt(length)
-        return curve(mixtures.get(case, mixture), strengths, length, last_only=last)
+    per_word = scaled[None] / jnp.sqrt(jnp.asarray(lengths, float))[:, None]
 
-    curves = [at(case, length) for case in CASES for length in lengths]
-    return jax.tree.map(lambda *x: jnp.stack(x).reshape(len(CASES), len(lengths), *x[0].shape), *curves)
+    def at(case: str) -> Horizon:
+        last = case == "last word"
+        strengths = jnp.broadcast_to(scaled, per_word.shape) if last else per_word
+        return curve(mixtures.get(case, mixture), strengths, lengths, last_only=last)
+
+    return jax.tree.map(lambda *x: jnp.stack(x), *map(at, CASES))
 
 
 def weak(mixture: PaidMixture, lengths: Sequence[int]) -> Float[Array, " L"]:
     """S at each of L lengths, under RL so weak that selection has hardly begun."""
-    return jnp.stack([theory.horizon(mixture, WEAK / n, (n,)).selection_fraction[0] for n in lengths])
+    return theory.horizon(mixture, WEAK / jnp.asarray(lengths), lengths).selection_fraction
 
 
 def selected(mixture: PaidMixture, lengths: Sequence[int], times: Float[Array, " Y"]) -> Float[Array, "L Y K"]:
     """Selection weights a_k at each of L lengths and Y values of sT, averaged over prompts."""
-    rho = jnp.exp(mixture.log_prompts)
-    average = jax.vmap(lambda weights: rho @ weights)
-    return jnp.stack([average(curve(mixture, times / length, length).weights) for length in lengths])
+    weights = curve(mixture, times[None] / jnp.asarray(lengths)[:, None], lengths).weights
+    return jnp.einsum("c,lyck->lyk", jnp.exp(mixture.log_prompts), weights)
 
 
 def selected_law(mixture: PaidMixture, tends: long_answers.LongRun, times: Float[Array, " Y"]) -> Float[Array, "Y K"]:

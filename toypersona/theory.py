@@ -192,14 +192,16 @@ class Horizon(NamedTuple):
     weights: Float[Array, "L C K"]
 
 
-def horizon(mixture: PaidMixture, strength: Scalar, lengths: Sequence[int], *, last_only: bool = False) -> Horizon:
+def horizon(
+    mixture: PaidMixture, strength: Scalar | Float[Array, " L"], lengths: Sequence[int], *, last_only: bool = False
+) -> Horizon:
     """The tilt by a reward per word, at any length (law L3): ``factorise``, its sums by transfer matrices; float64.
 
     ``KL(p_k^s‖p_k) = s E_{p_k^s}[r] - log Z_k``, both from ``tilted.moments``.
 
     Args:
         mixture: the base, and what each word pays.
-        strength: s > 0.
+        strength: s > 0, one for all lengths or one for each [L].
         lengths: T, as many as wanted.
         last_only: pay for the last word only, a reward that does not grow with the response.
 
@@ -213,7 +215,7 @@ def horizon(mixture: PaidMixture, strength: Scalar, lengths: Sequence[int], *, l
     per_persona = jax.vmap(jax.vmap(one, in_axes=(0, None)), in_axes=(None, 0))
     log_partition, mean = (jnp.moveaxis(x, -1, 0) for x in per_persona(log_experts, prompts))
     log_weights = numerics.log_normalize(log_gates[None] + log_partition)
-    moved = numerics.expectation(log_weights, strength * mean - log_partition)
+    moved = numerics.expectation(log_weights, jnp.reshape(strength, (-1, 1, 1)) * mean - log_partition)
     chosen = numerics.kl_divergence(log_weights, jnp.broadcast_to(log_gates, log_weights.shape))
     rho = jnp.broadcast_to(log_prompts, moved.shape)
     distortion, selection = (numerics.expectation(rho, nats) for nats in (moved, chosen))

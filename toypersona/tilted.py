@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from toypersona import chains
 from toypersona.types import Key, Scalar
@@ -51,7 +51,7 @@ def moments(
     table: Float[Array, "*context V"],
     prompt: Int[Array, " P"],
     scores: Float[Array, " V"],
-    strength: Scalar,
+    strength: Scalar | Float[Array, " L"],
     lengths: Sequence[int],
     *,
     last_only: bool = False,
@@ -62,7 +62,7 @@ def moments(
         table: the chain's log next-word probabilities [U, ..., U, V], of order 1 or more.
         prompt: [P].
         scores: of each word [V].
-        strength: s.
+        strength: s, one for all lengths or one for each [L].
         lengths: T, as many as wanted.
         last_only: pay for the last word only.
 
@@ -77,26 +77,27 @@ def moments(
     chains.order(table, prompt)
     log_matrix, said = _lifted(table)
     paid = scores[said]
-    tilted = _Paths(log_matrix + strength * paid, jnp.where(jnp.isneginf(log_matrix), 0.0, paid))
     plain = _Paths(log_matrix, jnp.zeros_like(log_matrix))
     size = log_matrix.shape[0]
     context = jnp.ravel_multi_index(tuple(prompt[1 - table.ndim :]), table.shape[:-1], mode="clip")
-    start = jnp.where(jnp.arange(size) == context, 0.0, -jnp.inf)
-    rows = _Paths(jnp.tile(start, (len(lengths), 1)), jnp.zeros((len(lengths), size)))
-
-    def double(carry: tuple[_Paths, _Paths], bits: Array) -> tuple[tuple[_Paths, _Paths], None]:
-        rows, power = carry
-        longer = _join(rows, power)
-        rows = jax.tree.map(lambda new, old: jnp.where(bits[:, None], new, old), longer, rows)
-        return (rows, _join(power, power)), None
-
+    start = _Paths(jnp.where(jnp.arange(size) == context, 0.0, -jnp.inf)[None], jnp.zeros((1, size)))
     exponents = np.asarray(lengths) - last_only
-    bits = (exponents[None] >> np.arange(max(int(exponents.max()).bit_length(), 1))[:, None]) & 1
-    (rows, _), _ = jax.lax.scan(double, (rows, plain if last_only else tilted), jnp.asarray(bits, bool))
-    if last_only:
-        rows = _join(rows, tilted)
-    whole = _join(rows, _Paths(jnp.zeros((size, 1)), jnp.zeros((size, 1))))
-    return whole.log_weight[:, 0], whole.mean[:, 0]
+    bits = (exponents[:, None] >> np.arange(max(int(exponents.max()).bit_length(), 1))) & 1
+
+    def one(strength: Scalar, bits: Bool[Array, " D"]) -> tuple[Scalar, Scalar]:
+        tilted = _Paths(log_matrix + strength * paid, jnp.where(jnp.isneginf(log_matrix), 0.0, paid))
+
+        def double(carry: tuple[_Paths, _Paths], bit: Array) -> tuple[tuple[_Paths, _Paths], None]:
+            row, power = carry
+            row = jax.tree.map(lambda new, old: jnp.where(bit, new, old), _join(row, power), row)
+            return (row, _join(power, power)), None
+
+        (row, _), _ = jax.lax.scan(double, (start, plain if last_only else tilted), bits)
+        row = _join(row, tilted) if last_only else row
+        whole = _join(row, _Paths(jnp.zeros((size, 1)), jnp.zeros((size, 1))))
+        return whole.log_weight[0, 0], whole.mean[0, 0]
+
+    return jax.vmap(one)(jnp.broadcast_to(strength, len(lengths)), jnp.asarray(bits, bool))
 
 
 def asymptotics(
