@@ -179,8 +179,8 @@ def classifier(policy: Float[Array, "M F"], mix: Float[Array, "M F"], *, penalty
         curvature = fitted.T @ ((wrong * (1 - wrong))[:, None] * fitted) + penalty * jnp.eye(slope.size)
         # Not by LAPACK, which on large batches inside loops has been seen to wait for itself for ever.
         moved, _ = cg(lambda d: curvature @ d, slope, tol=1e-10)
-        # The curvature along the step grows by exp(reach) at most, so that this length does not pass the summit (Sun and
-        # Tran-Dinh 2019): full steps from a flat start can overshoot where pairs are separated.
+        # The curvature along the step grows by exp(reach) at most, so that this length does not pass the summit (Sun
+        # and Tran-Dinh 2019): full steps from a flat start can overshoot where pairs are separated.
         reach = jnp.abs(fitted @ moved).max()
         length = jnp.where(reach > 0, jnp.log1p(reach) / jnp.where(reach > 0, reach, 1.0), 1.0)
         return coefficients + length * moved, number + 1, jnp.abs(moved).max()
