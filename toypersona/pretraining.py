@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 from toypersona import chains, numerics
 from toypersona.options import Pretraining
 from toypersona.policies import expectation_maximisation
-from toypersona.policies.policy import Policy, Speakers, all_log_probs
+from toypersona.policies.policy import Policy, Speakers, all_log_probs, log_prob_each
 from toypersona.types import Key, Params, Scalar
 from toypersona.worlds import world as worlds
 from toypersona.worlds.world import Sample, World
@@ -285,7 +285,7 @@ def excess(
     world: World, policy: Policy, params: Params, text: Sample, num_lines: Scalar | None = None
 ) -> Float[Array, ""]:
     """Nats per line by which a policy's loss on the first ``num_lines`` lines of a text exceeds that of the world."""
-    fitted = jax.vmap(policy.log_prob, (None, 0, 0))(params, world.prompts[text.prompt_index], text.tokens)
+    fitted = log_prob_each(policy, params, world.prompts, text.prompt_index, text.tokens)
     count = jnp.asarray(text.tokens.shape[0] if num_lines is None else num_lines)
     return _mean_read(_log_likelihoods(world, text) - fitted, count)
 

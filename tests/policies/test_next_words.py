@@ -9,6 +9,7 @@ import pytest
 
 from toypersona import chains
 from toypersona.policies import next_words
+from toypersona.policies.policy import log_prob_each
 
 WORDS, LENGTH = 3, 3
 PROMPTS = jnp.array([[4, 1], [0, 3]])
@@ -53,11 +54,11 @@ def test_shorter_responses_are_begun_and_longer_ones_refused():
         TABLE.log_prob(PARAMS, PROMPTS[0], jnp.array([0, 1, 2, 0]))
 
 
-def test_logits_are_computed_once_for_many_responses():
+def test_logits_are_computed_once_a_prompt():
     counted = []
 
     def logits(params, prompt):
-        jax.debug.callback(lambda: counted.append(1))
+        jax.debug.callback(lambda _: counted.append(1), prompt)
         return params[0]
 
     policy = next_words.of_logits(TABLE.init, logits, LENGTH)
@@ -65,3 +66,8 @@ def test_logits_are_computed_once_for_many_responses():
     jax.effects_barrier()
     assert len(counted) == 1
     np.testing.assert_allclose(each, log_probs(PARAMS, PROMPTS[0]), rtol=1e-12)
+    counted.clear()
+    which = jnp.arange(20) % 2
+    log_prob_each(policy, PARAMS, PROMPTS, which, chains.outcomes(WORDS, LENGTH)[:20])
+    jax.effects_barrier()
+    assert len(counted) == 2

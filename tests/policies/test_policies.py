@@ -10,7 +10,7 @@ import pytest
 from toypersona import chains
 from toypersona.options import Network
 from toypersona.policies import mixture, next_words, tabular, transformer
-from toypersona.policies.policy import all_log_probs, with_frozen
+from toypersona.policies.policy import all_log_probs, log_prob_each, with_frozen
 
 PROMPTS = jnp.array([[4, 1, 3], [3, 2, 2], [0, 4, 1]])
 SHAPE: dict[str, Any] = dict(num_personas=2, num_units=5, num_words=3, length=3)
@@ -172,6 +172,34 @@ def test_a_policy_of_next_words_keeps_the_contract(name):
     np.testing.assert_allclose(policy.probs(params, PROMPTS[1]), jnp.exp(policy.log_probs(params, PROMPTS[1])))
     with pytest.raises(ValueError, match="responses have 3 words, not 4"):
         policy.log_prob(params, PROMPTS[1], jnp.array([0, 1, 2, 0]))
+
+
+@pytest.mark.parametrize("name", ["mixture", "table", "transformer"])
+def test_prompts_that_are_read_once_change_no_score(name):
+    made, params = make("network", 1) if name == "mixture" else (None, None)
+    policy, params = (made.policy, params) if made else by_next_words(name)
+    frozen = with_frozen(policy, jax.tree.map(lambda x: 0.0, params))
+    responses = chains.outcomes(3, 3)[:9]
+    which = jnp.array([2, 0, 0, 1, 2, 2, 1, 0, 2])
+    weights = jnp.linspace(-1.0, 2.0, 9)
+
+    def each(policy, params):
+        scores = log_prob_each(policy, params, PROMPTS, which, responses)
+        return scores @ weights, scores
+
+    def one_by_one(params):
+        scores = jax.vmap(policy.log_prob, (None, 0, 0))(params, PROMPTS[which], responses)
+        return scores @ weights, scores
+
+    (_, scores), slope = jax.jit(jax.value_and_grad(lambda p: each(policy, p), has_aux=True))(params)
+    (_, expected), expected_slope = jax.jit(jax.value_and_grad(one_by_one, has_aux=True))(params)
+    np.testing.assert_allclose(scores, expected, rtol=1e-12)
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, atol=1e-12), slope, expected_slope)
+    (_, scores), slope = jax.jit(jax.value_and_grad(lambda p: each(frozen, p), has_aux=True))(params)
+    np.testing.assert_allclose(scores, expected, rtol=1e-12)
+    assert all((x == 0).all() for x in jax.tree.leaves(slope))
+    few = jax.jit(lambda p: log_prob_each(policy, p, PROMPTS, which[:2], responses[:2]))(params)
+    np.testing.assert_allclose(few, expected[:2], rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["table", "transformer"])

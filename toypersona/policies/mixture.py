@@ -153,6 +153,17 @@ def mixture(
         by_expert = jax.vmap(lambda table: chains.log_prob(table, prompt, tokens))(log_tables(params))
         return numerics.log_mix(log_gate(params, prompt), by_expert[:, None])[0]
 
+    def log_prob_each(
+        params: Params, prompts: Int[Array, "C P"], which: Int[Array, " M"], tokens: Int[Array, "M T"]
+    ) -> Float[Array, " M"]:
+        tables, gates = log_tables(params), jax.vmap(log_gate, (None, 0))(params, prompts)
+
+        def one(c: Int[Array, ""], own: Int[Array, " T"]) -> Float[Array, ""]:
+            by_expert = jax.vmap(lambda table: chains.log_prob(table, prompts[c], own))(tables)
+            return numerics.log_mix(gates[c], by_expert[:, None])[0]
+
+        return jax.vmap(one)(which, tokens)
+
     def token_log_probs(params: Params, prompt: Int[Array, " P"], tokens: Int[Array, " T"]) -> Float[Array, " T"]:
         by_expert = jax.vmap(lambda table: chains.token_log_probs(table, prompt, tokens))(log_tables(params))
         begun = numerics.log_mix(log_gate(params, prompt), jnp.cumsum(by_expert, axis=1))
@@ -199,7 +210,7 @@ def mixture(
         lift = lambda move, rate: {"gate": up(move["gate"], rate), "experts": move["experts"]}  # noqa: E731
         return Chart(made, probs, lift, *information.metric(named(complete), named(observed), damping))
 
-    policy = Policy(init, log_prob, token_log_probs, log_probs, probs, sample, chart, halves)
+    policy = Policy(init, log_prob, token_log_probs, log_probs, probs, sample, chart, halves, log_prob_each)
     return Speakers(policy, log_gate, log_personas, init_from_text, _renamed, SCOPES, log_tables)
 
 

@@ -27,13 +27,22 @@ def of_logits(init: Callable[[Key], Params], logits: Logits, length: int) -> Pol
     def log_next(params: Params, prompt: Int[Array, " P"]) -> Float[Array, "H V"]:
         return jax.nn.log_softmax(logits(params, prompt))
 
-    def token_log_probs(params: Params, prompt: Int[Array, " P"], tokens: Int[Array, " T"]) -> Float[Array, " T"]:
+    def along(said: Float[Array, "H V"], tokens: Int[Array, " T"]) -> Float[Array, " T"]:
         if tokens.shape[0] > length:
             raise ValueError(f"This policy's responses have {length} words, not {tokens.shape[0]}.")
-        said, begun = log_next(params, prompt), [jnp.asarray(0)]
+        begun = [jnp.asarray(0)]
         for token in tokens[:-1]:
             begun.append(chains.history_after(begun[-1], token, said.shape[-1]))
         return said[jnp.stack(begun), tokens]
+
+    def token_log_probs(params: Params, prompt: Int[Array, " P"], tokens: Int[Array, " T"]) -> Float[Array, " T"]:
+        return along(log_next(params, prompt), tokens)
+
+    def log_prob_each(
+        params: Params, prompts: Int[Array, "C P"], which: Int[Array, " M"], tokens: Int[Array, "M T"]
+    ) -> Float[Array, " M"]:
+        said = jax.vmap(log_next, (None, 0))(params, prompts)
+        return jax.vmap(lambda c, own: along(said[c], own).sum())(which, tokens)
 
     def log_probs(params: Params, prompt: Int[Array, " P"]) -> Float[Array, " N"]:
         return chains.listed(log_next(params, prompt), length)
@@ -52,6 +61,7 @@ def of_logits(init: Callable[[Key], Params], logits: Logits, length: int) -> Pol
         log_probs,
         lambda params, prompt: jnp.exp(log_probs(params, prompt)),
         sample,
+        log_prob_each=log_prob_each,
     )
 
 

@@ -48,6 +48,8 @@ class Policy(NamedTuple):
         chart: ``(params, prompts [C, P], log_prompts [C], damping) -> Chart``, for the natural gradient; None if it has
             none.
         halves: ``(params, prompt [P]) -> chains.Halves``, of which ``probs`` are made; None of what is no mixture.
+        log_prob_each: ``(params, prompts [C, P], which [M], tokens [M, T]) -> [M]``, ``log_prob`` of M responses, each
+            to one of the prompts, which are read once; None where that saves nothing.
     """
 
     init: Callable[[Key], Params]
@@ -58,6 +60,7 @@ class Policy(NamedTuple):
     sample: Callable[[Key, Params, Int[Array, " P"]], Int[Array, " T"]]
     chart: Callable[[Params, Int[Array, "C P"], Float[Array, " C"], Scalar], Chart] | None = None
     halves: Callable[[Params, Int[Array, " P"]], chains.Halves] | None = None
+    log_prob_each: Callable[..., Float[Array, " M"]] | None = None
 
 
 class Read(NamedTuple):
@@ -126,6 +129,15 @@ def all_log_probs(policy: Policy, params: Params, prompts: Int[Array, "C P"]) ->
     return jax.vmap(policy.log_probs, in_axes=(None, 0))(params, prompts)
 
 
+def log_prob_each(
+    policy: Policy, params: Params, prompts: Int[Array, "C P"], which: Int[Array, " M"], tokens: Int[Array, "M T"]
+) -> Float[Array, " M"]:
+    """Log pi in nats of M responses, each to the prompt of its number ``which``, [M]."""
+    if policy.log_prob_each and prompts.shape[0] <= which.shape[0]:
+        return policy.log_prob_each(params, prompts, which, tokens)
+    return jax.vmap(policy.log_prob, in_axes=(None, 0, 0))(params, prompts[which], tokens)
+
+
 def all_probs(policy: Policy, params: Params, prompts: Int[Array, "C P"]) -> Float[Array, "C N"]:
     """Pi(x|c) of every response to every prompt, [C, N]."""
     return jax.vmap(policy.probs, in_axes=(None, 0))(params, prompts)
@@ -161,7 +173,6 @@ def with_frozen(policy: Policy, trainable: Any) -> Policy:
         )
 
     frozen = lambda function: lambda params, *rest: function(freeze(params), *rest)  # noqa: E731
-    names = ("log_prob", "token_log_probs", "log_probs", "probs")
-    functions: dict[str, Any] = {name: frozen(getattr(policy, name)) for name in names}
-    halves = policy.halves and frozen(policy.halves)
-    return policy._replace(**functions, chart=policy.chart and chart, halves=halves)
+    names = ("log_prob", "token_log_probs", "log_probs", "probs", "halves", "log_prob_each")
+    functions: dict[str, Any] = {name: frozen(own) for name in names if (own := getattr(policy, name))}
+    return policy._replace(**functions, chart=policy.chart and chart)

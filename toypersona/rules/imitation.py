@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from toypersona.policies.policy import all_log_probs
+from toypersona.policies.policy import all_log_probs, log_prob_each
 from toypersona.rules import advantages, rollouts
 from toypersona.rules.rule import Optimizer, Task, UpdateRule, ascend
 from toypersona.types import Key, Params, Scalar
@@ -102,11 +102,11 @@ def sft(
     if min(num, batch_size) < 1:
         raise ValueError(f"SFT needs 1 or more demonstrations and a batch of 1 or more, not {num} and {batch_size}.")
     count = num if num_lines is None else num_lines
-    log_prob, prompts = jax.vmap(task.policy.log_prob, in_axes=(None, 0, 0)), task.prompts[prompt_index]
 
     def direction(key: Key, params: Params) -> tuple[Params, dict[str, Array]]:
         batch = jax.random.randint(key, (batch_size,), 0, count)
-        mean = lambda params: log_prob(params, prompts[batch], responses[batch]).mean()  # noqa: E731
+        which, read = prompt_index[batch], responses[batch]
+        mean = lambda params: log_prob_each(task.policy, params, task.prompts, which, read).mean()  # noqa: E731
         likelihood, uphill = jax.value_and_grad(mean)(params)
         return uphill, {"log_likelihood": likelihood}
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
+from toypersona.policies.policy import log_prob_each
 from toypersona.rules import rollouts
 from toypersona.rules.rule import Optimizer, Task, UpdateRule, ascend
 from toypersona.types import Key, Params, Scalar
@@ -79,10 +80,10 @@ def dpo(
     """
     if batch_size < 1:
         raise ValueError(f"DPO needs a batch_size of 1 or more, not {batch_size}.")
-    log_prob, prompts = jax.vmap(task.policy.log_prob, in_axes=(None, 0, 0)), task.prompts
 
     def ratio(params: Params, which: Int[Array, " B"], tokens: Int[Array, "B T"]) -> Float[Array, " B"]:
-        return log_prob(params, prompts[which], tokens) - log_prob(ref_params, prompts[which], tokens)
+        new, old = (log_prob_each(task.policy, own, task.prompts, which, tokens) for own in (params, ref_params))
+        return new - old
 
     def direction(key: Key, params: Params) -> tuple[Params, dict[str, Array]]:
         batch = jax.random.randint(key, (batch_size,), 0, pairs.prompt_index.shape[0])
