@@ -64,10 +64,10 @@ def kept(
         calls: the arguments of each, all of the same shapes.
         folder: where results are kept, each under the version of jax, the platform and the fingerprint of the traced
             computation and its arguments, so that other settings, texts or code never find it; computed anew if None.
-        lean: compile with ``programs.LEAN_OPTIONS`` on a CPU.
+        lean: compile with ``programs.lean_options`` on a CPU.
     """
     closed, shapes = jax.make_jaxpr(compute, return_shape=True)(*calls[0])
-    options = dict(programs.LEAN_OPTIONS) if lean and jax.default_backend() == "cpu" else None
+    options = dict(programs.lean_options(closed)) if lean and jax.default_backend() == "cpu" else None
     evaluate = jax.jit(jaxpr_as_fun(closed), compiler_options=options)
     version = f"jax-{jax.__version__}-{jax.default_backend()}"
 

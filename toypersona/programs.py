@@ -19,7 +19,7 @@ import jax
 import jax.monitoring
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, jaxpr_as_fun
 
 from toypersona import lanes, outputs
 from toypersona.datasets import DIVERGED
@@ -40,12 +40,13 @@ CPU_OPTIONS = (
 """Compiler options on a CPU for many short points side by side, which fill ``lanes``."""
 
 _LEVEL = "xla_backend_optimization_level"
-# Later versions do not know the second one.
-_LEAN = ((_LEVEL, 1), ("xla_cpu_use_fusion_emitters", False))[: 2 if jax.__version__.startswith("0.10.") else 1]
-LEAN_OPTIONS: tuple[tuple[str, Any], ...] = () if _LEVEL in os.environ.get("XLA_FLAGS", "") else _LEAN
-"""Compiler options on a CPU for points computed one by one, unless a level is chosen in ``XLA_FLAGS``: compiling takes
-half or two thirds of the time, a point 0.9 to 1.13 times (``weak_limit`` 0.9, ``leash`` 1.08, ``exploit`` 1.13; without
-AVX-512 ``phase_diagram`` 1.3)."""
+_FEW = (("xla_cpu_use_fusion_emitters", False),) if jax.__version__.startswith("0.10.") else ()
+"""Later versions do not know it."""
+
+FEW = 20_000
+"""Equations of a program up to which it compiles sooner without fusion emitters: up to twice as soon, because the old
+emitters take time by the square of the size. Of 54,000 equations (``rules``) it is 60 CPU seconds with them and 129
+without, of 15,000 (``hull_choices``) 26 and 15."""
 
 CPU_BATCH, BATCH = 32, 1024
 """Short points computed side by side, on a CPU and elsewhere."""
@@ -143,9 +144,14 @@ def _constants(closed: ClosedJaxpr) -> Iterator[Any]:
     yield from closed.consts
     for equation in closed.eqns:
         yield from (operand.val for operand in equation.invars if isinstance(operand, Literal))
-        for inner in jax.tree.leaves(equation.params, is_leaf=lambda x: isinstance(x, ClosedJaxpr)):
-            if isinstance(inner, ClosedJaxpr):
-                yield from _constants(inner)
+        for inner in _inner(equation):
+            yield from _constants(inner)
+
+
+def _inner(equation: JaxprEqn) -> Iterator[ClosedJaxpr]:
+    """The computations that an operation calls."""
+    leaves = jax.tree.leaves(equation.params, is_leaf=lambda x: isinstance(x, ClosedJaxpr))
+    return (each for each in leaves if isinstance(each, ClosedJaxpr))
 
 
 @lru_cache(maxsize=32)
@@ -197,6 +203,22 @@ def compiled(program: Program, batch: int, options: tuple[tuple[str, Any], ...],
     # One point is no batch of one: it is traced once, its branches stay branches, and it is compiled sooner.
     ready = made(jax.vmap(program) if batch > 1 else partial(_alone, program), options, points)
     return lambda values: ready(jax.device_put(dict(values), device))
+
+
+def num_equations(closed: ClosedJaxpr) -> int:
+    """How many operations are traced, those inside others too."""
+    return sum(1 + sum(map(num_equations, _inner(equation))) for equation in closed.eqns)
+
+
+def lean_options(closed: ClosedJaxpr) -> tuple[tuple[str, Any], ...]:
+    """Compiler options on a CPU for points computed one by one; none if a level is chosen in ``XLA_FLAGS``.
+
+    Compiling takes half or two thirds of the time, a point 0.9 to 1.13 times (``weak_limit`` 0.9, ``leash`` 1.08,
+    ``exploit`` 1.13, ``phase_diagram`` 1.3).
+    """
+    if _LEVEL in os.environ.get("XLA_FLAGS", ""):
+        return ()
+    return ((_LEVEL, 1), *(_FEW if num_equations(closed) <= FEW else ()))
 
 
 def made(
@@ -258,7 +280,7 @@ def measured(program: Program, first: Callable[[int], Mapping[str, np.ndarray]],
         return timed(min(BATCH, most), ())[0]
     start = time.perf_counter()
     with _saved() as saved:
-        single, seconds = timed(1, LEAN_OPTIONS)
+        single, seconds = timed(1, lean_options(program.closed))
     # A batch of them would have to be compiled even where this program is kept, on disk or by this process.
     program.compiling.append(time.perf_counter() - start + sum(saved))
     if seconds >= HEAVY or seconds * num_points <= program.compiling[0]:
