@@ -35,6 +35,14 @@ def test_moments_as_by_listing_all_responses(order, strength, last_only):
         np.testing.assert_allclose([log_partition[i], mean[i]], exact, rtol=1e-10, atol=1e-13)
 
 
+def test_every_length_may_have_a_strength_of_its_own():
+    table, strengths = random_table(1), (2.0, 0.3, 0.7)
+    log_partition, mean = tilted.moments(table, PROMPT, SCORES, jnp.array(strengths), (1, 2, 5))
+    for i, (length, strength) in enumerate(zip((1, 2, 5), strengths, strict=True)):
+        exact = listed(table, length, strength, lambda x: x.sum(axis=1))
+        np.testing.assert_allclose([log_partition[i], mean[i]], exact, rtol=1e-10)
+
+
 def test_moments_with_impossible_words():
     table = random_table(1).at[:, 1].set(-jnp.inf)
     made = tilted.moments(table, PROMPT, SCORES, 0.5, (4,))
@@ -93,3 +101,5 @@ def test_wrong_input():
         tilted.moments(jnp.zeros(V), PROMPT, SCORES, 1.0, (2,))
     with pytest.raises(ValueError, match="whole numbers from 1"):
         tilted.moments(random_table(1), PROMPT, SCORES, 1.0, (0, 2))
+    with pytest.raises(ValueError, match="one for each of 2 lengths"):
+        tilted.moments(random_table(1), PROMPT, SCORES, jnp.ones(1), (1, 2))

@@ -19,7 +19,7 @@ import jax
 import jax.monitoring
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, jaxpr_as_fun
 
 from toypersona import lanes, outputs
 from toypersona.datasets import DIVERGED
@@ -40,13 +40,13 @@ CPU_OPTIONS = (
 """Compiler options on a CPU for many short points side by side, which fill ``lanes``."""
 
 _LEVEL = "xla_backend_optimization_level"
-_FEW = (("xla_cpu_use_fusion_emitters", False),) if jax.__version__.startswith("0.10.") else ()
-"""Later versions do not know it."""
+# Versions of jax after 0.10 do not know this option.
+_OLD_EMITTERS = (("xla_cpu_use_fusion_emitters", False),) if jax.__version__.startswith("0.10.") else ()
 
-FEW = 20_000
-"""Equations of a program up to which it compiles sooner without fusion emitters: up to twice as soon, because the old
-emitters take time by the square of the size. Of 54,000 equations (``rules``) it is 60 CPU seconds with them and 129
-without, of 15,000 (``hull_choices``) 26 and 15."""
+MOST_EQUATIONS = 20_000
+"""Size of a program up to which it compiles sooner by XLA's old emitters, whose time grows by the square of it:
+compiling 15,000 equations (``hull_choices``) takes 15 instead of 26 CPU seconds by them, 54,000 (``rules``) 129 instead
+of 60."""
 
 CPU_BATCH, BATCH = 32, 1024
 """Short points computed side by side, on a CPU and elsewhere."""
@@ -145,13 +145,14 @@ def _constants(closed: ClosedJaxpr) -> Iterator[Any]:
     for equation in closed.eqns:
         yield from (operand.val for operand in equation.invars if isinstance(operand, Literal))
         for inner in _inner(equation):
-            yield from _constants(inner)
+            if isinstance(inner, ClosedJaxpr):
+                yield from _constants(inner)
 
 
-def _inner(equation: JaxprEqn) -> Iterator[ClosedJaxpr]:
+def _inner(equation: JaxprEqn) -> Iterator[ClosedJaxpr | Jaxpr]:
     """The computations that an operation calls."""
-    leaves = jax.tree.leaves(equation.params, is_leaf=lambda x: isinstance(x, ClosedJaxpr))
-    return (each for each in leaves if isinstance(each, ClosedJaxpr))
+    leaves = jax.tree.leaves(equation.params, is_leaf=lambda x: isinstance(x, ClosedJaxpr | Jaxpr))
+    return (each for each in leaves if isinstance(each, ClosedJaxpr | Jaxpr))
 
 
 @lru_cache(maxsize=32)
@@ -205,20 +206,20 @@ def compiled(program: Program, batch: int, options: tuple[tuple[str, Any], ...],
     return lambda values: ready(jax.device_put(dict(values), device))
 
 
-def num_equations(closed: ClosedJaxpr) -> int:
+def num_equations(traced: ClosedJaxpr | Jaxpr) -> int:
     """How many operations are traced, those inside others too."""
-    return sum(1 + sum(map(num_equations, _inner(equation))) for equation in closed.eqns)
+    return sum(1 + sum(map(num_equations, _inner(equation))) for equation in traced.eqns)
 
 
 def lean_options(closed: ClosedJaxpr) -> tuple[tuple[str, Any], ...]:
-    """Compiler options on a CPU for points computed one by one; none if a level is chosen in ``XLA_FLAGS``.
+    """Compiler options on a CPU for points computed one by one; empty if a level is chosen in ``XLA_FLAGS``.
 
-    Compiling takes half or two thirds of the time, a point 0.9 to 1.13 times (``weak_limit`` 0.9, ``leash`` 1.08,
-    ``exploit`` 1.13, ``phase_diagram`` 1.3).
+    Up to ``MOST_EQUATIONS`` compiling takes half or two thirds of the time that it takes by XLA's own options, a point
+    0.9 to 1.3 times (``weak_limit`` 0.9, ``leash`` 1.08, ``exploit`` 1.13, ``phase_diagram`` 1.3).
     """
     if _LEVEL in os.environ.get("XLA_FLAGS", ""):
         return ()
-    return ((_LEVEL, 1), *(_FEW if num_equations(closed) <= FEW else ()))
+    return ((_LEVEL, 1), *(_OLD_EMITTERS if num_equations(closed) <= MOST_EQUATIONS else ()))
 
 
 def made(

@@ -206,7 +206,7 @@ def horizon(
         last_only: pay for the last word only, a reward that does not grow with the response.
 
     Raises:
-        ValueError: chains without memory, or lengths below 1.
+        ValueError: chains without memory, lengths below 1, or strengths that are not as many as lengths.
     """
     log_gates, log_experts, prompts, log_prompts, scores = mixture
     # Only differences tilt: a large constant would leave nothing but its rounding.

@@ -70,10 +70,15 @@ def moments(
         Log Z in nats [L], and the mean reward [L].
 
     Raises:
-        ValueError: a chain without memory, a prompt shorter than its order, or a length below 1.
+        ValueError: a chain without memory, a prompt shorter than its order, a length below 1, or strengths that are not
+            as many as lengths.
     """
     if min(lengths, default=0) < 1:
         raise ValueError(f"Lengths have to be one or more whole numbers from 1, not {lengths}.")
+    if jnp.shape(strength) not in ((), (len(lengths),)):
+        raise ValueError(
+            f"strength {jnp.shape(strength)} has to be one number, or one for each of {len(lengths)} lengths."
+        )
     chains.order(table, prompt)
     log_matrix, said = _lifted(table)
     paid = scores[said]
@@ -97,7 +102,9 @@ def moments(
         whole = _join(row, _Paths(jnp.zeros((size, 1)), jnp.zeros((size, 1))))
         return whole.log_weight[0, 0], whole.mean[0, 0]
 
-    return jax.vmap(one)(jnp.broadcast_to(strength, len(lengths)), jnp.asarray(bits, bool))
+    # Of one strength the powers are those of all lengths.
+    own = 0 if jnp.ndim(strength) else None
+    return jax.vmap(one, (own, 0))(strength, jnp.asarray(bits, bool))
 
 
 def asymptotics(

@@ -140,9 +140,21 @@ def test_a_pair_s_e_value_is_fair_whatever_was_fitted():
 def test_pairs_that_are_separated_end():
     found = CLASSIFIER(jnp.tile(jnp.array([[50.0, 0.0, 0.0]]), (20, 1)), jnp.zeros((20, 3)), penalty=1e-3)
     assert found.accuracy == 1 and found.log_e == pytest.approx(10 * np.log(2), abs=1e-3)
-    # The slope of ten pairs is 0 there: full steps from 0 would pass it.
-    log_odds = float(found.coefficients[0])
-    assert 500 * special.expit(-50 * log_odds) == pytest.approx(1e-3 * log_odds, abs=1e-9)
+
+
+# Full steps alone end with a slope of 100 on the first, safe ones alone with .1; safe ones alone, with 17 nats less
+# than there are, on the second.
+FAR = np.array([[24.0, 23], [0.3, 0], [-3, 15], [8, 31], [24, -48]])
+OUTLIER = np.concatenate([[[1e3, 0.0]], np.where(np.arange(100) < 80, 1.0, -1.0)[:, None] * [[0.0, 1.0]]])
+
+
+@pytest.mark.parametrize("pairs, penalty", [(FAR, 7e-3), (OUTLIER, 1.0), (OUTLIER, 1e-3)])
+def test_pairs_that_reach_far_are_fitted_to_the_end(pairs, penalty):
+    pairs = np.tile(pairs, (2, 1))
+    found = np.asarray(CLASSIFIER(jnp.asarray(pairs), jnp.zeros(pairs.shape), penalty=penalty).coefficients)
+    half = pairs[: len(pairs) // 2]
+    slope = half.T @ special.expit(-half @ found) - penalty * found
+    np.testing.assert_allclose(slope, 0, atol=1e-7)
 
 
 HELD_OUT = jax.jit(

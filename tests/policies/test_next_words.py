@@ -71,3 +71,19 @@ def test_logits_are_computed_once_a_prompt():
     log_prob_each(policy, PARAMS, PROMPTS, which, chains.outcomes(WORDS, LENGTH)[:20])
     jax.effects_barrier()
     assert len(counted) == 2
+    # Of fewer responses than prompts only those prompts are read.
+    counted.clear()
+    log_prob_each(policy, PARAMS, PROMPTS, which[:1], chains.outcomes(WORDS, LENGTH)[:1])
+    jax.effects_barrier()
+    assert len(counted) == 1
+
+
+def test_a_prompt_with_an_impossible_word_leaves_the_slopes_of_others():
+    laws = jnp.log(jnp.asarray(np.random.default_rng(1).dirichlet(np.full(27, 0.5), 2)))
+    laws = laws.at[1, :9].set(-jnp.inf)
+    params, responses = next_words.of_law(laws, WORDS, LENGTH), chains.outcomes(WORDS, LENGTH)[9:12]
+    score = lambda params, which: log_prob_each(TABLE, params, PROMPTS, which, responses).sum()  # noqa: E731
+    slope = jax.jit(jax.grad(score))
+    for c in (0, 1):
+        found = slope(params, jnp.full(3, c))
+        assert jnp.isfinite(found).all() and (found[1 - c] == 0).all() and (found[c] != 0).any()

@@ -179,11 +179,13 @@ def classifier(policy: Float[Array, "M F"], mix: Float[Array, "M F"], *, penalty
         curvature = fitted.T @ ((wrong * (1 - wrong))[:, None] * fitted) + penalty * jnp.eye(slope.size)
         # Not by LAPACK, which on large batches inside loops has been seen to wait for itself for ever.
         moved, _ = cg(lambda d: curvature @ d, slope, tol=1e-10)
-        # The curvature along the step grows by exp(reach) at most, so that this length does not pass the summit (Sun
-        # and Tran-Dinh 2019): full steps from a flat start can overshoot where pairs are separated.
+        # A full step, or one that cannot pass the summit: the curvature grows by exp(reach) at most along it (Sun and
+        # Tran-Dinh 2019). A single pair that reaches far would hold back the safe one alone.
         reach = jnp.abs(fitted @ moved).max()
-        length = jnp.where(reach > 0, jnp.log1p(reach) / jnp.where(reach > 0, reach, 1.0), 1.0)
-        return coefficients + length * moved, number + 1, jnp.abs(moved).max()
+        safe = jnp.where(reach > 0, jnp.log1p(reach) / jnp.where(reach > 0, reach, 1.0), 1.0)
+        tried = coefficients[None] + jnp.stack([jnp.ones_like(safe), safe])[:, None] * moved[None]
+        likely = jax.nn.log_sigmoid(tried @ fitted.T).sum(axis=1) - 0.5 * penalty * (tried**2).sum(axis=1)
+        return tried[likely.argmax()], number + 1, jnp.abs(moved).max()
 
     start = jnp.zeros(policy.shape[1]), jnp.zeros((), int), jnp.full((), jnp.inf)
     coefficients, _, _ = jax.lax.while_loop(lambda state: (state[1] < STEPS) & (state[2] > STILL), step, start)

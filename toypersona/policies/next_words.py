@@ -25,7 +25,10 @@ def of_logits(init: Callable[[Key], Params], logits: Logits, length: int) -> Pol
     """
 
     def log_next(params: Params, prompt: Int[Array, " P"]) -> Float[Array, "H V"]:
-        return jax.nn.log_softmax(logits(params, prompt))
+        made = logits(params, prompt)
+        # After what is never said nothing is: a row of -inf would be nan, and so the slope of every other.
+        never = jnp.isneginf(made).all(axis=-1, keepdims=True)
+        return jnp.where(never, -jnp.inf, jax.nn.log_softmax(jnp.where(never, 0.0, made)))
 
     def along(said: Float[Array, "H V"], tokens: Int[Array, " T"]) -> Float[Array, " T"]:
         if tokens.shape[0] > length:

@@ -48,8 +48,9 @@ class Policy(NamedTuple):
         chart: ``(params, prompts [C, P], log_prompts [C], damping) -> Chart``, for the natural gradient; None if it has
             none.
         halves: ``(params, prompt [P]) -> chains.Halves``, of which ``probs`` are made; None of what is no mixture.
-        log_prob_each: ``(params, prompts [C, P], which [M], tokens [M, T]) -> [M]``, ``log_prob`` of M responses, each
-            to one of the prompts, which are read once; None where that saves nothing.
+        log_prob_each: ``(params, prompts [C, P], which [M], tokens [M, T]) -> [M]``, ``log_prob`` of M responses, of
+            number i to ``prompts[which[i]]``, with every prompt read once; None where that saves nothing. Who replaces
+            ``log_prob`` replaces this too.
     """
 
     init: Callable[[Key], Params]
@@ -60,7 +61,9 @@ class Policy(NamedTuple):
     sample: Callable[[Key, Params, Int[Array, " P"]], Int[Array, " T"]]
     chart: Callable[[Params, Int[Array, "C P"], Float[Array, " C"], Scalar], Chart] | None = None
     halves: Callable[[Params, Int[Array, " P"]], chains.Halves] | None = None
-    log_prob_each: Callable[..., Float[Array, " M"]] | None = None
+    log_prob_each: (
+        Callable[[Params, Int[Array, "C P"], Int[Array, " M"], Int[Array, "M T"]], Float[Array, " M"]] | None
+    ) = None
 
 
 class Read(NamedTuple):
@@ -132,7 +135,7 @@ def all_log_probs(policy: Policy, params: Params, prompts: Int[Array, "C P"]) ->
 def log_prob_each(
     policy: Policy, params: Params, prompts: Int[Array, "C P"], which: Int[Array, " M"], tokens: Int[Array, "M T"]
 ) -> Float[Array, " M"]:
-    """Log pi in nats of M responses, each to the prompt of its number ``which``, [M]."""
+    """Log pi in nats of M responses, of number i to ``prompts[which[i]]`` [M]; few are read one by one."""
     if policy.log_prob_each and prompts.shape[0] <= which.shape[0]:
         return policy.log_prob_each(params, prompts, which, tokens)
     return jax.vmap(policy.log_prob, in_axes=(None, 0, 0))(params, prompts[which], tokens)

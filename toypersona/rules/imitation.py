@@ -87,7 +87,7 @@ def sft(
     The info holds the batch's mean ``log_likelihood``, nats a demonstration.
 
     Args:
-        task: its policy has ``log_prob``; its reward is not used.
+        task: its policy has ``log_prob``, or ``log_prob_each``; its reward is not used.
         prompt_index: which prompt each demonstration answers [M].
         responses: [M, L].
         learning_rate: step length; 0 is the identity.
@@ -105,8 +105,8 @@ def sft(
 
     def direction(key: Key, params: Params) -> tuple[Params, dict[str, Array]]:
         batch = jax.random.randint(key, (batch_size,), 0, count)
-        which, read = prompt_index[batch], responses[batch]
-        mean = lambda params: log_prob_each(task.policy, params, task.prompts, which, read).mean()  # noqa: E731
+        which, tokens = prompt_index[batch], responses[batch]
+        mean = lambda params: log_prob_each(task.policy, params, task.prompts, which, tokens).mean()  # noqa: E731
         likelihood, uphill = jax.value_and_grad(mean)(params)
         return uphill, {"log_likelihood": likelihood}
 

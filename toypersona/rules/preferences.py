@@ -67,7 +67,7 @@ def dpo(
     """DPO on judged pairs, a batch drawn with replacement each step; info: its mean ``log_preference``, nats a pair.
 
     Args:
-        task: its policy has ``log_prob``; its reward is not used.
+        task: its policy has ``log_prob``, or ``log_prob_each``; its reward is not used.
         pairs: what was preferred, such as ``sample_pairs`` of the base.
         learning_rate: step length; 0 is the identity.
         beta: the inverse strength of the optimum.
