@@ -5,7 +5,7 @@ s sqrt(T), selection on sT: long answers leave the hull at weaker RL, after a lo
 Exact curves where personas can be told apart, sampled budgets where they overlap, three worlds that break the law.
 Seeds draw world, text and fit, and what each word pays.
 
-On 2 cores the preset quick takes a minute and a half.
+On 2 cores the preset quick takes a minute.
 """
 
 from __future__ import annotations

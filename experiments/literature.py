@@ -7,7 +7,7 @@ et al. 2023), how far a persona spreads to prompts that nobody rewarded (Chu et 
 for hacks (MacDiarmid et al. 2025; inoculation: Tan et al. 2025, Wichers et al. 2025). Seeds draw the prompts, words and
 samples, and how often the assistants do what.
 
-On 2 cores the preset quick takes three to four minutes, most of it compiling.
+On 2 cores the preset quick takes two and a half minutes, most of it compiling.
 """
 
 from __future__ import annotations

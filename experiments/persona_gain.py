@@ -6,7 +6,7 @@ although all these policies are the same at the start. Predicted before any step
 budget. Seeds draw the world, if it is random, the
 text, the fit and the rewards.
 
-On 2 cores the preset quick takes a minute and a half.
+On 2 cores the preset quick takes a minute.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ same base; its drift budget, reward, entropy, routing and support are read where
 The tilt, which pays most at any drift, is what a penalty on KL(policy‖base) aims at. Controls are paid by chance, or
 alike for everything. Seeds draw text and fit, the words and all that is sampled.
 
-On 2 cores the preset quick takes two and a half minutes.
+On 2 cores the preset quick takes two minutes.
 """
 
 from __future__ import annotations

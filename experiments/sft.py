@@ -5,7 +5,7 @@ nobody. Then, at equal drift, what SFT and RL for helpfulness leave of the perso
 after a few of his words, and how much fine-tuning on his lines brings him back. A transformer is also called by his
 name, which no training here mentions. Seeds draw text and fit, lines and the stranger.
 
-On 2 cores the preset quick takes a minute and a half.
+On 2 cores the preset quick takes a minute.
 """
 
 from __future__ import annotations
