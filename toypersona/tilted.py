@@ -89,7 +89,7 @@ def moments(
     exponents = np.asarray(lengths) - last_only
     bits = (exponents[:, None] >> np.arange(max(int(exponents.max()).bit_length(), 1))) & 1
 
-    def one(strength: Scalar, bits: Bool[Array, " D"]) -> tuple[Scalar, Scalar]:
+    def one(strength: Scalar, bits: Bool[Array, " D"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
         tilted = _Paths(log_matrix + strength * paid, jnp.where(jnp.isneginf(log_matrix), 0.0, paid))
 
         def double(carry: tuple[_Paths, _Paths], bit: Array) -> tuple[tuple[_Paths, _Paths], None]:
