@@ -43,10 +43,9 @@ _LEVEL = "xla_backend_optimization_level"
 # Versions of jax after 0.10 do not know this option.
 _OLD_EMITTERS = (("xla_cpu_use_fusion_emitters", False),) if jax.__version__.startswith("0.10.") else ()
 
-MOST_EQUATIONS = 20_000
-"""Size of a program up to which it compiles sooner by XLA's old emitters, whose time grows by the square of it:
-compiling 15,000 equations (``hull_choices``) takes 15 instead of 26 CPU seconds by them, 54,000 (``rules``) 129 instead
-of 60."""
+MOST_EQUATIONS = 30_000
+"""Size of a program up to which it compiles sooner by XLA's old emitters, whose time grows by the square of it: of
+25,000 equations (``reasoning``) in 35 instead of 55 CPU seconds, of 54,000 (``rules``) in 129 instead of 60."""
 
 CPU_BATCH, BATCH = 32, 1024
 """Short points computed side by side, on a CPU and elsewhere."""
