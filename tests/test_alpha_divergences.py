@@ -109,6 +109,7 @@ def world(seed, num_prompts=2, num_personas=3, num_outcomes=20):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DIVERGENCES)
 def test_both_ends_of_the_tilt_are_the_laws(name):
     divergence = DIVERGENCES[name]

@@ -51,6 +51,7 @@ def test_as_near_as_scipy_from_many_starts():
         assert float(project(*given).distance) <= min(tried) + 1e-6
 
 
+@pytest.mark.slow
 def test_a_common_change_is_found_and_weak_rl_selects_the_r2_of_one_regression():
     rng = np.random.default_rng(2)
     _, log_gates, log_personas, log_prompts = case(rng, 3, 3, spread=0.7)

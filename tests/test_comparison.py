@@ -29,6 +29,7 @@ def along(*names):
     return jax.jit(lambda key: comparison.along(setup, rules, key, rate=1.0, steps=STEPS))(jax.random.key(3))
 
 
+@pytest.mark.slow
 def test_the_tilt_runs_from_almost_nothing_to_its_end_and_is_paid_what_is_best():
     """Alone, without a rule beside it; by its definition, in NumPy."""
     found = along()

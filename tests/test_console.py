@@ -34,6 +34,7 @@ def ran(capsys, *arguments, code=0):
     return out, err
 
 
+@pytest.mark.slow
 def test_the_table_says_all_in_words_and_a_figure_lies_beside_the_file(run, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     out, err = ran(capsys, run)

@@ -36,6 +36,7 @@ def test_a_stranger_has_the_persona_s_words_and_is_far_from_everybody(base):
     assert min(numerics.kl_divergence(log_stranger, base.log_personas[:, k]).min() for k in range(3)) > 0.5
 
 
+@pytest.mark.slow
 def test_a_stranger_s_chain_is_the_persona_s_with_its_words_permuted(base):
     """Of a chain, whose table is permuted; after what the persona never says all words are alike."""
     table, key = base.speakers.log_tables(base.params)[2], jax.random.key(0)

@@ -50,6 +50,7 @@ def test_a_common_change_selects_no_more_than_a_mix_for_every_prompt(base, paid,
     assert float(words["common_words_limit"]) <= float(words["words_limit"])
 
 
+@pytest.mark.slow
 def test_the_base_is_no_one_mix(base):
     distance, information = hull_choices.base_as_one_mix(base)
     steps = np.linspace(0, 1, 201)

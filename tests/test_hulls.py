@@ -177,6 +177,7 @@ def test_what_nobody_can_say_is_infinitely_far_and_not_certified():
     assert jnp.isposinf(found.distance) and jnp.isposinf(found.gap) and not found.certified
 
 
+@pytest.mark.slow
 def test_given_up_early_says_so_and_its_gap_still_bounds_the_distance():
     log_p, log_components = problem(0, "off", 8)
     early = hulls.project(log_p, log_components, max_iterations=2)

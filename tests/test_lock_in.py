@@ -69,6 +69,7 @@ def test_small_learning_rates_find_the_best_paid_persona_and_large_ones_lock_ont
     assert found[0] < 0.1 < found[1]
 
 
+@pytest.mark.slow
 def test_runs_on_gates_are_those_of_the_rule_that_samples_with_all_parameters():
     world, labels = markov.markov(jax.random.key(2), num_personas=3, num_words=3, num_prompts=2, concentration=0.3)
     base = bases.true(world, labels, 2)

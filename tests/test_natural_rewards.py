@@ -15,6 +15,7 @@ def base_of(length, seed=0):
     return bases.true(*markov.markov(jax.random.key(seed), **SMALL), length)
 
 
+@pytest.mark.slow_but("markov")
 @pytest.mark.parametrize("name", ["markov", "larry_bob_alice"])
 def test_shares_are_the_r2_of_least_squares_and_degrees_their_angle(name):
     base = base_of(3) if name == "markov" else bases.true(*larry_bob_alice.larry_bob_alice(), 2)

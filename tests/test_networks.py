@@ -83,6 +83,7 @@ def test_own_prompts_are_the_world_s_and_what_early_networks_select_is_their_own
     np.testing.assert_allclose(limits.early_limit[0, 0], alone, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_whom_the_mix_leaves_out_no_small_step_brings_in():
     """Steps are measured against the hull of all; with the absent one in the regression, R² would be another."""
     given, labels = world()

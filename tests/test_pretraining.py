@@ -114,6 +114,7 @@ def test_the_restart_that_is_kept_is_the_likeliest_of_the_lines_read_with_its_pa
     assert set(best) - {0}, "no power"
 
 
+@pytest.mark.slow
 def test_recovery_by_hand():
     """Each divergence is from the truth to the fit, nats a token where responses are compared."""
     keys = jax.random.split(jax.random.key(9), 4)

@@ -83,6 +83,7 @@ def test_best_of_n_wins_as_often_as_in_contests_played_out(num):
         np.testing.assert_allclose(weight, won * len(pool), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_policies_sum_to_little_less_than_one_and_are_tilts_and_best_of_n():
     nats, nums = jnp.array([0.2, 0.6]), jnp.array([2.0, 4.0])
 

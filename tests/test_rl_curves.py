@@ -51,6 +51,7 @@ def test_k1_is_nearer_to_whom_the_sampler_is_nearer_to(base, path):
     assert of["an earlier policy"][2, 0, 0] > of["the base"][2, 0, 0]
 
 
+@pytest.mark.slow
 def test_batches_are_negative_by_size_and_drift(base, path):
     laws = jax.vmap(base.law)(path)
     found = rl_curves.negatives(jax.random.key(2), base, laws, (1, 64), 4000)
@@ -60,6 +61,7 @@ def test_batches_are_negative_by_size_and_drift(base, path):
     assert found["negative_law"].shape == found["negative"].shape
 
 
+@pytest.mark.slow
 def test_entropy_first_changes_by_the_covariance_with_surprise(base, paid):
     found = jax.jit(lambda: rl_curves.entropies(base, paid, TIMES))()
     surprise = [

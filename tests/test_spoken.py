@@ -15,6 +15,7 @@ from toypersona.worlds import voices
 PROMPTS = ["abc", "gfedeg", "a"]
 
 
+@pytest.mark.slow
 def test_prompts_of_all_lengths_are_read_as_they_are_alone():
     prefixes = spoken.read(MODEL, PROMPTS)
     laws = spoken.next_laws(prefixes, 0.5)
@@ -25,6 +26,7 @@ def test_prompts_of_all_lengths_are_read_as_they_are_alone():
         np.testing.assert_allclose(jnp.exp(law), jax.nn.softmax(logits / 0.5), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_answers_are_scored_under_every_voice_and_tell_as_much_as_they_do():
     prefixes = spoken.read(MODEL, PROMPTS)
     said = spoken.answers(jax.random.key(0), MODEL, prefixes, num=4000, length=1, temperature=0.7)
@@ -38,6 +40,7 @@ def test_answers_are_scored_under_every_voice_and_tell_as_much_as_they_do():
     assert abs(found - exact) < 5 * error
 
 
+@pytest.mark.slow
 def test_what_one_voice_says_is_scored_under_others():
     first, *others = spoken.read(MODEL, PROMPTS)
     said = spoken.answers(jax.random.key(1), MODEL, [first], under=[first, *others], num=50, length=3, temperature=0.7)

@@ -35,6 +35,7 @@ def test_moments_as_by_listing_all_responses(order, strength, last_only):
         np.testing.assert_allclose([log_partition[i], mean[i]], exact, rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_every_length_may_have_a_strength_of_its_own():
     table, strengths = random_table(1), (2.0, 0.3, 0.7)
     log_partition, mean = tilted.moments(table, PROMPT, SCORES, jnp.array(strengths), (1, 2, 5))

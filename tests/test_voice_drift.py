@@ -82,6 +82,7 @@ def test_new_words_share_out_the_mean_log_ratio(laws):
     assert sorted(found.tokens.tolist()) == list(range(NUM_WORDS))
 
 
+@pytest.mark.slow
 def test_a_first_step_has_the_jackknifed_r2(laws):
     rng = np.random.default_rng(5)
     said = jnp.asarray(laws[0][:, drawn(rng, laws[0], 40)].sum(axis=-1))

@@ -68,6 +68,7 @@ def test_slopes_are_those_of_the_mean_reward_of_all_answers():
     assert one @ other / (other @ other) == pytest.approx(1, abs=0.1)
 
 
+@pytest.mark.slow
 def test_directions_move_answers_as_fast_as_finite_steps():
     policy, rng = trained(4), np.random.default_rng(5)
     ways = [trained(6 + i) for i in range(5)]

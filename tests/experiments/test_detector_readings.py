@@ -76,6 +76,7 @@ def test_an_error_is_seen(dataset, broken, complaint):
     assert any(complaint in what for what in failed(broken(dataset)))
 
 
+@pytest.mark.slow
 def test_it_is_drawn(dataset):
     with mpl.rc_context():
         style._use()

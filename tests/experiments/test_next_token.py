@@ -34,6 +34,7 @@ def shipped(tmp_path, monkeypatch):
     return path
 
 
+@pytest.mark.slow
 def test_a_small_run_predicts_what_it_measures(shipped, tmp_path, capsys):
     out = tmp_path / "out"
     with jax.debug_key_reuse(False):

@@ -139,6 +139,7 @@ def shipped():
     return page.SHIPPED.read_text()
 
 
+@pytest.mark.slow_but("two")
 @pytest.mark.parametrize("sizes", [{}, {"num_personas": 2, "shared": True}], ids=["three", "two"])
 def test_the_core_is_the_library(sizes):
     words = [case(None, 2.0, "a"), case(30.0, 2.0, "b c"), case(None, 0.1, "c b")]

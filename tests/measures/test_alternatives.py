@@ -179,6 +179,7 @@ def test_the_held_out_distance_is_unbiased_and_its_error_honest():
         assert covered > 0.88
 
 
+@pytest.mark.slow
 def test_a_shift_alarms_inside_the_hull_where_an_e_value_does_not():
     base = numerics.log_mix(jnp.full((2, 3), -np.log(3)), PERSONAS)
     policy = numerics.log_mix(jnp.log(jnp.array([[0.95, 0.05, 0.0], [0.9, 0.0, 0.1]])), PERSONAS)

@@ -71,6 +71,7 @@ def test_an_e_value_is_the_likelihood_ratio_against_scipy_s_likeliest_mix():
     assert along.weights.shape == (2, 4, 3)
 
 
+@pytest.mark.slow
 def test_its_mean_is_at_most_one_under_every_mix_of_a_world_that_can_be_listed():
     keys = jax.random.split(jax.random.key(5), 3)
     log_q = jax.nn.log_softmax(1.5 * jax.random.normal(keys[0], (3, 6)))
@@ -161,6 +162,7 @@ def paths(seed, policy, law, num_runs, num):
     return detectors.log_e_process(each)
 
 
+@pytest.mark.slow
 def test_an_e_process_alarms_after_about_ln_of_one_over_alpha_divided_by_the_distance():
     policy = theory.tilt(LOG_BASE, REWARD, 0.3)
     growth = float(BET(policy, LOG_PERSONAS, LOG_PROMPTS).growth)

@@ -88,6 +88,7 @@ def test_inside_the_prompt_hull_all_is_selection():
     np.testing.assert_allclose(found.weights, weights, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_changing_persona_mid_sentence_is_switching_alone():
     tables = jax.nn.log_softmax(2 * jax.random.normal(jax.random.key(0), (2, V, V)))
     prompts = jnp.array([[0], [1]])

@@ -47,6 +47,7 @@ def test_every_history_and_every_pair_in_turn(end):
         np.testing.assert_allclose((found.changed, found.rank, found.auc), wanted, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_the_base_changes_nothing_and_prompts_that_do_not_occur_do_not_count():
     log_policy, log_base = laws(0)
     sizes = {"num_words": WORDS, "length": LENGTH, "end": END}

@@ -123,6 +123,7 @@ def test_intervals_cover_and_estimates_have_no_bias(case, num):
         assert 0.9 < stated < (1.1 if num > 200 else 1.35), (name, stated)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("num", SIZES)
 def test_errors_at_weak_drift_are_a_share_of_the_drift(num):
     """sqrt(2/n) of it, where the plain form has sqrt(2 d/n), 20 times as much; terms with heavier tails add to that."""
@@ -246,6 +247,7 @@ def test_intervals_cover_where_a_persona_is_silenced(gate):
         assert abs(apart.mean()) < 3.5 * apart.std() / np.sqrt(NUM_DRAWS) + 0.05 * values[at], name
 
 
+@pytest.mark.slow
 def test_a_rare_persona_does_not_look_like_an_exit():
     """Fitted to few samples of it, or none."""
     gates = jnp.array([1 - 1e-3, 1e-3])

@@ -331,6 +331,7 @@ def test_adam_and_batches_of_tasks():
     assert info["residual"].max() <= 1e-2
 
 
+@pytest.mark.slow_but("float32-0.001-0.5")
 @pytest.mark.parametrize("rare", [0.5, 0.01, 1e-6])
 @pytest.mark.parametrize("dtype, most", [("float32", 1e-3), ("float64", 1e-7)])
 def test_a_prompt_where_all_is_paid_alike_does_not_send_the_solve_below_rounding(dtype, most, rare):
@@ -348,6 +349,7 @@ def test_a_prompt_where_all_is_paid_alike_does_not_send_the_solve_below_rounding
         assert info["residual"] < 0.1
 
 
+@pytest.mark.slow
 def test_on_a_table_a_response_moves_however_rare_it_is():
     """What it adds to the mean square of the advantages is next to nothing, and is no reason to leave it alone."""
     log_base = jnp.log(jnp.array([[1e-12, 0.3, 0.7 - 1e-12]]))

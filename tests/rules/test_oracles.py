@@ -173,6 +173,7 @@ def test_reinforce_as_rlax(rlax, advantage):
     np.testing.assert_allclose(steps(rule, 1)[0], -jax.grad(loss)(PARAMS).reshape(-1), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_two_epochs_of_ppo_as_rlax(rlax):
     places, paid = drawn(5)
     rate = 2.0
