@@ -132,7 +132,7 @@ def _sampled(mixture: PaidMixture, config: Config, labels: Labels, key: Key) -> 
 
     lengths, scaled = config.sampled_lengths, jnp.asarray(config.sampled)
     budgets = horizons.by_samples(key, mixture, lengths, scaled, config.num_samples)
-    exact = horizons.curve(mixture, scaled[None] / jnp.sqrt(jnp.asarray(lengths, float))[:, None], lengths)
+    exact = horizons.curve(mixture, horizons.unscaled(scaled, lengths), lengths)
     outputs = {name: getattr(budgets, name) for name in SAMPLED} | {
         "exact_total": exact.total,
         "bound": named(exact.distortion, "bound of the hull distance", "nats"),

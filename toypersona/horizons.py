@@ -46,6 +46,11 @@ def curve(
     return jax.vmap(at, in_axes=1, out_axes=1)(strengths)
 
 
+def unscaled(scaled: Float[Array, " R"], lengths: Sequence[int]) -> Float[Array, "L R"]:
+    """The strengths s at each of L lengths and R values of s sqrt(T)."""
+    return scaled[None] / jnp.sqrt(jnp.asarray(lengths, float))[:, None]
+
+
 def by_case(mixture: PaidMixture, lengths: Sequence[int], scaled: Float[Array, " R"]) -> Horizon:
     """The curves in each of ``CASES``, with leading axes [case, L, R].
 
@@ -61,7 +66,7 @@ def by_case(mixture: PaidMixture, lengths: Sequence[int], scaled: Float[Array, "
         "one persona": mixture._replace(log_gates=jnp.broadcast_to(alone, mixture.log_gates.shape)),
     }
 
-    per_word = scaled[None] / jnp.sqrt(jnp.asarray(lengths, float))[:, None]
+    per_word = unscaled(scaled, lengths)
 
     def at(case: str) -> Horizon:
         last = case == "last word"

@@ -149,20 +149,20 @@ def mixture(
     def probs(params: Params, prompt: Int[Array, " P"]) -> Float[Array, " N"]:
         return chains.joined(halves(params, prompt))
 
+    def mixed(
+        tables: chains.Table, log_gates: Float[Array, " K"], prompt: Int[Array, " P"], tokens: Int[Array, " T"]
+    ) -> Float[Array, ""]:
+        by_expert = jax.vmap(lambda table: chains.log_prob(table, prompt, tokens))(tables)
+        return numerics.log_mix(log_gates, by_expert[:, None])[0]
+
     def log_prob(params: Params, prompt: Int[Array, " P"], tokens: Int[Array, " T"]) -> Float[Array, ""]:
-        by_expert = jax.vmap(lambda table: chains.log_prob(table, prompt, tokens))(log_tables(params))
-        return numerics.log_mix(log_gate(params, prompt), by_expert[:, None])[0]
+        return mixed(log_tables(params), log_gate(params, prompt), prompt, tokens)
 
     def log_prob_each(
         params: Params, prompts: Int[Array, "C P"], which: Int[Array, " M"], tokens: Int[Array, "M T"]
     ) -> Float[Array, " M"]:
         tables, gates = log_tables(params), jax.vmap(log_gate, (None, 0))(params, prompts)
-
-        def one(c: Int[Array, ""], own: Int[Array, " T"]) -> Float[Array, ""]:
-            by_expert = jax.vmap(lambda table: chains.log_prob(table, prompts[c], own))(tables)
-            return numerics.log_mix(gates[c], by_expert[:, None])[0]
-
-        return jax.vmap(one)(which, tokens)
+        return jax.vmap(mixed, (None, 0, 0, 0))(tables, gates[which], prompts[which], tokens)
 
     def token_log_probs(params: Params, prompt: Int[Array, " P"], tokens: Int[Array, " T"]) -> Float[Array, " T"]:
         by_expert = jax.vmap(lambda table: chains.token_log_probs(table, prompt, tokens))(log_tables(params))
